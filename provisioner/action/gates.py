@@ -1,0 +1,59 @@
+"""The named gates of the shipped playbooks, bound to one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from provisioner.action.load import Prepared
+from provisioner.action.variables import AGNHOST
+from provisioner.engine.execute import Gate
+from provisioner.errors import ProvisionError
+from provisioner.kube.gates import api_ready, nodes_ready
+from provisioner.kube.traffic import TrafficCheck
+from provisioner.registry.kind import ImageKind
+from provisioner.remote.pool import Pool
+
+REGISTRY_SECONDS = 30.0
+
+
+def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
+    """Gates by name; none without a cluster."""
+    cluster = prepared.cluster
+    if cluster is None:
+        return {}
+    first = cluster.control_planes[0]
+
+    def traffic() -> str:
+        check = TrafficCheck(
+            image=cluster.pullable(cluster.reference(AGNHOST)),
+            nodes={name: cluster.spec.nodes[name].address for name in cluster.node_names},
+            domain=cluster.spec.dns.domain,
+            run=prepared.loaded.run,
+        )
+        return check(pool.session(first))
+
+    return {
+        "state_saved": lambda: f"cluster {cluster.spec.name}",
+        "admitted": lambda: "rules and token are there",
+        "registry_ready": lambda: _registry_ready(prepared),
+        "api_ready": lambda: api_ready([pool.session(host) for host in cluster.control_planes]),
+        "nodes_ready": lambda: nodes_ready(pool.session(first), cluster.node_names),
+        "traffic": traffic,
+    }
+
+
+def _registry_ready(prepared: Prepared) -> str:
+    kind = prepared.kinds["image"]
+    if not isinstance(kind, ImageKind):
+        raise TypeError("the image kind is not ours")
+    end = time.monotonic() + REGISTRY_SECONDS
+    while True:
+        try:
+            kind.ping()
+        except ProvisionError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+        else:
+            return "answers over TLS"

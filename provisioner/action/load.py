@@ -1,0 +1,226 @@
+"""From an inventory file to desired state: what every command begins with."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from provisioner import __version__
+from provisioner.action.kinds import ClusterKinds, base_modules, cluster_modules
+from provisioner.action.variables import ClusterVariables, inventory_variables
+from provisioner.bundle.layout import Bundle, default_bundle_path
+from provisioner.engine.events import Emit
+from provisioner.engine.plan import Desired
+from provisioner.errors import ProvisionError, UnreachableError
+from provisioner.inventory.labs import lab_directory
+from provisioner.inventory.model import Inventory, load_inventory
+from provisioner.kube.token import BootstrapToken
+from provisioner.pki.cluster import agreed_state
+from provisioner.playbook.compile import Compiler, Selection
+from provisioner.playbook.facts import Facts, facts_script, parse_facts
+from provisioner.playbook.load import load_playbook, shipped
+from provisioner.playbook.model import Playbook
+from provisioner.remote.hostkeys import KnownHosts
+from provisioner.remote.pool import Pool
+from provisioner.remote.session import Session
+from provisioner.resources.model import AnyKind
+from provisioner.spec.model import ClusterSpec, load_spec
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for. `playbook` None is the shipped one."""
+
+    inventory: Path
+    playbook: Path | None = None
+    limit: str | None = None
+    selection: Selection = field(default_factory=Selection)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Everything that is known without a host. `spec` is None for a playbook without a cluster."""
+
+    request: Request
+    inventory: Inventory
+    spec: ClusterSpec | None
+    playbook: Playbook
+    bundle: Bundle | None
+    run: str
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts of the run, in inventory order: those that some stage names."""
+        chosen = {host.name for stage in self.playbook.stages for host in _matching(self.inventory, stage.hosts)}
+        if self.request.limit:
+            limited = {host.name for host in self.inventory.match(self.request.limit)}
+            chosen = (chosen & limited) | {host.name for host in self.inventory.group("kube_control_plane")}
+        return tuple(name for name in self.inventory.hosts if name in chosen)
+
+    @property
+    def state_host(self) -> str:
+        """Where the cluster's lock is held: the first control plane, else the first host."""
+        return next((host.name for host in self.inventory.group("kube_control_plane")), self.hosts[0])
+
+    @property
+    def holder(self) -> str:
+        """Who holds the locks of this run."""
+        return f"{getpass.getuser()}@{socket.gethostname()}, pid {os.getpid()}, run {self.run}"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that the engine needs. `cluster` is None without a spec."""
+
+    loaded: Loaded
+    facts: Mapping[str, Facts]
+    kinds: Mapping[str, AnyKind]
+    desired: tuple[Desired, ...]
+    inputs: str
+    cluster: ClusterVariables | None
+
+
+def load(request: Request) -> Loaded:
+    """Reads and checks all input files; no host is reached. Raises InputError with every problem."""
+    inventory = load_inventory(request.inventory)
+    spec = load_spec(inventory) if request.playbook is None or "cluster" in inventory.variables else None
+    path = request.playbook or shipped("playbooks") / "site.yaml"
+    modules = set(base_modules()) | (set(CLUSTER_MODULES) if spec else set())
+    playbook = load_playbook(path, modules)
+    bundle = Bundle.open(Path(spec.bundle) if spec.bundle else default_bundle_path()) if spec else None
+    run = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    if request.limit:
+        inventory.match(request.limit)
+    return Loaded(request, inventory, spec, playbook, bundle, run)
+
+
+CLUSTER_MODULES = (
+    "artifact", "image", "certificate", "kubeconfig", "manifest", "node_joined",
+    "bootstrap_token", "bootstrap_kubeconfig",
+)  # fmt: skip
+
+
+def connect(loaded: Loaded) -> Pool:
+    """The sessions of the run; nothing is dialled yet."""
+    return connect_to(loaded.inventory)
+
+
+def connect_to(inventory: Inventory) -> Pool:
+    """Sessions for an inventory's hosts. A lab's own key and host keys are found by its name."""
+    folder = _lab_folder(inventory)
+    key = folder / "id_ed25519" if folder else None
+    connections = {name: host.connection for name, host in inventory.hosts.items()}
+    keys = [key] if key and key.exists() else []
+    return Pool(connections, known_hosts=KnownHosts.load(known_hosts_files(inventory)), key_files=keys)
+
+
+def known_hosts_files(inventory: Inventory) -> list[Path]:
+    """Where host keys are looked for: the lab's, the inventory's, the user's."""
+    folder = _lab_folder(inventory)
+    files = [folder / "known_hosts"] if folder else []
+    return [*files, inventory.path.parent / "known_hosts", Path("~/.ssh/known_hosts").expanduser()]
+
+
+def _lab_folder(inventory: Inventory) -> Path | None:
+    lab = inventory.variables.get("lab")
+    return lab_directory(str(lab.get("name", "lab"))) if isinstance(lab, dict) else None
+
+
+def prepare(loaded: Loaded, pool: Pool, emit: Emit) -> Prepared:
+    """Facts of all hosts, then the compiled wishes. Raises UnreachableError naming every host that is not reached."""
+    return compile_with(loaded, gather(pool, loaded.hosts), emit)
+
+
+def compile_with(loaded: Loaded, facts: Mapping[str, Facts], emit: Emit) -> Prepared:
+    """The compiled wishes for hosts of which `facts` are known. Pure but for a new cluster's keys."""
+    kinds: dict[str, AnyKind] = dict(base_modules())
+    cluster: ClusterVariables | None = None
+    if loaded.spec is not None and loaded.bundle is not None:
+        found = {host: each.state for host, each in facts.items() if each.state}
+        marks = {host: each.mark for host, each in facts.items() if each.mark}
+        state = agreed_state(loaded.spec.name, found, marks)
+        cluster = ClusterVariables(loaded.inventory, loaded.spec, state, facts, loaded.bundle)
+        platforms = {host: each.platform for host, each in facts.items()}
+        own = ClusterKinds(loaded.spec, loaded.bundle, state, platforms, BootstrapToken(), emit)
+        kinds |= cluster_modules(own)
+    desired = _compile(loaded, kinds, cluster, facts)
+    by_name = {kind.name: kind for kind in kinds.values()}
+    return Prepared(loaded, facts, by_name, desired, _inputs(loaded), cluster)
+
+
+def gather(pool: Pool, hosts: Sequence[str]) -> dict[str, Facts]:
+    """Facts by host, one exec each, in parallel. Raises UnreachableError with all that failed."""
+
+    def ask(session: Session) -> Facts:
+        began = time.time()
+        return parse_facts(session.host, session.run(facts_script(), deadline=60).stdout, began)
+
+    answers = pool.map(hosts, ask)
+    return {host: answer for host, answer in _all_well(answers).items()}
+
+
+def _all_well(answers: Mapping[str, Any]) -> dict[str, Facts]:
+    lost = {host: each for host, each in answers.items() if isinstance(each, UnreachableError)}
+    if lost:
+        hints = {each.hint for each in lost.values() if each.hint}
+        reason = "\n".join(f"{host}: {each.reason.removeprefix(f'{host}: ')}" for host, each in lost.items())
+        raise UnreachableError(reason, "; ".join(sorted(hints)))
+    for each in answers.values():
+        if isinstance(each, Exception):
+            raise each
+    return dict(answers)
+
+
+def _compile(
+    loaded: Loaded, kinds: Mapping[str, AnyKind], cluster: ClusterVariables | None, facts: Mapping[str, Facts]
+) -> tuple[Desired, ...]:
+    compiler = Compiler(loaded.playbook, kinds, loaded.request.selection)
+    variables = _lazily(loaded, cluster, facts)
+    limited = {host.name for host in loaded.inventory.match(loaded.request.limit)} if loaded.request.limit else None
+    desired = []
+    for stage in loaded.playbook.stages:
+        if not loaded.request.selection.wants_stage(stage):
+            continue
+        hosts = [each.name for each in _matching(loaded.inventory, stage.hosts)]
+        chosen = [host for host in hosts if host in facts and (limited is None or host in limited)]
+        resources = {host: compiler.stage(stage, host, variables(host)) for host in chosen}
+        wanted = {host: each for host, each in resources.items() if each}
+        desired.append(Desired(stage.name, wanted, stage.serial, stage.gate, stage.always))
+    return tuple(desired)
+
+
+def _lazily(
+    loaded: Loaded, cluster: ClusterVariables | None, facts: Mapping[str, Facts]
+) -> Callable[[str], Mapping[str, Any]]:
+    made: dict[str, Mapping[str, Any]] = {}
+
+    def of(host: str) -> Mapping[str, Any]:
+        if host not in made:
+            own = inventory_variables(loaded.inventory, loaded.inventory.hosts[host])
+            made[host] = {**own, **(cluster.of(host) if cluster else {"facts": facts[host]})}
+        return made[host]
+
+    return of
+
+
+def _matching(inventory: Inventory, pattern: str) -> Sequence[Any]:
+    """Hosts of a stage's pattern; a group of ours that the inventory leaves out is empty, not an error."""
+    known = set(inventory.groups) | set(inventory.hosts) | {"all", "ungrouped"}
+    parts = [part for part in pattern.split(":") if part.lstrip("!&").partition("[")[0] in known]
+    return inventory.match(":".join(parts)) if parts else ()
+
+
+def _inputs(loaded: Loaded) -> str:
+    digest = hashlib.sha256(__version__.encode())
+    for each in (loaded.inventory.digest, loaded.playbook.digest, loaded.bundle.digest if loaded.bundle else ""):
+        digest.update(each.encode())
+    digest.update(repr((loaded.request.limit, sorted(loaded.request.selection.tags))).encode())
+    return digest.hexdigest()

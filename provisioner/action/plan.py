@@ -1,0 +1,39 @@
+"""`plan`: read, compare, and hand the value over."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from provisioner.action.load import Prepared, Request, connect, load, prepare
+from provisioner.engine.events import Emit, RunStarted, Step
+from provisioner.engine.plan import Plan
+from provisioner.engine.planner import Planner
+from provisioner.remote.pool import Pool
+
+
+def make_plan(request: Request, emit: Emit) -> Plan:
+    """The plan; nothing is changed and no lock is taken. Raises ProvisionError."""
+    loaded = load(request)
+    emit(RunStarted(run=loaded.run, command="plan", inventory=str(request.inventory), hosts=loaded.hosts))
+    with connect(loaded) as pool:
+        return plan_of(prepare(loaded, pool, emit), pool, emit)
+
+
+def plan_of(prepared: Prepared, pool: Pool, emit: Emit, *, texts: bool = True) -> Plan:
+    """Probes all hosts and compares."""
+    began = time.monotonic()
+    planner = Planner(pool, prepared.kinds)
+    inventory = str(prepared.loaded.request.inventory)
+    plan = planner.plan(prepared.desired, inventory=inventory, inputs=prepared.inputs, texts=texts)
+    emit(Step(task="read", subject=f"{plan.resources} resources", seconds=time.monotonic() - began, changed=False))
+    return replace(plan, selection=_selection(prepared.loaded.request))
+
+
+def _selection(request: Request) -> dict[str, object]:
+    return {
+        "limit": request.limit,
+        "tags": sorted(request.selection.tags),
+        "stages": sorted(request.selection.stages),
+        "playbook": str(request.playbook) if request.playbook else None,
+    }

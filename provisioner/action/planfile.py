@@ -1,0 +1,131 @@
+"""Plan files: what was agreed to, without contents and without secrets.
+
+A plan file names the inputs' digest and, for every change, an HMAC of the state before it and of the state after it.
+`apply PLANFILE` compiles and reads again and goes ahead only when all of that is the same. The key of the HMACs lies in
+the file's neighbour of the user's state folder, so that a plan file alone cannot be used to guess at a secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from provisioner.action.load import Request
+from provisioner.engine.plan import Plan
+from provisioner.errors import InputError, Problem, ProvisionError
+from provisioner.resources.model import Change, Present, State, Unknown
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What a plan file says: changes as (stage, host, id, action) → HMAC of their before and after."""
+
+    request: Request
+    inputs: str
+    changes: Mapping[tuple[str, str, str, str], str] = field(repr=False)
+
+
+def is_plan_file(path: Path) -> bool:
+    """By content, not by name."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(64).lstrip().startswith(b'{"provision_plan"')
+    except OSError:
+        return False
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Writes the plan file. Raises ProvisionError."""
+    key = _key()
+    changes = [
+        {
+            "stage": stage,
+            "host": host,
+            "id": change.resource.id,
+            "action": change.action,
+            "keys": list(change.keys),
+            "mac": _mac(key, change),
+        }
+        for stage, host, change in plan.changes()
+    ]
+    data = {
+        "provision_plan": _FORMAT,
+        "inventory": str(Path(plan.inventory).resolve()),
+        "inputs": plan.inputs,
+        "selection": plan.selection,
+        "changes": changes,
+    }
+    try:
+        path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    except OSError as fault:
+        raise ProvisionError(f"the plan cannot be written: {fault}") from None
+
+
+def read_plan(path: Path) -> Agreed:
+    """Raises InputError when the file is no plan of ours."""
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if data["provision_plan"] != _FORMAT:
+            raise InputError([Problem(str(path), 0, 0, f"plan format {data['provision_plan']} is not known")])
+        changes = {(c["stage"], c["host"], c["id"], c["action"]): c["mac"] for c in data["changes"]}
+        return Agreed(_request(data), data["inputs"], changes)
+    except (ValueError, KeyError, TypeError) as fault:
+        raise InputError([Problem(str(path), 0, 0, f"is no readable plan file: {fault}")]) from None
+
+
+def check_agreed(plan: Plan, agreed: Agreed) -> None:
+    """Raises ProvisionError when the inputs or the state of any host differ from what was agreed to."""
+    again = "make a new plan with `provision plan -o FILE`"
+    if plan.inputs != agreed.inputs:
+        raise ProvisionError("the inventory, a playbook or the bundle changed since the plan was made", again)
+    key = _key()
+    now = {(s, h, c.resource.id, c.action): (_mac(key, c), c) for s, h, c in plan.changes()}
+    extra = [f"{host}: {name}" for _, host, name, _ in now if (_, host, name) not in {k[:3] for k in agreed.changes}]
+    if extra:
+        raise ProvisionError(f"the hosts changed since the plan was made: {', '.join(extra[:5])} would change, too", again)
+    for place, mac in agreed.changes.items():
+        if place not in now or not hmac.compare_digest(now[place][0], mac):
+            _, host, name, _ = place
+            raise ProvisionError(f"{host}: {name} is not as it was when the plan was made", again)
+
+
+def _request(data: Mapping[str, Any]) -> Request:
+    from provisioner.playbook.compile import Selection
+
+    chosen = data["selection"]
+    playbook = Path(chosen["playbook"]) if chosen.get("playbook") else None
+    selection = Selection(frozenset(chosen.get("tags") or ()), frozenset(chosen.get("stages") or ()))
+    return Request(Path(data["inventory"]), playbook, chosen.get("limit"), selection)
+
+
+def _mac(key: bytes, change: Change) -> str:
+    text = json.dumps([_plain(change, change.before), _plain(change, change.resource.desired)], sort_keys=True)
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _plain(change: Change, state: State) -> Any:
+    if isinstance(state, Unknown):
+        return "unknown"
+    if not isinstance(state, Present):
+        return "absent"
+    # Keys and tokens are made at apply time: of secrets only their being there is agreed to.
+    return "secret" if change.resource.secret else {k: list(v) if isinstance(v, tuple) else v for k, v in state.attrs.items()}
+
+
+def _key() -> bytes:
+    path = platformdirs.user_state_path("provision") / "plan.key"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        path.write_bytes(secrets.token_bytes(32))
+    return path.read_bytes()

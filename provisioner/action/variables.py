@@ -1,0 +1,106 @@
+"""The variables that playbooks and templates see, beside the inventory's own."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from provisioner.action.identity import kubelet_identity_valid
+from provisioner.bundle.layout import Bundle
+from provisioner.inventory.model import Host, Inventory
+from provisioner.network import flannel
+from provisioner.pki.cluster import ClusterState
+from provisioner.playbook.facts import Facts
+from provisioner.registry.names import repository
+from provisioner.spec.model import ClusterSpec
+
+PAUSE = "registry.k8s.io/pause"
+AGNHOST = "registry.k8s.io/e2e-test-images/agnhost"
+COREDNS = "registry.k8s.io/coredns/coredns"
+
+
+def inventory_variables(inventory: Inventory, host: Host) -> dict[str, Any]:
+    """The host's own variables and Ansible's magic names."""
+    return {
+        **host.vars,
+        "inventory_hostname": host.name,
+        "inventory_hostname_short": host.name.split(".")[0],
+        "group_names": list(host.groups),
+        "groups": {name: list(members) for name, members in inventory.groups.items()},
+        "hostvars": {name: each.vars for name, each in inventory.hosts.items()},
+    }
+
+
+class ClusterVariables:
+    """What the cluster's playbooks see. Made once a run, shared by all hosts."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        spec: ClusterSpec,
+        state: ClusterState,
+        facts: Mapping[str, Facts],
+        bundle: Bundle,
+    ) -> None:
+        self.spec = spec
+        self._bundle = bundle
+        self._facts = facts
+        self._state = state
+        self.control_planes = [host.name for host in inventory.group("kube_control_plane")]
+        self.node_names = [name for name, node in spec.nodes.items() if node.node]
+        authority = state.authorities["kubernetes"].cert
+        self.joining = [
+            name
+            for name in self.node_names
+            if name in facts and not kubelet_identity_valid(facts[name].kubelet_certificate, name, authority)
+        ]
+        etcd = [{"name": host.name, "address": spec.nodes[host.name].address} for host in inventory.group("etcd")]
+        manifest = bundle.artifact("kube-flannel").path.read_text(encoding="utf-8")
+        self.images = [self.reference(PAUSE), self.reference(COREDNS), self.reference(AGNHOST)]
+        self.images += flannel.images(manifest)
+        self._shared: dict[str, Any] = {
+            "cluster": spec,
+            "authorities": state.authorities,
+            "service_account": state.service_account,
+            "state_text": state.to_json(),
+            "mark_text": state.mark(),
+            "control_planes": self.control_planes,
+            "node_names": self.node_names,
+            "nodes": spec.nodes,
+            "joining_nodes": self.joining,
+            "etcd": etcd,
+            "etcd_servers": [f"https://{each['address']}:2379" for each in etcd],
+            "api_server": f"https://{spec.endpoint}",
+            "service_address": str(ipaddress.ip_network(spec.network.service_cidrs[0])[1]),
+            "images": self.images,
+            "image": self.pullable,
+            "pause_image": self.pullable(self.reference(PAUSE)),
+            "coredns_image": self.pullable(self.reference(COREDNS)),
+            "flannel_objects": flannel.objects(spec, manifest, self.pullable),
+        }
+
+    def reference(self, name: str) -> str:
+        """`name` with the tag that the bundle has."""
+        for image in self._bundle.images():
+            if image.name == name:
+                return image.reference
+        return self._bundle.image(f"{name}:").reference
+
+    def pullable(self, upstream: str) -> str:
+        """The reference, by digest, under which the cluster pulls the bundle's image `upstream`."""
+        image = self._bundle.image(upstream)
+        prefix = f"{self.spec.registry.host}:{self.spec.registry.port}"
+        return f"{prefix}/{repository(image.name, self.spec.registry.project)}@{image.digest}"
+
+    def of(self, host: str) -> dict[str, Any]:
+        """The variables of one host."""
+        node = self.spec.nodes[host]
+        return {
+            **self._shared,
+            "node": node,
+            "address": node.address,
+            "facts": self._facts[host],
+            "joining": host in self.joining,
+            "first_control_plane": self.control_planes[0] == host,
+        }

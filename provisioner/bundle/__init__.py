@@ -1,0 +1,1 @@
+"""The bundle: an OCI image layout with everything that a cluster is installed from."""

@@ -1,0 +1,173 @@
+"""Builds a bundle: what is missing of the catalogue is made, one component after the other, then the
+layout is written.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from provisioner.bundle import catalogue, frommodule, golang, write
+from provisioner.bundle.catalogue import Component
+from provisioner.bundle.completeness import prove_complete
+from provisioner.bundle.frommodule import NO_INPUTS, Inputs
+from provisioner.bundle.layout import Bundle, bundles_directory, default_bundle_path
+from provisioner.bundle.oci import digest_of
+from provisioner.bundle.recipe import module_key, release_key
+from provisioner.bundle.store import Finished, Store
+from provisioner.engine.events import Emit, Note, Progress, Step
+from provisioner.errors import ProvisionError
+
+SOURCES = ("auto", "release", "module")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one component is had: it is there (`finished`), or it is made from `origin` and kept under
+    `key`.
+    """
+
+    component: Component
+    origin: str
+    key: str
+    finished: Finished | None
+    inputs: Inputs = NO_INPUTS
+
+
+def build(*, components: Sequence[str] | None, source: str, output: Path | None, emit: Emit) -> Bundle:
+    """Make a bundle of the named `components` (None: all) in `output` (None: below the user's cache).
+
+    `source` is release, module, or auto: what is cached, else the release if its publisher answers, else the
+    module. A bundle of the whole catalogue that goes to the cache becomes the default one. An interrupted
+    build leaves every finished component, Go's cache and the downloads so far for the next. Raises
+    ProvisionError, LockedError.
+    """
+    if source not in SOURCES:
+        raise ProvisionError(f"{source!r} is no source", "one of: " + ", ".join(SOURCES))
+    wanted = catalogue.select(catalogue.load(), components)
+    store = Store(platformdirs.user_cache_path("provision") / "build")
+    try:
+        with store.lock():
+            finished = _finish(wanted, source, store, emit)
+            if not components:
+                prove_complete(finished, store)
+            target = _write(finished, store, output, whole=not components)
+    except OSError as error:
+        raise ProvisionError(
+            f"the bundle could not be built: {error}", f"is there space below {store.root}?"
+        ) from error
+    return Bundle.open(target)
+
+
+def _finish(wanted: Sequence[Component], source: str, store: Store, emit: Emit) -> list[Finished]:
+    plans = _plan(wanted, source, store, emit)
+    finished = []
+    for number, plan in enumerate(plans):
+        emit(
+            Progress(
+                task="bundle", subject=plan.component.name, done=number, total=len(plans), unit="components"
+            )
+        )
+        began = time.monotonic()
+        result = plan.finished or _make(plan, store, emit)
+        seconds = time.monotonic() - began
+        emit(Step(task="bundle", subject=plan.component.name, seconds=seconds, changed=plan.finished is None))
+        finished.append(result)
+    emit(Progress(task="bundle", done=len(plans), total=len(plans), unit="components"))
+    return finished
+
+
+def _make(plan: Plan, store: Store, emit: Emit) -> Finished:
+    if plan.origin == "release":
+        from provisioner.bundle import fromrelease
+
+        result = fromrelease.make(plan.component, store, emit)
+    else:
+        result = frommodule.make(plan.component, plan.inputs, store, emit)
+    store.finish(plan.key, result)
+    return result
+
+
+def _plan(wanted: Sequence[Component], source: str, store: Store, emit: Emit) -> list[Plan]:
+    """Decide how each component is had; the network is asked only for what is neither decided nor cached."""
+    releases = [_from_release(component, store) for component in wanted]
+    if source == "release" or (source == "auto" and all(plan.finished for plan in releases)):
+        return releases
+    try:
+        modules: list[Plan] = _from_modules(wanted, store)
+    except ProvisionError as error:
+        if source == "module":
+            raise
+        return _releases_only(releases, error, emit)
+    if source == "module":
+        return modules
+    pairs = list(zip(releases, modules, strict=True))
+    hosts = _reachable([plan for plan, module in pairs if not (plan.finished or module.finished)], emit)
+    return [_choose(release, module, hosts) for release, module in pairs]
+
+
+def _releases_only(releases: list[Plan], error: ProvisionError, emit: Emit) -> list[Plan]:
+    """Without Go or apt there is one way left. Raises `error` when that one is closed, too."""
+    missing = [plan for plan in releases if not plan.finished]
+    hosts = _reachable(missing, emit)
+    if any(_host(plan) not in hosts for plan in missing):
+        raise error
+    return releases
+
+
+def _from_release(component: Component, store: Store) -> Plan:
+    key = release_key(component)
+    return Plan(component, "release", key, store.finished(key))
+
+
+def _from_modules(wanted: Sequence[Component], store: Store) -> list[Plan]:
+    toolchain = golang.toolchain_version()
+    plans = []
+    for component in wanted:
+        inputs = Inputs.of(component, store)
+        key = module_key(component, inputs, toolchain)
+        plans.append(Plan(component, "module", key, store.finished(key), inputs))
+    return plans
+
+
+def _choose(release: Plan, module: Plan, hosts: frozenset[str]) -> Plan:
+    if release.finished or (not module.finished and _host(release) in hosts):
+        return release
+    return module
+
+
+def _host(plan: Plan) -> str:
+    from provisioner.bundle import fromrelease
+
+    return urlsplit(fromrelease.publisher(plan.component)).netloc
+
+
+def _reachable(plans: Sequence[Plan], emit: Emit) -> frozenset[str]:
+    """The hosts of the publishers that answer."""
+    if not plans:
+        return frozenset()
+    from provisioner.bundle import fromrelease, reach
+
+    urls = [fromrelease.publisher(plan.component) for plan in plans]
+    hosts = reach.reachable(urls)
+    silent = sorted({urlsplit(url).netloc for url in urls} - hosts)
+    if silent:
+        emit(Note(message=f"not reachable: {', '.join(silent)}; their components are built from Go modules"))
+    return hosts
+
+
+def _write(finished: Sequence[Finished], store: Store, output: Path | None, whole: bool) -> Path:
+    key = digest_of(write.index_of(finished))[7:23]
+    target = output or bundles_directory() / key
+    write.write_bundle(finished, store, target)
+    if whole:
+        shutil.rmtree(store.root / "downloads", ignore_errors=True)
+        if output is None:
+            write.point(default_bundle_path(), target)
+    return target

@@ -1,0 +1,204 @@
+"""The catalogue: which components a bundle has, at which version, and where each may be had from."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from provisioner.errors import ProvisionError
+
+DIRECTORY = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Release:
+    """A file of the publisher's.
+
+    `checksum` is where he states its SHA-256; `member` a file inside of the archive.
+    """
+
+    url: str
+    checksum: str
+    member: str = ""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A build with Go's toolchain.
+
+    `directory` (under modules/) has go.mod and go.sum, or `source` (under sources/) a program of our own.
+    `packages` are import paths; `file` is a file of the module that is taken as it is.
+    """
+
+    path: str
+    directory: str = ""
+    source: str = ""
+    packages: tuple[str, ...] = ()
+    ldflags: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    cgo: bool = False
+    file: str = ""
+
+    @property
+    def wrapper(self) -> Path:
+        return DIRECTORY / ("modules" if self.directory else "sources") / (self.directory or self.source)
+
+    def version(self) -> str:
+        """The version that go.mod pins; empty for a program of our own."""
+        pins = (line.split() for line in (self.wrapper / "go.mod").read_text().splitlines())
+        return next(
+            (words[-1 if words[0] != "require" else 2] for words in pins if self.path in words[:2]), ""
+        )
+
+
+@dataclass(frozen=True)
+class Debian:
+    """Files out of Debian packages: programs with the libraries that they are linked with, and `plugins`,
+    directories beside the libraries whose files are loaded by name at run time.
+    """
+
+    packages: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """What an image consists of. `programs` maps paths in the image to packages; `busybox` are links in
+    /bin.
+    """
+
+    entrypoint: tuple[str, ...]
+    programs: tuple[tuple[str, str], ...]
+    command: tuple[str, ...] = ()
+    user: str = ""
+    busybox: tuple[str, ...] = ()
+    certificates: bool = False
+    exposed: tuple[str, ...] = ()
+    debian: Debian = Debian()
+
+
+@dataclass(frozen=True)
+class Component:
+    """`kind` is binary, archive, manifest or image. `reference` and `tag` are an image's upstream name."""
+
+    name: str
+    kind: str
+    version: str
+    platform: str
+    homepage: str
+    title: str
+    module: Module
+    release: Release | None = None
+    reference: str = ""
+    tag: str = ""
+    image: ImageRecipe | None = None
+
+    @property
+    def architecture(self) -> str:
+        return self.platform.partition("/")[2]
+
+    @property
+    def wanted_name(self) -> str:
+        """Under which the index of the bundle lists it."""
+        return f"{self.reference}:{self.tag}" if self.reference else f"{self.name}:{self.version}"
+
+
+def load(path: Path = DIRECTORY / "catalogue.yaml") -> tuple[Component, ...]:
+    """All components for all platforms, in the order in which they are built."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return tuple(
+        _component(_merged(raw, document["families"]), platform)
+        for platform in document["platforms"]
+        for raw in document["components"]
+    )
+
+
+def select(components: Iterable[Component], names: Sequence[str] | None) -> tuple[Component, ...]:
+    """Those with one of the `names`; all if there are none.
+
+    Raises ProvisionError for a name that is not there.
+    """
+    every = tuple(components)
+    known = sorted({component.name for component in every})
+    for name in names or ():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "there are: " + ", ".join(known)
+            raise ProvisionError(f"no component is named {name!r}", hint)
+    return tuple(component for component in every if not names or component.name in names)
+
+
+def _merged(raw: Mapping[str, Any], families: Mapping[str, Any]) -> dict[str, Any]:
+    family = families.get(raw.get("family", ""), {})
+    merged = {**family, **raw, "module": {**family.get("module", {}), **raw["module"]}}
+    if raw["kind"] == "image":
+        merged["release"] = raw.get("release")
+    return merged
+
+
+def _component(raw: Mapping[str, Any], platform: str) -> Component:
+    fill = {
+        "name": raw["name"],
+        "version": raw["version"],
+        "bare": raw["version"].removeprefix("v"),
+        "arch": platform.partition("/")[2],
+    }
+    release = raw.get("release")
+    return Component(
+        name=raw["name"],
+        kind=raw["kind"],
+        version=raw["version"],
+        platform=platform,
+        homepage=raw["homepage"],
+        title=raw.get("title", raw["name"]),
+        module=_module(raw["module"], fill),
+        release=Release(**{key: value.format(**fill) for key, value in release.items()}) if release else None,
+        reference=raw.get("reference", ""),
+        tag=raw.get("tag", raw["version"]) if raw["kind"] == "image" else "",
+        image=_image(raw["image"], raw["module"].get("path", "")) if "image" in raw else None,
+    )
+
+
+def _module(raw: Mapping[str, Any], fill: Mapping[str, str]) -> Module:
+    path = raw.get("path", "")
+    return Module(
+        path=path,
+        directory=raw.get("directory", ""),
+        source=raw.get("source", ""),
+        packages=tuple(_package(path, name) for name in raw.get("packages", ())),
+        ldflags=tuple(flag.format(**fill) for flag in raw.get("ldflags", ())),
+        tags=tuple(raw.get("tags", ())),
+        cgo=bool(raw.get("cgo", False)),
+        file=raw.get("file", ""),
+    )
+
+
+def _package(module: str, name: str) -> str:
+    return os.path.normpath(f"{module}/{name}") if module else name
+
+
+def _image(raw: Mapping[str, Any], module: str) -> ImageRecipe:
+    debian = raw.get("debian", {})
+    return ImageRecipe(
+        entrypoint=tuple(raw["entrypoint"]),
+        programs=tuple((path, _package(module, name)) for path, name in raw["programs"].items()),
+        command=tuple(raw.get("command", ())),
+        user=raw.get("user", ""),
+        busybox=tuple(raw.get("busybox", ())),
+        certificates=bool(raw.get("certificates", False)),
+        exposed=tuple(raw.get("exposed", ())),
+        debian=Debian(
+            packages=tuple(debian.get("packages", ())),
+            programs=tuple(debian.get("programs", ())),
+            plugins=tuple(debian.get("plugins", ())),
+            links=tuple(debian.get("links", {}).items()),
+        ),
+    )

@@ -1,0 +1,46 @@
+"""Every image that a manifest of the bundle asks for must be in the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+import yaml
+
+from provisioner.bundle import oci
+from provisioner.bundle.store import Finished, Store
+from provisioner.errors import ProvisionError
+
+
+def images_of(manifest: bytes) -> frozenset[str]:
+    """The references of all containers in a Kubernetes manifest of one or several documents."""
+    return frozenset(image for document in yaml.safe_load_all(manifest) for image in _images(document))
+
+
+def prove_complete(finished: Sequence[Finished], store: Store) -> None:
+    """Raises ProvisionError naming each image that a manifest asks for and the catalogue does not have."""
+    present = {part.entry.annotations[oci.REF_NAME] for part in finished}
+    missing = []
+    for part in finished:
+        if PurePath(part.entry.annotations[oci.TITLE]).suffix not in (".yml", ".yaml"):
+            continue
+        wanted = images_of(store.path(part.blobs[-1].digest).read_bytes())
+        missing += [
+            f"{part.entry.annotations[oci.TITLE]} asks for {image}" for image in sorted(wanted - present)
+        ]
+    if missing:
+        raise ProvisionError(
+            "\n".join(missing), "the catalogue needs these images, or other tags of those it has"
+        )
+
+
+def _images(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("containers", "initContainers") and isinstance(value, list):
+                yield from (str(container["image"]) for container in value if "image" in container)
+            else:
+                yield from _images(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from _images(item)

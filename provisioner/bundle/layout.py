@@ -1,0 +1,175 @@
+"""Reads a bundle: which artifacts and images it has and where their bytes are.
+
+Opening proves that no blob is missing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from provisioner.bundle import oci
+from provisioner.bundle.oci import Descriptor
+from provisioner.errors import ProvisionError
+
+DEFAULT_PLATFORM = "linux/amd64"
+_BUILD = "`provision bundle build` makes or completes it"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file. `sha256` is hexadecimal, `size` in bytes, `title` the file name under which it is known.
+
+    `source` is release or module: the publisher's own file, or a build of the Go module `module`.
+    """
+
+    name: str
+    version: str
+    platform: str
+    sha256: str
+    size: int
+    path: Path
+    title: str = ""
+    source: str = ""
+    module: str = ""
+
+
+@dataclass(frozen=True)
+class BlobFile:
+    """A blob of an image as it lies in the bundle; `size` in bytes."""
+
+    digest: str
+    size: int
+    path: Path
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """`name` is the upstream reference without its tag, `digest` that of `manifest`, `blobs` the config
+    and the layers.
+    """
+
+    name: str
+    tag: str
+    digest: str
+    manifest: bytes
+    media_type: str
+    blobs: tuple[BlobFile, ...]
+    platform: str = DEFAULT_PLATFORM
+    source: str = ""
+    module: str = ""
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}:{self.tag}"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """`digest` is that of index.json, and so of all content."""
+
+    path: Path
+    digest: str
+    contents: tuple[Artifact | Image, ...]
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        """Raises ProvisionError when there is no bundle at `path`, it cannot be read, or a blob is missing
+        or cut off.
+        """
+        try:
+            index = (path / "index.json").read_bytes()
+            entries = [Descriptor.parse(entry) for entry in json.loads(index)["manifests"]]
+            contents = tuple(_content(path, entry) for entry in entries)
+        except FileNotFoundError as error:
+            missing = (
+                f"there is no bundle at {path}"
+                if not (path / "index.json").exists()
+                else _incomplete(path, error)
+            )
+            raise ProvisionError(missing, _BUILD) from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProvisionError(f"{path} is no OCI layout that can be read: {error!r}", _BUILD) from error
+        return cls(path, oci.digest_of(index), contents)
+
+    def artifacts(self) -> tuple[Artifact, ...]:
+        return tuple(content for content in self.contents if isinstance(content, Artifact))
+
+    def images(self) -> tuple[Image, ...]:
+        return tuple(content for content in self.contents if isinstance(content, Image))
+
+    def artifact(self, name: str, platform: str = DEFAULT_PLATFORM, version: str | None = None) -> Artifact:
+        """Raises ProvisionError, which tells what is there, when the bundle has no such artifact."""
+        named = [content for content in self.artifacts() if content.name == name]
+        for content in named:
+            if content.platform == platform and version in (None, content.version):
+                return content
+        there = ", ".join(f"{content.version} for {content.platform}" for content in named)
+        wanted = f"{name} {version or ''}".rstrip()
+        hint = f"it has {name} {there}" if there else f"`provision bundle build` with {name}"
+        raise ProvisionError(f"the bundle {self.path} has no {wanted} for {platform}", hint)
+
+    def image(self, reference: str) -> Image:
+        """The image with this upstream reference (`name:tag`). Raises ProvisionError when it is not there."""
+        for content in self.images():
+            if content.reference == reference:
+                return content
+        name = reference.rpartition(":")[0]
+        tags = ", ".join(content.tag for content in self.images() if content.name == name)
+        hint = (
+            f"it has the tags {tags}"
+            if tags
+            else "there are: " + ", ".join(i.reference for i in self.images())
+        )
+        raise ProvisionError(f"the bundle {self.path} has no image {reference}", hint)
+
+
+def bundles_directory() -> Path:
+    return platformdirs.user_cache_path("provision") / "bundles"
+
+
+def default_bundle_path() -> Path:
+    """Where the last bundle of the whole catalogue is found (a link; it need not exist)."""
+    return bundles_directory() / "current"
+
+
+def _incomplete(path: Path, error: FileNotFoundError) -> str:
+    return f"the bundle {path} is incomplete: {Path(str(error.filename)).name} is missing"
+
+
+def _content(path: Path, entry: Descriptor) -> Artifact | Image:
+    manifest_file = _blob(path, entry)
+    data = manifest_file.path.read_bytes()
+    document: dict[str, Any] = json.loads(data)
+    blobs = tuple(_blob(path, Descriptor.parse(blob)) for blob in (document["config"], *document["layers"]))
+    notes = entry.annotations
+    source, module = notes.get(oci.ORIGIN, ""), notes.get(oci.MODULE, "")
+    if entry.artifact_type != oci.ARTIFACT:
+        name, _, tag = notes[oci.REF_NAME].rpartition(":")
+        return Image(name, tag, entry.digest, data, entry.media_type, blobs, entry.platform, source, module)
+    file = blobs[1]
+    return Artifact(
+        name=notes[oci.COMPONENT],
+        version=notes[oci.VERSION],
+        platform=entry.platform,
+        sha256=file.digest.partition(":")[2],
+        size=file.size,
+        path=file.path,
+        title=notes.get(oci.TITLE, ""),
+        source=source,
+        module=module,
+    )
+
+
+def _blob(path: Path, blob: Descriptor) -> BlobFile:
+    algorithm, _, hexadecimal = blob.digest.partition(":")
+    file = path / "blobs" / algorithm / hexadecimal
+    size = file.stat().st_size
+    if size != blob.size:
+        raise ValueError(f"{blob.digest} has {size} bytes instead of {blob.size}")
+    return BlobFile(blob.digest, blob.size, file, blob.media_type)

@@ -1,0 +1,3 @@
+module provision.example/pause
+
+go 1.24.0

@@ -1,0 +1,39 @@
+"""`provision apply`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from provisioner.cli.options import inventory_argument, request, selection_options
+
+
+@click.command()
+@inventory_argument
+@selection_options
+@click.option("--yes", is_flag=True, help="Go ahead without asking, also when the plan deletes something.")
+def command(
+    inventory: str | None,
+    limit: str | None,
+    tags: str,
+    stages: tuple[str, ...],
+    playbook: Path | None,
+    as_json: bool,
+    yes: bool,
+) -> None:
+    """Bring the hosts to what INVENTORY (or a plan file) declares, and prove that pods talk."""
+    from provisioner.action.apply import apply
+    from provisioner.action.planfile import is_plan_file, read_plan
+    from provisioner.report.choose import reporter
+    from provisioner.report.confirm import confirm
+
+    agreed = None
+    if inventory is not None and is_plan_file(Path(inventory)):
+        agreed = read_plan(Path(inventory))
+        wanted = agreed.request
+    else:
+        wanted = request(inventory, playbook, limit, tags, stages)
+    with reporter(as_json) as report:
+        outcome = apply(wanted, report.emit, agreed=agreed, confirm=lambda plan: yes or confirm(plan, report))
+    raise click.exceptions.Exit(outcome.exit_code)

@@ -1,0 +1,84 @@
+"""`provision bundle`: build, inspect and verify the bundle that clusters are installed from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from provisioner.engine.events import Emit, Note, silent
+
+if TYPE_CHECKING:
+    from provisioner.bundle.layout import Artifact, Image
+
+_PATH = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group("bundle")
+def command() -> None:
+    """Make and look at the bundle: every binary, image and manifest of a cluster in one place."""
+
+
+@command.command()
+@click.argument("components", nargs=-1, metavar="[COMPONENT]...")
+@click.option(
+    "--source",
+    type=click.Choice(("auto", "release", "module")),
+    default="auto",
+    show_default=True,
+    help="The publishers' releases, builds of the Go modules, or releases where the publisher answers.",
+)
+@click.option("-o", "--output", type=_PATH, help="Where to write it, in place of the user's cache.")
+@click.pass_context
+def build(ctx: click.Context, components: tuple[str, ...], source: str, output: Path | None) -> None:
+    """Build the bundle, or one of the named COMPONENTs only. What is cached is not built again."""
+    from provisioner.bundle import build as building
+
+    emit = _emit(ctx.obj)
+    bundle = building.build(components=components or None, source=source, output=output, emit=emit)
+    emit(Note(message=f"{bundle.path}  {bundle.digest}"))
+
+
+@command.command()
+@click.argument("path", type=_PATH, required=False)
+@click.pass_context
+def inspect(ctx: click.Context, path: Path | None) -> None:
+    """List what the bundle at PATH (by default the last one built) has, and where each part is from."""
+    from provisioner.bundle.layout import Bundle, default_bundle_path
+
+    emit = _emit(ctx.obj)
+    bundle = Bundle.open(path or default_bundle_path())
+    for content in bundle.contents:
+        emit(Note(message=_line(content)))
+    emit(Note(message=f"{bundle.path}  {bundle.digest}"))
+
+
+@command.command()
+@click.argument("path", type=_PATH, required=False)
+@click.pass_context
+def verify(ctx: click.Context, path: Path | None) -> None:
+    """Prove by their digests that all files of the bundle at PATH are whole."""
+    from provisioner.bundle import verify as verification
+    from provisioner.bundle.layout import Bundle, default_bundle_path
+
+    emit = _emit(ctx.obj)
+    bundle = Bundle.open(path or default_bundle_path())
+    size = verification.verify(bundle, emit)
+    emit(Note(message=f"{bundle.path} is whole: {size / 1e6:.0f} MB, {bundle.digest}"))
+
+
+def _emit(context: Any) -> Emit:
+    """The root command's outlet; nothing is said when the group runs without it."""
+    return silent if context is None else context.emit
+
+
+def _line(content: Artifact | Image) -> str:
+    from provisioner.bundle.layout import Image
+
+    if isinstance(content, Image):
+        name, size = content.reference, sum(blob.size for blob in content.blobs)
+    else:
+        name, size = f"{content.name} {content.version}", content.size
+    origin = f"{content.source} {content.module}".rstrip()
+    return f"{name:<56} {content.platform}  {size / 1e6:7.1f} MB  {origin}"

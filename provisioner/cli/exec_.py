@@ -1,0 +1,22 @@
+"""`provision exec`."""
+
+from __future__ import annotations
+
+import click
+
+from provisioner.cli.options import inventory_path
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("inventory")
+@click.argument("pattern")
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line a host.")
+@click.option("--timeout", type=float, default=300.0, show_default=True, help="Seconds for each host.")
+def command(inventory: str, pattern: str, words: tuple[str, ...], as_json: bool, timeout: float) -> None:
+    """Run a command line on the hosts of PATTERN: provision exec INVENTORY PATTERN -- COMMAND."""
+    from provisioner.action.execute import execute
+    from provisioner.report.answers import show_answer
+
+    status = execute(inventory_path(inventory), pattern, words, timeout, lambda answer: show_answer(answer, as_json))
+    raise click.exceptions.Exit(status)

@@ -1,0 +1,138 @@
+"""`provision lab up|down|status`: throw-away hosts on this machine for an inventory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from provisioner.engine.events import Emit, Note, silent
+from provisioner.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from provisioner.lab.plan import LabPlan
+    from provisioner.lab.status import LabStatus
+
+
+@click.group("lab", short_help="Throw-away hosts on this machine.")
+def command() -> None:
+    """Throw-away hosts on this machine: one systemd-nspawn system for each host of the inventory.
+
+    Needs root, systemd-nspawn and debootstrap. The first `up` builds a Debian root, which takes about a
+    minute; it is cached.
+    """
+
+
+def _arguments(function: Callable[..., None]) -> Callable[..., None]:
+    for decorate in (
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        click.option("--name", metavar="NAME", help="Another lab of the same hosts, by this name."),
+        click.option("--subnet", metavar="CIDR", help="Another lab of the same hosts, in this subnet."),
+        click.argument(
+            "inventory",
+            type=click.Path(path_type=Path),
+            envvar="PROVISION_INVENTORY",
+            default=Path("inventory.yaml"),
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+@command.command()
+@_arguments
+@click.pass_context
+def up(ctx: click.Context, inventory: Path, subnet: str | None, name: str | None, as_json: bool) -> None:
+    """Bring the lab up; mend what is broken; change nothing that is well."""
+    from provisioner.lab.up import up as bring_up
+
+    emit = _emit(ctx)
+    plan, path = _chosen(inventory, subnet, name, write=True)
+    state = bring_up(plan, emit)
+    emit(Note(message=f"lab {plan.name} is up", hint=f"provision apply {path}"))
+    if as_json:
+        click.echo(json.dumps({**asdict(state), "inventory": str(path)}))
+
+
+@command.command()
+@_arguments
+@click.pass_context
+def down(ctx: click.Context, inventory: Path, subnet: str | None, name: str | None, as_json: bool) -> None:
+    """Take the lab away, whatever state it is in. Only the cached root stays."""
+    from provisioner.lab.down import down as take_down
+
+    # A name alone is enough: the inventory may be lost, or broken, or may have gone with the lab.
+    chosen = name if name else _chosen(inventory, subnet, name, write=False)[0]
+    found = take_down(chosen, _emit(ctx))
+    if as_json:
+        click.echo(json.dumps({"found": found}))
+
+
+@command.command()
+@_arguments
+@click.pass_context
+def status(ctx: click.Context, inventory: Path, subnet: str | None, name: str | None, as_json: bool) -> None:
+    """Say what of the lab runs. Exit status 1 when `up` would have something to do."""
+    from provisioner.lab.status import status as read
+
+    plan, _path = _chosen(inventory, subnet, name, write=False)
+    found = read(plan)
+    click.echo(json.dumps(asdict(found)) if as_json else _table(found))
+    if not found.well:
+        ctx.exit(1)
+
+
+def _emit(ctx: click.Context) -> Emit:
+    reporter: Any = ctx.obj
+    return reporter.emit if reporter is not None else silent
+
+
+def _chosen(inventory: Path, subnet: str | None, name: str | None, *, write: bool) -> tuple[LabPlan, Path]:
+    """The plan that the arguments mean, and the inventory to use with it.
+
+    With `write` a moved copy is made.
+    """
+    from provisioner.inventory.labs import lab_directory
+    from provisioner.inventory.model import load_inventory
+    from provisioner.lab.declared import plan_of
+    from provisioner.lab.move import Move, default_name, move_inventory, moved_plan
+    from provisioner.lab.up import preflight
+
+    plan = plan_of(load_inventory(inventory))
+    if subnet is None and name is None:
+        return plan, inventory
+    target = _network(subnet) if subnet else plan.subnet
+    move = Move(plan.subnet, target, name or default_name(plan.name, target))
+    if move.name == plan.name:
+        raise InputError([Problem("--name", 0, 0, f"the lab in {inventory} is called {plan.name} already")])
+    directory = lab_directory(move.name)
+    moved = moved_plan(plan, move, directory)
+    if not write:
+        return moved, directory / "inventory.yaml"
+    preflight(moved)
+    path = move_inventory(inventory, move, directory)
+    return plan_of(load_inventory(path)), path
+
+
+def _network(subnet: str) -> Any:
+    from ipaddress import IPv4Network
+
+    try:
+        return IPv4Network(subnet)
+    except ValueError as error:
+        raise InputError([Problem("--subnet", 0, 0, str(error), "such as 10.99.7.0/24")]) from None
+
+
+def _table(found: LabStatus) -> str:
+    width = max(len(host.name) for host in found.hosts)
+    network = "up" if found.network else "broken" if found.present else "down"
+    lines = [f"lab {found.name}  {found.subnet}  network {network}  {found.directory}"]
+    for host in found.hosts:
+        told = f"pid {host.pid}  up {host.uptime:.0f} s" if host.running else "off"
+        health = "" if host.well or not host.running else "  no link" if not host.linked else "  no ssh"
+        lines.append(f"{host.name:<{width}}  {host.address:<15}  {told}{health}")
+    return "\n".join(lines)

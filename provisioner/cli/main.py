@@ -1,0 +1,101 @@
+"""The command line. Each command is a file that is imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from provisioner import __version__
+
+COMMANDS = {
+    "plan": "show what apply would change",
+    "apply": "bring the hosts to what the inventory declares, and prove that pods talk",
+    "verify": "read everything again and run the checks; change nothing",
+    "render": "write what would be sent to the hosts into a folder",
+    "trust": "enrol the host keys of the inventory's hosts",
+    "exec": "run a command on hosts",
+    "bundle": "build and inspect the bundle of binaries and images",
+    "lab": "throw-away hosts on this machine",
+}
+
+
+class _Lazy(click.Group):
+    """Commands by name, imported on use: `--help` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"provisioner.cli.{'exec_' if cmd_name == 'exec' else cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from provisioner.inventory.words import nearest
+
+            near = nearest(args[0], COMMANDS)
+            if near:
+                raise click.UsageError(f"No such command '{args[0]}'. Did you mean '{near}'?") from None
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="provision")
+def cli() -> None:
+    """Brings up, changes and checks binary-deployed Kubernetes clusters over SSH.
+
+    The inventory is the argument, else $PROVISION_INVENTORY, else ./inventory.yaml. Exit codes: 0 done or nothing to
+    do, 1 failed, 2 `plan` found changes, 3 the input is wrong, 4 hosts unreachable, 5 locked by another run,
+    130 interrupted.
+    """
+
+
+def main() -> None:
+    """The entry point: runs a command and turns what it raises into words and an exit code."""
+    try:
+        status = cli.main(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        status = leave.exit_code
+    except click.Abort:
+        status = _say("interrupted", 130)
+    except KeyboardInterrupt:
+        status = _say("interrupted", 130)
+    except click.ClickException as error:
+        error.show()
+        status = 3
+    except BrokenPipeError:
+        status = 1
+    except Exception as error:
+        status = _explain(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _explain(error: Exception) -> int:
+    from provisioner.errors import ProvisionError
+    from provisioner.report.faults import tell
+
+    if not isinstance(error, ProvisionError):
+        raise error
+    tell(error, json="--json" in sys.argv)
+    return error.exit_code
+
+
+def _say(text: str, status: int) -> int:
+    click.echo(f"\n{text}: what was done stays done; the same command goes on", err=True)
+    return status

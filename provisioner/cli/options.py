@@ -1,0 +1,52 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from provisioner.errors import InputError, Problem
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def inventory_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """INVENTORY, which may be left out."""
+    return click.argument("inventory", required=False, envvar="PROVISION_INVENTORY")(function)
+
+
+def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--limit, --tags, --stage, --playbook, --json."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines."),
+        click.option("--playbook", type=click.Path(path_type=Path), help="Use this playbook, not the shipped one."),
+        click.option("--stage", "stages", multiple=True, help="Only these stages (may be repeated)."),
+        click.option("--tags", default="", help="Only tasks with one of these tags (comma-separated)."),
+        click.option("--limit", help="Only these hosts (an Ansible pattern)."),
+    ):
+        function = option(function)
+    return function
+
+
+def inventory_path(given: str | None) -> Path:
+    """The inventory's path. Raises InputError when there is none."""
+    path = Path(given or "inventory.yaml")
+    if not path.exists():
+        hint = "name one, set PROVISION_INVENTORY, or write ./inventory.yaml" if given is None else ""
+        raise InputError([Problem(str(path), 0, 0, "there is no such inventory", hint)])
+    return path
+
+
+def request(given: str | None, playbook: Path | None, limit: str | None, tags: str, stages: tuple[str, ...]) -> Any:
+    """An action.load.Request from what was typed."""
+    from provisioner.action.load import Request
+    from provisioner.playbook.compile import Selection
+
+    if playbook is not None and not playbook.is_file():
+        raise InputError([Problem(str(playbook), 0, 0, "there is no such playbook")])
+    wanted = frozenset(tag.strip() for tag in tags.split(",") if tag.strip())
+    path = playbook.resolve() if playbook else None
+    return Request(inventory_path(given), path, limit, Selection(wanted, frozenset(stages)))

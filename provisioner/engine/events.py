@@ -1,0 +1,139 @@
+"""What happens in a run, as typed values. Everything that people or programs see is a rendering of these."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """`time` is seconds since the epoch."""
+
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    run: str
+    command: str
+    inventory: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Event):
+    """Work with a measure: `done` of `total` `unit`s (bytes, blobs, hosts …); `total` None means unknown."""
+
+    task: str
+    subject: str = ""
+    done: int = 0
+    total: int | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Event):
+    """A named piece of work ended. `changed` False means that it was already as wanted."""
+
+    task: str
+    subject: str = ""
+    seconds: float = 0.0
+    changed: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note(Event):
+    """`level` is info, warning or error."""
+
+    message: str
+    level: str = "info"
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageStarted(Event):
+    stage: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostChanging(Event):
+    """A host begins to change `resource` (one of its `stage`)."""
+
+    stage: str
+    host: str
+    resource: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed(Event):
+    """A resource was changed and, read again, is as wanted. `action` is create, update, delete or restart."""
+
+    stage: str
+    host: str
+    resource: str
+    action: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageEnded(Event):
+    stage: str
+    seconds: float
+    changed: int
+    failed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatePassed(Event):
+    gate: str
+    seconds: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed(Event):
+    """`script_line` is the line of the script that failed; `stderr` its last lines; `undone` what was not reached."""
+
+    stage: str
+    host: str
+    resource: str
+    reason: str
+    status: int | None = None
+    script_line: str = ""
+    stderr: str = ""
+    done: tuple[str, ...] = ()
+    undone: tuple[str, ...] = ()
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnded(Event):
+    run: str
+    ok: bool
+    seconds: float
+    changed: Mapping[str, int] = field(default_factory=dict)
+    phases: Mapping[str, float] = field(default_factory=dict)
+    resume: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer(Event):
+    """What a host said to a command of the user. `error` is set instead when it could not be asked."""
+
+    host: str
+    status: int = 0
+    stdout: str = ""
+    stderr: str = ""
+    error: str = ""
+
+
+Emit = Callable[[Event], None]
+
+
+def silent(_event: Event) -> None:
+    """An Emit that drops everything."""

@@ -1,0 +1,123 @@
+"""Carries out a plan: stage by stage, hosts in parallel, read again, gates between.
+
+Hosts run ahead of each other inside a segment: the stages up to and with the next gate or `serial`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+
+from provisioner.engine.events import Emit, Failed, GatePassed, StageEnded, StageStarted
+from provisioner.engine.hostwork import HostWork
+from provisioner.engine.plan import Plan, StagePlan
+from provisioner.errors import LockedError, ProvisionError
+
+Gate = Callable[[], str]
+"""A named check: returns a detail for people, raises ProvisionError with evidence when it does not pass."""
+
+
+@dataclass
+class Outcome:
+    """What came of it: counts of changes by stage, seconds by stage, and the failures."""
+
+    changed: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failures: list[Failed] = field(default_factory=list)
+    locked: LockedError | None = None
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures
+
+
+class Executor:
+    """Runs a plan once. `gates` by name; `work` changes one host's stage."""
+
+    def __init__(self, work: HostWork, gates: Mapping[str, Gate], emit: Emit, *, limit: int = 64) -> None:
+        self._work = work
+        self._gates = gates
+        self._emit = emit
+        self._limit = limit
+        self._mutex = Lock()
+
+    def run(self, plan: Plan) -> Outcome:
+        """Never raises for a host's or a gate's failure: the outcome tells."""
+        outcome = Outcome()
+        for index, segment in _segments(plan.stages):
+            self._segment(segment, outcome)
+            last = segment[-1]
+            rest = sum(stage.count for stage in plan.stages[index:])
+            if outcome.ok and last.gate and (last.always or last.count or rest):
+                self._gate(last, outcome)
+            if not outcome.ok:
+                break
+        return outcome
+
+    def _segment(self, segment: Sequence[StagePlan], outcome: Outcome) -> None:
+        started: dict[str, float] = {}
+        hosts = tuple(dict.fromkeys(host for stage in segment for host in stage.changes))
+        size = segment[-1].serial or len(hosts) or 1
+        for start in range(0, len(hosts), size):
+            batch = hosts[start : start + size]
+            with ThreadPoolExecutor(max_workers=min(self._limit, len(batch))) as threads:
+                list(threads.map(lambda host: self._host(host, segment, outcome, started), batch))
+            if not outcome.ok:
+                break
+        for stage in segment:
+            if stage.name in started:
+                failed = sum(1 for failure in outcome.failures if failure.stage == stage.name)
+                seconds = outcome.seconds.get(stage.name, 0.0)
+                count = outcome.changed.get(stage.name, 0)
+                self._emit(StageEnded(stage=stage.name, seconds=seconds, changed=count, failed=failed))
+
+    def _host(self, host: str, segment: Sequence[StagePlan], outcome: Outcome, started: dict[str, float]) -> None:
+        for stage in segment:
+            changes = stage.changes.get(host)
+            if not changes:
+                continue
+            with self._mutex:
+                first = stage.name not in started
+                started.setdefault(stage.name, time.monotonic())
+            if first:
+                self._emit(StageStarted(stage=stage.name, hosts=tuple(stage.changes)))
+            failure, done = self._work.carry_out(host, stage.name, changes)
+            with self._mutex:
+                outcome.changed[stage.name] = outcome.changed.get(stage.name, 0) + done
+                outcome.seconds[stage.name] = time.monotonic() - started[stage.name]
+                if failure is not None:
+                    outcome.failures.append(failure)
+            if failure is not None:
+                self._emit(failure)
+                return
+
+    def _gate(self, stage: StagePlan, outcome: Outcome) -> None:
+        name, began = str(stage.gate), time.monotonic()
+        try:
+            detail = self._gates[name]()
+        except ProvisionError as fault:
+            failure = Failed(stage=stage.name, host="", resource=f"gate:{name}", reason=fault.reason, hint=fault.hint)
+            outcome.failures.append(failure)
+            self._emit(failure)
+            return
+        seconds = time.monotonic() - began
+        outcome.seconds[f"gate {name}"] = seconds
+        self._emit(GatePassed(gate=name, seconds=seconds, detail=detail))
+
+
+def _segments(stages: Sequence[StagePlan]) -> Iterator[tuple[int, list[StagePlan]]]:
+    """(index after the segment, its stages). A stage with `serial` stands alone."""
+    current: list[StagePlan] = []
+    for index, stage in enumerate(stages):
+        if stage.serial and current:
+            yield index, current
+            current = []
+        current.append(stage)
+        if stage.gate or stage.serial:
+            yield index + 1, current
+            current = []
+    if current:
+        yield len(stages), current

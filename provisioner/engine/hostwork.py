@@ -1,0 +1,215 @@
+"""One host, one stage: the script of all its changes, its answer, and the second reading that decides."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+
+from provisioner.engine.diff import remaining
+from provisioner.engine.events import Changed, Emit, Failed, HostChanging, Note
+from provisioner.engine.read import Sessions, answered, by_kind, parsed, read_host
+from provisioner.errors import ProvisionError
+from provisioner.remote.session import Result
+from provisioner.resources.model import AnyKind, Change, ConductedKind, ControllerKind, ScriptedKind, State, Unknown
+from provisioner.shell.assemble import StepOutcome, change_script, parse_steps, split_trace
+
+DEADLINE = 900.0
+"""Seconds for all changes of one stage on one host."""
+
+
+class HostWork:
+    """Changes hosts, by the three ways in which kinds do: a script, a conducted sequence, the controller itself."""
+
+    def __init__(self, sessions: Sessions, kinds: Mapping[str, AnyKind], emit: Emit, run: str) -> None:
+        self._sessions = sessions
+        self._kinds = kinds
+        self._emit = emit
+        self._run = run
+
+    def carry_out(self, host: str, stage: str, changes: Sequence[Change]) -> tuple[Failed | None, int]:
+        """(the failure or None, how many changes were made and read again)."""
+        done: list[Change] = []
+        failure: Failed | None = None
+        for ways, work in (
+            (ScriptedKind, self._by_script),
+            (ConductedKind, self._conducted),
+            (ControllerKind, self._by_controller),
+        ):
+            mine = [change for change in changes if isinstance(self._kinds[change.resource.kind], ways)]
+            if not mine or failure is not None:
+                continue
+            try:
+                failure = work(host, stage, mine, done)
+            except ProvisionError as fault:
+                failure = _failed(stage, host, "", fault.reason, mine, 0, hint=fault.hint)
+        return failure, len(done)
+
+    def _by_script(self, host: str, stage: str, changes: Sequence[Change], done: list[Change]) -> Failed | None:
+        scripts = [_scripted(self._kinds, change).change(change) for change in changes]
+        journal = [self._journal_line(stage, change) for change in changes]
+        groups = by_kind((change.resource for change in changes), self._kinds)
+        script = change_script(scripts, journal, [kind.probe(group) for kind, group in groups])
+        watch = _Watch(self._emit, stage, host, changes)
+        result = self._sessions.session(host).run(script, deadline=DEADLINE, on_stdout=watch.feed)
+        stdout = watch.output()
+        steps = parse_steps(stdout)
+        if steps.failed is not None or len(steps.ok) < len(changes):
+            return _script_failure(stage, host, changes, steps, result)
+        states = parsed(groups, answered(host, stdout, result.stderr, len(groups)))
+        return self._read_again(host, stage, changes, states, done)
+
+    def _read_again(
+        self,
+        host: str,
+        stage: str,
+        changes: Sequence[Change],
+        states: Mapping[str, State],
+        done: list[Change],
+    ) -> Failed | None:
+        for change in changes:
+            after: State = states.get(change.resource.id, Unknown("not read"))
+            left = remaining(change, after, self._kinds[change.resource.kind])
+            if left:
+                reason = f"was changed, but read again it {left}"
+                return _failed(stage, host, change.resource.id, reason, changes, len(done))
+            done.append(change)
+            self._emit(_changed(stage, host, change))
+        return None
+
+    def _conducted(self, host: str, stage: str, changes: Sequence[Change], done: list[Change]) -> Failed | None:
+        session = self._sessions.session(host)
+        for name in dict.fromkeys(change.resource.kind for change in changes):
+            kind = self._kinds[name]
+            mine = [change for change in changes if change.resource.kind == name]
+            if isinstance(kind, ConductedKind):
+                for change in mine:
+                    self._emit(HostChanging(stage=stage, host=host, resource=change.resource.id))
+                kind.conduct(mine, session)
+                states = read_host(session, [change.resource for change in mine], self._kinds)
+                failure = self._read_again(host, stage, mine, states, done)
+                if failure is not None:
+                    return failure
+        return None
+
+    def _by_controller(self, host: str, stage: str, changes: Sequence[Change], done: list[Change]) -> Failed | None:
+        for index, change in enumerate(changes):
+            kind = self._kinds[change.resource.kind]
+            if not isinstance(kind, ControllerKind):
+                continue
+            self._emit(HostChanging(stage=stage, host=host, resource=change.resource.id))
+            try:
+                detail = kind.carry_out(change)
+                after = kind.read([change.resource]).get(change.resource.id, Unknown("not read"))
+            except ProvisionError as fault:
+                return _failed(stage, host, change.resource.id, fault.reason, changes, index, hint=fault.hint)
+            left = remaining(change, after, kind)
+            if left:
+                reason = f"was changed, but read again it {left}"
+                return _failed(stage, host, change.resource.id, reason, changes, index)
+            done.append(change)
+            self._emit(_changed(stage, host, change, detail))
+        return None
+
+    def _journal_line(self, stage: str, change: Change) -> str:
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "run": self._run,
+            "stage": stage,
+            "action": change.action,
+            "id": change.resource.id,
+            "keys": list(change.keys) if change.action == "update" else [],
+        }
+        return json.dumps(line, separators=(",", ":"))
+
+
+class _Watch:
+    """Turns the script's `begin I` lines into events while it runs."""
+
+    def __init__(self, emit: Emit, stage: str, host: str, changes: Sequence[Change]) -> None:
+        self._emit, self._stage, self._host, self._changes = emit, stage, host, changes
+        self._rest = b""
+        self._over = False
+        self._all: list[bytes] = []
+
+    def output(self) -> bytes:
+        """All that the script printed so far."""
+        return b"".join(self._all)
+
+    def feed(self, data: bytes) -> None:
+        self._all.append(bytes(data))
+        if self._over:
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            word, _, rest = line.partition(b" ")
+            if word == b"probe":
+                self._over = True
+                return
+            if word == b"begin" and rest.isdigit():
+                resource = self._changes[int(rest)].resource.id
+                self._emit(HostChanging(stage=self._stage, host=self._host, resource=resource))
+            elif line == b"waiting":
+                self._emit(Note(message=f"{self._host}: waiting for a script of an earlier run to end"))
+
+
+def _scripted(kinds: Mapping[str, AnyKind], change: Change) -> ScriptedKind:
+    kind = kinds[change.resource.kind]
+    if not isinstance(kind, ScriptedKind):
+        raise TypeError(f"{change.resource.id} is not changed by a script")
+    return kind
+
+
+def _changed(stage: str, host: str, change: Change, detail: str = "") -> Changed:
+    action = change.action
+    if change.resource.kind == "systemd" and "inputs" in change.keys and action == "update":
+        action = "restart"
+    detail = detail or (", ".join(change.keys) if change.action == "update" else "")
+    return Changed(stage=stage, host=host, resource=change.resource.id, action=action, detail=detail)
+
+
+def _script_failure(
+    stage: str, host: str, changes: Sequence[Change], steps: StepOutcome, result: Result
+) -> Failed:
+    line, stderr = split_trace(result.stderr)
+    index, status = steps.failed if steps.failed is not None else (len(steps.ok), result.status)
+    resource = changes[index].resource.id if index < len(changes) else ""
+    secret = index < len(changes) and changes[index].resource.secret
+    return _failed(
+        stage,
+        host,
+        resource,
+        "the script failed",
+        changes,
+        index,
+        status=status,
+        script_line="(secret)" if secret else line,
+        stderr="\n".join(stderr.strip().splitlines()[-15:]),
+    )
+
+
+def _failed(
+    stage: str,
+    host: str,
+    resource: str,
+    reason: str,
+    changes: Sequence[Change],
+    at: int,
+    *,
+    status: int | None = None,
+    script_line: str = "",
+    stderr: str = "",
+    hint: str = "",
+) -> Failed:
+    return Failed(
+        stage=stage,
+        host=host,
+        resource=resource,
+        reason=reason,
+        status=status,
+        script_line=script_line,
+        stderr=stderr,
+        done=tuple(change.resource.id for change in changes[:at]),
+        undone=tuple(change.resource.id for change in changes[at:]),
+        hint=hint,
+    )

@@ -1,0 +1,1 @@
+"""Ansible's YAML inventory: files in, hosts with merged variables and connections out."""

@@ -1,0 +1,63 @@
+"""Checks that stand between stages: the API answers, all nodes are Ready."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from provisioner.errors import ProvisionError
+from provisioner.kube.kubectl import KUBECTL
+from provisioner.resources.model import Answer, Runner
+from provisioner.shell.quote import words
+from provisioner.shell.script import Script
+
+API_SECONDS = 90
+NODE_SECONDS = 150
+
+_READY = f"""
+end=$(($(date +%s) + {API_SECONDS}))
+until {KUBECTL} get --raw /readyz >"$W/out" 2>"$W/err"; do
+  if [ "$(date +%s)" -ge "$end" ]; then
+    tail -n 3 "$W/out" "$W/err" >&2
+    journalctl --no-pager --quiet -n 8 -o cat -u kube-apiserver >&2 || :
+    exit 1
+  fi
+  sleep 0.2
+done
+"""
+
+
+def api_ready(runners: Sequence[Runner]) -> str:
+    """Every control plane's own API server says /readyz. Raises ProvisionError with the last lines of its journal."""
+    began = time.monotonic()
+    for runner in runners:
+        result = runner.run(Script(_READY), deadline=API_SECONDS + 30)
+        if result.status != 0:
+            raise ProvisionError(
+                f"the API server on {runner.host} was not ready after {API_SECONDS} s:\n{_tail(result)}",
+                f"see `journalctl -u kube-apiserver` on {runner.host}",
+            )
+    return f"{len(runners)} API server{'s' if len(runners) > 1 else ''} after {time.monotonic() - began:.1f} s"
+
+
+def nodes_ready(runner: Runner, nodes: Sequence[str]) -> str:
+    """All `nodes` have the condition Ready. Raises ProvisionError with what the others say."""
+    names = words(f"node/{name}" for name in nodes)
+    wait = KUBECTL.replace("--request-timeout=20s", "")
+    script = f"""
+{wait} wait --for=condition=Ready --timeout={NODE_SECONDS}s {names} >/dev/null && exit 0
+{KUBECTL} get nodes -o jsonpath='{{range .items[*]}}{{.metadata.name}}: {{.status.conditions[-1].message}}{{"\\n"}}{{end}}' >&2
+{KUBECTL} get pods -A --field-selector=status.phase!=Running -o wide >&2
+exit 1
+"""
+    result = runner.run(Script(script), deadline=NODE_SECONDS + 60)
+    if result.status != 0:
+        raise ProvisionError(
+            f"not every node was Ready after {NODE_SECONDS} s:\n{_tail(result)}",
+            "see `journalctl -u kubelet` on the host that is not",
+        )
+    return f"{len(nodes)} nodes"
+
+
+def _tail(result: Answer) -> str:
+    return "\n".join(result.stderr.decode(errors="replace").strip().splitlines()[-12:])

@@ -1,0 +1,118 @@
+"""The module `node_joined`: a node that is registered, with its labels and taints. Conducts the TLS bootstrap."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from provisioner.errors import ProvisionError
+from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.requests import SIGNER, is_pending, objection, requested_node
+from provisioner.kube.token import GROUP, BootstrapToken
+from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Runner, State
+from provisioner.resources.task import TaskCall
+from provisioner.shell.assemble import parse_probes, probe_script
+from provisioner.shell.quote import quote, words
+from provisioner.shell.script import Script
+
+DEADLINE = 120.0
+"""Seconds from the kubelets' start to the last node's registration."""
+
+_NODES = KUBECTL + (
+    " get nodes -o jsonpath='{range .items[*]}{.metadata.name}{\"\\t\"}{.metadata.labels}{\"\\t\"}{.spec.taints}{\"\\n\"}{end}'"
+)
+
+
+class NodeJoinedKind:
+    """Attributes: `label:KEY` and `taint:KEY:EFFECT` with their values, of those that are wanted."""
+
+    name = "node_joined"
+
+    def __init__(self, token: BootstrapToken) -> None:
+        self._token = token
+
+    def build(self, task: TaskCall) -> Sequence[Resource]:
+        task.check({"name": str}, {"labels": Mapping, "taints": (list, tuple)})
+        attrs: dict[str, Plain] = {f"label:{k}": str(v) for k, v in (task.args.get("labels") or {}).items()}
+        for taint in task.args.get("taints") or []:
+            attrs[f"taint:{taint.key}:{taint.effect}"] = taint.value
+        return [Resource("node_joined", str(task.args["name"]), Present(attrs))]
+
+    def probe(self, resources: Sequence[Resource]) -> Script:
+        del resources
+        return Script(_NODES + "\n")
+
+    def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
+        found = {}
+        for line in output.decode(errors="replace").splitlines():
+            name, labels, taints = (line.split("\t") + ["", ""])[:3]
+            attrs: dict[str, Plain] = {f"label:{k}": str(v) for k, v in json.loads(labels or "{}").items()}
+            for taint in json.loads(taints or "[]"):
+                attrs[f"taint:{taint['key']}:{taint['effect']}"] = str(taint.get("value") or "")
+            found[name] = attrs
+        return {each.id: Present(found[each.name]) if each.name in found else Absent() for each in resources}
+
+    def conduct(self, changes: Sequence[Change], runner: Runner) -> None:
+        """Approves the requests of the joining nodes, waits until all are registered, sets labels and taints."""
+        joining = {change.resource.name for change in changes if not isinstance(change.before, Present)}
+        if joining:
+            self._admit(joining, runner)
+        lines = [line for change in changes for line in _marks(change.resource)]
+        if joining:
+            lines.append(f"{KUBECTL} -n kube-system delete secret bootstrap-token-{self._token.identifier} "
+                         "--ignore-not-found >/dev/null")
+        if lines:
+            _ask(runner, "set -e\n" + "\n".join(lines) + "\n")
+
+    def _admit(self, joining: set[str], runner: Runner) -> None:
+        end = time.monotonic() + DEADLINE
+        refused: dict[str, str] = {}
+        missing = set(joining)
+        while missing:
+            requests = json.loads(_ask(runner, f"{KUBECTL} get csr --field-selector=spec.signerName={SIGNER} -o json\n"))
+            good = []
+            for item in requests["items"]:
+                reason = objection(item, joining, self._token.user, GROUP)
+                if is_pending(item) and not reason:
+                    good.append(item["metadata"]["name"])
+                elif reason and requested_node(item) in joining:
+                    refused[requested_node(item)] = reason
+            if good:
+                _ask(runner, f"{KUBECTL} certificate approve {words(good)} >/dev/null\n")
+            missing = joining - set(_ask(runner, f"{KUBECTL} get nodes -o jsonpath='{{.items[*].metadata.name}}'\n").decode().split())
+            if missing and time.monotonic() > end:
+                raise _timeout(missing, refused)
+            if missing:
+                time.sleep(0.3)
+
+
+def _timeout(missing: set[str], refused: Mapping[str, str]) -> ProvisionError:
+    told = "; ".join(f"{node}: its request was left alone: {reason}" for node, reason in sorted(refused.items()))
+    reason = f"{', '.join(sorted(missing))} did not register within {DEADLINE:.0f} s" + (f" ({told})" if told else "")
+    return ProvisionError(reason, "see `journalctl -u kubelet` on the host")
+
+
+def _marks(resource: Resource) -> list[str]:
+    attrs: Mapping[str, Any] = resource.desired.attrs if isinstance(resource.desired, Present) else {}
+    node = quote(resource.name)
+    labels = [f"{key.removeprefix('label:')}={value}" for key, value in attrs.items() if key.startswith("label:")]
+    taints = [
+        f"{key.split(':')[1]}={value}:{key.split(':')[2]}" for key, value in attrs.items() if key.startswith("taint:")
+    ]
+    lines = []
+    if labels:
+        lines.append(f"{KUBECTL} label --overwrite node {node} {words(labels)} >/dev/null")
+    if taints:
+        lines.append(f"{KUBECTL} taint --overwrite node {node} {words(taints)} >/dev/null")
+    return lines
+
+
+def _ask(runner: Runner, script: str) -> bytes:
+    result = runner.run(probe_script([Script(script)]), deadline=60)
+    answer = parse_probes(result.stdout).get(0)
+    if answer is None or answer.status != 0:
+        said = (answer.stderr if answer else result.stderr).decode(errors="replace").strip()
+        raise ProvisionError(f"{runner.host}: kubectl failed: {said[-400:]}")
+    return answer.stdout

@@ -1,0 +1,174 @@
+"""The module `manifest`: Kubernetes objects, by server-side apply from a control-plane host.
+
+One resource is one component; its attributes are its objects, each with a digest, so that the diff names exactly the
+objects that differ. What differs is decided by the API server (`kubectl diff --server-side`), not by us.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import yaml
+
+from provisioner.kube.kubectl import FIELD_MANAGER, KUBECTL
+from provisioner.kube.objects import Object, diff_file, list_json, object_digest, object_key, split_first
+from provisioner.resources.model import Absent, Change, Plain, Present, Resource, State, Unknown
+from provisioner.resources.task import TaskCall
+from provisioner.shell.script import Blob, Script
+
+_SIDE = f"--server-side --force-conflicts --field-manager={FIELD_MANAGER}"
+
+_COLLECT = """#!/bin/sh
+# Called by kubectl diff with the folders LIVE and MERGED: prints what differs, with sizes.
+for m in "$2"/*; do
+  [ -f "$m" ] || continue
+  n=${m##*/}
+  l="$1/$n"
+  if [ ! -s "$l" ]; then s=absent; elif cmp -s "$l" "$m"; then s=same; else s=differs; fi
+  a=$(wc -c <"$m")
+  b=0
+  [ ! -f "$l" ] || b=$(wc -c <"$l")
+  if [ -z "${PROVISION_TEXTS:-}" ]; then
+    echo "$s $n $(cat "$l" 2>/dev/null | sha256sum | cut -c1-16)"
+  else
+    echo "$s $n $b $a"
+    [ "$b" = 0 ] || cat "$l"
+    cat "$m"
+  fi
+done
+exit 0
+"""
+
+_DIFF = f"""
+chmod 755 "$P/collect"
+for f in "$P"/*.json; do
+  n=${{f##*/}}
+  if KUBECTL_EXTERNAL_DIFF="$P/collect" {KUBECTL} diff {_SIDE} -f "$f" >"$P/answer" 2>"$P/fault"; then
+    echo "manifest ${{n%.json}} $(wc -c <"$P/answer")"
+    cat "$P/answer"
+  else
+    echo "fault ${{n%.json}} $(tail -n 1 "$P/fault" | wc -c)"
+    tail -n 1 "$P/fault"
+  fi
+done
+"""
+
+
+class ManifestKind:
+    """Attributes: one per object ("DaemonSet kube-flannel/kube-flannel-ds"), its digest when it is as wanted."""
+
+    name = "manifest"
+
+    def build(self, task: TaskCall) -> Sequence[Resource]:
+        task.check({"name": str}, {"objects": list, "src": str})
+        objects = _given(task)
+        for item in objects:
+            if not isinstance(item, dict) or not item.get("kind") or not (item.get("metadata") or {}).get("name"):
+                raise task.error("every object needs apiVersion, kind and metadata.name")
+        attrs: dict[str, Plain] = {object_key(item): object_digest(item) for item in objects}
+        return [Resource("manifest", str(task.args["name"]), Present(attrs), {"objects": objects}, text="")]
+
+    def probe(self, resources: Sequence[Resource]) -> Script:
+        return _diff_script(resources, "")
+
+    def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
+        states: dict[str, State] = {}
+        for number, body, fault in _answers(output):
+            resource = resources[number]
+            if fault:
+                states[resource.id] = Unknown(body.decode(errors="replace").strip())
+                continue
+            lines = (line.split(" ") for line in body.decode(errors="replace").splitlines())
+            seen = {name: (state, digest) for state, name, digest in lines}
+            states[resource.id] = _state(resource, seen)
+        return states
+
+    def change(self, change: Change) -> Script:
+        objects = change.resource.spec["objects"]
+        if change.keys:
+            objects = [item for item in objects if object_key(item) in change.keys]
+        first, rest = split_first(objects)
+        lines, payload = [], {}
+        for name, group in (("first", first), ("rest", rest)):
+            if group:
+                payload[f"{name}.json"] = Blob.of(list_json(group))
+                lines.append(f'{KUBECTL} apply {_SIDE} -f "$P/{name}.json" >/dev/null')
+            if name == "first" and any(item["kind"] == "CustomResourceDefinition" for item in first):
+                lines.append(f'{KUBECTL} wait --for=condition=Established --timeout=60s -f "$P/first.json" >/dev/null')
+        return Script("\n".join(lines) + "\n", payload)
+
+    def show(self, changes: Sequence[Change]) -> Script:
+        """Prints live and wanted text of every object that differs."""
+        return _diff_script([change.resource for change in changes], "PROVISION_TEXTS=1\nexport PROVISION_TEXTS\n")
+
+    def parse_shown(self, output: bytes, changes: Sequence[Change]) -> Mapping[str, tuple[str, str]]:
+        texts: dict[str, tuple[str, str]] = {}
+        for number, body, fault in _answers(output):
+            if not fault:
+                texts[changes[number].resource.id] = _texts(body)
+        return texts
+
+
+def _given(task: TaskCall) -> list[Object]:
+    if (task.args.get("objects") is None) == (task.args.get("src") is None):
+        raise task.error("needs either 'objects' or 'src' (a template)")
+    if task.args.get("objects") is not None:
+        return list(task.args["objects"])
+    path = task.find("templates", str(task.args["src"]))
+    if path is None:
+        raise task.error(f"'{task.args['src']}' is not below templates/", "", "src")
+    try:
+        return [item for item in yaml.load_all(task.render(path), Loader=yaml.CSafeLoader) if item]
+    except yaml.YAMLError as fault:
+        raise task.error(f"{path.name} gives no readable YAML: {fault}", "", "src") from None
+
+
+def _diff_script(resources: Sequence[Resource], head: str) -> Script:
+    payload = {f"{index}.json": Blob.of(list_json(each.spec["objects"])) for index, each in enumerate(resources)}
+    payload["collect"] = Blob.of(_COLLECT.encode())
+    return Script(head + _DIFF, payload)
+
+
+def _answers(output: bytes) -> list[tuple[int, bytes, bool]]:
+    """(number of the resource, body, is a fault) for each part."""
+    answers = []
+    while output:
+        head, _, rest = output.partition(b"\n")
+        word, number, size = head.split()
+        answers.append((int(number), rest[: int(size)], word == b"fault"))
+        output = rest[int(size) :]
+    return answers
+
+
+def _state(resource: Resource, seen: Mapping[str, tuple[str, str]]) -> State:
+    attrs: dict[str, Plain] = {}
+    for item in resource.spec["objects"]:
+        state, digest = seen.get(diff_file(item), ("unseen", ""))
+        if state == "same":
+            attrs[object_key(item)] = object_digest(item)
+        elif state in {"differs", "unseen"}:
+            attrs[object_key(item)] = f"{state} {digest}".strip()
+    return Present(attrs) if attrs else Absent()
+
+
+def _texts(body: bytes) -> tuple[str, str]:
+    before, after = [], []
+    while body:
+        head, _, rest = body.partition(b"\n")
+        state, name, live, merged = head.decode().split(" ")
+        texts = rest[: int(live)], rest[int(live) : int(live) + int(merged)]
+        body = rest[int(live) + int(merged) :]
+        if state != "same":
+            before.append(f"# {name}\n{_plain(texts[0])}" if texts[0] else "")
+            after.append(f"# {name}\n{_plain(texts[1])}")
+    return "".join(before), "".join(after)
+
+
+def _plain(text: bytes) -> str:
+    return text.decode(errors="replace")
+
+
+def digest_of_text(text: str) -> str:
+    """Digest of a configuration text for a pod template's annotation: a new text rolls the pods."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

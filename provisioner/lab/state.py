@@ -1,0 +1,61 @@
+"""What `lab up` writes beside the lab for people, other programs and `lab down NAME`: lab.json.
+
+It is a memory of names, not the truth about what runs: that is asked of the kernel each time.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from provisioner.lab.plan import LabPlan
+
+
+@dataclass(frozen=True)
+class LabState:
+    """A lab that is up. `layers` are the read-only directories below every host's overlay, top first."""
+
+    name: str
+    subnet: str
+    hosts: dict[str, str]
+    suite: str
+    packages: list[str]
+    layers: list[str]
+    bridge: str
+    namespaces: list[str]
+    pids: dict[str, int]
+
+
+def path(plan: LabPlan) -> Path:
+    return plan.directory / "lab.json"
+
+
+def write(plan: LabPlan, state: LabState) -> None:
+    """Replaces lab.json if it differs."""
+    text = json.dumps(asdict(state), indent=2) + "\n"
+    target = path(plan)
+    if not target.exists() or target.read_text() != text:
+        temporary = target.with_name(".lab.json.new")
+        temporary.write_text(text)
+        temporary.rename(target)
+
+
+def read(directory: Path) -> LabState | None:
+    """The state that the lab in `directory` was left in; None when none can be read."""
+    try:
+        return LabState(**json.loads((directory / "lab.json").read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def plan_of_directory(directory: Path) -> LabPlan:
+    """The plan of a lab that was up once, for taking it down; without hosts when its lab.json is lost."""
+    state = read(directory)
+    if state is None:
+        return LabPlan(directory.name, IPv4Network("0.0.0.0/29"), {}, directory)
+    hosts = {host: IPv4Address(address) for host, address in state.hosts.items()}
+    return LabPlan(
+        state.name, IPv4Network(state.subnet), hosts, directory, state.suite, tuple(state.packages)
+    )

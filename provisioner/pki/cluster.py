@@ -1,0 +1,98 @@
+"""The cluster's own state: its identity and its keys. The truth lies on the control-plane hosts, in STATE_FILE."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from provisioner.errors import ProvisionError
+from provisioner.pki.authority import KeyPair, new_authority, new_signing_pair
+
+FORMAT = 1
+STATE_FILE = "/var/lib/provision/state/state.json"
+MARK_FILE = "/var/lib/provision/cluster.json"
+
+_AUTHORITIES = {"kubernetes": "kubernetes-ca", "etcd": "etcd-ca", "front-proxy": "front-proxy-ca"}
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """`uuid` names the cluster for ever; `authorities` are CAs by name; `service_account` signs tokens."""
+
+    uuid: str
+    name: str
+    authorities: Mapping[str, KeyPair] = field(repr=False)
+    service_account: KeyPair = field(repr=False)
+
+    def to_json(self) -> str:
+        """The state file's text; the same state gives the same text."""
+        pairs = {name: {"cert": pair.cert, "key": pair.key} for name, pair in sorted(self.authorities.items())}
+        data = {
+            "format": FORMAT,
+            "uuid": self.uuid,
+            "name": self.name,
+            "authorities": pairs,
+            "service_account": {"public": self.service_account.cert, "key": self.service_account.key},
+        }
+        return json.dumps(data, indent=1, sort_keys=True) + "\n"
+
+    def mark(self) -> str:
+        """The text of the file by which every host of the cluster knows whose it is."""
+        return json.dumps({"name": self.name, "uuid": self.uuid}, sort_keys=True) + "\n"
+
+
+def new_state(name: str) -> ClusterState:
+    """A new cluster's identity and keys."""
+    authorities = {each: new_authority(common) for each, common in _AUTHORITIES.items()}
+    return ClusterState(str(uuid.uuid4()), name, authorities, new_signing_pair())
+
+
+def parse_state(text: str, host: str) -> ClusterState:
+    """Raises ProvisionError when the file is damaged or of a newer format than this version knows."""
+    try:
+        data = json.loads(text)
+        if data["format"] > FORMAT:
+            raise ProvisionError(
+                f"{host}: {STATE_FILE} has format {data['format']}, this version knows {FORMAT}",
+                "use the version of provision that wrote it, or a newer one",
+            )
+        authorities = {name: KeyPair(pair["cert"], pair["key"]) for name, pair in data["authorities"].items()}
+        signing = data["service_account"]
+        return ClusterState(data["uuid"], data["name"], authorities, KeyPair(signing["public"], signing["key"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        reason = f"{host}: {STATE_FILE} is damaged ({type(fault).__name__}: {fault})"
+        raise ProvisionError(reason, "restore it from another control-plane host or a backup") from None
+
+
+def agreed_state(name: str, found: Mapping[str, str], marks: Mapping[str, str]) -> ClusterState:
+    """The cluster's state from what the hosts carry: `found` state files and `marks` of all hosts, by host.
+
+    A new state is made only when no host has ever belonged to a cluster. Raises ProvisionError otherwise.
+    """
+    states = {host: parse_state(text, host) for host, text in found.items()}
+    identities = {state.uuid: host for host, state in states.items()}
+    for host, text in marks.items():
+        identities.setdefault(_mark_uuid(text, host), host)
+    if len(identities) > 1:
+        first, second = list(identities.values())[:2]
+        raise ProvisionError(
+            f"{first} and {second} belong to different clusters", "take one of them out of the inventory, or reset it"
+        )
+    if states:
+        return next(iter(states.values()))
+    if identities:
+        host = next(iter(identities.values()))
+        raise ProvisionError(
+            f"{host} belongs to a cluster whose keys are on none of the control-plane hosts of this inventory",
+            f"restore {STATE_FILE} on a control-plane host",
+        )
+    return new_state(name)
+
+
+def _mark_uuid(text: str, host: str) -> str:
+    try:
+        return str(json.loads(text)["uuid"])
+    except (ValueError, KeyError, TypeError):
+        raise ProvisionError(f"{host}: {MARK_FILE} is damaged", "restore or remove it") from None

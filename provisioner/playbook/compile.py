@@ -1,0 +1,129 @@
+"""Stages and a host's variables → that host's resources. Pure: nothing is read but templates and local files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from provisioner.errors import InputError, Problem
+from provisioner.playbook.model import Playbook, Stage, Task
+from provisioner.playbook.render import evaluate, render_file, render_value
+from provisioner.resources.model import AnyKind, Resource
+from provisioner.resources.task import TaskCall
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a run is limited to; empty means everything."""
+
+    tags: frozenset[str] = frozenset()
+    stages: frozenset[str] = frozenset()
+
+    def wants_stage(self, stage: Stage) -> bool:
+        return not self.stages or stage.name in self.stages
+
+    def wants_task(self, task: Task) -> bool:
+        return not self.tags or bool(task.tags & (self.tags | {"always"}))
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """Compiles one playbook. `modules` are the kinds by the name that a task calls them by."""
+
+    playbook: Playbook
+    modules: Mapping[str, AnyKind]
+    selection: Selection = Selection()
+
+    def stage(self, stage: Stage, host: str, variables: Mapping[str, Any]) -> tuple[Resource, ...]:
+        """The resources of `stage` on `host`, in order. Raises InputError with every problem found."""
+        resources: dict[str, Resource] = {}
+        problems: list[Problem] = []
+        context = {**variables, **self._stage_variables(stage, variables)}
+        for task in stage.tasks:
+            if not self.selection.wants_task(task):
+                continue
+            try:
+                for resource in self._task(stage, task, host, context):
+                    resources[resource.id] = resource
+            except InputError as fault:
+                problems.extend(fault.problems)
+        if problems:
+            raise InputError(problems)
+        return tuple(resources.values())
+
+    def _stage_variables(self, stage: Stage, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            rendered: Mapping[str, Any] = render_value(dict(stage.variables), variables)
+        except jinja2.TemplateError as fault:
+            line, column = stage.document.at(stage.where)
+            reason = f"stage '{stage.name}': vars: {fault.message}"
+            raise InputError([Problem(stage.document.file, line, column, reason)]) from None
+        return rendered
+
+    def _task(self, stage: Stage, task: Task, host: str, context: Mapping[str, Any]) -> Iterator[Resource]:
+        kind = self.modules[task.module]
+        for variables in self._items(stage, task, context):
+            if not all(self._rendered(stage, task, "when", each, variables, bare=True) for each in task.when):
+                continue
+            args = self._rendered(stage, task, task.module, dict(task.args), variables)
+            yield from kind.build(self._call(stage, task, host, args, variables))
+
+    def _items(self, stage: Stage, task: Task, context: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        variables = {**context, **self._rendered(stage, task, "vars", dict(task.variables), context)}
+        if task.loop is None:
+            yield variables
+            return
+        items = self._rendered(stage, task, "loop", task.loop, variables)
+        if not isinstance(items, Collection) or isinstance(items, str):
+            raise _error(stage, task, "loop", f"'loop' needs a list, not {type(items).__name__}")
+        for item in items:
+            yield {**variables, "item": item}
+
+    def _rendered(
+        self, stage: Stage, task: Task, key: str, value: Any, variables: Mapping[str, Any], *, bare: bool = False
+    ) -> Any:
+        try:
+            return evaluate(value, variables) if bare else render_value(value, variables)
+        except jinja2.TemplateError as fault:
+            raise _error(stage, task, key, f"{key}: {fault.message}") from None
+
+    def _call(
+        self, stage: Stage, task: Task, host: str, args: Mapping[str, Any], variables: Mapping[str, Any]
+    ) -> TaskCall:
+        def locate(key: str | None) -> tuple[str, int, int]:
+            where = (*task.where, task.module, key) if key else task.where
+            return (stage.document.file, *stage.document.at(where))
+
+        def render(path: Path) -> str:
+            try:
+                return render_file(path, variables)
+            except jinja2.TemplateSyntaxError as fault:
+                raise InputError([Problem(str(path), fault.lineno, 1, str(fault.message))]) from None
+            except jinja2.TemplateError as fault:
+                raise InputError([Problem(str(path), _line(fault, path), 1, str(fault.message))]) from None
+
+        return TaskCall(task.module, args, host, locate, self._find, render)
+
+    def _find(self, folder: str, name: str) -> Path | None:
+        given = Path(name)
+        candidates = [given] if given.is_absolute() else [root / folder / name for root in self.playbook.roots]
+        return next((path for path in candidates if path.is_file()), None)
+
+
+def _line(fault: BaseException, path: Path) -> int:
+    """The template's line in the traceback of a rendering error."""
+    line, trace = 1, fault.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _error(stage: Stage, task: Task, key: str, reason: str) -> InputError:
+    line, column = stage.document.at((*task.where, key))
+    return InputError([Problem(stage.document.file, line, column, f"task '{task.name}': {reason}")])

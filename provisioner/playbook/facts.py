@@ -1,0 +1,113 @@
+"""Facts of a host: one script, one exec. What the compiler may know before anything is read in detail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from provisioner.errors import ProvisionError
+from provisioner.shell.script import Script
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
+
+# state.json and the first certificate of the kubelet's client file; the file's key stays where it is.
+_GATHER = """
+part() { echo "=$1"; }
+part kernel; uname -s -r -m
+part hostname; cat /proc/sys/kernel/hostname
+part os; cat /etc/os-release 2>/dev/null || :
+part clock; date +%s
+part swap; tail -n +2 /proc/swaps 2>/dev/null || :
+part memory; sed -n 's/^MemTotal: *//p' /proc/meminfo
+part links; ip -o addr show 2>/dev/null || :
+part route; ip route show default 2>/dev/null || :
+part init; cat /proc/1/comm
+part tools; for t in tar gzip ip modprobe systemctl flock sha256sum xargs stat; do
+  command -v "$t" >/dev/null || echo "$t"
+done
+part state; cat /var/lib/provision/state/state.json 2>/dev/null || :
+part mark; cat /var/lib/provision/cluster.json 2>/dev/null || :
+part kubelet; sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' /var/lib/kubelet/pki/kubelet-client-current.pem 2>/dev/null || :
+part end
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `addresses` by link.
+
+    `state`, `mark` and `kubelet_certificate` are texts of the cluster's own files, "" when there are none.
+    """
+
+    architecture: str
+    kernel: str
+    hostname: str
+    os_id: str
+    os_version: str
+    clock_skew: float
+    swap: bool
+    memory: int
+    addresses: Mapping[str, tuple[str, ...]]
+    default_link: str
+    missing_tools: tuple[str, ...] = ()
+    state: str = field(default="", repr=False)
+    mark: str = ""
+    kubelet_certificate: str = field(default="", repr=False)
+
+    @property
+    def platform(self) -> str:
+        """As the bundle names it ("linux/amd64")."""
+        return f"linux/{self.architecture}"
+
+
+def facts_script() -> Script:
+    """Prints the parts, each after a line `=NAME`."""
+    return Script(_GATHER)
+
+
+def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
+    """`asked_at`: our clock when the script was sent. Raises ProvisionError when the host cannot be used."""
+    parts = _parts(output.decode(errors="replace"))
+    if "end" not in parts:
+        raise ProvisionError(f"{host}: the facts ended early", "look at the host's login shell and its start files")
+    system, kernel, machine = (parts["kernel"].split() + ["", "", ""])[:3]
+    if system != "Linux" or machine not in _ARCHITECTURES:
+        raise ProvisionError(f"{host}: {system} on {machine} is not supported", "hosts need Linux on amd64 or arm64")
+    if parts["init"].strip() != "systemd":
+        raise ProvisionError(f"{host}: its init is {parts['init'].strip()}, not systemd")
+    os_release = dict(line.split("=", 1) for line in parts["os"].splitlines() if "=" in line)
+    route = parts["route"].split()
+    return Facts(
+        architecture=_ARCHITECTURES[machine],
+        kernel=kernel,
+        hostname=parts["hostname"].strip(),
+        os_id=os_release.get("ID", "").strip('"'),
+        os_version=os_release.get("VERSION_ID", "").strip('"'),
+        clock_skew=float(parts["clock"].strip() or 0) + 0.5 - (asked_at + time.time()) / 2,
+        swap=bool(parts["swap"].strip()),
+        memory=int(parts["memory"].split()[0]),
+        addresses=_addresses(parts["links"]),
+        default_link=route[route.index("dev") + 1] if "dev" in route else "",
+        missing_tools=tuple(parts["tools"].split()),
+        state=parts["state"],
+        mark=parts["mark"],
+        kubelet_certificate=parts["kubelet"],
+    )
+
+
+def _parts(text: str) -> dict[str, str]:
+    parts: dict[str, str] = {}
+    for block in ("\n" + text).split("\n=")[1:]:
+        name, _, body = block.partition("\n")
+        parts[name] = body + "\n" if body else ""
+    return parts
+
+
+def _addresses(text: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 3 and words[2] in {"inet", "inet6"}:
+            found.setdefault(words[1], []).append(words[3])
+    return {link: tuple(addresses) for link, addresses in found.items()}

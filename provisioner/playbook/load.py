@@ -1,0 +1,164 @@
+"""Reads playbooks: a list of stages and `import_playbook`s. Unknown keywords are errors with the nearest known one."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from provisioner.errors import InputError, Problem
+from provisioner.inventory.documents import Document, read_document
+from provisioner.inventory.words import nearest
+from provisioner.playbook.model import Playbook, Stage, Task
+
+_STAGE_WORDS = {"name", "hosts", "serial", "gate", "always", "tags", "vars", "tasks"}
+_TASK_WORDS = {"name", "when", "loop", "with_items", "vars", "tags", "become", "args"}
+_ALIASES = {"systemd": "systemd_service", "service": "systemd_service"}
+_NOT_HERE = {
+    "register": "a task's result is state that is read again, there is nothing to register",
+    "notify": "units restart when their inputs differ; name them in 'inputs'",
+    "handlers": "units restart when their inputs differ; name them in 'inputs'",
+    "delegate_to": "give the task a stage of its own with those hosts",
+    "block": "use tags or a stage",
+    "ignore_errors": "an error stops the host",
+    "roles": "import a playbook instead",
+    "gather_facts": "facts are always gathered",
+}
+
+
+def shipped(folder: str) -> Path:
+    """`folder` ("playbooks", "templates") of the source tree, or of the installation. Raises InputError."""
+    for root in (Path(__file__).resolve().parents[2], Path(sys.prefix) / "share" / "provision"):
+        if (root / folder).is_dir():
+            return root / folder
+    raise InputError([Problem(folder, 0, 0, "this installation of provision lacks its playbooks", "reinstall it")])
+
+
+def load_playbook(path: Path, modules: Collection[str]) -> Playbook:
+    """All stages of `path` and what it imports. Raises InputError with every problem found."""
+    problems: list[Problem] = []
+    digest = hashlib.sha256()
+    stages = tuple(_stages(path, modules, problems, digest, ()))
+    if problems:
+        raise InputError(problems)
+    roots = (path.parent, path.parent.parent) if path.is_absolute() else (path.parent, path.parent / "..")
+    for root in roots:
+        for file in sorted(root.glob("templates/*/*")) + sorted(root.glob("templates/*.j2")):
+            if file.is_file():
+                digest.update(file.read_bytes())
+    return Playbook(stages, roots, digest.hexdigest())
+
+
+def _stages(
+    path: Path, modules: Collection[str], problems: list[Problem], digest: Any, within: tuple[Path, ...]
+) -> Iterator[Stage]:
+    document = read_document(path)
+    digest.update(path.read_bytes())
+    if not isinstance(document.data, list):
+        problems.append(Problem(document.file, 1, 1, "a playbook is a list of stages"))
+        return
+    for index, item in enumerate(document.data):
+        if isinstance(item, dict) and "import_playbook" in item:
+            target = path.parent / str(item["import_playbook"])
+            if target in within or not target.is_file():
+                reason = "is imported in a circle" if target in within else "does not exist"
+                problems.append(_problem(document, (index, "import_playbook"), f"{target.name} {reason}"))
+                continue
+            yield from _stages(target, modules, problems, digest, (*within, path))
+        else:
+            stage = _stage(document, index, item, modules, problems)
+            if stage is not None:
+                yield stage
+
+
+def _stage(
+    document: Document, index: int, item: Any, modules: Collection[str], problems: list[Problem]
+) -> Stage | None:
+    if not isinstance(item, dict) or "hosts" not in item or "name" not in item:
+        problems.append(_problem(document, (index,), "a stage is a mapping with 'name', 'hosts' and 'tasks'"))
+        return None
+    _known(document, (index,), item, _STAGE_WORDS, problems)
+    variables, tags = item.get("vars") or {}, _tags(item)
+    tasks = [
+        task
+        for number, each in enumerate(item.get("tasks") or [])
+        if (task := _task(document, (index, "tasks", number), each, modules, tags, problems))
+    ]
+    serial = item.get("serial") or 0
+    if not isinstance(serial, int) or serial < 0:
+        problems.append(_problem(document, (index, "serial"), "'serial' is a count of hosts"))
+        serial = 0
+    return Stage(
+        name=str(item["name"]),
+        hosts=str(item["hosts"]),
+        tasks=tuple(tasks),
+        document=document,
+        where=(index,),
+        serial=serial,
+        gate=item.get("gate"),
+        always=bool(item.get("always")),
+        tags=tags,
+        variables=variables,
+    )
+
+
+def _task(
+    document: Document,
+    where: tuple[str | int, ...],
+    item: Any,
+    modules: Collection[str],
+    tags: frozenset[str],
+    problems: list[Problem],
+) -> Task | None:
+    if not isinstance(item, dict):
+        problems.append(_problem(document, where, "a task is a mapping"))
+        return None
+    item = {_ALIASES.get(key, key): value for key, value in item.items()}
+    named = [key for key in item if key in modules]
+    if len(named) != 1:
+        reason = f"a task names one module, not {' and '.join(named)}" if named else "no module of ours in this task"
+        unknown = [key for key in item if key not in _TASK_WORDS]
+        _known(document, where, {key: None for key in unknown}, set(modules) | _TASK_WORDS, problems)
+        if named or not unknown:
+            problems.append(_problem(document, where, reason))
+        return None
+    module = named[0]
+    _known(document, where, item, _TASK_WORDS | {module}, problems)
+    args = item[module] if isinstance(item[module], dict) else {}
+    if module == "command" and isinstance(item[module], str):
+        args = {"cmd": item[module], **(item.get("args") or {})}
+    when = item.get("when", ())
+    return Task(
+        name=str(item.get("name") or module),
+        module=module,
+        args=args,
+        where=where,
+        when=tuple(str(each) for each in when) if isinstance(when, list | tuple) else (str(when),),
+        loop=item.get("loop", item.get("with_items")),
+        variables=item.get("vars") or {},
+        tags=tags | _tags(item),
+    )
+
+
+def _tags(item: Mapping[str, Any]) -> frozenset[str]:
+    tags = item.get("tags") or ()
+    return frozenset([tags] if isinstance(tags, str) else (str(tag) for tag in tags))
+
+
+def _known(
+    document: Document, where: Sequence[str | int], item: Mapping[str, Any], known: set[str], problems: list[Problem]
+) -> None:
+    for key in item:
+        if key in known:
+            continue
+        near = nearest(str(key), known)
+        hint = _NOT_HERE.get(str(key)) or (f"did you mean '{near}'?" if near else "")
+        line, column = document.at((*where, key), key=True)
+        problems.append(Problem(document.file, line, column, f"unknown keyword '{key}'", hint))
+
+
+def _problem(document: Document, where: Sequence[str | int], reason: str) -> Problem:
+    line, column = document.at(where)
+    return Problem(document.file, line, column, reason)

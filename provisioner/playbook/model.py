@@ -1,0 +1,53 @@
+"""Stages and tasks as the playbooks declare them, before any host is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from provisioner.inventory.documents import Document
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: a module with unrendered arguments. `where` is its path in the document, for positions."""
+
+    name: str
+    module: str
+    args: Mapping[str, Any]
+    where: tuple[str | int, ...]
+    when: tuple[str, ...] = ()
+    loop: Any = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named step of a run. `serial` is the batch size (0: all hosts at once).
+
+    `gate` names a check that must pass before any host goes beyond this stage; `always` runs it even when nothing
+    changes. `tags` are the stage's own, inherited by its tasks.
+    """
+
+    name: str
+    hosts: str
+    tasks: tuple[Task, ...]
+    document: Document
+    where: tuple[str | int, ...] = ()
+    serial: int = 0
+    gate: str | None = None
+    always: bool = False
+    tags: frozenset[str] = frozenset()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Playbook:
+    """The ordered stages, the folders to look for templates and files in, and the digest of all that was read."""
+
+    stages: tuple[Stage, ...]
+    roots: tuple[Path, ...]
+    digest: str

@@ -1,0 +1,1 @@
+"""Images into a registry, over the distribution API, without a container engine."""

@@ -1,0 +1,190 @@
+"""A registry as `provision` uses it: is it there, which manifest has a tag, push an image."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from provisioner.engine.events import Emit, Progress
+from provisioner.errors import ProvisionError
+from provisioner.registry.auth import Credentials
+from provisioner.registry.transport import Request, Transport
+from provisioner.registry.upload import Blob, Sent, Upload, scope
+
+_PARALLEL = 3
+_REPORT_SECONDS = 0.1
+_ACCEPT = ", ".join(
+    (
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    )
+)
+
+
+class PushableImage(Protocol):
+    """An image whose blobs are files; `bundle.layout.Image` is one."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def manifest(self) -> bytes: ...
+    @property
+    def media_type(self) -> str: ...
+    @property
+    def blobs(self) -> Sequence[Blob]: ...
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """Counts of blobs; `skipped` were in the repository already.
+
+    `bytes_sent` is the sum over the blobs that were sent.
+    """
+
+    blobs_sent: int = 0
+    bytes_sent: int = 0
+    mounted: int = 0
+    skipped: int = 0
+
+
+class _Meter:
+    """Adds up what several threads send and reports it now and then, one event at a time."""
+
+    def __init__(self, subject: str, total: int, emit: Emit) -> None:
+        self._subject, self._total, self._emit = subject, total, emit
+        self._lock = threading.Lock()
+        self._done = 0
+        self._reported = 0.0
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            now = time.monotonic()
+            if now - self._reported < _REPORT_SECONDS and self._done < self._total:
+                return
+            self._reported = now
+            done = min(self._done, self._total)
+            self._emit(
+                Progress(task="push", subject=self._subject, done=done, total=self._total, unit="bytes")
+            )
+
+
+class Registry:
+    """One registry over TLS. `host` is the name in its certificate; `address`, if given, is where to connect.
+
+    `ca_pem` are the only authorities trusted (None: the system's). `stall_seconds` limits every silence, not
+    the whole of a transfer. All methods raise ProvisionError for a refusal and UnreachableError when nothing
+    answers.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        ca_pem: bytes | None,
+        address: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        stall_seconds: float = 15,
+    ) -> None:
+        credentials = Credentials(username, password or "") if username else None
+        self._transport = Transport(host, port, address or host, ca_pem, credentials, stall_seconds)
+        self._homes: dict[str, str] = {}
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def ping(self) -> None:
+        """Prove that a registry of the distribution API answers, trusts us and is trusted."""
+        self._transport.retry(Request("GET", "/v2/", frozenset((200,))))
+
+    def digest(self, repository: str, tag: str) -> str | None:
+        """The digest of the manifest under a tag (or of a digest, if it is there); None if there is none."""
+        answer = self._transport.retry(self._manifest("HEAD", repository, tag, 200, 404))
+        if answer.status == 404:
+            return None
+        stated = answer.headers.get("Docker-Content-Digest")
+        if stated:
+            return stated
+        data = self._transport.retry(self._manifest("GET", repository, tag, 200)).data
+        return "sha256:" + hashlib.sha256(data).hexdigest()
+
+    def push(self, image: PushableImage, repository: str, tag: str, emit: Emit) -> PushResult:
+        """Bring the image to `repository`:`tag`: blobs first, several at a time, its manifest last.
+
+        Nothing is sent when the tag already has the image's digest. Read back: the registry's digest is
+        compared.
+        """
+        blobs = tuple({blob.digest: blob for blob in image.blobs}.values())
+        if self.digest(repository, tag) == image.digest:
+            self._homes.update({blob.digest: repository for blob in blobs})
+            return PushResult(skipped=len(blobs))
+        meter = _Meter(f"{repository}:{tag}", sum(blob.size for blob in blobs), emit)
+        sent = self._send(blobs, repository, meter)
+        self._put_manifest(image, repository, tag)
+        counts = Counter(one.how for one in sent)
+        return PushResult(counts["sent"], sum(one.size for one in sent), counts["mounted"], counts["skipped"])
+
+    def _send(self, blobs: Sequence[Blob], repository: str, meter: _Meter) -> list[Sent]:
+        stop = threading.Event()
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="push") as pool:
+            running = [pool.submit(self._upload, blob, repository, meter, stop) for blob in blobs]
+            try:
+                return [future.result() for future in running]
+            except BaseException:
+                # Also Ctrl-C: what runs ends at its next block, what waits never begins.
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _upload(self, blob: Blob, repository: str, meter: _Meter, stop: threading.Event) -> Sent:
+        home = self._homes.get(blob.digest, "")
+        sibling = home if home != repository else ""
+        sent = Upload(self._transport, repository, blob, meter.add, stop, sibling).run()
+        self._homes[blob.digest] = repository
+        if sent.how != "sent":
+            meter.add(blob.size)
+        return sent
+
+    def _put_manifest(self, image: PushableImage, repository: str, tag: str) -> None:
+        request = self._manifest(
+            "PUT", repository, tag, 201, headers={"Content-Type": image.media_type}, body=image.manifest
+        )
+        answer = self._transport.retry(request)
+        stored = answer.headers.get("Docker-Content-Digest") or self.digest(repository, tag)
+        if stored != image.digest:
+            raise ProvisionError(f"the registry has {stored} as {repository}:{tag} instead of {image.digest}")
+
+    def _manifest(
+        self,
+        method: str,
+        repository: str,
+        reference: str,
+        *expected: int,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Request:
+        target = f"/v2/{repository}/manifests/{reference}"
+        return Request(
+            method,
+            target,
+            frozenset(expected),
+            (scope(repository),),
+            {"Accept": _ACCEPT, **(headers or {})},
+            body,
+        )

@@ -1,0 +1,58 @@
+"""The module `image`: an image of the bundle in the private registry, compared by digest, pushed by the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from provisioner.engine.events import Emit
+from provisioner.errors import ProvisionError
+from provisioner.registry.client import PushableImage, Registry
+from provisioner.registry.names import repository
+from provisioner.resources.model import Absent, Change, Present, Resource, State, Unknown
+from provisioner.resources.task import TaskCall
+
+
+class ImageKind:
+    """Present(digest of the manifest) of a repository's tag."""
+
+    name = "image"
+
+    def __init__(self, registry: Registry, project: str, find: Callable[[str], PushableImage], emit: Emit) -> None:
+        """`find` gives the image of an upstream reference or raises ProvisionError."""
+        self._registry = registry
+        self._project = project
+        self._find = find
+        self._emit = emit
+
+    def build(self, task: TaskCall) -> Sequence[Resource]:
+        task.check({"reference": str}, {})
+        reference = str(task.args["reference"])
+        try:
+            image = self._find(reference)
+        except ProvisionError as fault:
+            raise task.error(fault.reason, fault.hint, "reference") from None
+        return [Resource("image", reference, Present({"digest": image.digest}), {"image": image})]
+
+    def read(self, resources: Sequence[Resource]) -> Mapping[str, State]:
+        states: dict[str, State] = {}
+        for each in resources:
+            try:
+                digest = self._registry.digest(*self._place(each))
+            except ProvisionError as fault:
+                return {other.id: Unknown(fault.reason) for other in resources}
+            states[each.id] = Present({"digest": digest}) if digest else Absent()
+        return states
+
+    def carry_out(self, change: Change) -> str:
+        name, tag = self._place(change.resource)
+        result = self._registry.push(change.resource.spec["image"], name, tag, self._emit)
+        skipped = result.skipped + result.mounted
+        return f"{result.blobs_sent} blobs sent ({result.bytes_sent >> 20} MiB), {skipped} there already"
+
+    def ping(self) -> None:
+        """Raises ProvisionError while the registry does not answer."""
+        self._registry.ping()
+
+    def _place(self, resource: Resource) -> tuple[str, str]:
+        name, _, tag = resource.name.rpartition(":")
+        return repository(name, self._project), tag

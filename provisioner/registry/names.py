@@ -1,0 +1,13 @@
+"""Where an upstream image lives in the private registry: the same path without the upstream's host."""
+
+from __future__ import annotations
+
+
+def repository(upstream: str, project: str = "") -> str:
+    """`upstream` is a name without a tag ("ghcr.io/flannel-io/flannel"); "busybox" means library/busybox."""
+    host, slash, path = upstream.partition("/")
+    if not slash:
+        path = f"library/{upstream}"
+    elif not ("." in host or ":" in host or host == "localhost"):
+        path = upstream
+    return f"{project}/{path}" if project else path

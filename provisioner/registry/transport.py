@@ -1,0 +1,225 @@
+"""HTTP to one registry: TLS to a name at an address, time-outs, back-off, authorization.
+
+Rules of the distribution specification 1.1; a Location is followed on our own connection whatever scheme or
+host it names, because a registry behind a proxy often names itself wrongly (harbor issues 13553 and 7258).
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+
+from provisioner.errors import ProvisionError, UnreachableError
+from provisioner.registry.auth import Authorizer, Credentials
+
+ATTEMPTS = 5
+_FIRST_DELAY_SECONDS = 0.2
+_LONGEST_DELAY_SECONDS = 20.0
+# The default of 16 KiB costs a system call and a TLS record of Python each.
+_BLOCK = 256 << 10
+_BUSY = frozenset((429, 502, 503, 504))
+_LARGEST_ANSWER = 8 << 20
+
+
+class TransientError(Exception):
+    """Trying again may help. `delay` is how many seconds the registry wants to be left alone."""
+
+    def __init__(self, reason: str, delay: float = 0.0) -> None:
+        super().__init__(reason)
+        self.delay = delay
+
+
+class Body:
+    """What is sent: an object with `read(size)` whose whole `length` in bytes is known."""
+
+    length: int
+
+    def read(self, size: int = -1) -> bytes:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+    @property
+    def location(self) -> str:
+        return self.headers.get("Location", "")
+
+
+@dataclass(frozen=True)
+class Request:
+    """`target` is a path or a Location. `body` makes the body anew for every attempt.
+
+    `scopes` as tokens name them.
+    """
+
+    method: str
+    target: str
+    expected: frozenset[int]
+    scopes: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Callable[[], Body] | bytes | None = None
+    patience: float = 0.0
+
+
+def attempts() -> Iterator[Callable[[TransientError], None]]:
+    """Yields, for each attempt, what is to be called when it failed: it waits, or raises after the last
+    one.
+    """
+    for number in range(ATTEMPTS):
+        yield _Backoff(number).after
+
+
+@dataclass(frozen=True)
+class _Backoff:
+    number: int
+
+    def after(self, error: TransientError) -> None:
+        if self.number == ATTEMPTS - 1:
+            raise UnreachableError(
+                f"{error} ({ATTEMPTS} attempts)", "is the registry up, and the way to it stable?"
+            ) from error
+        time.sleep(min(max(error.delay, _FIRST_DELAY_SECONDS * 2**self.number), _LONGEST_DELAY_SECONDS))
+
+
+class Transport:
+    """Connections to one registry, kept alive; usable from several threads."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        address: str,
+        ca_pem: bytes | None,
+        credentials: Credentials | None,
+        stall_seconds: float,
+    ) -> None:
+        context = ssl.create_default_context(cadata=ca_pem.decode() if ca_pem else None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._base = f"https://{self.authority}/"
+        self._stall = stall_seconds
+        self._pool = urllib3.HTTPSConnectionPool(
+            address,
+            port,
+            maxsize=4,
+            retries=False,
+            ssl_context=context,
+            server_hostname=host,
+            blocksize=_BLOCK,
+        )
+        self._authorizer = Authorizer(credentials, self._fetch_token, context)
+
+    def send(self, request: Request) -> Answer:
+        """One attempt (two if a login is asked for). Raises TransientError, or ProvisionError for a
+        refusal.
+        """
+        answer = self._exchange(request)
+        if answer.status == HTTPStatus.UNAUTHORIZED and self._authorizer.accept(
+            answer.headers.get("WWW-Authenticate", ""), request.scopes
+        ):
+            answer = self._exchange(request)
+        if answer.status in request.expected:
+            return answer
+        reason = f"{request.method} {self._where(request)}: {_explain(answer)}"
+        if answer.status in _BUSY:
+            raise TransientError(reason, _retry_after(answer.headers))
+        raise ProvisionError(reason, _hint(answer.status))
+
+    def retry(self, request: Request) -> Answer:
+        """As `send`, tried again with back-off. For requests that may be repeated."""
+        for failed in attempts():
+            try:
+                return self.send(request)
+            except TransientError as error:
+                failed(error)
+        raise AssertionError("the last attempt raises")
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _where(self, request: Request) -> str:
+        # The query of a Location is the registry's signed state: long, and of no use to anybody.
+        return urlsplit(urljoin(self._base, request.target))._replace(query="", fragment="").geturl()
+
+    def _exchange(self, request: Request) -> Answer:
+        body = request.body() if callable(request.body) else request.body
+        headers = {"Host": self.authority, **self._authorizer.headers(request.scopes), **request.headers}
+        if isinstance(body, Body):
+            headers["Content-Length"] = str(body.length)
+        parts = urlsplit(urljoin(self._base, request.target))
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        timeout = urllib3.Timeout(connect=self._stall, read=self._stall + request.patience)
+        try:
+            response = self._pool.urlopen(
+                request.method,
+                target,
+                body=body,  # type: ignore[arg-type]  # urllib3 wants `read` only, its types want a whole file
+                headers=headers,
+                redirect=False,
+                timeout=timeout,
+                preload_content=False,
+            )
+            data = response.read(_LARGEST_ANSWER)
+            response.release_conn()
+        except urllib3.exceptions.SSLError as error:
+            raise _tls_failure(self.authority, error) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise TransientError(f"{request.method} {self._where(request)}: {error}") from error
+        finally:
+            if isinstance(body, Body):
+                body.close()
+        return Answer(response.status, response.headers, data)
+
+    def _fetch_token(self, url: str, headers: Mapping[str, str]) -> bytes | None:
+        """The token service's answer if it is this same host; None if it is another one."""
+        if urlsplit(url).netloc != self.authority:
+            return None
+        answer = self.retry(Request("GET", url, frozenset((200,)), headers=headers))
+        return answer.data
+
+
+def _tls_failure(authority: str, error: Exception) -> Exception:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return ProvisionError(
+            f"the certificate of the registry {authority} is not trusted: {error}",
+            "is it signed by the CA that the cluster names, and does it name this host?",
+        )
+    return TransientError(f"{authority}: {error}")
+
+
+def _explain(answer: Answer) -> str:
+    """The status and the registry's own words (specification: {"errors": [{"code", "message"}]})."""
+    try:
+        errors: Iterable[Mapping[str, object]] = json.loads(answer.data)["errors"]
+        said = "; ".join(f"{error.get('code')}: {error.get('message')}" for error in errors)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        said = answer.data[:200].decode("utf-8", "replace").strip()
+    return f"HTTP {answer.status} {said}".rstrip()
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else 0.0
+
+
+def _hint(status: int) -> str:
+    return {
+        401: "the registry wants another user or password",
+        403: "this user may not write there; Harbor answers so when the project does not exist",
+        404: "the registry does not know this repository or upload",
+        413: "a proxy before the registry limits bodies: in nginx `client_max_body_size 0;`",
+    }.get(status, "")

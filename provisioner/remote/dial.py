@@ -1,0 +1,103 @@
+"""The wire under SSH: TCP that neither delays small packets nor waits for the dead, or a proxy command."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provisioner.errors import UnreachableError
+from provisioner.remote.route import Hop
+
+if TYPE_CHECKING:
+    import paramiko
+
+    Wire = socket.socket | paramiko.Channel
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """In seconds. TCP's own is the connection's `timeout`; a script's deadline is given to Session.run."""
+
+    banner: float = 15.0
+    auth: float = 30.0
+    channel: float = 15.0
+    silence: float = 30.0
+    """How long a host may leave a request for a sign of life unanswered before it counts as gone."""
+
+
+def dial(hop: Hop) -> socket.socket:
+    """A connected socket to `hop`. Raises UnreachableError in words that say what to look at."""
+    if hop.proxy_command:
+        return _through(hop.proxy_command)
+    try:
+        wire = socket.create_connection((hop.address, hop.port), timeout=hop.timeout)
+    except OSError as error:
+        raise _explained(hop, error) from error
+    _tune(wire)
+    return _Prompt(fileno=wire.detach())
+
+
+class _Prompt(socket.socket):
+    """Acknowledges at once. sshd leaves Nagle's algorithm on until a session runs and then waits for our
+    delayed acknowledgement: 42 ms of the first exec on every host (measured on loopback, OpenSSH 9.2)."""
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        # The kernel falls back to delayed acknowledgements by itself, so this has to be said again each time.
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return super().recv(size, flags)
+
+
+def _tune(wire: socket.socket) -> None:
+    """NODELAY: 44 -> 2 ms an exec. USER_TIMEOUT with keepalive: a dead peer shows within some 15 s."""
+    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
+    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000)
+
+
+def hang_up(transport: paramiko.Transport) -> None:
+    """Close, without the 0.1 s in which the library's reader would notice: the shutdown wakes it."""
+    sock = transport.sock
+    with contextlib.suppress(OSError, EOFError):  # closed already: what was wanted
+        sock.shutdown(socket.SHUT_RDWR)
+    transport.close()
+
+
+def _through(command: str) -> socket.socket:
+    """Run `command` with one end of a socket pair as its stdin and stdout; it ends when ours is closed."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        # A session of its own: Ctrl-C at the terminal must reach this program, not cut the wire under it.
+        subprocess.Popen(
+            ["/bin/sh", "-c", f"exec {command}"],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return ours
+
+
+def _explained(hop: Hop, error: OSError) -> UnreachableError:
+    where = f"{hop.address}, port {hop.port}"
+    if isinstance(error, socket.gaierror):
+        return UnreachableError(
+            f"the name {hop.address} does not resolve",
+            "set ansible_host to an address, or mend DNS or /etc/hosts",
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return UnreachableError(
+            f"{where}: connection refused", "is sshd running there, and is the port right?"
+        )
+    if isinstance(error, TimeoutError):
+        return UnreachableError(
+            f"{where}: no answer within {hop.timeout:g} s",
+            "is the host up, and does a firewall let the port through?",
+        )
+    return UnreachableError(
+        f"{where}: {error.strerror or error}", "see `ip route get ADDRESS` on this machine"
+    )

@@ -1,0 +1,106 @@
+"""The live console: finished lines scroll by, beneath them what each host is doing now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+import rich.console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from provisioner.engine.events import (
+    Changed,
+    Event,
+    Failed,
+    GatePassed,
+    HostChanging,
+    Progress,
+    RunEnded,
+    RunStarted,
+    StageEnded,
+    Step,
+)
+from provisioner.report.wording import Line, lines_of, size
+
+_STYLES = {
+    "good": "green",
+    "change": "yellow",
+    "delete": "red",
+    "bad": "bold red",
+    "dim": "dim",
+    "head": "bold",
+    "warn": "magenta",
+}
+
+
+class Console:
+    """rich on stderr; honours NO_COLOR."""
+
+    interactive = True
+
+    def __init__(self) -> None:
+        self._console = rich.console.Console(stderr=True, highlight=False)
+        self._lock = Lock()
+        self._doing: dict[str, tuple[str, float]] = {}
+        self._live = Live(
+            console=self._console, get_renderable=self._status, refresh_per_second=8, transient=True
+        )
+
+    def __enter__(self) -> Console:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def emit(self, event: Event) -> None:
+        with self._lock:
+            self._follow(event)
+        if not isinstance(event, Progress):
+            for line in lines_of(event):
+                self._console.print(styled(line))
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        self._live.stop()
+        yield
+        self._live.start()
+
+    def _follow(self, event: Event) -> None:
+        now = time.monotonic()
+        if isinstance(event, HostChanging):
+            self._doing[event.host] = (f"{event.stage}: {event.resource}", now)
+        elif isinstance(event, Progress):
+            self._doing[f"{event.task} {event.subject}"] = (_measure(event), now)
+            if event.total is not None and event.done >= event.total:
+                self._doing.pop(f"{event.task} {event.subject}", None)
+        elif isinstance(event, Step):
+            self._doing.pop(f"{event.task} {event.subject}", None)
+        elif isinstance(event, Changed | Failed):
+            self._doing.pop(event.host, None)
+        elif isinstance(event, StageEnded | GatePassed | RunStarted | RunEnded):
+            self._doing.clear()
+
+    def _status(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        now = time.monotonic()
+        with self._lock:
+            rows = list(self._doing.items())[-12:]
+        for name, (doing, since) in rows:
+            table.add_row(Text(name, "cyan"), Text(doing), Text(f"{now - since:.0f} s", "dim"))
+        return table
+
+
+def styled(line: Line) -> Text:
+    """A line with its colour."""
+    return Text(line.text, _STYLES.get(line.style, ""))
+
+
+def _measure(event: Progress) -> str:
+    many = size if event.unit == "bytes" else str
+    total = f" of {many(event.total)}" if event.total else ""
+    return f"{many(event.done)}{total}"

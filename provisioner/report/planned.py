@@ -1,0 +1,124 @@
+"""A plan for people (unified diffs) or as one JSON value."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from typing import Any
+
+from provisioner.engine.plan import Plan
+from provisioner.report.wording import Line
+from provisioner.resources.model import Change, Present, State, Unknown
+
+_SIGNS = {"create": "+", "update": "~", "delete": "-"}
+
+
+def show_plan(plan: Plan, *, as_json: bool) -> None:
+    """Prints the plan on stdout."""
+    if as_json:
+        sys.stdout.write(json.dumps(plan_value(plan), separators=(",", ":")) + "\n")
+        return
+    for line in plan_lines(plan):
+        sys.stdout.write(_coloured(line) + "\n")
+
+
+def plan_lines(plan: Plan) -> list[Line]:
+    """Stage by stage, host by host; one line a change, then its diff."""
+    lines: list[Line] = []
+    for stage in plan.stages:
+        if stage.count:
+            lines.append(Line(f"{stage.name}" + (f"  (then gate {stage.gate})" if stage.gate else ""), "head"))
+        for host, changes in stage.changes.items():
+            for change in changes:
+                style = "delete" if change.action == "delete" else "change"
+                lines.append(Line(f"  {_SIGNS[change.action]} {host}  {_title(change)}", style))
+                lines += _diff(plan.texts.get((host, change.resource.id)))
+    deletes = sum(1 for _, _, change in plan.changes() if change.action == "delete")
+    hosts = len(plan.changed_hosts())
+    if not plan.count:
+        return [Line(f"nothing to change: {plan.resources} resources are as wanted", "good")]
+    summary = f"{plan.count} changes on {hosts} host{'s' * (hosts != 1)} ({deletes} deletes), {plan.resources} resources read"
+    return [*lines, Line(summary, "head")]
+
+
+def plan_value(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data. Secrets are not in it."""
+    changes = []
+    for stage, host, change in plan.changes():
+        text = plan.texts.get((host, change.resource.id))
+        changes.append(
+            {
+                "stage": stage,
+                "host": host,
+                "resource": change.resource.id,
+                "action": change.action,
+                "keys": list(change.keys),
+                "before": _state(change, change.before),
+                "after": _state(change, change.resource.desired),
+                "diff": "\n".join(line.text.strip("\n") for line in _diff(text)) if text else None,
+            }
+        )
+    gates = [stage.gate for stage in plan.stages if stage.gate]
+    return {
+        "event": "Plan",
+        "inventory": plan.inventory,
+        "inputs": plan.inputs,
+        "resources": plan.resources,
+        "changes": changes,
+        "gates": gates,
+    }
+
+
+def _title(change: Change) -> str:
+    if isinstance(change.before, Unknown):
+        return f"{change.resource.id}  (cannot be read yet: {change.before.reason})"
+    if change.action != "update" or not isinstance(change.before, Present):
+        return change.resource.id
+    return f"{change.resource.id}  ({_differences(change, change.before)})"
+
+
+def _differences(change: Change, before: Present) -> str:
+    desired = change.resource.desired
+    if change.resource.secret or not isinstance(desired, Present):
+        return ", ".join(change.keys)
+    parts = []
+    for key in change.keys:
+        old, new = before.attrs.get(key), desired.attrs[key]
+        long = len(f"{old}{new}") > 60
+        parts.append(key if long else f"{key}: {_word(old)} → {_word(new)}")
+    return ", ".join(parts)
+
+
+def _word(value: object) -> str:
+    return {True: "yes", False: "no", None: "none"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
+
+
+def _diff(texts: tuple[str, str] | None) -> list[Line]:
+    if texts is None or texts[0] == texts[1]:
+        return []
+    before, after = (text.splitlines() for text in texts)
+    lines = []
+    for line in list(difflib.unified_diff(before, after, "before", "after", lineterm="", n=2))[2:]:
+        style = {"+": "good", "-": "delete", "@": "dim"}.get(line[:1], "")
+        lines.append(Line(f"      {line}", style))
+    return lines
+
+
+def _state(change: Change, state: State) -> Any:
+    if isinstance(state, Unknown):
+        return {"unknown": state.reason}
+    if not isinstance(state, Present):
+        return None
+    if change.resource.secret:
+        return {key: "(secret)" if key == "sha256" else value for key, value in state.attrs.items()}
+    return dict(state.attrs)
+
+
+def _coloured(line: Line) -> str:
+    import os
+
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return line.text
+    code = {"good": "32", "change": "33", "delete": "31", "bad": "1;31", "dim": "2", "head": "1"}.get(line.style)
+    return f"\033[{code}m{line.text}\033[0m" if code else line.text

@@ -1,0 +1,123 @@
+"""What each event says to people, with a style per line; how it is shown is the renderings' affair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.engine import events as ev
+
+
+@dataclass(frozen=True)
+class Line:
+    """`style` is one of "", good, change, delete, bad, dim, head, warn."""
+
+    text: str
+    style: str = ""
+
+
+_SIGNS = {"create": ("+", "change"), "update": ("~", "change"), "delete": ("-", "delete"), "restart": ("↻", "change")}
+
+
+def lines_of(event: ev.Event) -> list[Line]:
+    """The lines for an event; none for those that only move a progress display."""
+    tell: Callable[[Any], list[Line]] | None = _TELL.get(type(event))
+    return tell(event) if tell else []
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return ""
+
+
+def _run_started(event: ev.RunStarted) -> list[Line]:
+    count = len(event.hosts)
+    return [Line(f"{event.command} {event.inventory}: {count} host{'s' * (count != 1)}, run {event.run}", "head")]
+
+
+def _progress(event: ev.Progress) -> list[Line]:
+    many = size if event.unit == "bytes" else str
+    total = f" of {many(event.total)}" if event.total else ""
+    unit = "" if event.unit == "bytes" else f" {event.unit}"
+    return [Line(f"  {event.task} {event.subject}: {many(event.done)}{total}{unit}".rstrip(), "dim")]
+
+
+def _step(event: ev.Step) -> list[Line]:
+    mark = "done" if event.changed else "ok"
+    return [Line(f"  {mark} {event.task} {event.subject} ({event.seconds:.1f} s)", "" if event.changed else "dim")]
+
+
+def _note(event: ev.Note) -> list[Line]:
+    style = {"warning": "warn", "error": "bad"}.get(event.level, "")
+    lines = [Line(("warning: " if event.level == "warning" else "") + event.message, style)]
+    return lines + ([Line(f"  hint: {event.hint}", "dim")] if event.hint else [])
+
+
+def _stage_started(event: ev.StageStarted) -> list[Line]:
+    return [Line(f"{event.stage}: {', '.join(event.hosts)}", "head")]
+
+
+def _changed(event: ev.Changed) -> list[Line]:
+    sign, style = _SIGNS.get(event.action, ("~", "change"))
+    detail = f"  ({event.detail})" if event.detail else ""
+    return [Line(f"  {sign} {event.host}  {event.resource}{detail}", style)]
+
+
+def _gate(event: ev.GatePassed) -> list[Line]:
+    return [Line(f"gate {event.gate}: {event.detail} ({event.seconds:.1f} s)", "good")]
+
+
+def _failed(event: ev.Failed) -> list[Line]:
+    where = f"{event.host}: " if event.host else ""
+    lines = [Line(f"FAILED {where}stage '{event.stage}', {event.resource or 'the whole stage'}", "bad")]
+    lines += [Line(f"  {text}", "bad") for text in event.reason.splitlines()]
+    if event.status is not None:
+        lines.append(Line(f"  exit status {event.status}, at: {event.script_line}", "bad"))
+    lines += [Line(f"    {text}") for text in event.stderr.splitlines()]
+    if event.done:
+        lines.append(Line(f"  changed before: {_some(event.done)}", "dim"))
+    if len(event.undone) > 1:
+        lines.append(Line(f"  not changed: {_some(event.undone[1:])}", "dim"))
+    return lines + ([Line(f"  hint: {event.hint}", "warn")] if event.hint else [])
+
+
+def _ended(event: ev.RunEnded) -> list[Line]:
+    changed = sum(event.changed.values())
+    lines = []
+    if event.phases:
+        times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in event.phases.items() if seconds >= 0.05)
+        lines.append(Line(f"time: {times}", "dim"))
+    if not event.ok:
+        lines.append(Line(f"failed after {event.seconds:.1f} s; {changed} changes were made and stay", "bad"))
+        if event.resume:
+            lines.append(Line(f"go on with: {event.resume}", "warn"))
+        return lines
+    what = f"{changed} change{'s' * (changed != 1)}" if changed else "nothing to change"
+    drift = event.extra.get("drift")
+    if drift:
+        return [*lines, Line(f"{drift} things differ from what is wanted ({event.seconds:.1f} s)", "bad")]
+    return [*lines, Line(f"{what}, all as wanted ({event.seconds:.1f} s)", "good")]
+
+
+def _some(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:6])
+    return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
+
+
+_TELL: Mapping[type[ev.Event], Callable[[Any], list[Line]]] = {
+    ev.RunStarted: _run_started,
+    ev.Progress: _progress,
+    ev.Step: _step,
+    ev.Note: _note,
+    ev.StageStarted: _stage_started,
+    ev.Changed: _changed,
+    ev.GatePassed: _gate,
+    ev.Failed: _failed,
+    ev.RunEnded: _ended,
+}

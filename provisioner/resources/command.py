@@ -1,0 +1,50 @@
+"""The module `command`: a command line with a condition that tells whether it is still needed.
+
+Without `creates` or `unless` a command has no state that could be read, so it is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from provisioner.resources.model import Absent, Change, Present, Resource, State
+from provisioner.resources.task import TaskCall
+from provisioner.shell.quote import quote
+from provisioner.shell.script import Script
+
+
+class CommandKind:
+    """Present when the file `creates` exists or the command line `unless` ends with 0."""
+
+    name = "command"
+
+    def build(self, task: TaskCall) -> Sequence[Resource]:
+        task.check({"cmd": str}, {"creates": str, "unless": str, "chdir": str})
+        if not (task.args.get("creates") or task.args.get("unless")):
+            raise task.error("needs 'creates' or 'unless'", "a command whose effect cannot be read cannot be planned")
+        creates = task.path("creates") if task.args.get("creates") else ""
+        spec = {key: str(task.args.get(key) or "") for key in ("cmd", "unless", "chdir")} | {"creates": creates}
+        digest = hashlib.sha256(repr(sorted(spec.items())).encode()).hexdigest()[:8]
+        label = f"{spec['cmd'].split(chr(10))[0][:60]} ({digest})"
+        writes = (creates,) if creates else ()
+        return [Resource("command", label, Present(), spec, writes=writes)]
+
+    def probe(self, resources: Sequence[Resource]) -> Script:
+        lines = []
+        for index, each in enumerate(resources):
+            test = f"[ -e {quote(each.spec['creates'])} ]" if each.spec["creates"] else _line(each, "unless")
+            lines.append(f"if {test}; then echo {index}; fi")
+        return Script("\n".join(lines) + "\n")
+
+    def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
+        done = {int(line) for line in output.split() if line.isdigit()}
+        return {each.id: Present() if index in done else Absent() for index, each in enumerate(resources)}
+
+    def change(self, change: Change) -> Script:
+        return Script(_line(change.resource, "cmd", quiet=False) + "\n")
+
+
+def _line(resource: Resource, key: str, *, quiet: bool = True) -> str:
+    start = f"cd {quote(resource.spec['chdir'])} && " if resource.spec["chdir"] else ""
+    return f"/bin/sh -c {quote(start + str(resource.spec[key]))}" + (" >/dev/null 2>&1" if quiet else "")

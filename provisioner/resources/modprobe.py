@@ -1,0 +1,55 @@
+"""The module `modprobe`: kernel modules, loaded now and at boot (a file in /etc/modules-load.d)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from provisioner.resources.model import Absent, Change, Present, Resource, State
+from provisioner.resources.task import TaskCall
+from provisioner.shell.quote import quote, words
+from provisioner.shell.script import Blob, Script
+
+_READ = """
+k=$(uname -r)
+for m in %s; do
+  n=$(printf %%s "$m" | tr - _)
+  if [ -d "/sys/module/$n" ] || grep -q "^$n " /proc/modules 2>/dev/null ||
+    sed 's|.*/||; s|\\.ko.*||; s|-|_|g' "/lib/modules/$k/modules.builtin" 2>/dev/null | grep -qxF "$n"; then
+    echo "$m"
+  fi
+done
+:
+"""
+
+
+class ModprobeKind:
+    """Present while the module is loaded or built into the kernel."""
+
+    name = "modprobe"
+
+    def build(self, task: TaskCall) -> Sequence[Resource]:
+        task.check({"name": (str, list)}, {"persistent": str, "file": str})
+        value = task.args["name"]
+        names = [str(each) for each in value] if isinstance(value, list) else [str(value)]
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise task.error(f"'{name}' is no module name", "", "name")
+        modules = [Resource("modprobe", name, Present()) for name in names]
+        if task.args.get("persistent", "present") == "disabled":
+            return modules
+        path = f"/etc/modules-load.d/{task.args.get('file') or 'provision'}.conf"
+        blob = Blob.of("".join(f"{name}\n" for name in names).encode())
+        rights = {"type": "file", "mode": "644", "owner": "root", "group": "root", "sha256": blob.sha256}
+        text = "".join(f"{name}\n" for name in names)
+        return [*modules, Resource("file", path, Present(rights), {"content": blob}, text, writes=(path,))]
+
+    def probe(self, resources: Sequence[Resource]) -> Script:
+        return Script(_READ % words(each.name for each in resources))
+
+    def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
+        there = set(output.decode(errors="replace").split())
+        return {each.id: Present() if each.name in there else Absent() for each in resources}
+
+    def change(self, change: Change) -> Script:
+        return Script(f"modprobe -- {quote(change.resource.name)}\n")

@@ -1,0 +1,228 @@
+"""The module `systemd_service`: a unit that is enabled, active and running with its present inputs.
+
+Restart is state: at every (re)start the script records the unit's InvocationID with the digests of its inputs under
+/run. While the unit runs under that InvocationID it needs a restart iff an input differs from the record. A unit that
+somebody else started needs one iff an input changed after its start; a tie restarts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from provisioner.resources.model import Absent, Change, Plain, Present, Resource, State
+from provisioner.resources.paths import null_list
+from provisioner.resources.stamps import READ as READ_STAMPS
+from provisioner.resources.stamps import parse_stamps
+from provisioner.resources.task import TaskCall
+from provisioner.shell.quote import quote, words
+from provisioner.shell.script import Blob, Script
+
+_SHOWN = "Id,LoadState,ActiveState,UnitFileState,InvocationID,NeedDaemonReload,ActiveEnterTimestamp"
+
+_PROBE = """
+systemctl show --property=%s -- %s >"$P/shown" || :
+cat "$P/shown"
+echo ==
+for u in %s; do
+  cat "/run/provision/units/$u" 2>/dev/null
+  echo "=$u"
+done
+echo ==
+xargs -0 -r stat -c '%%Z %%n' -- <"$P/inputs" 2>/dev/null
+echo ==
+%s
+echo ==
+xargs -0 -r sha256sum -- <"$P/small" 2>/dev/null
+echo ==
+sed -n 's/^ActiveEnterTimestamp=//p' "$P/shown" | sed 's/^$/@0/' | date -f - +%%s
+"""
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What was noted at the last restart by this tool."""
+
+    invocation: str
+    digests: Mapping[str, str]
+
+
+class SystemdKind:
+    """Attributes: enabled, active, reloaded (systemd read the unit file of now), inputs ("current" or "stale")."""
+
+    name = "systemd"
+
+    def build(self, task: TaskCall) -> Sequence[Resource]:
+        optional = {"enabled": bool, "state": str, "inputs": list, "unit": str}
+        task.check({"name": str}, optional)
+        unit = _unit_name(str(task.args["name"]))
+        state = task.args.get("state") or "started"
+        if state not in {"started", "stopped"}:
+            raise task.error(f"unknown state '{state}'", "use 'started' or 'stopped'", "state")
+        attrs: dict[str, Plain] = {"enabled": bool(task.args.get("enabled", True)), "active": state == "started"}
+        inputs = tuple(str(path) for path in task.args.get("inputs") or ())
+        if state == "started":
+            attrs |= {"reloaded": True, "inputs": "current"}
+            inputs = (f"/etc/systemd/system/{unit}", *inputs)
+        return [Resource("systemd", unit, Present(attrs), inputs=inputs)]
+
+    def probe(self, resources: Sequence[Resource]) -> Script:
+        units = words(each.name for each in resources)
+        paths = _all_inputs(resources)
+        small = [path for path in paths if not path.startswith(_LARGE)]
+        script = _PROBE % (_SHOWN, units, units, READ_STAMPS)
+        return Script(script, {"inputs": null_list(paths), "small": null_list(small)})
+
+    def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
+        shown, records, times, stamps, hashed, starts = (output.decode(errors="replace").split("==\n", 5) + [""] * 6)[:6]
+        digests = {line[66:]: line[:64] for line in hashed.splitlines()} | parse_stamps(stamps.encode())
+        changed = {path: int(moment) for moment, _, path in (line.partition(" ") for line in times.splitlines())}
+        noted = _records(records)
+        states: dict[str, State] = {}
+        for each, block, start in zip(resources, shown.strip().split("\n\n"), starts.split(), strict=False):
+            properties = dict(line.partition("=")[::2] for line in block.splitlines())
+            states[each.id] = _state(each, properties, noted.get(each.name), digests, changed, int(start))
+        return states
+
+    def settle(self, resource: Resource, actual: State, planned: Collection[Change]) -> State:
+        """The state after what the plan will write before the unit's turn."""
+        if not isinstance(actual, Present) or not isinstance(resource.desired, Present):
+            return actual
+        if "inputs" not in resource.desired.attrs or not actual.attrs["active"]:
+            return _public(actual)
+        after = _predicted(resource, planned)
+        attrs = dict(actual.attrs)
+        if f"/etc/systemd/system/{resource.name}" in after:
+            attrs["reloaded"] = False
+        recorded = dict(item.split(" ", 1)[::-1] for item in _strings(attrs.get("recorded")))
+        if after and (attrs["inputs"] != "stale" or recorded):
+            present = dict(item.split(" ", 1)[::-1] for item in _strings(attrs.get("digests")))
+            expected = present | after
+            same = bool(recorded) and all(recorded.get(path) == digest for path, digest in expected.items())
+            attrs["inputs"] = "current" if same else "stale"
+        return _public(Present(attrs))
+
+    def change(self, change: Change) -> Script:
+        unit = quote(change.resource.name)
+        attrs = change.resource.desired.attrs if isinstance(change.resource.desired, Present) else {}
+        if not attrs.get("active"):
+            return Script(f"systemctl stop -- {unit} || :\nsystemctl disable -- {unit} 2>&1 || :\n")
+        lines = ["systemctl daemon-reload"]
+        if "enabled" in change.keys or change.action == "create":
+            lines.append(f"systemctl {'enable' if attrs['enabled'] else 'disable'} -- {unit} 2>&1")
+        if {"active", "inputs"} & set(change.keys) or change.action == "create":
+            lines += [f"systemctl reset-failed -- {unit} 2>/dev/null || :", f"restart_unit {unit}"]
+        script = _RESTART + "\n".join(lines) + "\n"
+        return Script(script, {"inputs": null_list(change.resource.inputs), "list": _lines(change.resource.inputs)})
+
+
+_LARGE = ("/opt/", "/usr/local/bin/", "/usr/bin/")
+"""Below these lie binaries: their digest comes from the stamp, and one without a stamp counts as changed."""
+
+_RESTART = (
+    "stamped() {"
+    + READ_STAMPS
+    + """}
+stamp_line() {
+  while IFS= read -r l; do
+    if [ "${l#*  }" = "$1" ]; then echo "$l"; return 0; fi
+  done <"$P/stamped"
+}
+note_inputs() {
+  stamped >"$P/stamped"
+  while IFS= read -r f; do
+    line=$(stamp_line "$f")
+    case $f in
+      /opt/* | /usr/local/bin/* | /usr/bin/*) echo "${line:--  $f}" ;;
+      *) if [ -n "$line" ]; then echo "$line"; elif [ -f "$f" ]; then sha256sum -- "$f"; else echo "-  $f"; fi ;;
+    esac
+  done <"$P/list"
+}
+restart_unit() {
+  mkdir -p /run/provision/units
+  rm -f -- "/run/provision/units/$1"
+  note_inputs >"$P/noted"
+  if ! systemctl restart -- "$1"; then
+    systemctl status --no-pager --lines=0 -- "$1" >&2 || :
+    journalctl --no-pager --quiet -n 15 -o cat -u "$1" >&2 || :
+    return 1
+  fi
+  { systemctl show --property=InvocationID --value -- "$1"; cat "$P/noted"; } >"$P/record"
+  mv -f -- "$P/record" "/run/provision/units/$1"
+}
+"""
+)
+
+
+def _unit_name(name: str) -> str:
+    return name if "." in name else f"{name}.service"
+
+
+def _lines(paths: Iterable[str]) -> Blob:
+    return Blob.of("".join(f"{path}\n" for path in paths).encode())
+
+
+def _all_inputs(resources: Sequence[Resource]) -> list[str]:
+    return sorted({path for each in resources for path in each.inputs})
+
+
+def _records(text: str) -> dict[str, _Record]:
+    records: dict[str, _Record] = {}
+    lines: list[str] = []
+    for line in text.splitlines():
+        if not line.startswith("="):
+            lines.append(line)
+            continue
+        if lines:
+            digests = {path: digest for digest, _, path in (each.partition("  ") for each in lines[1:])}
+            records[line[1:]] = _Record(lines[0], digests)
+        lines = []
+    return records
+
+
+def _state(
+    resource: Resource,
+    shown: Mapping[str, str],
+    record: _Record | None,
+    digests: Mapping[str, str],
+    changed: Mapping[str, int],
+    start: int,
+) -> State:
+    if shown.get("LoadState") == "not-found" and shown.get("ActiveState") == "inactive":
+        return Absent()
+    active = shown.get("ActiveState") in {"active", "reloading"}
+    present = {path: digests.get(path, "-") for path in resource.inputs}
+    attrs: dict[str, Plain] = {
+        "enabled": shown.get("UnitFileState") in {"enabled", "static", "alias", "indirect"},
+        "active": active,
+        "reloaded": shown.get("NeedDaemonReload") != "yes",
+    }
+    if active and record and record.invocation == shown.get("InvocationID"):
+        same = all(record.digests.get(path) == digest for path, digest in present.items())
+        attrs["inputs"] = "current" if same else "stale"
+        attrs["recorded"] = tuple(f"{digest} {path}" for path, digest in sorted(record.digests.items()))
+    else:
+        newest = max((changed.get(path, 0) for path in resource.inputs), default=0)
+        attrs["inputs"] = "current" if active and newest < start else "stale"
+    attrs["digests"] = tuple(f"{digest} {path}" for path, digest in sorted(present.items()))
+    return Present(attrs)
+
+
+def _predicted(resource: Resource, planned: Collection[Change]) -> dict[str, str]:
+    """Digests of the inputs that the plan writes; "?" where only the doing will tell."""
+    after: dict[str, str] = {}
+    for change in planned:
+        for path in change.resource.writes:
+            if path in resource.inputs:
+                desired = change.resource.desired
+                digest = desired.attrs.get("sha256") if isinstance(desired, Present) else "-"
+                after[path] = str(digest or "?")
+    return after
+
+
+def _strings(value: Plain) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+def _public(state: Present) -> Present:
+    return Present({key: value for key, value in state.attrs.items() if key not in {"recorded", "digests"}})

@@ -1,0 +1,158 @@
+"""Puts fragments together into one script: a probe (reads), or an apply (changes, then reads again).
+
+Protocol on stdout, line by line: `begin I`, `ok I`, `fail I STATUS` for changes, then for each probe fragment
+`probe I STATUS SIZE ERRSIZE` followed by exactly SIZE bytes of its output and ERRSIZE bytes of its stderr.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from provisioner.shell.quote import quote
+from provisioner.shell.script import Blob, Script
+
+TRACE = "@@ "
+"""Prefix of sh's trace lines on stderr: the last one names the line that failed."""
+
+
+@cache
+def prelude() -> str:
+    """The functions that every changing fragment may call."""
+    return resources.files("provisioner.shell").joinpath("prelude.sh").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class ProbeAnswer:
+    """What one probe fragment printed, and how it ended."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """How far the changes of a script came: `ok` indexes, and the failed one with its exit status."""
+
+    ok: tuple[int, ...]
+    failed: tuple[int, int] | None
+
+
+_RUN_PROBES = """
+probe() {
+  P="$W/p$1"
+  export P
+  /bin/sh "$P/run" >"$W/out" 2>"$W/err" </dev/null 3<&- && s=0 || s=$?
+  echo "probe $1 $s $(wc -c <"$W/out") $(wc -c <"$W/err")"
+  cat "$W/out" "$W/err"
+}
+"""
+
+_RUN_CHANGES = """
+LC_ALL=C
+export LC_ALL
+mkdir -p /run/provision /var/lib/provision
+exec 8>/run/provision/work.lock
+if ! flock -n 8; then
+  echo waiting
+  flock -w 300 8 || { echo "another script of provision is still working on this host after 300 s" >&2; exit 75; }
+fi
+step() {
+  echo "begin $1"
+  P="$W/c$1"
+  export P
+  /bin/sh -eu "$P/run" >"$W/out" 2>"$W/err" </dev/null 8>&- && s=0 || s=$?
+  if [ "$s" -ne 0 ]; then
+    echo "fail $1 $s"
+    tail -c 16384 "$W/err" >&2
+    tail -c 4096 "$W/out" >&2
+    exit 99
+  fi
+  printf '%s\\n' "$2" >>/var/lib/provision/journal
+  echo "ok $1"
+}
+"""
+
+
+def probe_script(fragments: Sequence[Script]) -> Script:
+    """One script that runs all `fragments`, each in a shell of its own; a failing one does not stop the others."""
+    calls = "\n".join(f"probe {index}" for index in range(len(fragments)))
+    return Script(_RUN_PROBES + calls + "\n", _payload("p", fragments, ""))
+
+
+def change_script(changes: Sequence[Script], journal: Sequence[str], probes: Sequence[Script]) -> Script:
+    """Runs `changes` in order and stops at the first that fails; then the `probes`.
+
+    `journal[i]` is the line that is added to the host's journal once change i is done.
+    """
+    lines = [_RUN_CHANGES, _RUN_PROBES]
+    lines += [f"step {index} {quote(journal[index])}" for index in range(len(changes))]
+    lines += [f"probe {index}" for index in range(len(probes))]
+    payload = _payload("c", changes, f"PS4='{TRACE}'\n. \"$W/prelude\"\nset -x\n") | _payload("p", probes, "")
+    payload["prelude"] = Blob.of(prelude().encode())
+    streams = tuple(blob for change in changes for blob in change.streams)
+    return Script("\n".join(lines) + "\n", payload, streams)
+
+
+def _payload(letter: str, fragments: Sequence[Script], head: str) -> dict[str, Blob]:
+    members: dict[str, Blob] = {}
+    for index, fragment in enumerate(fragments):
+        secret = any(blob.secret for blob in fragment.payload.values())
+        members[f"{letter}{index}/run"] = Blob.of((head + fragment.main).encode(), secret=secret)
+        for name, blob in fragment.payload.items():
+            members[f"{letter}{index}/{name}"] = blob
+    return members
+
+
+_PROBE_LINE = re.compile(rb"probe (\d+) (\d+) (\d+) (\d+)")
+
+
+def parse_probes(stdout: bytes) -> dict[int, ProbeAnswer]:
+    """The answers by index; an answer that was cut off is left out."""
+    answers: dict[int, ProbeAnswer] = {}
+    at = 0
+    while (end := stdout.find(b"\n", at)) >= 0:
+        match = _PROBE_LINE.fullmatch(stdout[at:end])
+        at = end + 1
+        if not match:
+            continue
+        index, status, size, errors = (int(group) for group in match.groups())
+        if at + size + errors > len(stdout):
+            break
+        body = stdout[at : at + size]
+        answers[index] = ProbeAnswer(status, body, stdout[at + size : at + size + errors])
+        at += size + errors
+    return answers
+
+
+def parse_steps(stdout: bytes) -> StepOutcome:
+    """How far the changes came, from the lines before the first probe."""
+    done: list[int] = []
+    failed: tuple[int, int] | None = None
+    for line in stdout.split(b"\n"):
+        word, _, rest = line.partition(b" ")
+        if word == b"probe":
+            break
+        if word == b"ok":
+            done.append(int(rest))
+        elif word == b"fail":
+            index, status = rest.split()
+            failed = (int(index), int(status))
+    return StepOutcome(tuple(done), failed)
+
+
+def split_trace(stderr: bytes) -> tuple[str, str]:
+    """(the last traced script line, stderr without the trace)."""
+    last = ""
+    rest: list[str] = []
+    for line in stderr.decode(errors="replace").splitlines():
+        stripped = line.lstrip("@")
+        if line.startswith("@@") and stripped.startswith(" "):
+            last = stripped.strip()
+        else:
+            rest.append(line)
+    return last, "\n".join(rest)

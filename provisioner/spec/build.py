@@ -1,0 +1,116 @@
+"""From a draft without faults to the spec: defaults filled in, paths and addresses made absolute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from provisioner.inventory.model import Host
+from provisioner.spec.draft import CONTROL_PLANE, LOAD_BALANCER, NODE, REGISTRY, Draft
+from provisioner.spec.labels import taint
+from provisioner.spec.model import (
+    CONTROL_PLANE_TAINT,
+    ClusterSpec,
+    Dns,
+    Endpoint,
+    Flannel,
+    Kubernetes,
+    Network,
+    NodeSpec,
+    Proxy,
+    Registry,
+    Runtime,
+)
+from provisioner.spec.rules.networks import DNS_OFFSET
+from provisioner.spec.values import address
+
+
+def build(draft: Draft) -> ClusterSpec:
+    """The spec of a draft in which nothing is wrong."""
+    data = draft.data
+    return ClusterSpec(
+        name=data["name"],
+        kubernetes=Kubernetes(**data["kubernetes"]),
+        network=_network(draft),
+        proxy=Proxy(**data.get("proxy", {})),
+        dns=_dns(draft),
+        endpoint=_endpoint(draft),
+        registry=_registry(draft),
+        runtime=Runtime(**data.get("runtime", {})),
+        nodes=MappingProxyType({host.name: _node(draft, host) for host in draft.inventory.hosts.values()}),
+        bundle=_bundle(draft),
+    )
+
+
+def _network(draft: Draft) -> Network:
+    written: dict[str, Any] = dict(draft.data.get("network", {}))
+    cidrs = {
+        name: tuple(str(placed.network) for placed in draft.networks(name))
+        for name in ("pod_cidrs", "service_cidrs")
+    }
+    flannel = Flannel(**written.pop("flannel", {}))
+    return Network(**(written | cidrs), flannel=flannel)
+
+
+def _dns(draft: Draft) -> Dns:
+    written: dict[str, Any] = dict(draft.data.get("dns", {}))
+    default = draft.networks("service_cidrs")[0].network[DNS_OFFSET]
+    written["address"] = str(address(written.get("address", str(default))))
+    if "upstreams" in written:
+        written["upstreams"] = tuple(written["upstreams"])
+    return Dns(**written)
+
+
+def _endpoint(draft: Draft) -> Endpoint:
+    written = draft.data.get("endpoint")
+    if written:
+        return Endpoint(**written)
+    first = (draft.group(LOAD_BALANCER) or draft.group(CONTROL_PLANE))[0]
+    return Endpoint(_address(draft, first))
+
+
+def _registry(draft: Draft) -> Registry:
+    written = dict(draft.data.get("registry", {}))
+    written.setdefault("host", f"registry.{draft.data['name']}.internal")
+    hosts = draft.group(REGISTRY)
+    return Registry(**written, address=_address(draft, hosts[0]) if hosts else None)
+
+
+def _bundle(draft: Draft) -> str | None:
+    """Relative paths count from the inventory's folder."""
+    written = draft.data.get("bundle")
+    if written is None:
+        return None
+    path = draft.inventory.path
+    folder = path if path.is_dir() else path.parent
+    return str((folder / Path(written).expanduser()).absolute())
+
+
+def _node(draft: Draft, host: Host) -> NodeSpec:
+    defaults: Mapping[str, Any] = draft.data.get("nodes", {})
+    is_node = draft.is_node(host)
+    labels = {**defaults.get("labels", {}), **host.vars.get("node_labels", {})} if is_node else {}
+    written = host.vars.get("node_taints", defaults.get("taints", [])) if is_node else []
+    taints = tuple(dict.fromkeys(taint(value) for value in written))
+    # A control plane takes ordinary pods only when it is named as a node as well.
+    if (
+        is_node
+        and CONTROL_PLANE in host.groups
+        and NODE not in host.groups
+        and CONTROL_PLANE_TAINT not in taints
+    ):
+        taints = (CONTROL_PLANE_TAINT, *taints)
+    return NodeSpec(
+        address=_address(draft, host),
+        node=is_node,
+        labels=MappingProxyType(labels),
+        taints=taints,
+        interface=host.vars.get("node_interface"),
+    )
+
+
+def _address(draft: Draft, host: Host) -> str:
+    known = draft.address_of(host)
+    return host.connection.address if known is None else str(known)

@@ -1,0 +1,124 @@
+"""The spec while it is checked: values that passed so far, defaults where nothing is written, and places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.errors import Problem
+from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, LOAD_BALANCER, NODE, REGISTRY, ROLES
+from provisioner.inventory.model import Host, Inventory, Position
+from provisioner.spec.model import Network
+from provisioner.spec.validation import Path
+from provisioner.spec.values import IPAddress, IPNetwork, address, cidr, is_address
+
+__all__ = ["CONTROL_PLANE", "ETCD", "LOAD_BALANCER", "NODE", "REGISTRY", "Draft", "Placed", "Unusable"]
+
+API_PORT = 6443
+CIDR_DEFAULTS: Mapping[str, tuple[str, ...]] = {
+    "pod_cidrs": Network.pod_cidrs,
+    "service_cidrs": Network.service_cidrs,
+}
+
+
+class Unusable:
+    """Stands for a value that is wrong: rules that need it have nothing to say."""
+
+
+UNUSABLE = Unusable()
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A network, what it is for, and its path in the `cluster` section."""
+
+    network: IPNetwork
+    use: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Draft:
+    """`data` is the `cluster` section; `bad` and `bad_hosts` are what is wrong in it and in hosts."""
+
+    inventory: Inventory
+    data: Mapping[str, Any]
+    bad: frozenset[Path]
+    bad_hosts: frozenset[tuple[str, str]]
+    """Host and variable."""
+
+    def get(self, *path: str, default: Any = None) -> Any:
+        """The value at `path`; `default` when not written, UNUSABLE when it or what holds it is wrong."""
+        if any(path[: len(bad)] == bad for bad in self.bad):
+            return UNUSABLE
+        value: Any = self.data
+        for step in path:
+            if not isinstance(value, dict) or step not in value:
+                return default
+            value = value[step]
+        return value
+
+    def host_value(self, host: str, name: str, default: Any = None) -> Any:
+        """A variable of a host in the same way."""
+        if (host, name) in self.bad_hosts:
+            return UNUSABLE
+        return self.inventory.hosts[host].vars.get(name, default)
+
+    def networks(self, name: str) -> list[Placed]:
+        """The CIDRs under `network` that are well-formed, or the default ones."""
+        use = "pod CIDR" if name == "pod_cidrs" else "service CIDR"
+        written = self.get("network", name)
+        if isinstance(written, Unusable):
+            return []
+        if written is None:
+            return [Placed(cidr(text), use, ("network", name)) for text in CIDR_DEFAULTS[name]]
+        return [
+            Placed(cidr(text), use, ("network", name, index))
+            for index, text in enumerate(written)
+            if ("network", name, index) not in self.bad
+        ]
+
+    def address_of(self, host: Host) -> IPAddress | None:
+        """Where other hosts reach `host`; None when that is no IP address or wrong."""
+        written = self.host_value(host.name, "node_address", host.connection.address)
+        if isinstance(written, str) and is_address(written):
+            return address(written)
+        return None
+
+    def is_node(self, host: Host) -> bool:
+        in_group = NODE in host.groups or CONTROL_PLANE in host.groups
+        return in_group and self.host_value(host.name, "node", True) is not False
+
+    def hosts_with_role(self) -> Iterator[Host]:
+        return (host for host in self.inventory.hosts.values() if any(role in host.groups for role in ROLES))
+
+    def group(self, name: str) -> tuple[Host, ...]:
+        return self.inventory.group(name)
+
+    def problem(self, path: Path, reason: str, hint: str = "", *, key: bool = False) -> Problem:
+        """A problem in the `cluster` section."""
+        return Problem(*self.inventory.origin(None, "cluster", *path, key=key), reason, hint)
+
+    def host_problem(self, host: str, name: str, reason: str, hint: str = "") -> Problem:
+        """A problem at a variable of a host, or at the host's name when it has no such variable."""
+        return Problem(*self.inventory.origin(host, name), reason, hint)
+
+    def address_problem(self, host: Host, reason: str, hint: str = "") -> Problem:
+        """A problem at what gives `host` its address."""
+        return Problem(*self.address_place(host), reason, hint)
+
+    def address_place(self, host: Host) -> Position:
+        for name in ("node_address", "ansible_host", "ansible_ssh_host"):
+            if name in host.vars:
+                return self.inventory.origin(host.name, name)
+        return self.inventory.origin(host.name)
+
+    def group_problem(self, group: str, reason: str, hint: str = "") -> Problem:
+        """A problem at a group's name."""
+        return Problem(*self.inventory.origin_of_group(group), reason, hint)
+
+
+def place(position: Position) -> str:
+    """For a message that names a second place."""
+    return f"line {position[1]}"

@@ -1,0 +1,151 @@
+"""What a cluster shall be like, as a value that has been checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from provisioner.inventory.model import Inventory
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """`version` is exact, without a leading v ("1.33.13")."""
+
+    version: str
+
+    @property
+    def minor(self) -> int:
+        return int(self.version.split(".")[1])
+
+
+@dataclass(frozen=True)
+class Flannel:
+    """`mtu` None leaves it to flannel (VXLAN: the link's less 50), `interface` None to the default route."""
+
+    backend: str = "vxlan"
+    vni: int = 1
+    port: int = 8472
+    mtu: int | None = None
+    interface: str | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """CIDRs are in canonical form, one for each IP family, the primary family first.
+
+    `node_cidr_mask` is the prefix length of each node's IPv4 pod CIDR, `node_cidr_mask_ipv6` that of its IPv6
+    one.
+    """
+
+    plugin: str = "flannel"
+    pod_cidrs: tuple[str, ...] = ("10.244.0.0/16",)
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
+    node_cidr_mask: int = 24
+    node_cidr_mask_ipv6: int = 64
+    flannel: Flannel = field(default_factory=Flannel)
+    allow_untested: bool = False
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """`mode` is iptables, nftables or ipvs."""
+
+    mode: str = "iptables"
+
+
+@dataclass(frozen=True)
+class Dns:
+    """`upstreams` are addresses, or files in resolv.conf's format."""
+
+    address: str
+    domain: str = "cluster.local"
+    upstreams: tuple[str, ...] = ("/etc/resolv.conf",)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where clients and nodes reach the API server."""
+
+    host: str
+    port: int = 6443
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """`host` is the name in image references; `address` None means one outside the inventory."""
+
+    host: str
+    port: int = 5000
+    address: str | None = None
+    project: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """What image references begin with, without a slash at the end."""
+        base = f"{self.host}:{self.port}"
+        return f"{base}/{self.project}" if self.project else base
+
+
+@dataclass(frozen=True)
+class Runtime:
+    name: str = "containerd"
+
+
+@dataclass(frozen=True)
+class Taint:
+    """`effect` is NoSchedule, PreferNoSchedule or NoExecute."""
+
+    key: str
+    value: str
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+
+
+CONTROL_PLANE_TAINT = Taint("node-role.kubernetes.io/control-plane", "", "NoSchedule")
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """What is particular to one host. `node` says whether it joins the cluster as a node.
+
+    `address` is where other hosts reach it; an IP address for every host with a role.
+    """
+
+    address: str
+    node: bool
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    taints: tuple[Taint, ...] = ()
+    interface: str | None = None
+
+
+@dataclass(frozen=True)
+class ClusterSpec:
+    """`bundle` is an absolute path; None means the cache's.
+
+    `nodes` has every host of the inventory, by name.
+    """
+
+    name: str
+    kubernetes: Kubernetes
+    network: Network
+    proxy: Proxy
+    dns: Dns
+    endpoint: Endpoint
+    registry: Registry
+    runtime: Runtime
+    nodes: Mapping[str, NodeSpec]
+    bundle: str | None = None
+
+
+def load_spec(inventory: Inventory) -> ClusterSpec:
+    """The cluster that `inventory` describes. Raises InputError with every problem in it."""
+    from provisioner.spec import load  # it builds the classes of this file
+
+    return load.load_spec(inventory)

@@ -1,0 +1,37 @@
+"""Rules between fields: each takes the draft and yields problems.
+
+Values that are wrong by themselves are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from provisioner.errors import Problem
+from provisioner.spec.draft import Draft
+from provisioner.spec.rules import addresses, networks, ports, roles
+
+Rule = Callable[[Draft], Iterator[Problem]]
+
+RULES: tuple[Rule, ...] = (
+    roles.groups_are_filled,
+    roles.etcd_has_a_majority,
+    roles.nodes_are_nodes,
+    roles.names_fit_kubernetes,
+    addresses.hosts_have_addresses,
+    addresses.addresses_are_unique,
+    addresses.endpoint_serves_the_api,
+    networks.one_cidr_a_family,
+    networks.families_agree,
+    networks.cidrs_are_apart,
+    networks.hosts_are_outside,
+    networks.pod_cidrs_hold_all_nodes,
+    networks.service_cidrs_have_a_fit_size,
+    networks.dns_address_is_a_service,
+    ports.ports_are_free,
+)
+
+
+def broken_rules(draft: Draft) -> list[Problem]:
+    """Every problem that a rule finds."""
+    return [problem for rule in RULES for problem in rule(draft)]

@@ -1,0 +1,62 @@
+"""Addresses of hosts and of the API endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.errors import Problem
+from provisioner.inventory.model import Host
+from provisioner.spec.draft import API_PORT, CONTROL_PLANE, LOAD_BALANCER, Draft, Unusable, place
+from provisioner.spec.values import address, is_address
+
+
+def hosts_have_addresses(draft: Draft) -> Iterator[Problem]:
+    """Certificates, /etc/hosts and member lists need IP addresses of the hosts with a role."""
+    for host in draft.hosts_with_role():
+        written = draft.host_value(host.name, "node_address", host.connection.address)
+        if isinstance(written, str) and not is_address(written):
+            reason = f"{host.name} is reached by the name '{written}', but its IP address is needed as well"
+            yield draft.address_problem(host, reason, "add ansible_host or node_address with the IP address")
+
+
+def addresses_are_unique(draft: Draft) -> Iterator[Problem]:
+    """One address is one machine: under two names it would get two clashing roles."""
+    seen: dict[object, Host] = {}
+    for host in draft.inventory.hosts.values():
+        login = (host.connection.address.lower(), host.connection.port)
+        known = draft.address_of(host)
+        for key in (login, known):
+            other = seen.setdefault(key, host) if key is not None else host
+            if other is not host:
+                yield _twice(draft, host, other, str(known) if key is known else host.connection.address)
+                break
+
+
+def _twice(draft: Draft, host: Host, other: Host, shared: str) -> Problem:
+    where = place(draft.address_place(other))
+    reason = f"{host.name} has the address {shared} of {other.name} ({where})"
+    if host.groups != other.groups:
+        roles = f"{'/'.join(other.groups)} and {'/'.join(host.groups)}"
+        hint = f"for one machine as {roles} name one host in all these groups"
+    else:
+        hint = "each host needs its own address"
+    return draft.address_problem(host, reason, hint)
+
+
+def endpoint_serves_the_api(draft: Draft) -> Iterator[Problem]:
+    """The endpoint is a control plane on its port, a load balancer, or a virtual address of no host."""
+    host, port = draft.get("endpoint", "host"), draft.get("endpoint", "port", default=API_PORT)
+    if not isinstance(host, str) or isinstance(port, Unusable):
+        return
+    for owner in draft.hosts_with_role():
+        is_owner = host == owner.name or (is_address(host) and draft.address_of(owner) == address(host))
+        if not is_owner or LOAD_BALANCER in owner.groups:
+            continue
+        if CONTROL_PLANE not in owner.groups:
+            reason = f"host: {host} is {owner.name}, which runs no API server and balances none"
+            yield draft.problem(
+                ("endpoint", "host"), reason, "name a control plane, a load balancer or a virtual address"
+            )
+        elif port != API_PORT:
+            reason = f"port: the API server of {owner.name} listens on {API_PORT}, not on {port}"
+            yield draft.problem(("endpoint", "port"), reason, f"did you mean {API_PORT}?")

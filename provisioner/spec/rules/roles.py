@@ -1,0 +1,63 @@
+"""Which hosts a cluster needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.errors import Problem
+from provisioner.spec.draft import CONTROL_PLANE, ETCD, LOAD_BALANCER, NODE, REGISTRY, Draft
+from provisioner.spec.values import RefusedError, dns_name
+
+_CLUSTER_GROUPS = (ETCD, CONTROL_PLANE, NODE)
+
+
+def groups_are_filled(draft: Draft) -> Iterator[Problem]:
+    """A control plane, etcd, at least one node, and one registry that is either a host or named."""
+    if not draft.group(CONTROL_PLANE):
+        hint = f"name at least one host under '{CONTROL_PLANE}'"
+        yield draft.group_problem(CONTROL_PLANE, "no control plane: the group has no hosts", hint)
+    if not draft.group(ETCD):
+        hint = "one, three or five; usually the control-plane hosts"
+        yield draft.group_problem(ETCD, f"no etcd: the group '{ETCD}' has no hosts", hint)
+    if not any(draft.is_node(host) for host in draft.inventory.hosts.values()):
+        yield draft.group_problem(NODE, "no node: nothing could run pods", f"name hosts under '{NODE}'")
+    registries = draft.group(REGISTRY)
+    if len(registries) > 1:
+        reason = f"the group '{REGISTRY}' has {len(registries)} hosts; one is used"
+        yield draft.group_problem(REGISTRY, reason, "keep one")
+    if not registries and draft.get("registry", "host") is None:
+        hint = f"name a host under '{REGISTRY}', or an existing registry in cluster.registry.host"
+        yield draft.group_problem(REGISTRY, "no registry: nodes could pull no image", hint)
+    balancers = draft.group(LOAD_BALANCER)
+    if len(balancers) > 1 and draft.get("endpoint") is None:
+        reason = f"there are {len(balancers)} load balancers and no endpoint"
+        hint = "name the address or DNS name that they share in cluster.endpoint.host"
+        yield draft.group_problem(LOAD_BALANCER, reason, hint)
+
+
+def etcd_has_a_majority(draft: Draft) -> Iterator[Problem]:
+    members = len(draft.group(ETCD))
+    if members and members % 2 == 0:
+        reason = f"{members} etcd members: an even number tolerates no more failures than {members - 1}"
+        yield draft.group_problem(ETCD, reason, f"use {members - 1} or {members + 1}")
+
+
+def nodes_are_nodes(draft: Draft) -> Iterator[Problem]:
+    """`node: false` is for control-plane hosts that shall run no pods."""
+    for host in draft.group(NODE):
+        if draft.host_value(host.name, "node") is False:
+            reason = f"{host.name} is in '{NODE}' and has 'node: false'"
+            yield draft.host_problem(host.name, "node", reason, f"take it out of '{NODE}'")
+
+
+def names_fit_kubernetes(draft: Draft) -> Iterator[Problem]:
+    """A host's name becomes its node's name and a certificate's."""
+    for host in draft.inventory.hosts.values():
+        if not any(group in host.groups for group in _CLUSTER_GROUPS):
+            continue
+        try:
+            dns_name(host.name)
+        except RefusedError as refused:
+            reason = f"'{host.name}' cannot be a node's name: {refused.hint}"
+            hint = f"did you mean '{host.name.lower().replace('_', '-')}'?"
+            yield Problem(*draft.inventory.origin(host.name), reason, hint)

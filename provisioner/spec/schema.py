@@ -1,0 +1,113 @@
+"""The schema of the `cluster` section and of the variables of a host that belong to it, for cerberus.
+
+Here stand the keys, the types and the checks of single values; defaults are in the model, rules between
+fields in `rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from provisioner.spec import labels, values, versions
+
+SEPARATOR = "\0"
+"""Parts reason and hint in what a check reports: cerberus takes one text."""
+
+Report = Callable[[Any, str], None]
+
+
+def _reported(check: Callable[[Any], object]) -> Callable[[Any, Any, Report], None]:
+    """A check that raises, as one that reports to cerberus."""
+
+    def run(field: Any, value: Any, report: Report) -> None:
+        if value is None:  # cerberus goes on after it has refused a missing value
+            return
+        try:
+            check(value)
+        except values.RefusedError as refused:
+            report(field, f"{refused.reason}{SEPARATOR}{refused.hint}")
+
+    return run
+
+
+def _text(check: Callable[[str], object] | None = None, **more: Any) -> dict[str, Any]:
+    rules = {"check_with": _reported(check)} if check else {}
+    return {"type": "string", "empty": False, **rules, **more}
+
+
+def _section(keys: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "dict", "schema": dict(keys), **more}
+
+
+def _number(least: int, most: int) -> dict[str, Any]:
+    return {"type": "integer", "min": least, "max": most}
+
+
+_PORT = _number(1, 65535)
+_CIDRS = {"type": "list", "empty": False, "schema": _text(values.cidr)}
+_LABELS = {
+    "type": "dict",
+    "keysrules": _text(labels.label_key),
+    "valuesrules": {"type": "string", "check_with": _reported(labels.label_value)},
+}
+_TAINTS = {"type": "list", "schema": {"type": ["string", "dict"], "check_with": _reported(labels.taint)}}
+
+CLUSTER: Mapping[str, Any] = {
+    "name": _text(values.dns_label, required=True),
+    "requires": _text(versions.requires),
+    "kubernetes": _section({"version": _text(versions.kubernetes, required=True)}, required=True),
+    "network": _section(
+        {
+            "plugin": _text(versions.plugin),
+            "pod_cidrs": _CIDRS,
+            "service_cidrs": _CIDRS,
+            "node_cidr_mask": _number(16, 28),
+            "node_cidr_mask_ipv6": _number(48, 112),
+            "allow_untested": {"type": "boolean"},
+            "flannel": _section(
+                {
+                    "backend": _text(versions.backend),
+                    "vni": _number(1, 16777215),
+                    "port": _PORT,
+                    "mtu": _number(576, 65535),
+                    "interface": _text(values.interface),
+                }
+            ),
+        }
+    ),
+    "proxy": _section({"mode": _text(allowed=list(versions.PROXY_MODES))}),
+    "dns": _section(
+        {
+            "address": _text(values.address),
+            "domain": _text(values.dns_name),
+            "upstreams": {"type": "list", "empty": False, "schema": _text(values.upstream)},
+        }
+    ),
+    "endpoint": _section({"host": _text(values.host, required=True), "port": _PORT}),
+    "registry": _section(
+        {
+            "host": _text(values.host),
+            "port": _PORT,
+            "project": {"type": "string", "check_with": _reported(values.project)},
+        }
+    ),
+    "bundle": _text(values.path),
+    "runtime": _section({"name": _text(versions.runtime)}),
+    "nodes": _section({"labels": _LABELS, "taints": _TAINTS}),
+}
+
+HOST: Mapping[str, Any] = {
+    "node": {"type": "boolean"},
+    "node_address": _text(values.address),
+    "node_interface": _text(values.interface),
+    "node_labels": _LABELS,
+    "node_taints": _TAINTS,
+}
+
+
+def keys_at(schema: Mapping[str, Any], path: tuple[Any, ...]) -> tuple[str, ...]:
+    """The keys that the mapping at `path` may have."""
+    for step in path:
+        schema = schema.get(step, {}).get("schema", {})
+    return tuple(schema)

@@ -1,0 +1,176 @@
+"""Locks on a real sshd: one holder, named to others, gone at once when the holder dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sshd import READY, Sshd, serve
+
+from provisioner.errors import LockedError, ProvisionError
+from provisioner.remote.lock import WORK_LOCK, RemoteLock
+from provisioner.remote.route import UserConfig
+from provisioner.remote.session import Session, connect
+from provisioner.shell.script import Script
+
+pytestmark = [pytest.mark.hosts, pytest.mark.skipif(not READY, reason="needs root and sshd")]
+NAME = f"test-{os.getpid()}"
+
+_HOLDER = """\
+import sys, time
+from pathlib import Path
+from provisioner.inventory.model import Connection
+from provisioner.remote.hostkeys import KnownHosts
+from provisioner.remote.lock import RemoteLock
+from provisioner.remote.route import UserConfig
+from provisioner.remote.session import connect
+port, key, known, name, silence = sys.argv[1:]
+hosts = KnownHosts.load([Path(known)])
+login = Connection("127.0.0.1", int(port), user="root", key_file=Path(key))
+dial = lambda: connect("state", login, known_hosts=hosts, config=UserConfig(None))
+lock = RemoteLock(dial, name, "bob@elsewhere, pid 7, run 42", beat=0.3, silence=int(silence))
+lock.acquire()
+print("held", flush=True)
+for line in sys.stdin:
+    try:
+        lock.ensure()
+        print("still held", flush=True)
+    except Exception as error:
+        print(f"lost: {error}", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with serve(tmp_path_factory.mktemp("sshd")) as running:
+        yield running
+    for path in Path("/run/provision").glob(f"{NAME}.*"):
+        path.unlink()
+
+
+def dial(server: Sshd) -> Session:
+    return connect("state", server.connection(), known_hosts=server.known_hosts, config=UserConfig(None))
+
+
+def lock(server: Sshd) -> RemoteLock:
+    return RemoteLock(lambda: dial(server), NAME, "alice@desk, pid 123, run X", beat=0.2)
+
+
+@pytest.fixture
+def holder(server: Sshd) -> Iterator[subprocess.Popen[str]]:
+    """Another controller that holds the lock; on the host it is given up after 2 s of silence."""
+    assert server.known_hosts
+    argv = [sys.executable, "-c", _HOLDER, str(server.port), str(server.client_key)]
+    argv += [str(server.folder / "known_hosts"), NAME, "2"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def acquire_within(server: Sshd, seconds: float) -> float:
+    """How long it takes until the lock can be had; it is released again."""
+    started = time.monotonic()
+    while True:
+        try:
+            with lock(server):
+                return time.monotonic() - started
+        except LockedError:
+            if time.monotonic() - started > seconds:
+                raise
+
+
+def test_the_second_is_told_who_holds_it(server: Sshd) -> None:
+    with lock(server) as first:
+        with pytest.raises(
+            LockedError, match=r"held by alice@desk, pid 123, run X, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+        ) as caught:
+            lock(server).acquire()
+        assert caught.value.exit_code == 5
+        first.ensure()
+    with first as again:
+        again.ensure()
+    with pytest.raises(LockedError, match="not held"):
+        again.ensure()
+
+
+def test_it_is_free_when_release_returns(server: Sshd) -> None:
+    with dial(server) as session:
+        for _ in range(5):
+            lock_file = f"/run/provision/{NAME}.lock"
+            with lock(server):
+                assert session.run(Script(f"flock -n {lock_file} true")).status == 1
+            assert session.run(Script(f"flock -n {lock_file} true")).status == 0
+
+
+def test_other_names_are_other_locks(server: Sshd) -> None:
+    with lock(server), RemoteLock(lambda: dial(server), f"{NAME}.b", "x") as other:
+        other.ensure()
+
+
+def test_a_killed_controller_frees_it_at_once(server: Sshd, holder: subprocess.Popen[str]) -> None:
+    with pytest.raises(LockedError, match="bob@elsewhere"):
+        lock(server).acquire()
+    before = set(Path("/run").glob("provision.*"))
+    assert before
+    holder.send_signal(signal.SIGKILL)
+    assert acquire_within(server, 1.0) < 1.0
+    time.sleep(0.3)
+    assert not before & set(Path("/run").glob("provision.*"))
+
+
+def test_a_beating_holder_outlasts_the_silence(server: Sshd, holder: subprocess.Popen[str]) -> None:
+    time.sleep(3)
+    with pytest.raises(LockedError):
+        lock(server).acquire()
+    assert ask(holder) == "still held\n"
+
+
+def test_a_hanging_controller_loses_it_and_learns_that(server: Sshd, holder: subprocess.Popen[str]) -> None:
+    holder.send_signal(signal.SIGSTOP)
+    try:
+        waited = acquire_within(server, 6.0)
+    finally:
+        holder.send_signal(signal.SIGCONT)
+    assert 0.5 < waited < 4
+    time.sleep(0.3)
+    assert ask(holder).startswith("lost: the lock")
+
+
+def test_a_host_that_goes_takes_the_lock_with_it(server: Sshd) -> None:
+    with lock(server) as held:
+        for pid in server.connections():
+            os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + 3
+        while held.held and time.monotonic() < until:
+            time.sleep(0.05)
+        with pytest.raises(LockedError, match="was lost"):
+            held.ensure()
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", "-n", "a;b"])
+def test_names(server: Sshd, name: str) -> None:
+    with pytest.raises(ProvisionError):
+        RemoteLock(lambda: dial(server), name, "x")
+
+
+def test_scripts_that_change_a_host_exclude_each_other(server: Sshd) -> None:
+    probe = "flock -n /run/provision/work.lock true || echo excluded"
+    with dial(server) as session:
+        assert session.run(Script(WORK_LOCK + probe)).stdout == b"excluded\n"
+        assert session.run(Script(probe)).stdout == b""
+
+
+def ask(holder: subprocess.Popen[str]) -> str:
+    assert holder.stdin
+    assert holder.stdout
+    holder.stdin.write("?\n")
+    holder.stdin.flush()
+    return holder.stdout.readline()

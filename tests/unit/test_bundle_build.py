@@ -1,0 +1,116 @@
+"""A real build of the smallest component, with Go's toolchain."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from provisioner.bundle import catalogue, debian, golang
+from provisioner.bundle.build import build
+from provisioner.bundle.debian import Package
+from provisioner.bundle.golang import Compilation
+from provisioner.bundle.store import Store
+from provisioner.engine.events import Event, Step, silent
+from provisioner.errors import ProvisionError
+
+needs_go = pytest.mark.skipif(not shutil.which("go"), reason="needs Go's toolchain")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Our cache is a new one, Go's stays where it is: a cold one would take minutes."""
+    for name in ("GOCACHE", "GOMODCACHE"):
+        monkeypatch.setenv(
+            name,
+            subprocess.run(["go", "env", name], capture_output=True, text=True, check=True).stdout.strip(),
+        )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@needs_go
+def test_build_twice(cache: Path, tmp_path: Path) -> None:
+    seen: list[Event] = []
+    first = build(components=["pause"], source="module", output=None, emit=seen.append)
+    again = build(components=["pause"], source="auto", output=tmp_path / "copy", emit=seen.append)
+    assert [event.changed for event in seen if isinstance(event, Step)] == [True, False]
+    assert again.digest == first.digest
+    assert again.path == tmp_path / "copy"
+    assert not (first.path.parent / "current").exists(), "a part of the catalogue is nobody's default"
+    shutil.rmtree(cache / "provision")
+    anew = build(components=["pause"], source="module", output=None, emit=silent)
+    assert anew.digest == first.digest, "the same inputs make the same bytes"
+
+
+@needs_go
+def test_pause_waits_and_ends(cache: Path, tmp_path: Path) -> None:
+    bundle = build(components=["pause"], source="module", output=None, emit=silent)
+    with tarfile.open(bundle.images()[0].blobs[1].path) as layer:
+        layer.extractall(tmp_path / "root", filter="tar")
+    process = subprocess.Popen([tmp_path / "root" / "pause"])
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 0
+
+
+@needs_go
+def test_a_failed_compilation_shows_the_command_and_its_words(tmp_path: Path) -> None:
+    pause = next(component for component in catalogue.load() if component.name == "pause")
+    wrapper = tmp_path / "wrapper"
+    shutil.copytree(pause.module.wrapper, wrapper)
+    (wrapper / "main.go").write_text("package main\n\nfunc main() { missing() }\n")
+    with pytest.raises(ProvisionError, match=r"(?s)go build .*undefined: missing"):
+        golang.compile_packages(
+            Compilation("pause", pause.module, "amd64", tmp_path / "out"), tmp_path, silent
+        )
+
+
+def test_without_go_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ProvisionError) as caught:
+        golang.toolchain_version()
+    assert "--source release" in caught.value.hint
+
+
+def test_a_source_that_is_none() -> None:
+    with pytest.raises(ProvisionError, match="no source"):
+        build(components=None, source="modul", output=None, emit=silent)
+
+
+APT = """Package: libc6
+Version: 2.36-9
+SHA256: aa
+Description: a library
+ Package: not this one
+
+Package: nft
+Version: 1:1.0
+"""
+
+
+def test_what_apt_says() -> None:
+    assert list(debian._parse(APT)) == [Package("libc6", "2.36-9", "aa")]
+
+
+def apt_has_lists() -> bool:
+    lists = Path("/var/lib/apt/lists")
+    return bool(shutil.which("apt-cache")) and any(lists.glob("*Packages*"))
+
+
+@pytest.mark.skipif(not apt_has_lists(), reason="needs apt's lists")
+def test_apt_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    found = debian.resolve(["busybox-static"], "amd64", store)
+    assert found[0].name == "busybox-static"
+    assert len(found[0].sha256) == 64
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert debian.resolve(["busybox-static"], "amd64", store) == found
+    (record,) = (tmp_path / "apt").iterdir()
+    assert json.loads(record.read_bytes())[0]["version"] == found[0].version

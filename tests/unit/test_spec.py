@@ -1,0 +1,270 @@
+"""What a right spec means: defaults, nodes, the lab's example; and that no garbage ends in a traceback."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from provisioner.errors import InputError
+from provisioner.inventory.model import load_inventory
+from provisioner.spec.load import load_cluster
+from provisioner.spec.model import (
+    CONTROL_PLANE_TAINT,
+    ClusterSpec,
+    Dns,
+    Endpoint,
+    Flannel,
+    Network,
+    NodeSpec,
+    Proxy,
+    Registry,
+    Taint,
+    load_spec,
+)
+
+ROOT = Path(__file__).parents[2]
+BASE = (ROOT / "tests" / "data" / "spec" / "base.yaml").read_text()
+DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+LAB = ROOT / "inventories" / "lab.yaml"
+
+
+def spec_of(tmp_path: Path, *slips: tuple[str, str]) -> ClusterSpec:
+    text = BASE
+    for old, new in slips:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (tmp_path / "i.yaml").write_text(text)
+    return load_cluster(tmp_path / "i.yaml")[1]
+
+
+def test_defaults(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, ("        pod_cidrs: [10.244.0.0/16]\n", ""))
+    assert spec.network == Network(
+        pod_cidrs=("10.244.0.0/16",), service_cidrs=("10.96.0.0/16",), flannel=Flannel()
+    )
+    assert spec.proxy == Proxy("iptables")
+    assert spec.dns == Dns("10.96.0.10", "cluster.local", ("/etc/resolv.conf",))
+    assert spec.endpoint == Endpoint("10.98.0.11", 6443)
+    assert spec.registry == Registry("registry.lab.internal", 5000, "10.98.0.10", "")
+    assert spec.bundle is None
+    assert spec.kubernetes.minor == 33
+
+
+def test_the_lab_is_a_valid_example() -> None:
+    inventory = load_inventory(LAB)
+    spec = load_spec(inventory)
+    assert {host.name: host.connection.address for host in inventory.hosts.values()} == {
+        "registry1": "10.98.0.10",
+        "cp1": "10.98.0.11",
+        "worker1": "10.98.0.21",
+        "worker2": "10.98.0.22",
+    }
+    assert inventory.variables["lab"] == {"name": "lab", "subnet": "10.98.0.0/24"}
+    assert {host.connection.user for host in inventory.hosts.values()} == {"root"}
+    assert spec.registry.prefix == "registry.lab.internal:5000"
+    assert [name for name, node in spec.nodes.items() if node.node] == ["cp1", "worker1", "worker2"]
+
+
+def test_nodes(tmp_path: Path) -> None:
+    spec = spec_of(
+        tmp_path,
+        ("      registry:", "      nodes: {labels: {a: x, b: x}, taints: ['d:NoExecute']}\n      registry:"),
+        (
+            "worker1: {",
+            "worker1: {node_labels: {b: y}, node_taints: [{key: k, value: v, effect: NoSchedule}], ",
+        ),
+        ("worker2: {ansible_host: 10.98.0.22}", "worker2: {ansible_host: w2.lan, node_address: 10.98.0.22}"),
+    )
+    default = Taint("d", "", "NoExecute")
+    assert spec.nodes == {
+        "registry1": NodeSpec("10.98.0.10", False),
+        "cp1": NodeSpec("10.98.0.11", True, {"a": "x", "b": "x"}, (CONTROL_PLANE_TAINT, default)),
+        "worker1": NodeSpec("10.98.0.21", True, {"a": "x", "b": "y"}, (Taint("k", "v", "NoSchedule"),)),
+        "worker2": NodeSpec("10.98.0.22", True, {"a": "x", "b": "x"}, (default,)),
+    }
+    assert [str(taint) for taint in spec.nodes["worker1"].taints] == ["k=v:NoSchedule"]
+    assert str(CONTROL_PLANE_TAINT) == "node-role.kubernetes.io/control-plane:NoSchedule"
+
+
+def test_a_control_plane_is_free_for_pods_when_it_is_a_node_as_well(tmp_path: Path) -> None:
+    assert spec_of(tmp_path, ("worker1: {ansible_host: 10.98.0.21}", "cp1:")).nodes["cp1"].taints == ()
+    assert spec_of(tmp_path, ("cp1: {", "cp1: {node: off, ")).nodes["cp1"] == NodeSpec("10.98.0.11", False)
+
+
+def test_a_load_balancer_is_the_endpoint(tmp_path: Path) -> None:
+    group = "    load_balancer: {hosts: {lb1: {ansible_host: 10.98.0.5}}}\n    etcd:"
+    assert spec_of(tmp_path, ("    etcd:", group)).endpoint == Endpoint("10.98.0.5", 6443)
+
+
+def test_a_load_balancer_beside_a_control_plane_has_its_own_port(tmp_path: Path) -> None:
+    spec = spec_of(
+        tmp_path,
+        ("    etcd:", "    load_balancer: {hosts: {cp1: }}\n    etcd:"),
+        ("      registry:", "      endpoint: {host: 10.98.0.11, port: 8443}\n      registry:"),
+    )
+    assert str(spec.endpoint) == "10.98.0.11:8443"
+
+
+def test_dual_stack(tmp_path: Path) -> None:
+    spec = spec_of(
+        tmp_path,
+        ("[10.244.0.0/16]", "[10.244.0.0/16, 'FD00:244::/56']"),
+        ("[10.96.0.0/16]", "[10.96.0.0/16, 'fd00:96:0::/112']"),
+    )
+    assert spec.network.pod_cidrs == ("10.244.0.0/16", "fd00:244::/56")
+    assert spec.network.service_cidrs == ("10.96.0.0/16", "fd00:96::/112")
+    assert spec.dns.address == "10.96.0.10"
+
+
+def test_a_registry_outside_the_inventory(tmp_path: Path) -> None:
+    spec = spec_of(
+        tmp_path,
+        ("registry1: {ansible_host: 10.98.0.10}", ""),
+        ("lab.internal, port: 5000", "example.com, port: 443, project: k8s/base"),
+    )
+    assert spec.registry == Registry("registry.example.com", 443, None, "k8s/base")
+    assert spec.registry.prefix == "registry.example.com:443/k8s/base"
+
+
+@pytest.mark.parametrize("requires", [">=0.1", ">=0.1.0, <99", "!=0.0.9"])
+def test_requirements_that_hold(requires: str, tmp_path: Path) -> None:
+    assert (
+        spec_of(tmp_path, ("      name: lab", f"      name: lab\n      requires: '{requires}'")).name == "lab"
+    )
+
+
+def test_the_bundle_counts_from_the_inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    for written, meant in (("b/x", f"{tmp_path}/b/x"), ("~/b", "/home/someone/b"), ("/b", "/b")):
+        assert (
+            spec_of(tmp_path, ("      name: lab", f"      name: lab\n      bundle: {written}")).bundle
+            == meant
+        )
+
+
+GARBAGE: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 10**30, 1.5, float("nan"), float("inf")),
+    *(
+        "",
+        " ",
+        "\t",
+        "x" * 5000,
+        "é☃",
+        "²",
+        "٣",
+        "yes",
+        "1e999",
+        "$(id)",
+        "[",
+        "-o",
+        "a:b:c",
+        "\x00",
+        "../..",
+    ),
+    *("10.0.0.0/8", "10.96.0.0/16", "10.98.0.11", "::1", "fe80::1%eth0", "0.0.0.0/0", "::/0", "010.0.0.1"),
+    *("{{ x }}", "{{ 1/0 }}", "{% for %}", "{{", "{{ [1] }}", "1.33", "1.99999999999.1"),
+    *([], [[]], [None], {}, {"a": 1}, {1: 2}, {None: {}}, ["10.0.0.0/8"] * 3, [{"key": "k"}]),
+)
+
+
+def scalars(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths of everything in the inventory, sections included."""
+    if path:
+        yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from scalars(item, (*path, key))
+
+
+def put(data: Any, path: tuple[Any, ...], garbage: Any) -> Any:
+    for step in path[:-1]:
+        data = data[step]
+    data[path[-1]] = garbage
+
+
+FULL = (
+    BASE.replace(
+        "      registry:",
+        """\
+      requires: '>=0.1'
+      bundle: b
+      proxy: {mode: ipvs}
+      runtime: {name: containerd}
+      dns: {address: 10.96.0.10, domain: cluster.local, upstreams: [10.1.1.1]}
+      endpoint: {host: 10.98.0.11, port: 6443}
+      nodes: {labels: {a: b}, taints: ['a=b:NoSchedule', {key: a, value: b, effect: NoExecute}]}
+      registry:""",
+    )
+    .replace(
+        "        pod_cidrs:",
+        """\
+        plugin: flannel
+        node_cidr_mask: 24
+        node_cidr_mask_ipv6: 64
+        allow_untested: false
+        flannel: {backend: vxlan, vni: 1, port: 8472, mtu: 1400, interface: eth0}
+        pod_cidrs:""",
+    )
+    .replace(
+        "worker1: {",
+        "worker1: {node: yes, node_labels: {a: b}, node_taints: [], node_address: 10.98.0.21,"
+        " node_interface: eth0, ansible_port: 22, ansible_become: yes, ansible_timeout: 3,"
+        " ansible_ssh_common_args: -C, ",
+    )
+)
+
+
+def judge(path: Path) -> None:
+    """Loading either works or says what is wrong; anything else that is raised fails the test."""
+    try:
+        load_cluster(path)
+        return
+    except InputError as error:
+        problems = error.problems
+    assert problems
+    assert {problem.file for problem in problems} == {str(path)}
+
+
+def judge_data(path: Path, data: Any) -> None:
+    path.write_text(yaml.dump(data, Dumper=DUMPER, allow_unicode=True))
+    judge(path)
+
+
+def test_garbage_anywhere_is_either_right_or_an_input_error(tmp_path: Path) -> None:
+    path = tmp_path / "i.yaml"
+    path.write_text(FULL)
+    load_cluster(path)  # the seed is valid, or the rest would prove nothing
+    full = yaml.safe_load(FULL)
+    for place in scalars(full):
+        for garbage in random.Random(str(place)).sample(GARBAGE, 6):  # noqa: S311
+            data = copy.deepcopy(full)
+            put(data, place, garbage)
+            judge_data(path, data)
+
+
+def test_several_pieces_of_garbage(tmp_path: Path) -> None:
+    chance = random.Random(20240917)  # noqa: S311
+    full = yaml.safe_load(FULL)
+    places = list(scalars(full))
+    for _ in range(200):
+        data = copy.deepcopy(full)
+        for place in sorted(chance.sample(places, 4), key=len, reverse=True):
+            put(data, place, chance.choice(GARBAGE))
+        judge_data(tmp_path / "i.yaml", data)
+
+
+def test_damaged_bytes(tmp_path: Path) -> None:
+    chance = random.Random(7)  # noqa: S311
+    path = tmp_path / "i.yaml"
+    for _ in range(300):
+        damaged = bytearray(FULL.encode())
+        for _ in range(3):
+            damaged[chance.randrange(len(damaged))] = chance.choice(b"\t\x00\xff:[]{}&*!|-'\"\n #%@")
+        path.write_bytes(bytes(damaged))
+        judge(path)
