@@ -9,8 +9,9 @@ from provisioner.action.load import Prepared
 from provisioner.action.variables import AGNHOST
 from provisioner.engine.execute import Gate
 from provisioner.errors import ProvisionError
-from provisioner.kube.gates import api_ready, nodes_ready
+from provisioner.kube.gates import api_ready, network_ready
 from provisioner.kube.traffic import TrafficCheck
+from provisioner.network import flannel
 from provisioner.registry.kind import ImageKind
 from provisioner.remote.pool import Pool
 
@@ -38,7 +39,7 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
         "admitted": lambda: "rules and token are there",
         "registry_ready": lambda: _registry_ready(prepared),
         "api_ready": lambda: api_ready([pool.session(host) for host in cluster.control_planes]),
-        "nodes_ready": lambda: nodes_ready(pool.session(first), cluster.node_names),
+        "network_ready": lambda: network_ready(pool.session(first), cluster.node_names, [flannel.DAEMONS]),
         "traffic": traffic,
     }
 

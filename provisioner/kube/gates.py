@@ -6,13 +6,15 @@ import time
 from collections.abc import Sequence
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.resources.model import Answer, Runner
-from provisioner.shell.quote import words
+from provisioner.shell.quote import quote, words
 from provisioner.shell.script import Script
 
 API_SECONDS = 90
 NODE_SECONDS = 150
+
+_CONDITIONS = r'{range .items[*]}{.metadata.name}: {.status.conditions[-1].message}{"\n"}{end}'
 
 _READY = f"""
 end=$(($(date +%s) + {API_SECONDS}))
@@ -40,23 +42,38 @@ def api_ready(runners: Sequence[Runner]) -> str:
     return f"{len(runners)} API server{'s' if len(runners) > 1 else ''} after {time.monotonic() - began:.1f} s"
 
 
-def nodes_ready(runner: Runner, nodes: Sequence[str]) -> str:
-    """All `nodes` have the condition Ready. Raises ProvisionError with what the others say."""
+def network_ready(runner: Runner, nodes: Sequence[str], daemon_sets: Sequence[str]) -> str:
+    """All `nodes` have the condition Ready and the plug-in's pods run everywhere: a node is Ready as soon as a CNI
+    configuration lies there, which is before the plug-in can serve a pod.
+
+    `daemon_sets` as object keys ("DaemonSet kube-flannel/kube-flannel-ds"). Raises ProvisionError with what is said.
+    """
     names = words(f"node/{name}" for name in nodes)
-    wait = KUBECTL.replace("--request-timeout=20s", "")
+    rollouts = "\n".join(_rollout(key) for key in daemon_sets)
     script = f"""
-{wait} wait --for=condition=Ready --timeout={NODE_SECONDS}s {names} >/dev/null && exit 0
-{KUBECTL} get nodes -o jsonpath='{{range .items[*]}}{{.metadata.name}}: {{.status.conditions[-1].message}}{{"\\n"}}{{end}}' >&2
-{KUBECTL} get pods -A --field-selector=status.phase!=Running -o wide >&2
-exit 1
+tell() {{
+  {KUBECTL} get nodes -o jsonpath='{_CONDITIONS}' >&2
+  {KUBECTL} get pods -A --field-selector=status.phase!=Running -o wide >&2
+  exit 1
+}}
+{KUBECTL_WAITING} wait --for=condition=Ready --timeout={NODE_SECONDS}s {names} >/dev/null || tell
+{rollouts}
 """
-    result = runner.run(Script(script), deadline=NODE_SECONDS + 60)
+    result = runner.run(Script(script), deadline=2 * NODE_SECONDS + 60)
     if result.status != 0:
         raise ProvisionError(
-            f"not every node was Ready after {NODE_SECONDS} s:\n{_tail(result)}",
+            f"the nodes or their pod network were not ready after {NODE_SECONDS} s:\n{_tail(result)}",
             "see `journalctl -u kubelet` on the host that is not",
         )
     return f"{len(nodes)} nodes"
+
+
+def _rollout(key: str) -> str:
+    namespace, _, name = key.partition(" ")[2].partition("/")
+    return (
+        f"{KUBECTL_WAITING} -n {quote(namespace)} rollout status --timeout={NODE_SECONDS}s"
+        f" daemonset/{quote(name)} >/dev/null || tell"
+    )
 
 
 def _tail(result: Answer) -> str:

@@ -2,5 +2,7 @@
 
 from __future__ import annotations
 
-KUBECTL = "/opt/kubernetes/bin/kubectl --kubeconfig=/etc/kubernetes/admin.kubeconfig --request-timeout=20s"
+KUBECTL_WAITING = "/opt/kubernetes/bin/kubectl --kubeconfig=/etc/kubernetes/admin.kubeconfig"
+"""For `wait` and `rollout status`, which have a time-out of their own."""
+KUBECTL = f"{KUBECTL_WAITING} --request-timeout=20s"
 FIELD_MANAGER = "provision"

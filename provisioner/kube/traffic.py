@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote
@@ -22,6 +22,7 @@ from provisioner.shell.script import Blob, Script
 
 LABEL = "provision.dev/check"
 _PORT = 8080
+_COLUMNS = "O:.involvedObject.name,M:.message"
 _TRIES = 8
 
 
@@ -55,21 +56,17 @@ class TrafficCheck:
             self._clean(runner)
 
     def _set_up(self, runner: Runner) -> tuple[list[dict[str, Any]], dict[str, str]]:
-        clean = f"{KUBECTL} delete namespace -l {LABEL} --wait=false >/dev/null 2>&1 || :\n"
-        sets = " ".join(f"daemonset/{name}" for name in ("asker", "answerer", "host"))
-        wait = KUBECTL.replace("--request-timeout=20s", "")
         script = f"""
-{clean}
-{KUBECTL} apply -f "$W/objects.json" >/dev/null || exit 1
-for s in {sets}; do
-  if ! {wait} -n {self.namespace} rollout status --timeout=120s "$s" >"$W/out" 2>&1; then
-    tail -n 2 "$W/out" >&2
-    {KUBECTL} -n {self.namespace} get pods -o wide >&2
-    {KUBECTL} -n {self.namespace} get events --field-selector=type=Warning -o custom-columns=O:.involvedObject.name,M:.message >&2
-    exit 1
-  fi
-done
+{KUBECTL} delete namespace -l '{LABEL},{LABEL}!={self.run}' --wait=false >/dev/null 2>&1 &
+{KUBECTL} create --validate=false -f "$W/objects.json" >/dev/null || exit 1
+if ! {KUBECTL_WAITING} -n {self.namespace} rollout status --timeout=120s daemonset -l {LABEL} >"$W/out" 2>&1; then
+  tail -n 2 "$W/out" >&2
+  {KUBECTL} -n {self.namespace} get pods -o wide >&2
+  {KUBECTL} -n {self.namespace} get events --field-selector=type=Warning -o custom-columns={_COLUMNS} >&2
+  exit 1
+fi
 {KUBECTL} -n {self.namespace} get pods,services -o json
+wait
 """
         payload = {"objects.json": Blob.of(list_json(self._objects()))}
         result = runner.run(Script(script, payload), deadline=420)
@@ -150,8 +147,17 @@ done
         )
 
     def _clean(self, runner: Runner) -> None:
-        wait = KUBECTL.replace("--request-timeout=20s", "")
-        script = f"{wait} delete namespace {self.namespace} --ignore-not-found --timeout=60s >/dev/null\n"
+        """Waits for the pods to go, not for the namespace: its controller lets 5 s pass before it looks
+        (namespaceDeletionGracePeriod in kube-controller-manager)."""
+        script = f"""
+{KUBECTL} -n {self.namespace} delete daemonset,service --all --wait=false >/dev/null 2>&1
+n=0
+while [ "$n" -lt 50 ] && [ -n "$({KUBECTL} -n {self.namespace} get pods -o name 2>/dev/null)" ]; do
+  n=$((n + 1))
+  sleep 0.1
+done
+{KUBECTL} delete namespace {self.namespace} --ignore-not-found --wait=false >/dev/null
+"""
         runner.run(Script(script), deadline=90)
 
     def _objects(self) -> list[dict[str, Any]]:

@@ -109,6 +109,10 @@ class Registry:
     def close(self) -> None:
         self._transport.close()
 
+    def listens(self) -> bool:
+        """Whether anything accepts a connection there now; one try, without TLS and without back-off."""
+        return self._transport.listens()
+
     def ping(self) -> None:
         """Prove that a registry of the distribution API answers, trusts us and is trusted."""
         self._transport.retry(Request("GET", "/v2/", frozenset((200,))))

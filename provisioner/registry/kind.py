@@ -35,6 +35,8 @@ class ImageKind:
 
     def read(self, resources: Sequence[Resource]) -> Mapping[str, State]:
         states: dict[str, State] = {}
+        if not self._registry.listens():
+            return {each.id: Unknown("the registry does not answer") for each in resources}
         for each in resources:
             try:
                 digest = self._registry.digest(*self._place(each))

@@ -7,6 +7,7 @@ host it names, because a registry behind a proxy often names itself wrongly (har
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -111,6 +112,7 @@ class Transport:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._base = f"https://{self.authority}/"
+        self._address, self._port = address, port
         self._stall = stall_seconds
         self._pool = urllib3.HTTPSConnectionPool(
             address,
@@ -122,6 +124,14 @@ class Transport:
             blocksize=_BLOCK,
         )
         self._authorizer = Authorizer(credentials, self._fetch_token, context)
+
+    def listens(self) -> bool:
+        """Whether a TCP connection is accepted now."""
+        try:
+            with socket.create_connection((self._address, self._port), timeout=3):
+                return True
+        except OSError:
+            return False
 
     def send(self, request: Request) -> Answer:
         """One attempt (two if a login is asked for). Raises TransientError, or ProvisionError for a

@@ -1,0 +1,1 @@
+"""Measurements beside other tools. Not part of the product; see README.md."""
