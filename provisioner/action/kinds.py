@@ -39,6 +39,7 @@ class ClusterKinds:
     platforms: Mapping[str, str]
     token: BootstrapToken
     emit: Emit
+    deep: bool = False
 
 
 def base_modules() -> dict[str, AnyKind]:
@@ -68,7 +69,7 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, AnyKind]:
         address=parts.spec.registry.address,
     )
     return {
-        "artifact": ArtifactKind(parts.bundle, parts.platforms),
+        "artifact": ArtifactKind(parts.bundle, parts.platforms, deep=parts.deep),
         "image": ImageKind(registry, parts.spec.registry.project, parts.bundle.image, parts.emit),
         "certificate": CertificateKind(parts.state.authorities),
         "kubeconfig": KubeconfigKind(),

@@ -32,17 +32,20 @@ from provisioner.remote.hostkeys import KnownHosts
 from provisioner.remote.pool import Pool
 from provisioner.remote.session import Session
 from provisioner.resources.model import AnyKind
-from provisioner.spec.model import ClusterSpec, load_spec
+from provisioner.spec.load import load_cluster, load_spec
+from provisioner.spec.model import ClusterSpec
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for. `playbook` None is the shipped one."""
+    """What the user asked for. `playbook` None is the shipped one. `deep` hashes large files instead of trusting
+    the stat of their installation."""
 
     inventory: Path
     playbook: Path | None = None
     limit: str | None = None
     selection: Selection = field(default_factory=Selection)
+    deep: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,7 @@ class Prepared:
 
 def load(request: Request) -> Loaded:
     """Reads and checks all input files; no host is reached. Raises InputError with every problem."""
-    inventory = load_inventory(request.inventory)
-    spec = load_spec(inventory) if request.playbook is None or "cluster" in inventory.variables else None
+    inventory, spec = _inputs_of(request)
     path = request.playbook or shipped("playbooks") / "site.yaml"
     modules = set(base_modules()) | (set(CLUSTER_MODULES) if spec else set())
     playbook = load_playbook(path, modules)
@@ -100,6 +102,14 @@ def load(request: Request) -> Loaded:
     if request.limit:
         inventory.match(request.limit)
     return Loaded(request, inventory, spec, playbook, bundle, run)
+
+
+def _inputs_of(request: Request) -> tuple[Inventory, ClusterSpec | None]:
+    """A playbook of the user's own may do without a cluster; the shipped one may not."""
+    if request.playbook is None:
+        return load_cluster(request.inventory)
+    inventory = load_inventory(request.inventory)
+    return inventory, load_spec(inventory) if "cluster" in inventory.variables else None
 
 
 CLUSTER_MODULES = (
@@ -149,7 +159,7 @@ def compile_with(loaded: Loaded, facts: Mapping[str, Facts], emit: Emit) -> Prep
         state = agreed_state(loaded.spec.name, found, marks)
         cluster = ClusterVariables(loaded.inventory, loaded.spec, state, facts, loaded.bundle)
         platforms = {host: each.platform for host, each in facts.items()}
-        own = ClusterKinds(loaded.spec, loaded.bundle, state, platforms, BootstrapToken(), emit)
+        own = ClusterKinds(loaded.spec, loaded.bundle, state, platforms, BootstrapToken(), emit, loaded.request.deep)
         kinds |= cluster_modules(own)
     desired = _compile(loaded, kinds, cluster, facts)
     by_name = {kind.name: kind for kind in kinds.values()}
@@ -163,8 +173,11 @@ def gather(pool: Pool, hosts: Sequence[str]) -> dict[str, Facts]:
         began = time.time()
         return parse_facts(session.host, session.run(facts_script(), deadline=60).stdout, began)
 
-    answers = pool.map(hosts, ask)
-    return {host: answer for host, answer in _all_well(answers).items()}
+    facts = _all_well(pool.map(hosts, ask))
+    poor = [f"{host} lacks {', '.join(each.missing_tools)}" for host, each in facts.items() if each.missing_tools]
+    if poor:
+        raise ProvisionError("; ".join(poor), "install tar, gzip, iproute2, kmod, coreutils, util-linux, findutils")
+    return facts
 
 
 def _all_well(answers: Mapping[str, Any]) -> dict[str, Facts]:

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from provisioner.action.load import Prepared, Request, connect, load, prepare
-from provisioner.engine.events import Emit, RunStarted, Step
+from provisioner.engine.events import Emit, Progress, RunStarted, Step
 from provisioner.engine.plan import Plan
 from provisioner.engine.planner import Planner
 from provisioner.remote.pool import Pool
@@ -23,6 +23,7 @@ def make_plan(request: Request, emit: Emit) -> Plan:
 def plan_of(prepared: Prepared, pool: Pool, emit: Emit, *, texts: bool = True) -> Plan:
     """Probes all hosts and compares."""
     began = time.monotonic()
+    emit(Progress(task="read", subject=f"{len(prepared.facts)} hosts"))
     planner = Planner(pool, prepared.kinds)
     inventory = str(prepared.loaded.request.inventory)
     plan = planner.plan(prepared.desired, inventory=inventory, inputs=prepared.inputs, texts=texts)

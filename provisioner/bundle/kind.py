@@ -23,9 +23,10 @@ class ArtifactKind:
 
     name = "artifact"
 
-    def __init__(self, bundle: Bundle, platforms: Mapping[str, str]) -> None:
-        """`platforms` by host ("linux/amd64"), from facts."""
+    def __init__(self, bundle: Bundle, platforms: Mapping[str, str], *, deep: bool = False) -> None:
+        """`platforms` by host ("linux/amd64"), from facts. `deep` hashes the files instead of trusting stamps."""
         self._bundle = bundle
+        self._deep = deep
         self._platforms = platforms
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
@@ -46,7 +47,8 @@ class ArtifactKind:
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         paths = words(each.name for each in resources)
-        return Script(READ + f"echo ==\nstat -c '%a %n' -- {paths} 2>/dev/null || :\n")
+        read = f"sha256sum -- {paths} 2>/dev/null\n" if self._deep else READ
+        return Script(read + f"echo ==\nstat -c '%a %n' -- {paths} 2>/dev/null || :\n")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         stamps, _, stats = output.partition(b"==\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from provisioner.cli.options import inventory_argument, request, selection_optio
 @click.command()
 @inventory_argument
 @selection_options
+@click.option("--deep", is_flag=True, help="Hash large files, too, instead of trusting their stat.")
 def command(
     inventory: str | None,
     limit: str | None,
@@ -19,14 +21,16 @@ def command(
     stages: tuple[str, ...],
     playbook: Path | None,
     as_json: bool,
+    deep: bool,
 ) -> None:
     """Read everything again, name what differs, and run the checks. Changes nothing. Exit code 1 on any drift."""
     from provisioner.action.apply import verify
     from provisioner.report.choose import reporter
     from provisioner.report.planned import show_plan
 
+    wanted = request(inventory, playbook, limit, tags, stages)
     with reporter(as_json) as report:
-        plan, outcome = verify(request(inventory, playbook, limit, tags, stages), report.emit)
+        plan, outcome = verify(replace(wanted, deep=deep), report.emit)
         if plan.count:
             show_plan(plan, as_json=as_json)
     raise click.exceptions.Exit(1 if plan.count else outcome.exit_code)

@@ -88,6 +88,11 @@ class StageEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GateStarted(Event):
+    gate: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class GatePassed(Event):
     gate: str
     seconds: float

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
 
-from provisioner.engine.events import Emit, Failed, GatePassed, StageEnded, StageStarted
+from provisioner.engine.events import Emit, Failed, GatePassed, GateStarted, StageEnded, StageStarted
 from provisioner.engine.hostwork import HostWork
 from provisioner.engine.plan import Plan, StagePlan
 from provisioner.errors import LockedError, ProvisionError
@@ -96,6 +96,7 @@ class Executor:
 
     def _gate(self, stage: StagePlan, outcome: Outcome) -> None:
         name, began = str(stage.gate), time.monotonic()
+        self._emit(GateStarted(gate=name))
         try:
             detail = self._gates[name]()
         except ProvisionError as fault:

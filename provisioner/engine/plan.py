@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from provisioner.resources.model import Change, Resource
+from provisioner.resources.model import Change, Resource, Section
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """`inputs` is the digest of everything that was compiled. `texts` holds (before, after) by (host, resource id)."""
+    """`inputs` is the digest of everything that was compiled. `texts` holds what differs by (host, resource id)."""
 
     inventory: str
     inputs: str
     stages: tuple[StagePlan, ...]
     resources: int = 0
-    texts: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict, repr=False)
+    texts: Mapping[tuple[str, str], tuple[Section, ...]] = field(default_factory=dict, repr=False)
     selection: Mapping[str, Any] = field(default_factory=dict)
     """What the run was limited to (limit, tags, stages, playbook); plain values."""
 

@@ -11,7 +11,7 @@ from provisioner.engine.plan import Desired, Plan, StagePlan
 from provisioner.engine.read import Sessions, read_controller, read_host, run_probe
 from provisioner.errors import ProvisionError
 from provisioner.remote.session import Session
-from provisioner.resources.model import AnyKind, Change, Resource, Showing, State
+from provisioner.resources.model import AnyKind, Change, Resource, Section, Showing, State
 
 
 class Planner:
@@ -56,12 +56,12 @@ class Planner:
             stages.append(StagePlan(stage.name, tuple(stage.hosts), changes, stage.serial, stage.gate, stage.always))
         return tuple(stages)
 
-    def _texts(self, plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
+    def _texts(self, plan: Plan) -> dict[tuple[str, str], tuple[Section, ...]]:
         shown: dict[str, dict[str, list[Change]]] = {}
-        texts: dict[tuple[str, str], tuple[str, str]] = {}
+        texts: dict[tuple[str, str], tuple[Section, ...]] = {}
         for _, host, change in plan.changes():
             if change.action == "create" and change.resource.text is not None:
-                texts[host, change.resource.id] = ("", change.resource.text)
+                texts[host, change.resource.id] = (Section("", "", change.resource.text),)
             elif isinstance(self._kinds[change.resource.kind], Showing) and change.resource.text is not None:
                 shown.setdefault(host, {}).setdefault(change.resource.kind, []).append(change)
         with ThreadPoolExecutor(max_workers=64) as threads:
@@ -70,14 +70,14 @@ class Planner:
             texts |= found
         return texts
 
-    def _host_texts(self, host: str, kinds: Mapping[str, Sequence[Change]]) -> dict[tuple[str, str], tuple[str, str]]:
+    def _host_texts(self, host: str, kinds: Mapping[str, Sequence[Change]]) -> dict[tuple[str, str], tuple[Section, ...]]:
         session: Session = self._sessions.session(host)
-        texts: dict[tuple[str, str], tuple[str, str]] = {}
+        texts: dict[tuple[str, str], tuple[Section, ...]] = {}
         for name, changes in kinds.items():
             kind = self._kinds[name]
             if isinstance(kind, Showing):
                 output = run_probe(session, kind.show(changes))
-                texts |= {(host, rid): pair for rid, pair in kind.parse_shown(output, changes).items()}
+                texts |= {(host, rid): parts for rid, parts in kind.parse_shown(output, changes).items()}
         return texts
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from provisioner.kube.kubectl import FIELD_MANAGER, KUBECTL
 from provisioner.kube.objects import Object, diff_file, list_json, object_digest, object_key, split_first
-from provisioner.resources.model import Absent, Change, Plain, Present, Resource, State, Unknown
+from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Section, State, Unknown
 from provisioner.resources.task import TaskCall
 from provisioner.shell.script import Blob, Script
 
@@ -102,8 +102,8 @@ class ManifestKind:
         """Prints live and wanted text of every object that differs."""
         return _diff_script([change.resource for change in changes], "PROVISION_TEXTS=1\nexport PROVISION_TEXTS\n")
 
-    def parse_shown(self, output: bytes, changes: Sequence[Change]) -> Mapping[str, tuple[str, str]]:
-        texts: dict[str, tuple[str, str]] = {}
+    def parse_shown(self, output: bytes, changes: Sequence[Change]) -> Mapping[str, tuple[Section, ...]]:
+        texts: dict[str, tuple[Section, ...]] = {}
         for number, body, fault in _answers(output):
             if not fault:
                 texts[changes[number].resource.id] = _texts(body)
@@ -152,21 +152,16 @@ def _state(resource: Resource, seen: Mapping[str, tuple[str, str]]) -> State:
     return Present(attrs) if attrs else Absent()
 
 
-def _texts(body: bytes) -> tuple[str, str]:
-    before, after = [], []
+def _texts(body: bytes) -> tuple[Section, ...]:
+    sections = []
     while body:
         head, _, rest = body.partition(b"\n")
         state, name, live, merged = head.decode().split(" ")
-        texts = rest[: int(live)], rest[int(live) : int(live) + int(merged)]
+        before, after = rest[: int(live)], rest[int(live) : int(live) + int(merged)]
         body = rest[int(live) + int(merged) :]
         if state != "same":
-            before.append(f"# {name}\n{_plain(texts[0])}" if texts[0] else "")
-            after.append(f"# {name}\n{_plain(texts[1])}")
-    return "".join(before), "".join(after)
-
-
-def _plain(text: bytes) -> str:
-    return text.decode(errors="replace")
+            sections.append(Section(name, before.decode(errors="replace"), after.decode(errors="replace")))
+    return tuple(sections)
 
 
 def digest_of_text(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import ipaddress
 from collections.abc import Mapping, Sequence
 
 from cryptography import x509
@@ -49,7 +50,7 @@ class CertificateKind:
         leaf = Leaf(
             common_name=str(task.args["common_name"]),
             organizations=_texts(task, "organizations"),
-            sans=tuple(dict.fromkeys(_texts(task, "sans"))),
+            sans=tuple(dict.fromkeys(_canonical(name) for name in _texts(task, "sans"))),
             usages=_texts(task, "usages") or ("client",),
         )
         if unknown := set(leaf.usages) - set(USAGES):
@@ -99,6 +100,14 @@ class CertificateKind:
 
 def _texts(task: TaskCall, key: str) -> tuple[str, ...]:
     return tuple(str(each) for each in task.args.get(key) or ())
+
+
+def _canonical(name: str) -> str:
+    """An address in the one form in which certificates are read back; a DNS name as it is."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name
 
 
 def _subject(organizations: Sequence[str], common_name: str) -> str:

@@ -6,24 +6,20 @@ import sys
 
 import click
 
+from provisioner.engine.danger import dangers
 from provisioner.engine.plan import Plan
 from provisioner.report.choose import Report
-from provisioner.report.planned import plan_lines
 
 
 def confirm(plan: Plan, report: Report) -> bool:
-    """True unless the plan deletes something that people would miss; then it is shown and asked for."""
-    if not any(dangerous(change.action, change.resource.kind) for _, _, change in plan.changes()):
+    """True unless the plan does something that has to be agreed to; then that is shown and asked for."""
+    reasons = dangers(plan)
+    if not reasons:
         return True
     with report.pause():
-        for line in plan_lines(plan):
-            click.echo(line.text, err=True)
-    return ask("The plan deletes something. Go ahead?", report)
-
-
-def dangerous(action: str, kind: str) -> bool:
-    """A delete, but of what is meant to be away after every run (bootstrap files)."""
-    return action == "delete" and kind not in {"absent_paths"}
+        for reason in reasons:
+            click.echo(f"  {reason}", err=True)
+    return ask("This plan needs your consent. Go ahead?", report)
 
 
 def ask(question: str, report: Report) -> bool:

@@ -17,6 +17,7 @@ from provisioner.engine.events import (
     Event,
     Failed,
     GatePassed,
+    GateStarted,
     HostChanging,
     Progress,
     RunEnded,
@@ -72,14 +73,18 @@ class Console:
 
     def _follow(self, event: Event) -> None:
         now = time.monotonic()
-        if isinstance(event, HostChanging):
+        if isinstance(event, GateStarted):
+            self._doing[f"gate {event.gate}"] = ("checking", now)
+        elif isinstance(event, HostChanging):
             self._doing[event.host] = (f"{event.stage}: {event.resource}", now)
         elif isinstance(event, Progress):
-            self._doing[f"{event.task} {event.subject}"] = (_measure(event), now)
+            name = f"{event.task} {event.subject}"
+            self._doing[name] = (_measure(event), self._doing.get(name, ("", now))[1])
             if event.total is not None and event.done >= event.total:
-                self._doing.pop(f"{event.task} {event.subject}", None)
+                self._doing.pop(name, None)
         elif isinstance(event, Step):
-            self._doing.pop(f"{event.task} {event.subject}", None)
+            for name in [name for name in self._doing if name.split(" ")[0] == event.task]:
+                self._doing.pop(name)
         elif isinstance(event, Changed | Failed):
             self._doing.pop(event.host, None)
         elif isinstance(event, StageEnded | GatePassed | RunStarted | RunEnded):
@@ -102,5 +107,6 @@ def styled(line: Line) -> Text:
 
 def _measure(event: Progress) -> str:
     many = size if event.unit == "bytes" else str
-    total = f" of {many(event.total)}" if event.total else ""
-    return f"{many(event.done)}{total}"
+    if event.total:
+        return f"{many(event.done)} of {many(event.total)}"
+    return many(event.done) if event.done else "…"

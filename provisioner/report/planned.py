@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from provisioner.engine.plan import Plan
 from provisioner.report.wording import Line
-from provisioner.resources.model import Change, Present, State, Unknown
+from provisioner.resources.model import Change, Present, Section, State, Unknown
 
 _SIGNS = {"create": "+", "update": "~", "delete": "-"}
 
@@ -94,11 +95,15 @@ def _word(value: object) -> str:
     return {True: "yes", False: "no", None: "none"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
 
 
-def _diff(texts: tuple[str, str] | None) -> list[Line]:
-    if texts is None or texts[0] == texts[1]:
+def _diff(sections: Sequence[Section] | None) -> list[Line]:
+    return [line for section in sections or () for line in _section(section)]
+
+
+def _section(section: Section) -> list[Line]:
+    if section.before == section.after:
         return []
-    before, after = (text.splitlines() for text in texts)
-    lines = []
+    before, after = section.before.splitlines(), section.after.splitlines()
+    lines = [Line(f"      {section.title}", "head")] if section.title else []
     for line in list(difflib.unified_diff(before, after, "before", "after", lineterm="", n=2))[2:]:
         style = {"+": "good", "-": "delete", "@": "dim"}.get(line[:1], "")
         lines.append(Line(f"      {line}", style))

@@ -42,6 +42,8 @@ def _run_started(event: ev.RunStarted) -> list[Line]:
 
 
 def _progress(event: ev.Progress) -> list[Line]:
+    if not event.done:
+        return []
     many = size if event.unit == "bytes" else str
     total = f" of {many(event.total)}" if event.total else ""
     unit = "" if event.unit == "bytes" else f" {event.unit}"
@@ -89,10 +91,7 @@ def _failed(event: ev.Failed) -> list[Line]:
 
 def _ended(event: ev.RunEnded) -> list[Line]:
     changed = sum(event.changed.values())
-    lines = []
-    if event.phases:
-        times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in event.phases.items() if seconds >= 0.05)
-        lines.append(Line(f"time: {times}", "dim"))
+    lines = _phases(event)
     if not event.ok:
         lines.append(Line(f"failed after {event.seconds:.1f} s; {changed} changes were made and stay", "bad"))
         if event.resume:
@@ -103,6 +102,18 @@ def _ended(event: ev.RunEnded) -> list[Line]:
     if drift:
         return [*lines, Line(f"{drift} things differ from what is wanted ({event.seconds:.1f} s)", "bad")]
     return [*lines, Line(f"{what}, all as wanted ({event.seconds:.1f} s)", "good")]
+
+
+def _phases(event: ev.RunEnded) -> list[Line]:
+    """A table: what took how long and changed how much."""
+    if not event.phases:
+        return []
+    width = max(len(name) for name in event.phases)
+    lines = [Line(f"  {'stage':<{width}}  changes    time", "dim")]
+    for name, seconds in event.phases.items():
+        count = event.changed.get(name, 0)
+        lines.append(Line(f"  {name:<{width}}  {count or '':>7}  {seconds:>4.1f} s", "dim"))
+    return lines
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -61,6 +61,15 @@ class Resource:
 
 
 @dataclass(frozen=True)
+class Section:
+    """A text before and after a change. `title` names the part that it is of; "" when it is the whole."""
+
+    title: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
 class Change:
     """What the diff found: `action` is create, update or delete; `keys` the attributes that differ."""
 
@@ -169,8 +178,8 @@ class Showing(Protocol):
 
     def show(self, changes: Sequence[Change]) -> Script: ...
 
-    def parse_shown(self, output: bytes, changes: Sequence[Change]) -> Mapping[str, tuple[str, str]]:
-        """(text before, text after) by resource id."""
+    def parse_shown(self, output: bytes, changes: Sequence[Change]) -> Mapping[str, tuple[Section, ...]]:
+        """What differs, by resource id."""
         ...
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from provisioner.inventory.words import nearest
 from provisioner.resources.content import SMALL, file_blob
-from provisioner.resources.model import Absent, Change, Plain, Present, Resource, State
+from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Section, State
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
@@ -72,13 +72,13 @@ class PathKind:
         )
         return Script(script, {"paths": Blob.of("".join(f"{c.resource.name}\n" for c in changes).encode())})
 
-    def parse_shown(self, output: bytes, changes: Sequence[Change]) -> Mapping[str, tuple[str, str]]:
-        """(text before, text after) by resource id."""
-        texts: dict[str, tuple[str, str]] = {}
+    def parse_shown(self, output: bytes, changes: Sequence[Change]) -> Mapping[str, tuple[Section, ...]]:
+        texts: dict[str, tuple[Section, ...]] = {}
         for change in changes:
             size, _, rest = output.partition(b"\n")
             before, output = rest[: int(size or 0)], rest[int(size or 0) :]
-            texts[change.resource.id] = (before.decode(errors="replace"), change.resource.text or "")
+            section = Section("", before.decode(errors="replace"), change.resource.text or "")
+            texts[change.resource.id] = (section,)
         return texts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,27 +39,58 @@ class TaskCall:
             if key not in known:
                 near = nearest(key, known)
                 raise self.error(f"unknown argument '{key}'", f"did you mean '{near}'?" if near else "", key)
-            wanted = known[key]
-            if value is not None and not isinstance(value, wanted):
-                names = wanted if isinstance(wanted, tuple) else (wanted,)
-                want = " or ".join(kind.__name__ for kind in names)
-                raise self.error(f"'{key}' must be {want}, not {type(value).__name__}", "", key)
+            if value is not None and not _is_a(value, known[key]):
+                raise self.error(f"'{key}' must be {_names(known[key])}, not {_name(type(value))}", "", key)
         for key in required:
             if self.args.get(key) is None:
                 raise self.error(f"needs the argument '{key}'")
 
     def mode(self, default: str, key: str = "mode") -> str:
-        """A file mode as four octal digits without the leading zero ("755")."""
-        value = str(self.args.get(key, default))
+        """A file mode as up to four octal digits without leading zeros ("755").
+
+        A number is refused: YAML reads 0644 as 420, and nobody can tell afterwards what was written.
+        """
+        value = self.args.get(key)
+        value = default if value is None else value
+        if not isinstance(value, str):
+            raise self.error(f"'{key}' is the number {value}", 'write octal digits in quotes, as "0644"', key)
         digits = value[1:] if value.startswith("0") and len(value) > 1 else value
         if not (1 <= len(digits) <= 4 and all(digit in "01234567" for digit in digits)):
             raise self.error(f"'{value}' is no file mode", 'write octal digits in quotes, as "0644"', key)
         return digits.lstrip("0") or "0"
 
     def path(self, key: str) -> str:
-        """An absolute path without a newline, `.` or `..`."""
-        value = str(self.args[key])
-        bad = not value.startswith("/") or "\n" in value or "\\" in value
-        if bad or any(part in {".", ".."} for part in value.split("/")):
+        """The argument `key` as a path, see `absolute`."""
+        return self.absolute(str(self.args[key]), key)
+
+    def absolute(self, value: str, key: str) -> str:
+        """An absolute path without `.`, `..`, doubled slashes, backslashes and control characters.
+
+        Raises InputError at the argument `key`.
+        """
+        parts = value.split("/")
+        if not value.startswith("/") or {".", ".."} & set(parts):
             raise self.error(f"'{value}' is no absolute path without '..'", "", key)
-        return value.rstrip("/") or "/"
+        if _REFUSED.search(value):
+            raise self.error(f"{value!r} has a backslash or a control character in it", "", key)
+        return "/" + "/".join(part for part in parts if part)
+
+
+_REFUSED = re.compile(r"[\\\x00-\x1f\x7f]")
+"""In paths: what the tools of the hosts print in an escaped form."""
+
+_NAMES = {str: "a text", int: "a number", bool: "yes or no", list: "a list", tuple: "a list", dict: "a mapping"}
+
+
+def _is_a(value: object, wanted: type | tuple[type, ...]) -> bool:
+    kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+    return isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
+
+
+def _names(wanted: type | tuple[type, ...]) -> str:
+    kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+    return " or ".join(dict.fromkeys(_name(kind) for kind in kinds))
+
+
+def _name(kind: type) -> str:
+    return _NAMES.get(kind, kind.__name__)

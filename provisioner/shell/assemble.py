@@ -109,6 +109,8 @@ def _payload(letter: str, fragments: Sequence[Script], head: str) -> dict[str, B
 
 
 _PROBE_LINE = re.compile(rb"probe (\d+) (\d+) (\d+) (\d+)")
+_OK_LINE = re.compile(rb"ok (\d+)")
+_FAIL_LINE = re.compile(rb"fail (\d+) (\d+)")
 
 
 def parse_probes(stdout: bytes) -> dict[int, ProbeAnswer]:
@@ -130,18 +132,16 @@ def parse_probes(stdout: bytes) -> dict[int, ProbeAnswer]:
 
 
 def parse_steps(stdout: bytes) -> StepOutcome:
-    """How far the changes came, from the lines before the first probe."""
+    """How far the changes came, from the lines before the first probe; a line that was cut off does not count."""
     done: list[int] = []
     failed: tuple[int, int] | None = None
-    for line in stdout.split(b"\n"):
-        word, _, rest = line.partition(b" ")
-        if word == b"probe":
+    for line in stdout.split(b"\n")[:-1]:
+        if line.startswith(b"probe "):
             break
-        if word == b"ok":
-            done.append(int(rest))
-        elif word == b"fail":
-            index, status = rest.split()
-            failed = (int(index), int(status))
+        if match := _OK_LINE.fullmatch(line):
+            done.append(int(match[1]))
+        elif match := _FAIL_LINE.fullmatch(line):
+            failed = (int(match[1]), int(match[2]))
     return StepOutcome(tuple(done), failed)
 
 

@@ -5,23 +5,55 @@ LC_ALL=C
 export LC_ALL
 STAMPS=/var/lib/provision/stamps
 
-# put SOURCE DEST MODE OWNER GROUP: the mode is there before the content, the content before the name.
+# make_room PATH TYPE: what is of another type than file, directory or link goes; a folder only when it is empty.
+make_room() {
+  if [ -d "$1" ] && [ ! -L "$1" ]; then
+    [ "$2" = directory ] || rmdir -- "$1" || {
+      echo "$1 is a folder with contents where a $2 is wanted: move it away" >&2
+      return 1
+    }
+  elif [ "$2" = directory ]; then
+    [ -d "$1" ] || rm -f -- "$1"
+  elif [ "$2" = file ]; then
+    { [ -f "$1" ] && [ ! -L "$1" ]; } || rm -f -- "$1"
+  fi
+}
+
+# beside PATH: the name under which a new content of PATH is written. One name, so that a killed run leaves one file
+# at most, and a hidden one, because programs that read whole folders skip those.
+beside() {
+  printf '%s/.%s.provision' "${1%/*}" "${1##*/}"
+}
+
+# install_as NEW PATH MODE OWNER GROUP: NEW, written while nobody else could read it, becomes PATH.
+install_as() {
+  chown -- "$4:$5" "$1"
+  chmod -- "$3" "$1"
+  if [ -d "$2" ]; then make_room "$2" file; fi
+  mv -fT -- "$1" "$2"
+}
+
+# put SOURCE PATH MODE OWNER GROUP
 put() {
-  put_tmp="$2.provision.$$"
-  rm -f -- "$put_tmp"
-  (umask 077 && : >"$put_tmp")
-  chown -- "$4:$5" "$put_tmp"
-  chmod -- "$3" "$put_tmp"
-  cat -- "$1" >"$put_tmp"
-  mv -fT -- "$put_tmp" "$2"
+  put_new=$(beside "$2")
+  rm -f -- "$put_new"
+  (umask 077 && cat -- "$1" >"$put_new")
+  install_as "$put_new" "$2" "$3" "$4" "$5"
+}
+
+# put_stream SIZE SHA256 PATH MODE OWNER GROUP: the next blob of the stream becomes PATH.
+put_stream() {
+  put_new=$(beside "$3")
+  receive "$1" "$2" "$put_new"
+  install_as "$put_new" "$3" "$4" "$5" "$6"
 }
 
 # receive SIZE SHA256 FILE: the next blob of the stream, checked.
 receive() {
   rm -f -- "$3"
   # dd, because head may read ahead and eat the start of the next blob.
-  dd bs=1M count="$1" iflag=fullblock,count_bytes status=none <&3 >"$3"
-  if ! printf '%s  %s\n' "$2" "$3" | sha256sum --status -c; then
+  (umask 077 && dd bs=1M count="$1" iflag=fullblock,count_bytes status=none <&3 >"$3")
+  if [ "$(sha256sum <"$3")" != "$2  -" ]; then
     rm -f -- "$3"
     echo "what arrived for $3 is damaged: its SHA-256 is not $2" >&2
     return 1

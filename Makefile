@@ -1,0 +1,58 @@
+# `make` says what there is. Everything that is needed is installed by scripts/setup.sh; see CONTRIBUTING.md.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help lab test lint unit hosts cluster soak bench clean-caches setup-unit setup-lab setup-test checks bundle
+
+# The clone's own environment: provision, pytest, ruff, mypy, lint-imports and, where the machine has none, go.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/provision
+ARGS ?=
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+lab: ## set up, build the bundle, start lab hosts, bring up a cluster on them and verify it (root)
+	@scripts/lab.sh
+
+test: setup-test checks bundle ## set up, then lint, types, layers and all tests: unit, hosts, cluster (root)
+	PROVISION_ALL_TIERS=1 pytest $(ARGS)
+
+lint: setup-unit checks ## ruff, import-linter, mypy, shellcheck
+
+unit: setup-unit ## the tests that need no root; ARGS="-k spec" goes to pytest, here and below
+	pytest --tier unit $(ARGS)
+
+hosts: setup-test ## the tests that need root: lab hosts, sshd, a registry
+	pytest --tier hosts $(ARGS)
+
+cluster: setup-test bundle ## the tests that bring up clusters on lab hosts (root)
+	pytest --tier cluster $(ARGS)
+
+soak: setup-test bundle ## the long tests, with full matrices (root)
+	pytest -m soak $(ARGS)
+
+bench: setup-test bundle ## the measurements, one after the other (root)
+	scripts/bench.sh $(ARGS)
+
+clean-caches: ## remove everything that was built or fetched into the user's cache; not Go's own caches
+	@! grep -qF "$(CACHE)/" /proc/mounts || { echo "a lab uses $(CACHE): take it down first" >&2; exit 1; }
+	rm -rf "$(CACHE)"
+
+setup-unit:
+	@scripts/setup.sh unit
+
+setup-lab:
+	@scripts/setup.sh lab
+
+setup-test:
+	@scripts/setup.sh test
+
+checks:
+	ruff check
+	ruff format --check
+	lint-imports --no-cache
+	mypy
+	! command -v shellcheck || shellcheck -x .ci/run scripts/*.sh
+
+bundle:
+	provision bundle build

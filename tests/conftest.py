@@ -1,0 +1,130 @@
+"""Tiers of tests: unit (no root, no hosts), hosts (root), cluster (root, and the bundle), in this order.
+
+A test belongs to the tier whose folder it lies in. With PROVISION_ALL_TIERS=1, as `make test` sets it, a run in which
+a tier ran no test, or in which any test was skipped, has failed: a machine that lacks something proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+TIERS = ("unit", "hosts", "cluster")
+HERE = Path(__file__).parent
+RESULTS = pytest.StashKey["dict[str, Results]"]()
+
+
+@dataclass
+class Results:
+    """What became of one tier. A test counts once; `seconds` are those of its set-up and tear-down too."""
+
+    ran: int = 0
+    failed: set[str] = field(default_factory=set)
+    skipped: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, report: pytest.TestReport) -> None:
+        self.seconds += report.duration
+        if report.failed:
+            self.failed.add(report.nodeid)
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.skipped.append(f"{report.nodeid}: {_reason(report)}")
+        elif report.when == "call":
+            self.ran += 1
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--tier", choices=TIERS, action="append", help="only this tier (may be repeated)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RESULTS] = {}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Folders of other tiers are not even imported."""
+    tier, wanted = tier_of(collection_path), config.getoption("--tier")
+    return True if wanted and tier is not None and tier not in wanted else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    tier = tier_of(item.path)
+    if tier is not None:
+        item.add_marker(tier)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Cheap tiers first. Soak tests run when asked for, tests of offered manifests when there are some."""
+    items.sort(key=lambda item: TIERS.index(tier_of(item.path) or TIERS[0]))
+    unwanted = set()
+    if "soak" not in str(config.getoption("-m")):
+        unwanted.add("soak")
+    if not os.environ.get("PROVISION_UPSTREAM"):
+        unwanted.add("upstream")
+    dropped = [item for item in items if any(item.get_closest_marker(mark) for mark in unwanted)]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in set(dropped)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    tier = tier_of(item.path)
+    if tier is not None:
+        item.config.stash[RESULTS].setdefault(tier, Results()).add(report)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.exitstatus == pytest.ExitCode.OK and faults(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    results = config.stash[RESULTS]
+    if results:
+        terminalreporter.section("tiers")
+    for tier in (tier for tier in TIERS if tier in results):
+        found = results[tier]
+        counts = f"{found.ran} ran, {len(found.failed)} failed, {len(found.skipped)} skipped"
+        terminalreporter.line(f"{tier:<8} {counts:<36} {found.seconds:7.1f} s")
+    for fault in faults(config):
+        terminalreporter.line(f"FAILED tiers: {fault}", red=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Unit tests neither see nor change the labs, runs and keys of who runs them. Caches stay: they are by content."""
+    if request.node.get_closest_marker("unit"):
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
+def tier_of(path: Path) -> str | None:
+    """The tier whose folder `path` is, or lies in."""
+    if not path.is_relative_to(HERE):
+        return None
+    first = path.relative_to(HERE).parts[:1]
+    return first[0] if first and first[0] in TIERS else None
+
+
+def faults(config: pytest.Config) -> list[str]:
+    """Why a run of all tiers proves less than it should; nothing for other runs."""
+    if os.environ.get("PROVISION_ALL_TIERS") != "1" or config.option.collectonly:
+        return []
+    results = config.stash[RESULTS]
+    found = [f"no test of tier {tier} ran" for tier in TIERS if not results.get(tier, Results()).ran]
+    return found + [f"skipped {text}" for tier in TIERS for text in results.get(tier, Results()).skipped]
+
+
+def _reason(report: pytest.TestReport) -> str:
+    return str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
