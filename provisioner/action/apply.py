@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -13,6 +13,7 @@ from provisioner.action.gates import gates_of
 from provisioner.action.load import Loaded, Prepared, Request, connect, load, prepare
 from provisioner.action.plan import plan_of
 from provisioner.action.planfile import Agreed, check_agreed
+from provisioner.engine.danger import dangers
 from provisioner.engine.events import Emit, RunEnded, RunStarted
 from provisioner.engine.execute import Executor, Outcome
 from provisioner.engine.hostwork import HostWork
@@ -32,7 +33,7 @@ class Result:
 
 
 def apply(
-    request: Request, emit: Emit, *, agreed: Agreed | None = None, confirm: Callable[[Plan], bool] = lambda _: True
+    request: Request, emit: Emit, *, agreed: Agreed | None = None, confirm: Callable[[Sequence[str]], bool] = lambda _: True
 ) -> Result:
     """Brings the hosts to what the inventory declares. Raises ProvisionError for what stops it before any change."""
     began = time.monotonic()
@@ -46,11 +47,13 @@ def apply(
         plan = plan_of(prepared, pool, emit, texts=True)
         if agreed is not None:
             check_agreed(plan, agreed)
-        if not confirm(plan):
-            raise ProvisionError("nothing was changed", "run it again with --yes to go ahead")
+        reasons = dangers(plan, established=prepared.established)
+        if reasons and not confirm(reasons):
+            told = "\n".join(f"  {reason}" for reason in reasons)
+            raise ProvisionError(f"nothing was changed: this needs your consent:\n{told}", "add --yes to go ahead")
         lock(stack, pool, loaded, [host for host in plan.changed_hosts() if host != loaded.state_host])
         work = HostWork(pool, prepared.kinds, emit, loaded.run)
-        outcome = Executor(work, gates_of(prepared, pool), emit).run(plan)
+        outcome = Executor(work, gates_of(prepared, pool), emit, each=pool.each).run(plan)
         extra = {"execs": pool.execs, "resources": plan.resources}
     emit(_ended(loaded, outcome, time.monotonic() - began, extra))
     return Result(outcome, 0 if outcome.ok else 1)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from provisioner.action.load import Prepared
-from provisioner.action.variables import AGNHOST
 from provisioner.engine.execute import Gate
 from provisioner.errors import ProvisionError
 from provisioner.kube.gates import api_ready, network_ready
-from provisioner.kube.traffic import TrafficCheck
-from provisioner.network import flannel
-from provisioner.registry.kind import ImageKind
 from provisioner.remote.pool import Pool
+
+if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
+    from provisioner.action.load import Prepared
 
 REGISTRY_SECONDS = 30.0
 
@@ -23,6 +22,10 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
     cluster = prepared.cluster
     if cluster is None:
         return {}
+    from provisioner.action.variables import AGNHOST
+    from provisioner.kube.traffic import TrafficCheck
+    from provisioner.network import flannel
+
     first = cluster.control_planes[0]
 
     def traffic() -> str:
@@ -45,6 +48,8 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
 
 
 def _registry_ready(prepared: Prepared) -> str:
+    from provisioner.registry.kind import ImageKind
+
     kind = prepared.kinds["image"]
     if not isinstance(kind, ImageKind):
         raise TypeError("the image kind is not ours")

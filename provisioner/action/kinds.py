@@ -1,21 +1,7 @@
-"""Which module of a playbook is which kind. The domain's kinds are made for one run, with what they need to know."""
+"""Which module of a playbook is which kind: those that know nothing of clusters. The others are in clusterkinds.py."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-from provisioner.bundle.kind import ArtifactKind
-from provisioner.bundle.layout import Bundle
-from provisioner.engine.events import Emit
-from provisioner.kube.join import NodeJoinedKind
-from provisioner.kube.manifest import ManifestKind
-from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
-from provisioner.pki.certificate import CertificateKind
-from provisioner.pki.cluster import ClusterState
-from provisioner.kube.kubeconfig import KubeconfigKind
-from provisioner.registry.client import Registry
-from provisioner.registry.kind import ImageKind
 from provisioner.resources.absent import AbsentPathsKind
 from provisioner.resources.archive import ArchiveKind
 from provisioner.resources.command import CommandKind
@@ -26,20 +12,12 @@ from provisioner.resources.paths import PathKind
 from provisioner.resources.sysctl import SysctlKind
 from provisioner.resources.systemd import SystemdKind
 from provisioner.resources.user import UserKind
-from provisioner.spec.model import ClusterSpec
 
-
-@dataclass(frozen=True)
-class ClusterKinds:
-    """What the domain's kinds are made of."""
-
-    spec: ClusterSpec
-    bundle: Bundle
-    state: ClusterState
-    platforms: Mapping[str, str]
-    token: BootstrapToken
-    emit: Emit
-    deep: bool = False
+CLUSTER_MODULES = (
+    "artifact", "image", "certificate", "kubeconfig", "manifest", "node_joined",
+    "bootstrap_token", "bootstrap_kubeconfig",
+)  # fmt: skip
+"""The modules that clusterkinds.py makes; named here, because that file is slow to import."""
 
 
 def base_modules() -> dict[str, AnyKind]:
@@ -57,24 +35,4 @@ def base_modules() -> dict[str, AnyKind]:
         "package": PackageKind(),
         "command": CommandKind(),
         "absent_paths": AbsentPathsKind(),
-    }
-
-
-def cluster_modules(parts: ClusterKinds) -> dict[str, AnyKind]:
-    """The cluster's own kinds, by module."""
-    registry = Registry(
-        parts.spec.registry.host,
-        parts.spec.registry.port,
-        ca_pem=parts.state.authorities["kubernetes"].cert.encode(),
-        address=parts.spec.registry.address,
-    )
-    return {
-        "artifact": ArtifactKind(parts.bundle, parts.platforms, deep=parts.deep),
-        "image": ImageKind(registry, parts.spec.registry.project, parts.bundle.image, parts.emit),
-        "certificate": CertificateKind(parts.state.authorities),
-        "kubeconfig": KubeconfigKind(),
-        "manifest": ManifestKind(),
-        "node_joined": NodeJoinedKind(parts.token),
-        "bootstrap_token": BootstrapTokenKind(parts.token),
-        "bootstrap_kubeconfig": BootstrapKubeconfigKind(parts.token),
     }

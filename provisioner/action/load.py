@@ -11,29 +11,30 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provisioner import __version__
-from provisioner.action.kinds import ClusterKinds, base_modules, cluster_modules
-from provisioner.action.variables import ClusterVariables, inventory_variables
-from provisioner.bundle.layout import Bundle, default_bundle_path
+from provisioner.action.hostvars import common_variables, host_variables
+from provisioner.action.kinds import CLUSTER_MODULES, base_modules
 from provisioner.engine.events import Emit
 from provisioner.engine.plan import Desired
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.inventory.labs import lab_directory
 from provisioner.inventory.model import Inventory, load_inventory
-from provisioner.kube.token import BootstrapToken
-from provisioner.pki.cluster import agreed_state
-from provisioner.playbook.compile import Compiler, Selection
 from provisioner.playbook.facts import Facts, facts_script, parse_facts
 from provisioner.playbook.load import load_playbook, shipped
-from provisioner.playbook.model import Playbook
+from provisioner.playbook.model import Playbook, Selection
 from provisioner.remote.hostkeys import KnownHosts
 from provisioner.remote.pool import Pool
 from provisioner.remote.session import Session
 from provisioner.resources.model import AnyKind
-from provisioner.spec.load import load_cluster, load_spec
-from provisioner.spec.model import ClusterSpec
+
+# What only a cluster needs is imported where it is used: 0.2 s, which a playbook without a cluster does not pay and
+# a cluster's run pays while the hosts are being connected.
+if TYPE_CHECKING:
+    from provisioner.action.variables import ClusterVariables
+    from provisioner.bundle.layout import Bundle
+    from provisioner.spec.model import ClusterSpec
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ class Prepared:
     inputs: str
     cluster: ClusterVariables | None
 
+    @property
+    def established(self) -> bool:
+        """Some node has joined the cluster."""
+        return self.cluster is not None and len(self.cluster.joining) < len(self.cluster.node_names)
+
 
 def load(request: Request) -> Loaded:
     """Reads and checks all input files; no host is reached. Raises InputError with every problem."""
@@ -97,7 +103,7 @@ def load(request: Request) -> Loaded:
     path = request.playbook or shipped("playbooks") / "site.yaml"
     modules = set(base_modules()) | (set(CLUSTER_MODULES) if spec else set())
     playbook = load_playbook(path, modules)
-    bundle = Bundle.open(Path(spec.bundle) if spec.bundle else default_bundle_path()) if spec else None
+    bundle = _bundle(spec) if spec else None
     run = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     if request.limit:
         inventory.match(request.limit)
@@ -106,21 +112,33 @@ def load(request: Request) -> Loaded:
 
 def _inputs_of(request: Request) -> tuple[Inventory, ClusterSpec | None]:
     """A playbook of the user's own may do without a cluster; the shipped one may not."""
-    if request.playbook is None:
-        return load_cluster(request.inventory)
-    inventory = load_inventory(request.inventory)
-    return inventory, load_spec(inventory) if "cluster" in inventory.variables else None
+    if request.playbook is not None:
+        inventory = load_inventory(request.inventory)
+        if "cluster" not in inventory.variables:
+            return inventory, None
+        from provisioner.spec.load import load_spec
+
+        return inventory, load_spec(inventory)
+    from provisioner.spec.load import load_cluster
+
+    return load_cluster(request.inventory)
 
 
-CLUSTER_MODULES = (
-    "artifact", "image", "certificate", "kubeconfig", "manifest", "node_joined",
-    "bootstrap_token", "bootstrap_kubeconfig",
-)  # fmt: skip
+def _bundle(spec: ClusterSpec) -> Bundle:
+    from provisioner.bundle.layout import Bundle, default_bundle_path
+
+    return Bundle.open(Path(spec.bundle) if spec.bundle else default_bundle_path())
 
 
 def connect(loaded: Loaded) -> Pool:
-    """The sessions of the run; nothing is dialled yet."""
-    return connect_to(loaded.inventory)
+    """The sessions of the run. The hosts are being connected when this returns, and what a compile needs is imported."""
+    pool = connect_to(loaded.inventory)
+    pool.warm(loaded.hosts)
+    from provisioner.playbook import compile as _compile_needs_jinja2  # noqa: F401
+
+    if loaded.spec is not None:
+        from provisioner.action import clusterkinds, variables  # noqa: F401
+    return pool
 
 
 def connect_to(inventory: Inventory) -> Pool:
@@ -154,6 +172,11 @@ def compile_with(loaded: Loaded, facts: Mapping[str, Facts], emit: Emit) -> Prep
     kinds: dict[str, AnyKind] = dict(base_modules())
     cluster: ClusterVariables | None = None
     if loaded.spec is not None and loaded.bundle is not None:
+        from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
+        from provisioner.action.variables import ClusterVariables
+        from provisioner.kube.token import BootstrapToken
+        from provisioner.pki.cluster import agreed_state
+
         found = {host: each.state for host, each in facts.items() if each.state}
         marks = {host: each.mark for host, each in facts.items() if each.mark}
         state = agreed_state(loaded.spec.name, found, marks)
@@ -195,6 +218,8 @@ def _all_well(answers: Mapping[str, Any]) -> dict[str, Facts]:
 def _compile(
     loaded: Loaded, kinds: Mapping[str, AnyKind], cluster: ClusterVariables | None, facts: Mapping[str, Facts]
 ) -> tuple[Desired, ...]:
+    from provisioner.playbook.compile import Compiler
+
     compiler = Compiler(loaded.playbook, kinds, loaded.request.selection)
     variables = _lazily(loaded, cluster, facts)
     limited = {host.name for host in loaded.inventory.match(loaded.request.limit)} if loaded.request.limit else None
@@ -214,10 +239,11 @@ def _lazily(
     loaded: Loaded, cluster: ClusterVariables | None, facts: Mapping[str, Facts]
 ) -> Callable[[str], Mapping[str, Any]]:
     made: dict[str, Mapping[str, Any]] = {}
+    common = common_variables(loaded.inventory)
 
     def of(host: str) -> Mapping[str, Any]:
         if host not in made:
-            own = inventory_variables(loaded.inventory, loaded.inventory.hosts[host])
+            own = host_variables(loaded.inventory.hosts[host], common)
             made[host] = {**own, **(cluster.of(host) if cluster else {"facts": facts[host]})}
         return made[host]
 

@@ -100,7 +100,7 @@ def check_agreed(plan: Plan, agreed: Agreed) -> None:
 
 
 def _request(data: Mapping[str, Any]) -> Request:
-    from provisioner.playbook.compile import Selection
+    from provisioner.playbook.model import Selection
 
     chosen = data["selection"]
     playbook = Path(chosen["playbook"]) if chosen.get("playbook") else None

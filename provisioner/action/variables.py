@@ -8,7 +8,7 @@ from typing import Any
 
 from provisioner.action.identity import kubelet_identity_valid
 from provisioner.bundle.layout import Bundle
-from provisioner.inventory.model import Host, Inventory
+from provisioner.inventory.model import Inventory
 from provisioner.network import flannel
 from provisioner.pki.cluster import ClusterState
 from provisioner.playbook.facts import Facts
@@ -18,18 +18,6 @@ from provisioner.spec.model import ClusterSpec
 PAUSE = "registry.k8s.io/pause"
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost"
 COREDNS = "registry.k8s.io/coredns/coredns"
-
-
-def inventory_variables(inventory: Inventory, host: Host) -> dict[str, Any]:
-    """The host's own variables and Ansible's magic names."""
-    return {
-        **host.vars,
-        "inventory_hostname": host.name,
-        "inventory_hostname_short": host.name.split(".")[0],
-        "group_names": list(host.groups),
-        "groups": {name: list(members) for name, members in inventory.groups.items()},
-        "hostvars": {name: each.vars for name, each in inventory.hosts.items()},
-    }
 
 
 class ClusterVariables:

@@ -43,7 +43,7 @@ def inventory_path(given: str | None) -> Path:
 def request(given: str | None, playbook: Path | None, limit: str | None, tags: str, stages: tuple[str, ...]) -> Any:
     """An action.load.Request from what was typed."""
     from provisioner.action.load import Request
-    from provisioner.playbook.compile import Selection
+    from provisioner.playbook.model import Selection
 
     if playbook is not None and not playbook.is_file():
         raise InputError([Problem(str(playbook), 0, 0, "there is no such playbook")])

@@ -5,25 +5,24 @@ from __future__ import annotations
 from provisioner.engine.plan import Plan
 from provisioner.resources.model import Change, Present
 
+_DECLARED = ("absent_paths",)
+"""Playbooks use it for what a run itself leaves (a joining node's token): not asked for."""
+
 _PRECIOUS = ("etcd.service", "kube-apiserver.service")
 
 
-def dangers(plan: Plan) -> tuple[str, ...]:
-    """The reasons to ask, one for each change, in words; none for a plan that only adds and mends."""
-    created: set[tuple[str, str]] = set()
+def dangers(plan: Plan, *, established: bool) -> tuple[str, ...]:
+    """The reasons to ask, one for each change, in words; none for a plan that only adds and mends.
+
+    `established`: some node has joined the cluster. Before that a restart of etcd or the API server hurts nobody.
+    """
     reasons = []
     for _, host, change in plan.changes():
-        if change.action == "delete" and not _transient(host, change, created):
+        if change.action == "delete" and change.resource.kind not in _DECLARED:
             reasons.append(f"{host}: deletes {change.resource.id}")
-        elif _restarts(change):
+        elif established and _restarts(change):
             reasons.append(f"{host}: restarts {change.resource.name}, which is running")
-        created |= {(host, path) for path in change.resource.writes if change.action == "create"}
     return tuple(reasons)
-
-
-def _transient(host: str, change: Change, created: set[tuple[str, str]]) -> bool:
-    """What the same plan makes and takes away again (a joining node's token)."""
-    return any((host, path) in created for path in change.resource.writes)
 
 
 def _restarts(change: Change) -> bool:

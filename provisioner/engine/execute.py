@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Protocol
 
 from provisioner.engine.events import Emit, Failed, GatePassed, GateStarted, StageEnded, StageStarted
 from provisioner.engine.hostwork import HostWork
@@ -18,6 +19,26 @@ from provisioner.errors import LockedError, ProvisionError
 
 Gate = Callable[[], str]
 """A named check: returns a detail for people, raises ProvisionError with evidence when it does not pass."""
+
+
+class Each(Protocol):
+    """Calls `work` for every host in parallel; what it raises is the host's answer."""
+
+    def __call__(self, hosts: Sequence[str], work: Callable[[str], None]) -> Mapping[str, Exception | None]: ...
+
+
+def in_threads(hosts: Sequence[str], work: Callable[[str], None]) -> Mapping[str, Exception | None]:
+    """The plain way: one thread a host, no way to end them early."""
+
+    def guarded(host: str) -> Exception | None:
+        try:
+            work(host)
+        except Exception as fault:
+            return fault
+        return None
+
+    with ThreadPoolExecutor(max_workers=len(hosts) or 1) as threads:
+        return dict(zip(hosts, threads.map(guarded, hosts), strict=True))
 
 
 @dataclass
@@ -35,13 +56,14 @@ class Outcome:
 
 
 class Executor:
-    """Runs a plan once. `gates` by name; `work` changes one host's stage."""
+    """Runs a plan once. `gates` by name; `work` changes one host's stage; `each` runs it for several hosts in parallel
+    and ends it when the run is interrupted (Pool.each)."""
 
-    def __init__(self, work: HostWork, gates: Mapping[str, Gate], emit: Emit, *, limit: int = 64) -> None:
+    def __init__(self, work: HostWork, gates: Mapping[str, Gate], emit: Emit, *, each: Each = in_threads) -> None:
         self._work = work
         self._gates = gates
         self._emit = emit
-        self._limit = limit
+        self._each = each
         self._mutex = Lock()
 
     def run(self, plan: Plan) -> Outcome:
@@ -63,8 +85,10 @@ class Executor:
         size = segment[-1].serial or len(hosts) or 1
         for start in range(0, len(hosts), size):
             batch = hosts[start : start + size]
-            with ThreadPoolExecutor(max_workers=min(self._limit, len(batch))) as threads:
-                list(threads.map(lambda host: self._host(host, segment, outcome, started), batch))
+            answers = self._each(batch, lambda host: self._host(host, segment, outcome, started))
+            for fault in answers.values():
+                if isinstance(fault, Exception):
+                    raise fault
             if not outcome.ok:
                 break
         for stage in segment:

@@ -10,24 +10,10 @@ from typing import Any
 import jinja2
 
 from provisioner.errors import InputError, Problem
-from provisioner.playbook.model import Playbook, Stage, Task
+from provisioner.playbook.model import Playbook, Selection, Stage, Task
 from provisioner.playbook.render import evaluate, render_file, render_value
 from provisioner.resources.model import AnyKind, Resource
 from provisioner.resources.task import TaskCall
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What a run is limited to; empty means everything."""
-
-    tags: frozenset[str] = frozenset()
-    stages: frozenset[str] = frozenset()
-
-    def wants_stage(self, stage: Stage) -> bool:
-        return not self.stages or stage.name in self.stages
-
-    def wants_task(self, task: Task) -> bool:
-        return not self.tags or bool(task.tags & (self.tags | {"always"}))
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,20 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """What a run is limited to; empty means everything."""
+
+    tags: frozenset[str] = frozenset()
+    stages: frozenset[str] = frozenset()
+
+    def wants_stage(self, stage: Stage) -> bool:
+        return not self.stages or stage.name in self.stages
+
+    def wants_task(self, task: Task) -> bool:
+        return not self.tags or bool(task.tags & (self.tags | {"always"}))
+
+
+@dataclass(frozen=True)
 class Playbook:
     """The ordered stages, the folders to look for templates and files in, and the digest of all that was read."""
 

@@ -42,6 +42,7 @@ class Pool:
         self._dialer = Dialer(known_hosts=known_hosts, key_files=key_files, config=config, timeouts=timeouts)
         self._locks = {host: threading.Lock() for host in self._hosts}
         self._sessions: dict[str, Session] = {}
+        self._unreached: dict[str, UnreachableError] = {}
         self._lost_execs = 0
         self._closed = False
 
@@ -61,11 +62,38 @@ class Pool:
     def session(self, host: str) -> Session:
         """The host's session; connects when there is none or it broke. Raises UnreachableError, KeyError."""
         with self._locks[host]:
+            if host in self._unreached:
+                raise self._unreached.pop(host)
             session = self._sessions.get(host)
             if session is None or not session.alive:
                 self._lost_execs += session.execs if session else 0
                 session = self._sessions[host] = self.dial(host)
             return session
+
+    def warm(self, hosts: Sequence[str]) -> None:
+        """Begin to connect `hosts` and return at once. `session` waits for them and raises what went wrong."""
+        left = iter(hosts)
+        mutex = threading.Lock()
+
+        def work() -> None:
+            while not self._closed:
+                with mutex:
+                    host = next(left, None)
+                if host is None:
+                    return
+                self._connect_ahead(host)
+
+        for _ in range(min(self._limit, len(hosts))):
+            # Daemons: a host that does not answer must not hold up the end of a run that was refused meanwhile.
+            threading.Thread(target=work, daemon=True).start()
+
+    def _connect_ahead(self, host: str) -> None:
+        with self._locks[host]:
+            if host not in self._sessions:
+                try:
+                    self._sessions[host] = self.dial(host)
+                except UnreachableError as error:
+                    self._unreached[host] = error
 
     def dial(self, host: str) -> Session:
         """A further session of its own (a lock needs one), the caller's to close. Raises UnreachableError."""

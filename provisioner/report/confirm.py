@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
-from provisioner.engine.danger import dangers
-from provisioner.engine.plan import Plan
 from provisioner.report.choose import Report
 
 
-def confirm(plan: Plan, report: Report) -> bool:
-    """True unless the plan does something that has to be agreed to; then that is shown and asked for."""
-    reasons = dangers(plan)
-    if not reasons:
-        return True
+def confirm(reasons: Sequence[str], report: Report) -> bool:
+    """Shows why consent is needed and asks for it."""
     with report.pause():
         for reason in reasons:
             click.echo(f"  {reason}", err=True)

@@ -86,7 +86,7 @@ def _differences(change: Change, before: Present) -> str:
     parts = []
     for key in change.keys:
         old, new = before.attrs.get(key), desired.attrs[key]
-        long = len(f"{old}{new}") > 60
+        long = len(f"{old}{new}") > 36
         parts.append(key if long else f"{key}: {_word(old)} → {_word(new)}")
     return ", ".join(parts)
 

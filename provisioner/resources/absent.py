@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Collection, Mapping, Sequence
 
 from provisioner.resources.model import Absent, Change, Present, Resource, State
+from provisioner.resources.removal import removable
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import glob_word
 from provisioner.shell.script import Script
@@ -18,12 +19,7 @@ class AbsentPathsKind:
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         task.check({"paths": list}, {})
-        patterns = [str(path) for path in task.args["paths"]]
-        for pattern in patterns:
-            parts = pattern.split("/")
-            shallow = len(parts) < 4 and any(char in pattern for char in "*?[")
-            if not pattern.startswith("/") or ".." in parts or len(parts) < 3 or shallow or "\n" in pattern:
-                raise task.error(f"will not remove '{pattern}'", "name absolute paths, two folders deep", "paths")
+        patterns = [removable(task, str(path), "paths") for path in task.args["paths"]]
         return [
             Resource("absent_paths", pattern, Absent(), {"pattern": pattern}, writes=(pattern,))
             for pattern in patterns
@@ -33,14 +29,14 @@ class AbsentPathsKind:
         lines = []
         for index, each in enumerate(resources):
             word = glob_word(str(each.spec["pattern"]))
-            found = f'if [ -e "$f" ] || [ -L "$f" ]; then echo "{index} $f"; fi'
+            found = f'if [ -e "$f" ] || [ -L "$f" ]; then printf \'{index} %s\\0\' "$f"; fi'
             lines.append(f"for f in {word}; do {found}; done")
         return Script("\n".join(lines) + "\n")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         found: dict[int, list[str]] = {}
-        for line in output.decode(errors="replace").splitlines():
-            index, _, path = line.partition(" ")
+        for record in output.decode(errors="replace").split("\0")[:-1]:
+            index, _, path = record.partition(" ")
             found.setdefault(int(index), []).append(path)
         return {
             each.id: Present({"paths": tuple(found[index])}) if index in found else Absent()
@@ -55,7 +51,7 @@ class AbsentPathsKind:
             for change in planned
             if change.action != "delete"
             for path in change.resource.writes
-            if fnmatch.fnmatchcase(path, pattern)
+            if _finds(pattern, path)
         ]
         if not made or isinstance(actual, Present):
             return actual
@@ -63,3 +59,9 @@ class AbsentPathsKind:
 
     def change(self, change: Change) -> Script:
         return Script(f"rm -rf -- {glob_word(str(change.resource.spec['pattern']))}\n")
+
+
+def _finds(pattern: str, path: str) -> bool:
+    """Whether removing what `pattern` finds removes `path`: itself or a folder above it."""
+    wanted, parts = pattern.split("/"), path.split("/")
+    return len(parts) >= len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))

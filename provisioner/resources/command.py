@@ -22,9 +22,15 @@ class CommandKind:
     def build(self, task: TaskCall) -> Sequence[Resource]:
         task.check({"cmd": str}, {"creates": str, "unless": str, "chdir": str})
         if not (task.args.get("creates") or task.args.get("unless")):
-            raise task.error("needs 'creates' or 'unless'", "a command whose effect cannot be read cannot be planned")
+            raise task.error(
+                "needs 'creates' or 'unless'", "a command whose effect cannot be read cannot be planned"
+            )
         creates = task.path("creates") if task.args.get("creates") else ""
-        spec = {key: str(task.args.get(key) or "") for key in ("cmd", "unless", "chdir")} | {"creates": creates}
+        if task.args.get("chdir"):
+            task.path("chdir")
+        spec = {key: str(task.args.get(key) or "") for key in ("cmd", "unless", "chdir")} | {
+            "creates": creates
+        }
         digest = hashlib.sha256(repr(sorted(spec.items())).encode()).hexdigest()[:8]
         label = f"{spec['cmd'].split(chr(10))[0][:60]} ({digest})"
         writes = (creates,) if creates else ()
@@ -33,7 +39,9 @@ class CommandKind:
     def probe(self, resources: Sequence[Resource]) -> Script:
         lines = []
         for index, each in enumerate(resources):
-            test = f"[ -e {quote(each.spec['creates'])} ]" if each.spec["creates"] else _line(each, "unless")
+            tests = [f"[ -e {quote(each.spec['creates'])} ]"] if each.spec["creates"] else []
+            tests += [_line(each, "unless")] if each.spec["unless"] else []
+            test = " || ".join(tests)
             lines.append(f"if {test}; then echo {index}; fi")
         return Script("\n".join(lines) + "\n")
 

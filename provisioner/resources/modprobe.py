@@ -32,13 +32,18 @@ class ModprobeKind:
         task.check({"name": (str, list)}, {"persistent": str, "file": str})
         value = task.args["name"]
         names = [str(each) for each in value] if isinstance(value, list) else [str(value)]
+        if not names:
+            raise task.error("names no module", "", "name")
         for name in names:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
                 raise task.error(f"'{name}' is no module name", "", "name")
         modules = [Resource("modprobe", name, Present()) for name in names]
-        if task.args.get("persistent", "present") == "disabled":
+        persistent = task.args.get("persistent") or "present"
+        if persistent not in {"present", "disabled"}:
+            raise task.error(f"unknown word '{persistent}'", "use 'present' or 'disabled'", "persistent")
+        if persistent == "disabled":
             return modules
-        path = f"/etc/modules-load.d/{task.args.get('file') or 'provision'}.conf"
+        path = task.absolute(f"/etc/modules-load.d/{task.args.get('file') or 'provision'}.conf", "file")
         blob = Blob.of("".join(f"{name}\n" for name in names).encode())
         rights = {"type": "file", "mode": "644", "owner": "root", "group": "root", "sha256": blob.sha256}
         text = "".join(f"{name}\n" for name in names)
@@ -52,4 +57,6 @@ class ModprobeKind:
         return {each.id: Present() if each.name in there else Absent() for each in resources}
 
     def change(self, change: Change) -> Script:
-        return Script(f"modprobe -- {quote(change.resource.name)}\n")
+        name = quote(change.resource.name)
+        told = f'echo "the kernel $(uname -r) of this host cannot load its module {change.resource.name}" >&2'
+        return Script(f"modprobe -- {name} || {{\n  {told}\n  exit 1\n}}\n")

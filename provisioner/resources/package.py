@@ -24,11 +24,13 @@ _CHANGE = """
 if command -v apt-get >/dev/null; then
   DEBIAN_FRONTEND=noninteractive
   export DEBIAN_FRONTEND
-  apt-get -q -y %(apt)s --no-install-recommends -o DPkg::Lock::Timeout=120 -- %(name)s
+  # A changed configuration file stays as it is: dpkg would ask, and nobody answers.
+  apt-get -q -y %(verb)s --no-install-recommends -o DPkg::Lock::Timeout=120 \\
+    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -- %(name)s
 elif command -v dnf >/dev/null; then
-  dnf -q -y %(rpm)s -- %(name)s
+  dnf -q -y %(verb)s -- %(name)s
 elif command -v yum >/dev/null; then
-  yum -q -y %(rpm)s -- %(name)s
+  yum -q -y %(verb)s -- %(name)s
 else
   echo "this host has neither apt-get nor dnf nor yum" >&2
   exit 1
@@ -48,6 +50,8 @@ class PackageKind:
         state = task.args.get("state") or "present"
         if state not in {"present", "absent"}:
             raise task.error(f"unknown state '{state}'", "use 'present' or 'absent'", "state")
+        if not names:
+            raise task.error("names no package", "", "name")
         for name in names:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9+._-]*", name):
                 raise task.error(f"'{name}' is no package name", "", "name")
@@ -61,6 +65,5 @@ class PackageKind:
         return {each.id: Present() if each.name in there else Absent() for each in resources}
 
     def change(self, change: Change) -> Script:
-        wanted = isinstance(change.resource.desired, Present)
-        apt, rpm = ("install", "install") if wanted else ("remove", "remove")
-        return Script(_CHANGE % {"apt": apt, "rpm": rpm, "name": quote(change.resource.name)})
+        verb = "install" if isinstance(change.resource.desired, Present) else "remove"
+        return Script(_CHANGE % {"verb": verb, "name": quote(change.resource.name)})

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from provisioner.inventory.words import nearest
 from provisioner.resources.content import SMALL, file_blob
 from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Section, State
+from provisioner.resources.printed import sections
+from provisioner.resources.removal import removable
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
@@ -17,6 +21,22 @@ from provisioner.shell.script import Blob, Script
 _TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 _STATES = ("file", "directory", "link", "absent")
 _SHOWN = 256 * 1024
+
+# Folders are read through links, too: a data folder may well be a link to another disk. Only regular files are hashed,
+# because reading a pipe waits for ever.
+_PROBE = """
+xargs -0 -r stat -c '%f:%a:%U:%G:%u:%g:%n' -- <"$P/paths" 2>/dev/null
+echo ==
+xargs -0 -r stat -L -c '%f:%a:%U:%G:%u:%g:%n' -- <"$P/folders" 2>/dev/null
+echo ==
+# shellcheck disable=SC2016
+xargs -0 -r /bin/sh -c 'for f do [ ! -f "$f" ] || printf "%s\\0" "$f"; done' sh <"$P/files" |
+  xargs -0 -r sha256sum -- 2>/dev/null
+echo ==
+# shellcheck disable=SC2016
+xargs -0 -r /bin/sh -c 'for f do [ ! -L "$f" ] || { echo "$f"; readlink -- "$f"; }; done' sh <"$P/links" 2>/dev/null
+:
+"""
 
 
 class PathKind:
@@ -30,44 +50,49 @@ class PathKind:
         return [_with_content(task, _rendered(task) if task.module == "template" else _copied(task))]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
-        files = [each.name for each in resources if _wants(each) == "file"]
-        script = (
-            "xargs -0 -r stat -c '%f %a %U %G %n' -- <\"$P/paths\" 2>/dev/null\necho\n"
-            'xargs -0 -r sha256sum -- <"$P/files" 2>/dev/null\necho\n'
-            "xargs -0 -r env QUOTING_STYLE=literal stat -c %N -- <\"$P/links\" 2>/dev/null || :\n"
-        )
-        links = [each.name for each in resources if _wants(each) == "link"]
         payload = {
             "paths": null_list(each.name for each in resources),
-            "files": null_list(files),
-            "links": null_list(links),
+            "folders": null_list(each.name for each in resources if _wants(each) == "directory"),
+            "files": null_list(each.name for each in resources if _wants(each) == "file"),
+            "links": null_list(each.name for each in resources if _wants(each) == "link"),
         }
-        return Script(script, payload)
+        return Script(_PROBE, payload)
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
-        stats, digests, links = _sections(output)
-        return {each.id: _state(each.name, stats, digests, links) for each in resources}
+        stats, followed, digests, links = sections(output, 4)
+        found = _Found(
+            _stats(stats),
+            _stats(followed),
+            _digests(digests),
+            dict(zip(links[::2], links[1::2], strict=False)),
+        )
+        return {each.id: _state(each, found) for each in resources}
 
     def change(self, change: Change) -> Script:
         resource, path = change.resource, quote(change.resource.name)
         if isinstance(resource.desired, Absent):
             return Script(f"rm -rf -- {path}\n")
         attrs = resource.desired.attrs if isinstance(resource.desired, Present) else {}
-        owner = quote(f"{attrs['owner']}:{attrs['group']}")
-        if attrs["type"] == "directory":
-            return Script(f"mkdir -p -- {path}\nchown -- {owner} {path}\nchmod -- {attrs['mode']} {path}\n")
+        room = f"make_room {path} {attrs['type']}\n"
         if attrs["type"] == "link":
-            return Script(f"ln -sfnT -- {quote(str(attrs['target']))} {path}\n")
+            return Script(f"{room}ln -sfnT -- {quote(str(attrs['target']))} {path}\n")
         blob = resource.spec.get("content")
-        if blob is None:
-            script = f'[ -e {path} ] || (umask 077 && : >{path})\nchown -- {owner} {path}\n'
-            return Script(script + f"chmod -- {attrs['mode']} {path}\n")
-        return put_blob(blob, resource.name, str(attrs["mode"]), str(attrs["owner"]), str(attrs["group"]))
+        if blob is not None:
+            return put_blob(blob, resource.name, str(attrs["mode"]), str(attrs["owner"]), str(attrs["group"]))
+        make = (
+            f"mkdir -p -- {path}"
+            if attrs["type"] == "directory"
+            else f"[ -e {path} ] || (umask 077 && : >{path})"
+        )
+        owner = quote(f"{attrs['owner']}:{attrs['group']}")
+        # Five digits: GNU chmod leaves a folder's setgid bit alone unless the number says 0 for it.
+        mode = str(attrs["mode"]).zfill(5)
+        return Script(f"{room}{make}\nchown -- {owner} {path}\nchmod -- {mode} {path}\n")
 
     def show(self, changes: Sequence[Change]) -> Script:
         """Prints the present text of each changed file, each after a line with its size."""
         script = (
-            f"while IFS= read -r f; do\n  head -c {_SHOWN} -- \"$f\" >\"$P/text\" 2>/dev/null || : >\"$P/text\"\n"
+            f'while IFS= read -r f; do\n  head -c {_SHOWN} -- "$f" >"$P/text" 2>/dev/null || : >"$P/text"\n'
             '  wc -c <"$P/text"\n  cat "$P/text"\ndone <"$P/paths"\n'
         )
         return Script(script, {"paths": Blob.of("".join(f"{c.resource.name}\n" for c in changes).encode())})
@@ -89,16 +114,10 @@ def null_list(paths: Iterable[str]) -> Blob:
 
 def put_blob(blob: Blob, path: str, mode: str, owner: str, group: str) -> Script:
     """The script that installs `blob` at `path`, by a temporary name beside it."""
-    target = quote(path)
+    words = f"{quote(path)} {quote(mode)} {quote(owner)} {quote(group)}\n"
     if blob.size <= SMALL:
-        rights = f"{quote(mode)} {quote(owner)} {quote(group)}"
-        return Script(f'put "$P/content" {target} {rights}\n', {"content": blob})
-    temporary = quote(path + ".provision.new")
-    script = (
-        f"receive {blob.size} {blob.sha256} {temporary}\nchown -- {quote(owner)}:{quote(group)} {temporary}\n"
-        f"chmod -- {mode} {temporary}\nmv -fT -- {temporary} {target}\n"
-    )
-    return Script(script, {}, (blob,))
+        return Script(f'put "$P/content" {words}', {"content": blob})
+    return Script(f"put_stream {blob.size} {blob.sha256} {words}", {}, (blob,))
 
 
 def _wants(resource: Resource) -> Plain:
@@ -109,12 +128,12 @@ def _rights(task: TaskCall, kind: str, default_mode: str) -> dict[str, Plain]:
     return {
         "type": kind,
         "mode": task.mode(default_mode),
-        "owner": str(task.args.get("owner") or "root"),
-        "group": str(task.args.get("group") or "root"),
+        "owner": account(task, "owner"),
+        "group": account(task, "group"),
     }
 
 
-_RIGHTS: dict[str, Any] = {"mode": (str, int), "owner": str, "group": str}
+_RIGHTS: dict[str, Any] = {"mode": (str, int), "owner": (str, int), "group": (str, int)}
 
 
 def _plain(task: TaskCall) -> Resource:
@@ -124,14 +143,20 @@ def _plain(task: TaskCall) -> Resource:
         near = nearest(str(state), _STATES)
         raise task.error(f"unknown state '{state}'", f"did you mean '{near}'?" if near else "", "state")
     if state == "absent":
-        if path.count("/") < 2:
-            raise task.error(f"will not remove {path}", "name something inside it", "path")
+        removable(task, str(task.args["path"]), "path")
         return Resource("file", path, Absent(), writes=(path,))
     if state == "link":
-        if not task.args.get("src"):
-            raise task.error("a link needs 'src'")
-        attrs: dict[str, Plain] = {"type": "link", "target": str(task.args["src"])}
+        target = str(task.args.get("src") or "")
+        if not target or "\n" in target:
+            raise task.error(
+                "a link needs 'src', what it leads to, in one line", "", "src" if target else None
+            )
+        attrs: dict[str, Plain] = {"type": "link", "target": target}
         return Resource("file", path, Present(attrs), writes=(path,))
+    if task.args.get("src"):
+        raise task.error(
+            f"'src' is for links, not for state '{state}'", "the module 'copy' sends files", "src"
+        )
     rights = _rights(task, str(state), "0755" if state == "directory" else "0644")
     return Resource("file", path, Present(rights), writes=(path,))
 
@@ -176,23 +201,53 @@ def _text(blob: Blob) -> str | None:
         return None
 
 
-def _sections(output: bytes) -> tuple[dict[str, list[str]], dict[str, str], dict[str, str]]:
-    parts = (output.decode(errors="surrogateescape") + "\n\n").split("\n\n", 2)
-    stat_part, digest_part, link_part = (parts[0].removeprefix("\n"), *parts[1:])
-    stats = {line.split(" ", 4)[4]: line.split(" ", 4)[:4] for line in stat_part.splitlines() if line}
-    digests = {line[66:]: line[:64] for line in digest_part.splitlines() if line}
-    links = dict(line.split(" -> ", 1) for line in link_part.splitlines() if " -> " in line)
-    return stats, digests, links
+def account(task: TaskCall, key: str) -> str:
+    """A user or group by name or number; root by default. Raises InputError."""
+    value = str(task.args.get(key) if task.args.get(key) is not None else "root")
+    if not _ACCOUNT.fullmatch(value):
+        raise task.error(f"'{value}' is no name of a user or group", "", key)
+    return value
 
 
-def _state(path: str, stats: Mapping[str, list[str]], digests: Mapping[str, str], links: Mapping[str, str]) -> State:
-    if path not in stats:
+_ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\ -]*\$?")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the probe printed, by path."""
+
+    stats: Mapping[str, list[str]]
+    followed: Mapping[str, list[str]]
+    digests: Mapping[str, str]
+    links: Mapping[str, str]
+
+
+def _stats(lines: Iterable[str]) -> dict[str, list[str]]:
+    fields = (line.split(":", 6) for line in lines)
+    return {each[6]: each[:6] for each in fields if len(each) == 7}
+
+
+def _digests(lines: Iterable[str]) -> dict[str, str]:
+    return {line[66:]: line[:64] for line in lines if line}
+
+
+def _state(resource: Resource, found: _Found) -> State:
+    path, desired = resource.name, resource.desired
+    line = found.stats.get(path)
+    if line is None:
         return Absent()
-    raw, mode, owner, group = stats[path]
-    kind = _TYPES.get(stat.S_IFMT(int(raw, 16)), "special")
-    attrs: dict[str, Plain] = {"type": kind, "mode": mode, "owner": owner, "group": group}
-    if path in digests and kind == "file":
-        attrs["sha256"] = digests[path]
-    if path in links:
-        attrs["target"] = links[path]
+    if _kind(line) == "link" and _kind(found.followed.get(path)) == "directory":
+        line = found.followed[path]
+    wanted = desired.attrs if isinstance(desired, Present) else {}
+    attrs: dict[str, Plain] = {"type": _kind(line), "mode": line[1]}
+    for key, name, number in (("owner", line[2], line[4]), ("group", line[3], line[5])):
+        attrs[key] = number if str(wanted.get(key, "")).isdigit() else name
+    if path in found.digests and attrs["type"] == "file":
+        attrs["sha256"] = found.digests[path]
+    if path in found.links and attrs["type"] == "link":
+        attrs["target"] = found.links[path]
     return Present(attrs)
+
+
+def _kind(line: Sequence[str] | None) -> str:
+    return _TYPES.get(stat.S_IFMT(int(line[0], 16)), "special") if line else ""

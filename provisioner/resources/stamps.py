@@ -1,7 +1,7 @@
 """Stamps: what a large file held when it was installed, with the stat of that moment, so that reads need no hashing.
 
-The fragment in `READ` prints every stamp with the file's stat of now; any write, replacement or touch of the file changes
-inode, size, mtime or ctime, and then the stamp no longer speaks for it.
+The fragment in `READ` prints every stamp with the file's stat of now; any write, replacement or touch of the file
+changes inode, size, mtime or ctime, and then the stamp no longer speaks for it.
 """
 
 from __future__ import annotations

@@ -25,11 +25,8 @@ class SysctlKind:
             values[str(task.args["name"])] = task.args.get("value")
         if not values:
             raise task.error("needs 'values', or 'name' with 'value'")
-        for key in values:
-            if not _KEY.fullmatch(str(key)):
-                raise task.error(f"'{key}' is no kernel setting", "as net.ipv4.ip_forward")
-        wanted = {str(key): " ".join(str(value).split()) for key, value in sorted(values.items())}
-        path = str(task.args.get("sysctl_file") or "/etc/sysctl.d/90-provision.conf")
+        wanted = {str(key): _value(task, key, value) for key, value in sorted(values.items(), key=str)}
+        path = task.path("sysctl_file") if task.args.get("sysctl_file") else "/etc/sysctl.d/90-provision.conf"
         blob = Blob.of("".join(f"{key} = {value}\n" for key, value in wanted.items()).encode())
         rights = {"type": "file", "mode": "644", "owner": "root", "group": "root", "sha256": blob.sha256}
         text = blob.data.decode() if blob.data else ""
@@ -52,9 +49,25 @@ class SysctlKind:
     def change(self, change: Change) -> Script:
         desired = change.resource.desired
         value = str(desired.attrs["value"]) if isinstance(desired, Present) else ""
-        path = quote(_path(change.resource.name))
-        return Script(f"printf '%s\\n' {quote(value)} >{path}\n")
+        path, key = quote(_path(change.resource.name)), change.resource.name
+        told = f'echo "the kernel $(uname -r) of this host has no setting {key}: is its module loaded?" >&2'
+        return Script(f"[ -e {path} ] || {{\n  {told}\n  exit 1\n}}\nprintf '%s\\n' {quote(value)} >{path}\n")
+
+
+def _value(task: TaskCall, key: object, value: object) -> str:
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise task.error(f"'{key}' is no kernel setting", "as net.ipv4.ip_forward")
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise task.error(f"'{key}' must be a number or a text, not {value!r}")
+    if "\n" in str(value).strip():
+        raise task.error(f"the value of '{key}' has more than one line")
+    return " ".join(str(value).split())
 
 
 def _path(key: str) -> str:
-    return "/proc/sys/" + (key if "/" in key else key.replace(".", "/"))
+    """As sysctl(8): the first separator decides, behind it dots and slashes have changed places or not."""
+    first = next((char for char in key if char in "./"), ".")
+    return "/proc/sys/" + (key if first == "/" else key.translate(_SWAP))
+
+
+_SWAP = str.maketrans("./", "/.")

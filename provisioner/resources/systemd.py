@@ -7,21 +7,24 @@ somebody else started needs one iff an input changed after its start; a tie rest
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from provisioner.resources.model import Absent, Change, Plain, Present, Resource, State
 from provisioner.resources.paths import null_list
+from provisioner.resources.printed import sections
 from provisioner.resources.stamps import READ as READ_STAMPS
-from provisioner.resources.stamps import parse_stamps
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote, words
 from provisioner.shell.script import Blob, Script
 
-_SHOWN = "Id,LoadState,ActiveState,UnitFileState,InvocationID,NeedDaemonReload,ActiveEnterTimestamp"
+_SHOWN = "Id,LoadState,ActiveState,UnitFileState,InvocationID,NeedDaemonReload,InactiveExitTimestamp"
 
+# In UTC, because `date` takes the names of other time zones for American ones. Not when the unit became active counts
+# but when its start began: what was written in between it may not have seen.
 _PROBE = """
-systemctl show --property=%s -- %s >"$P/shown" || :
+TZ=UTC0 systemctl show --property=%s -- %s >"$P/shown" || :
 cat "$P/shown"
 echo ==
 for u in %s; do
@@ -33,9 +36,10 @@ xargs -0 -r stat -c '%%Z %%n' -- <"$P/inputs" 2>/dev/null
 echo ==
 %s
 echo ==
+xargs -0 -r stat -c '~%%i-%%s-%%.9Z  %%n' -- <"$P/large" 2>/dev/null
 xargs -0 -r sha256sum -- <"$P/small" 2>/dev/null
 echo ==
-sed -n 's/^ActiveEnterTimestamp=//p' "$P/shown" | sed 's/^$/@0/' | date -f - +%%s
+sed -n 's/^InactiveExitTimestamp=//p' "$P/shown" | sed 's/^$/@0/' | date -f - +%%s
 """
 
 
@@ -53,34 +57,43 @@ class SystemdKind:
     name = "systemd"
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
-        optional = {"enabled": bool, "state": str, "inputs": list, "unit": str}
-        task.check({"name": str}, optional)
+        task.check({"name": str}, {"enabled": bool, "state": str, "inputs": list})
         unit = _unit_name(str(task.args["name"]))
+        if not _UNIT.fullmatch(unit):
+            raise task.error(f"'{task.args['name']}' is no name of a unit", "", "name")
         state = task.args.get("state") or "started"
         if state not in {"started", "stopped"}:
             raise task.error(f"unknown state '{state}'", "use 'started' or 'stopped'", "state")
-        attrs: dict[str, Plain] = {"enabled": bool(task.args.get("enabled", True)), "active": state == "started"}
-        inputs = tuple(str(path) for path in task.args.get("inputs") or ())
-        if state == "started":
+        started = state == "started"
+        enabled = task.args.get("enabled")
+        attrs: dict[str, Plain] = {
+            "enabled": started if enabled is None else bool(enabled),
+            "active": started,
+        }
+        inputs = tuple(task.absolute(str(path), "inputs") for path in task.args.get("inputs") or ())
+        if started:
             attrs |= {"reloaded": True, "inputs": "current"}
             inputs = (f"/etc/systemd/system/{unit}", *inputs)
-        return [Resource("systemd", unit, Present(attrs), inputs=inputs)]
+        return [Resource("systemd", unit, Present(attrs), inputs=inputs if started else ())]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         units = words(each.name for each in resources)
         paths = _all_inputs(resources)
-        small = [path for path in paths if not path.startswith(_LARGE)]
         script = _PROBE % (_SHOWN, units, units, READ_STAMPS)
-        return Script(script, {"inputs": null_list(paths), "small": null_list(small)})
+        payload = {
+            "inputs": null_list(paths),
+            "small": null_list(path for path in paths if not path.startswith(_LARGE)),
+            "large": null_list(path for path in paths if path.startswith(_LARGE)),
+        }
+        return Script(script, payload)
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
-        shown, records, times, stamps, hashed, starts = (output.decode(errors="replace").split("==\n", 5) + [""] * 6)[:6]
-        digests = {line[66:]: line[:64] for line in hashed.splitlines()} | parse_stamps(stamps.encode())
-        changed = {path: int(moment) for moment, _, path in (line.partition(" ") for line in times.splitlines())}
+        shown, records, times, stamps, hashed, starts = sections(output, 6)
+        digests = _pairs(hashed) | _pairs(stamps)
+        changed = {path: int(moment) for moment, _, path in (line.partition(" ") for line in times)}
         noted = _records(records)
         states: dict[str, State] = {}
-        for each, block, start in zip(resources, shown.strip().split("\n\n"), starts.split(), strict=False):
-            properties = dict(line.partition("=")[::2] for line in block.splitlines())
+        for each, properties, start in zip(resources, _blocks(shown), starts, strict=False):
             states[each.id] = _state(each, properties, noted.get(each.name), digests, changed, int(start))
         return states
 
@@ -106,18 +119,26 @@ class SystemdKind:
         unit = quote(change.resource.name)
         attrs = change.resource.desired.attrs if isinstance(change.resource.desired, Present) else {}
         if not attrs.get("active"):
-            return Script(f"systemctl stop -- {unit} || :\nsystemctl disable -- {unit} 2>&1 || :\n")
+            verb = "enable" if attrs.get("enabled") else "disable"
+            return Script(f"systemctl stop -- {unit} || :\nsystemctl {verb} -- {unit} 2>&1\n")
         lines = ["systemctl daemon-reload"]
         if "enabled" in change.keys or change.action == "create":
             lines.append(f"systemctl {'enable' if attrs['enabled'] else 'disable'} -- {unit} 2>&1")
         if {"active", "inputs"} & set(change.keys) or change.action == "create":
             lines += [f"systemctl reset-failed -- {unit} 2>/dev/null || :", f"restart_unit {unit}"]
         script = _RESTART + "\n".join(lines) + "\n"
-        return Script(script, {"inputs": null_list(change.resource.inputs), "list": _lines(change.resource.inputs)})
+        return Script(
+            script, {"inputs": null_list(change.resource.inputs), "list": _lines(change.resource.inputs)}
+        )
 
 
 _LARGE = ("/opt/", "/usr/local/bin/", "/usr/bin/")
-"""Below these lie binaries: their digest comes from the stamp, and one without a stamp counts as changed."""
+"""Below these lie binaries: their digest comes from the stamp; that of one without a stamp is made of its stat."""
+
+_SUFFIXES = ("service", "socket", "target", "mount", "automount", "timer", "path", "slice", "swap")
+_UNIT = re.compile(r"[A-Za-z0-9:_.-]+(@[A-Za-z0-9:_.-]+)?\.(" + "|".join(_SUFFIXES) + ")")
+_FIXED = frozenset({"static", "alias", "indirect", "generated", "transient"})
+"""States of unit files that neither `enable` nor `disable` changes."""
 
 _RESTART = (
     "stamped() {"
@@ -133,9 +154,10 @@ note_inputs() {
   while IFS= read -r f; do
     line=$(stamp_line "$f")
     case $f in
-      /opt/* | /usr/local/bin/* | /usr/bin/*) echo "${line:--  $f}" ;;
-      *) if [ -n "$line" ]; then echo "$line"; elif [ -f "$f" ]; then sha256sum -- "$f"; else echo "-  $f"; fi ;;
+      /opt/* | /usr/local/bin/* | /usr/bin/*) [ -n "$line" ] || line=$(stat -c '~%i-%s-%.9Z  %n' -- "$f") || : ;;
+      *) [ -n "$line" ] || [ ! -f "$f" ] || line=$(sha256sum -- "$f") ;;
     esac
+    echo "${line:--  $f}"
   done <"$P/list"
 }
 restart_unit() {
@@ -155,7 +177,23 @@ restart_unit() {
 
 
 def _unit_name(name: str) -> str:
-    return name if "." in name else f"{name}.service"
+    return name if name.rpartition(".")[2] in _SUFFIXES else f"{name}.service"
+
+
+def _blocks(lines: Iterable[str]) -> list[dict[str, str]]:
+    """The properties of each unit; an empty line stands between two units."""
+    blocks: list[dict[str, str]] = [{}]
+    for line in lines:
+        if not line:
+            blocks.append({})
+            continue
+        name, _, value = line.partition("=")
+        blocks[-1][name] = value
+    return blocks
+
+
+def _pairs(lines: Iterable[str]) -> dict[str, str]:
+    return {path: digest for digest, _, path in (line.partition("  ") for line in lines) if path}
 
 
 def _lines(paths: Iterable[str]) -> Blob:
@@ -166,17 +204,16 @@ def _all_inputs(resources: Sequence[Resource]) -> list[str]:
     return sorted({path for each in resources for path in each.inputs})
 
 
-def _records(text: str) -> dict[str, _Record]:
+def _records(lines: Iterable[str]) -> dict[str, _Record]:
     records: dict[str, _Record] = {}
-    lines: list[str] = []
-    for line in text.splitlines():
+    said: list[str] = []
+    for line in lines:
         if not line.startswith("="):
-            lines.append(line)
+            said.append(line)
             continue
-        if lines:
-            digests = {path: digest for digest, _, path in (each.partition("  ") for each in lines[1:])}
-            records[line[1:]] = _Record(lines[0], digests)
-        lines = []
+        if said:
+            records[line[1:]] = _Record(said[0], _pairs(said[1:]))
+        said = []
     return records
 
 
@@ -188,12 +225,15 @@ def _state(
     changed: Mapping[str, int],
     start: int,
 ) -> State:
+    wanted = resource.desired.attrs if isinstance(resource.desired, Present) else {}
     if shown.get("LoadState") == "not-found" and shown.get("ActiveState") == "inactive":
-        return Absent()
+        # What is not there neither runs nor starts: that is all that "stopped" asks for.
+        return Absent() if wanted.get("active") else Present({"enabled": False, "active": False})
     active = shown.get("ActiveState") in {"active", "reloading"}
     present = {path: digests.get(path, "-") for path in resource.inputs}
+    file_state = shown.get("UnitFileState", "")
     attrs: dict[str, Plain] = {
-        "enabled": shown.get("UnitFileState") in {"enabled", "static", "alias", "indirect"},
+        "enabled": bool(wanted.get("enabled")) if file_state in _FIXED else file_state == "enabled",
         "active": active,
         "reloaded": shown.get("NeedDaemonReload") != "yes",
     }

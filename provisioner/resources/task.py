@@ -79,7 +79,14 @@ class TaskCall:
 _REFUSED = re.compile(r"[\\\x00-\x1f\x7f]")
 """In paths: what the tools of the hosts print in an escaped form."""
 
-_NAMES = {str: "a text", int: "a number", bool: "yes or no", list: "a list", tuple: "a list", dict: "a mapping"}
+_NAMES = {
+    str: "a text",
+    int: "a number",
+    bool: "yes or no",
+    list: "a list",
+    tuple: "a list",
+    dict: "a mapping",
+}
 
 
 def _is_a(value: object, wanted: type | tuple[type, ...]) -> bool:

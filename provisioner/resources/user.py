@@ -10,6 +10,8 @@ from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote, words
 from provisioner.shell.script import Script
 
+_NAME = r"[a-z_][a-z0-9_-]{0,30}\$?"
+
 
 class UserKind:
     """Attributes: home, shell, and the supplementary groups that are asked for."""
@@ -17,14 +19,26 @@ class UserKind:
     name = "user"
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
-        optional = {"system": bool, "shell": str, "home": str, "groups": list, "state": str, "create_home": bool}
+        optional = {
+            "system": bool,
+            "shell": str,
+            "home": str,
+            "groups": list,
+            "state": str,
+            "create_home": bool,
+        }
         task.check({"name": str}, optional)
         name = str(task.args["name"])
-        if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}\$?", name):
+        if not re.fullmatch(_NAME, name):
             raise task.error(f"'{name}' is no account name", "", "name")
-        if task.args.get("state") == "absent":
+        state = task.args.get("state") or "present"
+        if state not in {"present", "absent"}:
+            raise task.error(f"unknown state '{state}'", "use 'present' or 'absent'", "state")
+        if state == "absent":
             return [Resource("user", name, Absent())]
-        attrs: dict[str, Plain] = {key: str(task.args[key]) for key in ("shell", "home") if task.args.get(key)}
+        attrs: dict[str, Plain] = {key: task.path(key) for key in ("shell", "home") if task.args.get(key)}
+        if any(not re.fullmatch(_NAME, str(group)) for group in task.args.get("groups") or ()):
+            raise task.error("'groups' has something in it that is no group name", "", "groups")
         if task.args.get("groups"):
             attrs["groups"] = tuple(sorted(str(group) for group in task.args["groups"]))
         spec = {"system": bool(task.args.get("system")), "create_home": bool(task.args.get("create_home"))}
@@ -45,12 +59,14 @@ class UserKind:
     def change(self, change: Change) -> Script:
         resource, name = change.resource, quote(change.resource.name)
         if not isinstance(resource.desired, Present):
-            return Script(f"userdel -- {name}\n")
+            return Script(f"! getent passwd {name} >/dev/null || userdel -- {name}\n")
         attrs = resource.desired.attrs
         options = [f"--{key} {quote(str(attrs[key]))}" for key in ("shell", "home") if key in attrs]
         groups = attrs.get("groups")
         if isinstance(groups, tuple):
-            options.append(("--append " if change.action != "create" else "") + f"--groups {quote(','.join(groups))}")
+            options.append(
+                ("--append " if change.action != "create" else "") + f"--groups {quote(','.join(groups))}"
+            )
         if change.action != "create":
             return Script(f"usermod {' '.join(options)} -- {name}\n")
         options.append("--create-home" if resource.spec["create_home"] else "--no-create-home")

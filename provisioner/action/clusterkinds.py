@@ -1,0 +1,53 @@
+"""The cluster's own kinds. They are made for one run, with what they need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from provisioner.bundle.kind import ArtifactKind
+from provisioner.bundle.layout import Bundle
+from provisioner.engine.events import Emit
+from provisioner.kube.join import NodeJoinedKind
+from provisioner.kube.kubeconfig import KubeconfigKind
+from provisioner.kube.manifest import ManifestKind
+from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
+from provisioner.pki.certificate import CertificateKind
+from provisioner.pki.cluster import ClusterState
+from provisioner.registry.client import Registry
+from provisioner.registry.kind import ImageKind
+from provisioner.resources.model import AnyKind
+from provisioner.spec.model import ClusterSpec
+
+
+@dataclass(frozen=True)
+class ClusterKinds:
+    """What the domain's kinds are made of."""
+
+    spec: ClusterSpec
+    bundle: Bundle
+    state: ClusterState
+    platforms: Mapping[str, str]
+    token: BootstrapToken
+    emit: Emit
+    deep: bool = False
+
+
+def cluster_modules(parts: ClusterKinds) -> dict[str, AnyKind]:
+    """The cluster's own kinds, by module."""
+    registry = Registry(
+        parts.spec.registry.host,
+        parts.spec.registry.port,
+        ca_pem=parts.state.authorities["kubernetes"].cert.encode(),
+        address=parts.spec.registry.address,
+    )
+    return {
+        "artifact": ArtifactKind(parts.bundle, parts.platforms, deep=parts.deep),
+        "image": ImageKind(registry, parts.spec.registry.project, parts.bundle.image, parts.emit),
+        "certificate": CertificateKind(parts.state.authorities),
+        "kubeconfig": KubeconfigKind(),
+        "manifest": ManifestKind(),
+        "node_joined": NodeJoinedKind(parts.token),
+        "bootstrap_token": BootstrapTokenKind(parts.token),
+        "bootstrap_kubeconfig": BootstrapKubeconfigKind(parts.token),
+    }

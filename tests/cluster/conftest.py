@@ -1,0 +1,55 @@
+"""One lab and one cluster for all tests of the tier: brought up once, from bare hosts; taken down at the end.
+
+The tests of a file are read-only, mend what they broke, or come last: the order of the files is below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab_cluster import SUBNET, Done, LabCluster, is_verified, own_lab
+
+ORDER = (
+    "test_bring_up",
+    "test_api_security",
+    "test_images",
+    "test_refusals",
+    "test_trust",
+    "test_render",
+    "test_plan_files",
+    "test_run_lock",
+    "test_drift",
+    "test_disk_full",
+    "test_joining",
+    "test_traffic_gate",
+    "test_cut_off",
+    "test_killed",
+)
+"""The last ones break much, or renew the hosts."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    items.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.parent == here else -1)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[LabCluster]:
+    """Bare hosts at first; in time, what the tests made of them."""
+    with own_lab(f"test-{SUBNET.partition('/')[0].replace('.', '-')}") as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def first_run(lab: LabCluster) -> Done:
+    """The apply on bare hosts."""
+    return lab.apply()
+
+
+@pytest.fixture(scope="session")
+def cluster(lab: LabCluster, first_run: Done) -> LabCluster:
+    """A verified cluster."""
+    assert is_verified(first_run), first_run
+    return lab
