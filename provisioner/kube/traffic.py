@@ -1,37 +1,58 @@
 """The traffic gate: pods of every node reach pods, services, node ports and the cluster's DNS.
 
-Two DaemonSets of agnhost on the pod network and one on the hosts' own, all taints tolerated; one `kubectl exec` a pod
-that asks. Everything lives in one namespace of its own that carries the run's label and is removed again; what a killed
-run left is removed first.
+Pods of agnhost, all taints tolerated, one `kubectl exec` a pod that asks. They live in a namespace of their own that
+carries the run's label and is removed again; what a killed run left is removed first.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import ProvisionError
+from provisioner.kube.check_objects import LABEL, PORT, check_objects
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
 
-LABEL = "provision.dev/check"
-_PORT = 8080
+PATIENCE = 25
+"""Seconds in which a target has to answer: DNS and service rules follow the pods by seconds on a new cluster."""
+
 _COLUMNS = "O:.involvedObject.name,M:.message"
-_TRIES = 8
+
+
+@dataclass(frozen=True)
+class Pod:
+    """`role` as in check_objects.ROLES; `addresses` one for each IP family."""
+
+    name: str
+    node: str
+    role: str
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Target:
-    """One thing to reach: `kind` of same-node, other-node, service, node-port, dns."""
+    """One thing to reach. `kind` is same-node, other-node, service, node-port or dns; `node` where it is, if it is on
+    one."""
 
     kind: str
     address: str
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A target that did not answer, and what the asking pod said."""
+
+    asker: Pod
+    target: Target
+    said: str
 
 
 @dataclass(frozen=True)
@@ -39,112 +60,79 @@ class TrafficCheck:
     """What is checked: `image` of agnhost, the nodes' addresses by name, the cluster's DNS domain."""
 
     image: str
-    nodes: dict[str, str]
+    nodes: Mapping[str, str]
     domain: str
     run: str
 
     @property
     def namespace(self) -> str:
-        return f"provision-check-{re.sub('[^a-z0-9-]', '', self.run.lower())[-12:]}"
+        return f"provision-check-{re.sub('[^a-z0-9]', '', self.run.lower())[-10:]}"
 
     def __call__(self, runner: Runner) -> str:
-        """The number of checks, in words. Raises ProvisionError with every pair that does not talk."""
+        """How many connections work, in words. Raises ProvisionError with every pair that does not talk."""
         try:
-            pods, addresses = self._set_up(runner)
-            return self._judge(self._ask(runner, pods, addresses), pods)
+            pods, services = self._set_up(runner)
+            wishes = {pod: self._targets(pod, pods, services) for pod in pods if pod.role != "answerer"}
+            broken = self._ask(runner, wishes)
         finally:
             self._clean(runner)
+        if broken:
+            raise _failure(broken)
+        count = sum(len(targets) for targets in wishes.values())
+        return f"{count} connections between {len(self.nodes)} nodes: pods, services, node ports, DNS"
 
-    def _set_up(self, runner: Runner) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    def _set_up(self, runner: Runner) -> tuple[list[Pod], dict[str, Any]]:
+        kubectl = f"{KUBECTL} -n {self.namespace}"
         script = f"""
 {KUBECTL} delete namespace -l '{LABEL},{LABEL}!={self.run}' --wait=false >/dev/null 2>&1 &
 {KUBECTL} create --validate=false -f "$W/objects.json" >/dev/null || exit 1
 if ! {KUBECTL_WAITING} -n {self.namespace} rollout status --timeout=120s daemonset -l {LABEL} >"$W/out" 2>&1; then
   tail -n 2 "$W/out" >&2
-  {KUBECTL} -n {self.namespace} get pods -o wide >&2
-  {KUBECTL} -n {self.namespace} get events --field-selector=type=Warning -o custom-columns={_COLUMNS} >&2
+  {kubectl} get pods -o wide >&2
+  {kubectl} get events --field-selector=type=Warning -o custom-columns={_COLUMNS} >&2
   exit 1
 fi
-{KUBECTL} -n {self.namespace} get pods,services -o json
+{kubectl} get pods,services -o json
 wait
 """
-        payload = {"objects.json": Blob.of(list_json(self._objects()))}
-        result = runner.run(Script(script, payload), deadline=420)
+        objects = check_objects(self.namespace, self.run, self.image)
+        result = runner.run(Script(script, {"objects.json": Blob.of(list_json(objects))}), deadline=420)
         if result.status != 0:
             raise ProvisionError(f"the pods of the traffic check did not start:\n{_tail(result.stderr)}")
         items = json.loads(result.stdout)["items"]
-        pods = [item for item in items if item["kind"] == "Pod" and "deletionTimestamp" not in item["metadata"]]
-        services = {item["metadata"]["name"]: item for item in items if item["kind"] == "Service"}
-        port = services["node-port"]["spec"]["ports"][0]["nodePort"]
-        return pods, {"service": services["cluster-ip"]["spec"]["clusterIP"], "node-port": str(port)}
+        alive = [item for item in items if item["kind"] == "Pod" and "deletionTimestamp" not in item["metadata"]]
+        services = {item["metadata"]["name"]: item["spec"] for item in items if item["kind"] == "Service"}
+        return [_pod(item) for item in alive], services
 
-    def _targets(self, pod: dict[str, Any], pods: Sequence[dict[str, Any]], addresses: dict[str, str]) -> list[Target]:
-        node, role = pod["spec"]["nodeName"], pod["metadata"]["labels"]["role"]
-        ports = [
-            Target("node-port", _endpoint(address, int(addresses["node-port"])))
-            for name, address in self.nodes.items()
-            if name != node or len(self.nodes) == 1
-        ]
-        service = Target("service", _endpoint(addresses["service"], 80))
-        if role == "host":
+    def _targets(self, pod: Pod, pods: Sequence[Pod], services: Mapping[str, Any]) -> list[Target]:
+        port = int(services["node-port"]["ports"][0]["nodePort"])
+        others = {name: address for name, address in self.nodes.items() if name != pod.node} or self.nodes
+        ports = [Target("node-port", _endpoint(address, port), name) for name, address in others.items()]
+        service = Target("service", _endpoint(services["cluster-ip"]["clusterIP"], 80))
+        if pod.role == "host":
             return [*ports, service]
-        others = [each for each in pods if each["metadata"]["labels"]["role"] == "answerer"]
         direct = [
-            Target("same-node" if each["spec"]["nodeName"] == node else "other-node", _endpoint(ip["ip"], _PORT))
-            for each in others
-            for ip in each["status"]["podIPs"]
+            Target("same-node" if each.node == pod.node else "other-node", _endpoint(address, PORT), each.node)
+            for each in pods
+            if each.role == "answerer"
+            for address in each.addresses
         ]
-        name = f"cluster-ip.{self.namespace}.svc.{self.domain}:80"
-        return [*direct, service, *ports, Target("dns", name)]
+        return [*direct, service, *ports, Target("dns", f"cluster-ip.{self.namespace}.svc.{self.domain}:80")]
 
-    def _ask(
-        self, runner: Runner, pods: Sequence[dict[str, Any]], addresses: dict[str, str]
-    ) -> dict[str, tuple[str, str]]:
-        """Lines "ok|bad KIND ADDRESS" with what was said, by "pod|target"."""
-        askers = [pod for pod in pods if pod["metadata"]["labels"]["role"] in {"asker", "host"}]
+    def _ask(self, runner: Runner, wishes: Mapping[Pod, Sequence[Target]]) -> list[Broken]:
         lines = []
-        for index, pod in enumerate(askers):
-            inner = _inner_script(self._targets(pod, pods, addresses))
-            name = quote(pod["metadata"]["name"])
-            exec_line = f"{KUBECTL} -n {self.namespace} exec {name} -- /bin/sh -c {quote(inner)}"
-            lines.append(f'({exec_line} >"$W/{index}.out" 2>"$W/{index}.err") </dev/null &')
+        for index, (pod, targets) in enumerate(wishes.items()):
+            line = f"{KUBECTL_WAITING} -n {self.namespace} exec {quote(pod.name)} -- /bin/sh -c "
+            lines.append(f'({line}{quote(_inner_script(targets))} >"$W/{index}" 2>&1) </dev/null &')
         lines.append("wait")
-        lines += [
-            f'sed "s/^/{index} /" "$W/{index}.out"; grep -v "exit code" "$W/{index}.err" | sed "s/^/{index} said /" || :'
-            for index in range(len(askers))
-        ]
-        result = runner.run(Script("\n".join(lines) + "\n"), deadline=120)
-        answers: dict[str, tuple[str, str]] = {}
-        for line in result.stdout.decode(errors="replace").splitlines():
-            number, _, rest = line.partition(" ")
-            pod = askers[int(number)]
-            answers[f"{pod['spec']['nodeName']}/{pod['metadata']['labels']['role']}|{rest}"] = (number, rest)
-        for index, pod in enumerate(askers):
-            for target in self._targets(pod, pods, addresses):
-                key = f"{pod['spec']['nodeName']}/{pod['metadata']['labels']['role']}"
-                good = f"{key}|ok {target.kind} {target.address}"
-                if good not in answers:
-                    answers[f"{key}|missing {target.kind} {target.address}"] = (str(index), "bad")
-        return answers
-
-    def _judge(self, answers: dict[str, tuple[str, str]], pods: Sequence[dict[str, Any]]) -> str:
-        where = {each["podIP"]: pod["spec"]["nodeName"] for pod in pods for each in [pod["status"]] if "podIP" in each}
-        bad = [key for key in answers if "|missing " in key]
-        if not bad:
-            good = sum(1 for key in answers if "|ok " in key)
-            return f"{good} connections between {len(self.nodes)} nodes: pods, services, node ports, DNS"
-        lines = []
-        for key in bad:
-            source, _, rest = key.partition("|missing ")
-            kind, _, address = rest.partition(" ")
-            there = where.get(address.rpartition(":")[0].strip("[]"), "")
-            lines.append(f"  {source} → {kind} {address}" + (f" (on {there})" if there else ""))
-        said = sorted({rest.removeprefix("said ") for _, rest in answers.values() if rest.startswith("said ")})
-        told = "\n".join([*lines[:20], *(f"  {line}" for line in said[:5])])
-        raise ProvisionError(
-            f"{len(bad)} connections do not work:\n{told}",
-            "the cluster is up but its network is not: look at the network plug-in's pods and the hosts' firewalls",
-        )
+        lines += [f'sed "s/^/{index} /" "$W/{index}"' for index in range(len(wishes))]
+        result = runner.run(Script("\n".join(lines) + "\n"), deadline=180)
+        said: dict[int, list[str]] = {}
+        for text in result.stdout.decode(errors="replace").splitlines():
+            number, _, rest = text.partition(" ")
+            said.setdefault(int(number), []).append(rest)
+        answers = ((pod, targets, said.get(index, [])) for index, (pod, targets) in enumerate(wishes.items()))
+        return [broken for pod, targets, texts in answers for broken in _judge(pod, targets, texts)]
 
     def _clean(self, runner: Runner) -> None:
         """Waits for the pods to go, not for the namespace: its controller lets 5 s pass before it looks
@@ -160,63 +148,45 @@ done
 """
         runner.run(Script(script), deadline=90)
 
-    def _objects(self) -> list[dict[str, Any]]:
-        labels = {LABEL: self.run}
-        space = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {
-                "name": self.namespace,
-                "labels": {**labels, "pod-security.kubernetes.io/enforce": "privileged"},
-            },
-        }
-        serve = ["netexec", f"--http-port={_PORT}"]
-        return [
-            space,
-            self._daemon_set("asker", ["pause"], host=False),
-            self._daemon_set("answerer", serve, host=False),
-            self._daemon_set("host", ["pause"], host=True),
-            self._service("cluster-ip", "ClusterIP"),
-            self._service("node-port", "NodePort"),
-        ]
 
-    def _daemon_set(self, role: str, args: list[str], *, host: bool) -> dict[str, Any]:
-        labels = {"role": role, LABEL: self.run}
-        pod: dict[str, Any] = {
-            "hostNetwork": host,
-            "dnsPolicy": "ClusterFirstWithHostNet" if host else "ClusterFirst",
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": 0,
-            "tolerations": [{"operator": "Exists"}],
-            "containers": [{"name": "agnhost", "image": self.image, "args": args, "imagePullPolicy": "IfNotPresent"}],
-        }
-        return {
-            "apiVersion": "apps/v1",
-            "kind": "DaemonSet",
-            "metadata": {"name": role, "namespace": self.namespace, "labels": labels},
-            "spec": {
-                "selector": {"matchLabels": {"role": role}},
-                "template": {"metadata": {"labels": labels}, "spec": pod},
-            },
-        }
+def _pod(item: Mapping[str, Any]) -> Pod:
+    addresses = tuple(each["ip"] for each in item["status"]["podIPs"])
+    return Pod(item["metadata"]["name"], item["spec"]["nodeName"], item["metadata"]["labels"]["role"], addresses)
 
-    def _service(self, name: str, kind: str) -> dict[str, Any]:
-        return {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name, "namespace": self.namespace, "labels": {LABEL: self.run}},
-            "spec": {"type": kind, "selector": {"role": "answerer"}, "ports": [{"port": 80, "targetPort": _PORT}]},
-        }
+
+def _judge(pod: Pod, targets: Sequence[Target], texts: Sequence[str]) -> list[Broken]:
+    """Every target needs a line "ok KIND ADDRESS"; silence is a failure, too."""
+    good = {text for text in texts if text.startswith("ok ")}
+    rest = "; ".join(dict.fromkeys(text for text in texts if not text.startswith(("ok ", "bad "))))
+    told = {" ".join(text.split(" ")[1:3]): text.split(" ", 3)[-1] for text in texts if text.startswith("bad ")}
+    return [
+        Broken(pod, target, told.get(f"{target.kind} {target.address}", rest or "no answer"))
+        for target in targets
+        if f"ok {target.kind} {target.address}" not in good
+    ]
+
+
+def _failure(broken: Sequence[Broken]) -> ProvisionError:
+    lines = []
+    for each in broken[:20]:
+        source = f"{each.asker.node} ({'host' if each.asker.role == 'host' else 'pod'})"
+        place = f" on {each.target.node}" if each.target.node else ""
+        lines.append(f"  {source} → {each.target.kind} {each.target.address}{place}: {each.said}")
+    if len(broken) > 20:
+        lines.append(f"  and {len(broken) - 20} more")
+    return ProvisionError(
+        f"{len(broken)} connections do not work:\n" + "\n".join(lines),
+        "the cluster is up but its network is not: look at the network plug-in's pods and the hosts' firewalls",
+    )
 
 
 def _inner_script(targets: Iterable[Target]) -> str:
+    """Runs in the pod: all targets at once, one line for each."""
     calls = "\n".join(f"check {each.kind} {each.address} &" for each in targets)
-    return f"""check() {{
-  n=0
-  until m=$(/agnhost connect --timeout=2s "$2" 2>&1); do
-    n=$((n + 1))
-    if [ $n -ge {_TRIES} ]; then echo "bad $1 $2 $m"; return; fi
+    return f"""end=$(($(date +%s) + {PATIENCE}))
+check() {{
+  until m=$(timeout 5 /agnhost connect --timeout=2s "$2" 2>&1); do
+    if [ "$(date +%s)" -ge "$end" ]; then echo "bad $1 $2 ${{m:-no answer within 5 s}}"; return; fi
     sleep 0.3
   done
   echo "ok $1 $2"

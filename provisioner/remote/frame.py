@@ -23,22 +23,27 @@ CHUNK = 32768 - 64
 # No single quote, newline, backslash or exclamation mark may occur: the text stands in single quotes for any
 # login shell, csh and fish included. What follows the tar on stdin is the script's, so exactly the tar is
 # taken: by dd, for busybox's head reads ahead, and by way of a file, for tar may stop before its end.
+# With nothing behind it the tar goes straight to tar. The mark, random and new each time, names the folder; mkdir
+# takes no name that is there already. Each program spared is a millisecond a host and exec (mktemp, dd, a second sh):
+# with ten hosts on two cores that was a fifth of an unchanged run.
 # umask 077 is for the folder only; the script starts with 022.
 BODY = (
     "umask 077; LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH; "
     'export LC_ALL PATH W; echo "$2"; echo "$2" >&2; '
-    "W=$(mktemp -d /run/provision.XXXXXXXX 2>/dev/null || mktemp -d /tmp/provision.XXXXXXXX) || exit 97; "
+    'W=/run/provision.$2; mkdir "$W" 2>/dev/null || { W=/tmp/provision.$2; mkdir "$W" || exit 97; }; '
     'trap "rm -rf $W" EXIT; '
     'trap "exit 129" HUP; trap "exit 130" INT; trap "exit 141" PIPE; trap "exit 143" TERM; '
+    'if [ "$1" = 0 ]; then tar -xf - -C "$W" || exit 98; else '
     f'dd bs={tarfile.RECORDSIZE} count="$1" iflag=fullblock of="$W/.tar" 2>/dev/null && '
-    'tar -xf "$W/.tar" -C "$W" || exit 98; '
+    'tar -xf "$W/.tar" -C "$W" || exit 98; fi; '
     'cd "$W" || exit 98; umask 022; '
-    "/bin/sh ./main 3<&0 </dev/null"
+    "( . ./main ) 3<&0 </dev/null"
 )
 
 
 def command(size: int, mark: str) -> str:
-    """The command for the login shell. `size` is the tar's, in bytes; `mark` is what opens the output."""
+    """The command for the login shell. `size` is the tar's, in bytes, 0 when nothing follows it; `mark` is what opens
+    the output."""
     return f"exec /bin/sh -c '{BODY}' provision {records(size)} {mark}"
 
 

@@ -85,7 +85,7 @@ class Session:
         size = len(head) + sum(blob.size for blob in script.streams)
         until = time.monotonic() + deadline
         with self._slots:
-            exchange = self.start(len(head), on_stdout=on_stdout)
+            exchange = self.start(len(head) if script.streams else 0, on_stdout=on_stdout)
             try:
                 exchange.send(_body(head, script), size)
                 result = exchange.finish(until)
@@ -101,6 +101,8 @@ class Session:
 
     def start(self, size: int, *, on_stdout: Callable[[bytes], object] | None = None) -> Exchange:
         """Start the frame for a tar of `size` bytes, as the right user; what follows is the caller's to send.
+
+        0 stands for a tar behind which nothing follows.
 
         For scripts that stay in a conversation (the lock). Raises UnreachableError.
         """

@@ -92,6 +92,8 @@ def _failed(event: ev.Failed) -> list[Line]:
 def _ended(event: ev.RunEnded) -> list[Line]:
     changed = sum(event.changed.values())
     lines = _phases(event)
+    if not event.ok and "drift" in event.extra:
+        return [*lines, Line(f"failed after {event.seconds:.1f} s", "bad")]
     if not event.ok:
         lines.append(Line(f"failed after {event.seconds:.1f} s; {changed} changes were made and stay", "bad"))
         if event.resume:

@@ -182,7 +182,7 @@ def test_a_peer_that_hangs_is_noticed(server: Sshd) -> None:
 
 def test_a_killed_shell_is_not_a_status(session: Session) -> None:
     with pytest.raises(LostError, match="killed or refused"):
-        session.run(Script('rm -r "$W"; kill -9 $PPID'))
+        session.run(Script('rm -r "$W"; kill -9 $$'))
     assert session.run(Script("echo on")).stdout == b"on\n"
 
 

@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,7 +70,9 @@ class LocalSession:
         head = frame.archive(moved)
         body = head + b"".join(chunk for blob in moved.streams for chunk in frame.chunks(blob))
         command = frame.command(len(head), MARK).replace("/bin/sh", f"{self.root}/bin/sh")
-        done = subprocess.run(["/bin/sh", "-c", command], input=body, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], input=body, capture_output=True, timeout=60, check=False
+        )
         mark = f"{MARK}\n".encode()
         stdout, stderr = (text.split(mark, 1)[1] for text in (done.stdout, done.stderr))
         if on_stdout is not None:
@@ -115,7 +116,7 @@ class Here:
         stage = {"name": "stage", "hosts": "all", "tasks": adapted}
         path.write_text(yaml.safe_dump([stage], allow_unicode=True, sort_keys=False))
         playbook = load_playbook(path, set(self.modules))
-        known = {"root": str(self.target), "owner": OWNER, "group": GROUP, **variables}
+        known = {"root": str(self.target), "me": OWNER, "mine": GROUP, **variables}
         resources = Compiler(playbook, self.modules).stage(playbook.stages[0], "here", known)
         return Desired("stage", {"here": resources})
 
@@ -138,20 +139,18 @@ class Here:
             assert self.changes(desired) == [], "the second plan is not empty"
         return failure
 
-    def shell(self, commands: str) -> None:
-        """What somebody else does in the target folder."""
-        subprocess.run(["/bin/sh", "-euc", commands], cwd=self.target, check=True, timeout=30)
+    def shell(self, commands: str, folder: str = ".") -> None:
+        """What somebody else does in (a folder of) the target."""
+        subprocess.run(["/bin/sh", "-euc", commands], cwd=self.target / folder, check=True, timeout=30)
 
 
 def _adapted(task: Mapping[str, Any]) -> dict[str, Any]:
     own = {"owner": OWNER, "group": GROUP}
-    return {key: {**own, **value} if key in _OWNED and _takes_owner(value) else value for key, value in task.items()}
+    return {
+        key: {**own, **value} if key in _OWNED and _takes_owner(value) else value
+        for key, value in task.items()
+    }
 
 
 def _takes_owner(args: Any) -> bool:
     return isinstance(args, dict) and args.get("state") not in {"link", "absent"}
-
-
-def tick() -> None:
-    """Lets the clock of the file system go on: busybox compares whole seconds only."""
-    time.sleep(1.1)

@@ -1,0 +1,246 @@
+"""Commands, archives, unwanted paths and stamps: their scripts run for real."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from localhost import SHELLS, Here
+
+from provisioner.engine.plan import Desired
+from provisioner.resources.model import Change, Present, Resource
+from provisioner.resources.stamps import READ, parse_stamps
+from provisioner.shell.assemble import change_script, parse_probes, parse_steps, probe_script
+from provisioner.shell.quote import quote
+from provisioner.shell.script import Script
+
+
+@pytest.fixture(params=SHELLS)
+def here(request: pytest.FixtureRequest, tmp_path: Path) -> Here:
+    return Here(tmp_path, request.param)
+
+
+def actions(changes: list[Change]) -> dict[str, str]:
+    return {change.resource.id.partition(":")[0]: change.action for change in changes}
+
+
+def member(name: str, content: bytes = b"", **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info, content
+
+
+MEMBERS = [
+    member("./", type=tarfile.DIRTYPE, mode=0o755),
+    member("./sub", type=tarfile.DIRTYPE, mode=0o750),
+    member("./empty folder/", type=tarfile.DIRTYPE, mode=0o700),
+    member("./sub/one", b"one\n", mode=0o755),
+    member("./-n", b"dashed\n", mode=0o644),
+    member("./größe 'x' $HOME", b"", mode=0o600),
+    member("./hard", type=tarfile.LNKTYPE, linkname="./sub/one"),
+    member("./soft", type=tarfile.SYMTYPE, linkname="sub/one"),
+]
+
+
+def pack(path: Path, *, zipped: bool = True, members: Any = MEMBERS) -> str:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for info, content in members:
+            tar.addfile(info, io.BytesIO(content))
+    path.write_bytes(gzip.compress(out.getvalue()) if zipped else out.getvalue())
+    return str(path)
+
+
+DAMAGES = [
+    "echo two >sub/one",
+    "rm sub/one; printf 'one\\n' >sub/one; chmod 755 sub/one",
+    "rm ./-n",
+    "rmdir 'empty folder'",
+    "chmod 777 sub",
+    "rm soft; ln -s ./-n soft",
+    "rm -r sub; ln -s . sub",
+    "touch ./-n",
+]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_archive(here: Here, zipped: bool) -> None:
+    task = {"unarchive": {"src": pack(here.book / "a.tgz", zipped=zipped), "dest": "{{ root }}/to here's"}}
+    desired = here.desired([task])
+    assert here.apply(desired) is None
+    for damage in DAMAGES:
+        here.shell(f"sleep 0.01; {damage}", "to here's")
+        assert actions(here.changes(desired)) == {"unarchive": "create"}, damage
+        if "ln -s . sub" in damage:
+            here.shell("rm sub", "to here's")
+        assert here.apply(desired) is None, damage
+    here.shell(
+        'test ! -e .provision.archive; test sub/one -ef hard; test "$(stat -c %a sub)" = 750', "to here's"
+    )
+
+
+def test_archive_leaves_other_files_alone(here: Here) -> None:
+    desired = here.desired([{"unarchive": {"src": pack(here.book / "a.tgz"), "dest": "{{ root }}/to"}}])
+    here.shell("mkdir to; echo mine >to/theirs")
+    assert here.apply(desired) is None
+    here.shell("echo more >>theirs; echo x >sub/new", "to")
+    assert here.changes(desired) == []
+
+
+def test_another_archive_of_that_name(here: Here) -> None:
+    """What the archive held is known by its digest, not by its name."""
+    task = {"unarchive": {"src": str(here.book / "a.tgz"), "dest": "{{ root }}/to"}}
+    pack(here.book / "a.tgz")
+    assert here.apply(here.desired([task])) is None
+    pack(here.book / "a.tgz", members=[member("new", b"x")])
+    assert actions(here.changes(here.desired([task]))) == {"unarchive": "update"}
+    assert here.apply(here.desired([task])) is None
+
+
+def test_two_archives_whose_names_look_alike(here: Here) -> None:
+    pack(here.book / "b_c")
+    pack(here.book / "c", members=[member("new", b"x")])
+    first = {"unarchive": {"src": str(here.book / "b_c"), "dest": "{{ root }}/a"}}
+    second = {"unarchive": {"src": str(here.book / "c"), "dest": "{{ root }}/a_b"}}
+    assert here.apply(here.desired([first, second])) is None
+
+
+def test_damaged_stream_is_refused_and_the_old_content_stays(here: Here) -> None:
+    large = here.book / "large"
+    large.write_bytes(b"a" * 2_000_000)
+    here.shell("echo old >x")
+    changes = here.changes(here.desired([{"copy": {"dest": "{{ root }}/x", "src": str(large)}}]))
+    large.write_bytes(b"b" * 2_000_000)
+    failure = here.carry_out(changes)
+    assert failure is not None
+    assert "is damaged: its SHA-256 is not" in failure.stderr
+    here.shell("grep -qx old x; test ! -e .x.provision")
+
+
+def test_command_with_creates_and_unless(here: Here) -> None:
+    tasks: list[dict[str, Any]] = [
+        {"command": {"cmd": "echo 'it is $HOME' >made", "creates": "{{ root }}/made", "chdir": "{{ root }}"}},
+        {"command": {"cmd": "printf x >>log", "unless": "grep -q xx log", "chdir": "{{ root }}"}},
+        {"command": {"cmd": "false", "unless": "true"}},
+    ]
+    desired = here.desired(tasks)
+    here.shell("printf x >log")
+    assert here.apply(desired) is None
+    assert (here.target / "log").read_text() == "xx"
+    assert "HOME" in (here.target / "made").read_text()
+    here.shell("rm made; ln -s nowhere made")
+    assert len(here.changes(desired)) == 1, "a link that leads nowhere counts as not made"
+
+
+def test_command_that_fails_tells_what_it_said(here: Here) -> None:
+    tasks = [
+        {"copy": {"dest": "{{ root }}/a", "content": "x"}},
+        {"command": {"cmd": "echo out; echo 'no such luck' >&2; exit 7", "unless": "false"}},
+        {"copy": {"dest": "{{ root }}/b", "content": "x"}},
+    ]
+    failure = here.apply(here.desired(tasks))
+    assert failure is not None
+    assert (failure.status, failure.resource.partition(":")[0]) == (7, "command")
+    assert "no such luck" in failure.stderr
+    assert "exit 7" in failure.script_line
+    assert failure.done == (f"file:{here.target}/a",)
+    assert len(failure.undone) == 2
+    assert not (here.target / "b").exists()
+
+
+def test_command_that_changes_nothing_is_a_failure(here: Here) -> None:
+    failure = here.apply(here.desired([{"command": {"cmd": "true", "creates": "{{ root }}/never"}}]))
+    assert failure is not None
+    assert "read again it is still absent" in failure.reason
+
+
+def test_absent_paths(here: Here) -> None:
+    here.shell(
+        "mkdir -p 'a b' k; : >'a b/x.conf'; ln -s nowhere 'a b/y.conf'; : >'a b/z'; : >k/n; : >'k/!m'; : >k/k"
+    )
+    here.shell('printf x >"a b/new\nline.conf"')
+    paths = ["{{ root }}/a b/*.conf", "{{ root }}/k/[!k]*", "{{ root }}/nothing/*"]
+    desired = here.desired([{"absent_paths": {"paths": paths}}])
+    changes = here.changes(desired)
+    before = [change.before for change in changes]
+    assert [len(state.attrs["paths"]) for state in before if isinstance(state, Present)] == [3, 2]  # type: ignore[arg-type]
+    assert here.carry_out(changes) is None
+    assert here.changes(desired) == []
+    here.shell("test -f 'a b/z'; test -f k/k; test ! -e k/n; test ! -e 'k/!m'")
+
+
+def test_journal_and_events_follow_what_was_done(here: Here) -> None:
+    desired = here.desired([{"copy": {"dest": "{{ root }}/it's", "content": "x"}}])
+    assert here.apply(desired) is None
+    journal = (here.session.root / "own/var/lib/provision/journal").read_text()
+    assert journal.count("\n") == 1
+    assert "it's" in journal
+    assert [type(event).__name__ for event in here.events] == ["HostChanging", "Changed"]
+
+
+def test_stamp_speaks_for_the_file_until_it_is_touched(here: Here) -> None:
+    path = here.target / "a b"
+    digest = "0" * 64
+
+    def read() -> dict[str, str]:
+        result = here.session.run(probe_script([Script(READ)]))
+        return parse_stamps(parse_probes(result.stdout)[0].stdout)
+
+    def stamp() -> None:
+        path.write_bytes(b"x")
+        script = change_script([Script(f"stamp {quote(str(path))} {digest}\n")], ["{}"], [])
+        assert parse_steps(here.session.run(script).stdout).ok == (0,)
+
+    assert read() == {}
+    stamp()
+    assert read() == {str(path): digest}
+    here.shell("sleep 1.1; printf y >'a b'")
+    assert read() == {}
+    stamp()
+    here.shell("cp 'a b' c; mv c 'a b'")
+    assert read() == {}
+    stamp()
+    path.unlink()
+    assert read() == {}
+
+
+def test_lock_keeps_a_second_script_waiting(here: Here) -> None:
+    """An orphan of a dead run and a new run never write at the same time."""
+    first = here.desired(
+        [{"command": {"cmd": "sleep 1; test ! -e b; : >a", "creates": "{{ root }}/a", "chdir": "{{ root }}"}}]
+    )
+    second = here.desired([{"command": {"cmd": ": >b", "creates": "{{ root }}/b", "chdir": "{{ root }}"}}])
+    changes = here.changes(Desired("stage", {"here": (*first.hosts["here"], *second.hosts["here"])}))
+    if here.session.shell == "busybox":
+        pytest.skip("busybox's own flock waits without a time limit only; hosts have util-linux")
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as threads:
+        slow = threads.submit(here.carry_out, changes[:1])
+        import time
+
+        time.sleep(0.4)
+        fast = threads.submit(here.carry_out, changes[1:])
+        assert slow.result() is None
+        assert fast.result() is None
+    assert any("waiting for a script" in str(event) for event in here.events)
+
+
+def test_deleting_one_that_went_by_itself_is_no_failure(here: Here) -> None:
+    here.shell("mkdir d; : >d/a")
+    desired = here.desired([{"file": {"path": "{{ root }}/d/a", "state": "absent"}}])
+    changes = here.changes(desired)
+    here.shell("rm d/a")
+    assert here.carry_out(changes) is None
+
+
+def test_resource_ids_are_one_per_thing(here: Here) -> None:
+    resources = here.desired([{"copy": {"dest": "{{ root }}/a", "content": "x"}}]).hosts["here"]
+    assert [each.id for each in resources] == [f"file:{here.target}/a"]
+    assert all(isinstance(each, Resource) for each in resources)
