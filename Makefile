@@ -7,12 +7,13 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/provision
 ARGS ?=
+INVENTORY ?= inventories/lab.yaml
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 lab: ## set up, build the bundle, start lab hosts, bring up a cluster on them and verify it (root)
-	@scripts/lab.sh
+	@scripts/lab.sh "$(INVENTORY)"
 
 test: setup-test checks bundle ## set up, then lint, types, layers and all tests: unit, hosts, cluster (root)
 	PROVISION_ALL_TIERS=1 pytest $(ARGS)
@@ -22,7 +23,7 @@ lint: setup-unit checks ## ruff, import-linter, mypy, shellcheck
 unit: setup-unit ## the tests that need no root; ARGS="-k spec" goes to pytest, here and below
 	pytest --tier unit $(ARGS)
 
-hosts: setup-test ## the tests that need root: lab hosts, sshd, a registry
+hosts: setup-test bundle ## the tests that need root: lab hosts, sshd, a registry
 	pytest --tier hosts $(ARGS)
 
 cluster: setup-test bundle ## the tests that bring up clusters on lab hosts (root)
@@ -32,7 +33,7 @@ soak: setup-test bundle ## the long tests, with full matrices (root)
 	pytest -m soak $(ARGS)
 
 bench: setup-test bundle ## the measurements, one after the other (root)
-	scripts/bench.sh $(ARGS)
+	python -m bench $(ARGS)
 
 clean-caches: ## remove everything that was built or fetched into the user's cache; not Go's own caches
 	@! grep -qF "$(CACHE)/" /proc/mounts || { echo "a lab uses $(CACHE): take it down first" >&2; exit 1; }
@@ -52,7 +53,7 @@ checks:
 	ruff format --check
 	lint-imports --no-cache
 	mypy
-	! command -v shellcheck || shellcheck -x .ci/run scripts/*.sh
+	! command -v shellcheck >/dev/null || shellcheck .ci/run scripts/*.sh provisioner/shell/*.sh
 
 bundle:
 	provision bundle build

@@ -42,7 +42,6 @@ cat <<END
 
 $table
 The cluster is verified. What now:
-  $provision plan $inventory      changes nothing: says what apply would do
-  $provision lab status $inventory
-  $provision lab down $inventory  takes the hosts away, cluster and all
+  $provision plan $inventory       says what apply would change: nothing
+  $provision lab down $inventory   takes the hosts away, cluster and all
 END

@@ -128,7 +128,8 @@ program() {
 ' '''
 import sys
 from $2 import $3
-sys.exit($3())
+if __name__ == "__main__":
+    sys.exit($3())
 PYTHON
   chmod 755 "$venv/bin/$1"
 }
@@ -144,7 +145,7 @@ make_venv() {
   "$python" -m venv --without-pip "$venv"
   printf '%s\n' "$root" "$(purelib "$base/bin/python")" >"$(purelib "$venv/bin/python")/provision.pth"
   program provision provisioner.cli.main main
-  program pytest pytest console_main
+  program pytest pytest main
   program mypy mypy.__main__ console_entry
   program lint-imports importlinter.cli lint_imports_command
   ln -s "$base/bin/ruff" "$venv/bin/ruff"

@@ -219,6 +219,7 @@ def _compile(
     loaded: Loaded, kinds: Mapping[str, AnyKind], cluster: ClusterVariables | None, facts: Mapping[str, Facts]
 ) -> tuple[Desired, ...]:
     from provisioner.playbook.compile import Compiler
+    from provisioner.playbook.render import keep_compiled
 
     compiler = Compiler(loaded.playbook, kinds, loaded.request.selection)
     variables = _lazily(loaded, cluster, facts)
@@ -232,6 +233,7 @@ def _compile(
         resources = {host: compiler.stage(stage, host, variables(host)) for host in chosen}
         wanted = {host: each for host, each in resources.items() if each}
         desired.append(Desired(stage.name, wanted, stage.serial, stage.gate, stage.always))
+    keep_compiled()
     return tuple(desired)
 
 

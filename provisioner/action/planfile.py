@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.resources.model import Change, Present, State, Unknown
 
 _FORMAT = 1
+_HEAD = re.compile(rb'\s*\{\s*"provision_plan"')
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def is_plan_file(path: Path) -> bool:
     """By content, not by name."""
     try:
         with path.open("rb") as stream:
-            return stream.read(64).lstrip().startswith(b'{"provision_plan"')
+            return _HEAD.match(stream.read(64)) is not None
     except OSError:
         return False
 

@@ -37,7 +37,8 @@ def render(
         with connect(loaded) as pool:
             facts = gather(pool, loaded.hosts)
     if save_facts is not None:
-        bare = {host: asdict(replace(each, state="", kubelet_certificate="")) for host, each in facts.items()}
+        # Without the keys the cluster's mark must go, too: it would stand for keys that were lost.
+        bare = {host: asdict(replace(each, state="", mark="", kubelet_certificate="")) for host, each in facts.items()}
         save_facts.write_text(json.dumps(bare, indent=1) + "\n", encoding="utf-8")
     desired = compile_with(loaded, facts, emit).desired
     count = 0

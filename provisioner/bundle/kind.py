@@ -48,7 +48,7 @@ class ArtifactKind:
     def probe(self, resources: Sequence[Resource]) -> Script:
         paths = words(each.name for each in resources)
         read = f"sha256sum -- {paths} 2>/dev/null\n" if self._deep else READ
-        return Script(read + f"echo ==\nstat -c '%a %n' -- {paths} 2>/dev/null || :\n")
+        return Script(read + f"echo '=='\nstat -c '%a %n' -- {paths} 2>/dev/null || :\n")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         stamps, _, stats = output.partition(b"==\n")

@@ -16,8 +16,12 @@ _PATH = click.Path(file_okay=False, path_type=Path)
 
 
 @click.group("bundle")
-def command() -> None:
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """Make and look at the bundle: every binary, image and manifest of a cluster in one place."""
+    from provisioner.report.choose import reporter
+
+    ctx.obj = ctx.with_resource(reporter(as_json=False))
 
 
 @command.command()

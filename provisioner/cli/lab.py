@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 
 @click.group("lab", short_help="Throw-away hosts on this machine.")
-def command() -> None:
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """Throw-away hosts on this machine: one systemd-nspawn system for each host of the inventory.
 
     Needs root, systemd-nspawn and debootstrap. The first `up` builds a Debian root, which takes about a
     minute; it is cached.
     """
+    from provisioner.report.choose import reporter
+
+    ctx.obj = ctx.with_resource(reporter(as_json=False))
 
 
 def _arguments(function: Callable[..., None]) -> Callable[..., None]:

@@ -67,7 +67,9 @@ class Executor:
         self._mutex = Lock()
 
     def run(self, plan: Plan) -> Outcome:
-        """Never raises for a host's or a gate's failure: the outcome tells."""
+        """Never raises for a host's or a gate's failure: the outcome tells. Raises ProvisionError, before anything is
+        done, for a gate that there is not."""
+        self._check_gates(plan)
         outcome = Outcome()
         for index, segment in _segments(plan.stages):
             self._segment(segment, outcome)
@@ -78,6 +80,12 @@ class Executor:
             if not outcome.ok:
                 break
         return outcome
+
+    def _check_gates(self, plan: Plan) -> None:
+        for stage in plan.stages:
+            if stage.gate and stage.gate not in self._gates:
+                known = ", ".join(sorted(self._gates)) or "none without a cluster"
+                raise ProvisionError(f"stage '{stage.name}': there is no gate '{stage.gate}'", f"there are: {known}")
 
     def _segment(self, segment: Sequence[StagePlan], outcome: Outcome) -> None:
         started: dict[str, float] = {}

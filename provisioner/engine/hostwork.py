@@ -143,7 +143,7 @@ class _Watch:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             word, _, rest = line.partition(b" ")
-            if word == b"probe":
+            if word == b"probes":
                 self._over = True
                 return
             if word == b"begin" and rest.isdigit():

@@ -23,7 +23,7 @@ RENEW_DAYS = 60
 
 _READ = """
 for n in %s; do
-  [ -f "$n.crt" ] && [ -f "$n.key" ] || continue
+  if [ ! -f "$n.crt" ] || [ ! -f "$n.key" ]; then continue; fi
   echo "=$n $(stat -c '%%a %%U' -- "$n.key")"
   cat -- "$n.crt"
 done

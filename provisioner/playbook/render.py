@@ -6,12 +6,19 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import jinja2
 import yaml
+from jinja2 import nodes
+from jinja2.environment import TemplateExpression
+from jinja2.parser import Parser
+from platformdirs import user_cache_path
+
+from provisioner.playbook.codes import Codes
 
 _WHOLE = re.compile(r"\{\{((?:(?!\{\{|\}\}).)*)\}\}", re.DOTALL)
 
@@ -29,21 +36,48 @@ def _environment() -> jinja2.Environment:
 _ENVIRONMENT = _environment()
 
 
+@cache
+def _codes() -> Codes:
+    # Jinja2 folds constants when it compiles, so the filters above are part of what a code depends on.
+    flavour = f"{jinja2.__version__} {Path(__file__).stat().st_mtime_ns}"
+    return Codes(user_cache_path("provision") / "templates.codes", flavour)
+
+
+def keep_compiled() -> None:
+    """Keeps what this run compiled for the next one."""
+    _codes().save()
+
+
+def _loaded(code: CodeType) -> jinja2.Template:
+    return _ENVIRONMENT.template_class.from_code(_ENVIRONMENT, code, _ENVIRONMENT.globals)
+
+
 @lru_cache(maxsize=4096)
 def _template(text: str) -> jinja2.Template:
-    return _ENVIRONMENT.from_string(text)
+    return _loaded(_codes().code("text", text, lambda: _ENVIRONMENT.compile(text)))
 
 
 @lru_cache(maxsize=4096)
-def _expression(text: str) -> Any:
-    return _ENVIRONMENT.compile_expression(text, undefined_to_none=False)
+def _expression(text: str) -> TemplateExpression:
+    code = _codes().code("expression", text, lambda: _ENVIRONMENT.compile(_assignment(text)))
+    return TemplateExpression(_loaded(code), undefined_to_none=False)
+
+
+def _assignment(text: str) -> nodes.Template:
+    """What Environment.compile_expression compiles, which gives no code away."""
+    parser = Parser(_ENVIRONMENT, text, state="variable")
+    expression = parser.parse_expression()
+    if not parser.stream.eos:
+        raise jinja2.TemplateSyntaxError("chunk after expression", parser.stream.current.lineno)
+    expression.set_environment(_ENVIRONMENT)
+    return nodes.Template([nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)], lineno=1)
 
 
 @lru_cache(maxsize=1024)
 def _file(path: str, _mtime_ns: int) -> jinja2.Template:
     text = Path(path).read_text(encoding="utf-8")
-    return _ENVIRONMENT.template_class.from_code(
-        _ENVIRONMENT, _ENVIRONMENT.compile(text, name=path, filename=path), _ENVIRONMENT.globals
+    return _loaded(
+        _codes().code(f"file {path}", text, lambda: _ENVIRONMENT.compile(text, name=path, filename=path))
     )
 
 

@@ -17,27 +17,29 @@ from provisioner.resources.content import file_blob
 from provisioner.resources.model import Absent, Change, Present, Resource, State
 from provisioner.resources.paths import account
 from provisioner.resources.printed import lines_of
+from provisioner.resources.remembered import remembered
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
 
 _FOLDER = "/var/lib/provision/archives"
 
+_GZIP = (b"\x1f\x8b",)
 _FOREIGN = (b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 """How bzip2, xz and zstd files begin."""
 
 _STATS = """
 stats() {
   xargs -0 -r stat -c '%n %f %s %i %.9Z' -- <"$1.members" 2>/dev/null || :
-  xargs -0 -r stat -c '%n %f %u %g' -- <"$1.folders" 2>/dev/null || :
+  [ ! -s "$1.folders" ] || xargs -0 -r stat -c '%n %f %u %g' -- <"$1.folders" 2>/dev/null || :
 }
 """
 
 _READ = """
 while IFS= read -r n; do
-  if [ -f "$n.stat" ] && d=$(cat "$n.dest") && cd "$d" 2>/dev/null; then
-    [ "$(stats "$n" | sha256sum)" = "$(cat "$n.stat")" ] && echo "$(cat "$n.archive")  $n"
-  fi
+  { [ -f "$n.stat" ] && IFS= read -r was <"$n.stat" && IFS= read -r said <"$n.archive"; } || continue
+  IFS= read -r d <"$n.dest" || [ -n "$d" ] || continue
+  cd "$d" 2>/dev/null && [ "$(stats "$n" | sha256sum)" = "$was" ] && echo "$said  ${n##*/}"
 done <"$P/names"
 :
 """
@@ -53,7 +55,7 @@ class ArchiveKind:
         source = task.find("files", str(task.args["src"]))
         if source is None:
             raise task.error(f"'{task.args['src']}' is not below files/", "", "src")
-        if not _unpackable(source):
+        if _starts(source, _FOREIGN):
             hint = "hosts need no other tool than gzip: `gzip -9` the tar"
             raise task.error(f"'{source.name}' is compressed by something other than gzip", hint, "src")
         try:
@@ -70,11 +72,12 @@ class ArchiveKind:
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         lines = (line.partition("  ") for line in lines_of(output))
         found = {record: said.split(" ") for said, _, record in lines}
+        names = {each.id: _record(each).rpartition("/")[2] for each in resources}
         return {
-            each.id: Present(dict(zip(("sha256", "owner"), found[_record(each)], strict=False)))
-            if _record(each) in found
+            rid: Present(dict(zip(("sha256", "owner"), found[name], strict=False)))
+            if name in found
             else Absent()
-            for each in resources
+            for rid, name in names.items()
         }
 
     def change(self, change: Change) -> Script:
@@ -82,9 +85,10 @@ class ArchiveKind:
         blob, members, owner = (resource.spec[key] for key in ("archive", "members", "owner"))
         dest, record = quote(str(resource.spec["dest"])), quote(_record(resource))
         new = quote(f"{resource.spec['dest']}/.provision.archive")
+        unpack = "-xzf" if _starts(blob.path, _GZIP) else "-xf"
         script = _STATS + (
             f"mkdir -p -- {_FOLDER} {dest}\nrm -f -- {record}.stat\nreceive {blob.size} {blob.sha256} {new}\n"
-            f"tar -C {dest} --no-same-owner -xf {new}\nrm -f -- {new}\ncd {dest}\n"
+            f"tar -C {dest} --no-same-owner {unpack} {new}\nrm -f -- {new}\ncd {dest} || exit 1\n"
             f'cat "$P/members" "$P/folders" | xargs -0 -r chown -h -- {quote(owner)}\n'
             f'cp -- "$P/members" {record}.members\ncp -- "$P/folders" {record}.folders\n'
             f"printf %s {dest} >{record}.dest\necho {blob.sha256} {quote(owner)} >{record}.archive\n"
@@ -109,6 +113,10 @@ def unpacked(name: str, blob: Blob, dest: str, members: tuple[str, ...], owner: 
 @lru_cache(maxsize=64)
 def file_members(path: Path, _mtime_ns: int) -> tuple[str, ...]:
     """Names of the members of a tar; those of folders end with a slash. Raises tarfile.TarError, OSError."""
+    return tuple(remembered(path, "members 1", lambda: _members(path)))
+
+
+def _members(path: Path) -> list[str]:
     with tarfile.open(path) as archive:
         members = [(member.name, member) for member in archive if member.name not in {".", "./"}]
     names = []
@@ -118,12 +126,12 @@ def file_members(path: Path, _mtime_ns: int) -> tuple[str, ...]:
         if not (member.isfile() or member.issym() or member.islnk() or member.isdir()):
             raise tarfile.TarError(f"the member '{name}' is neither file, link nor folder")
         names.append(name.removeprefix("./") + ("/" if member.isdir() else ""))
-    return tuple(dict.fromkeys(names))
+    return list(dict.fromkeys(names))
 
 
-def _unpackable(path: Path) -> bool:
+def _starts(path: Path, magic: tuple[bytes, ...]) -> bool:
     with path.open("rb") as stream:
-        return not stream.read(6).startswith(_FOREIGN)
+        return stream.read(6).startswith(magic)
 
 
 def _nulls(names: Sequence[str]) -> Blob:

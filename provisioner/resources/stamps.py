@@ -9,9 +9,9 @@ from __future__ import annotations
 READ = """
 for f in /var/lib/provision/stamps/*; do
   case $f in *.tmp | *'*') continue ;; esac
-  { IFS= read -r path && IFS= read -r digest && IFS= read -r then; } <"$f" || continue
+  { IFS= read -r path && IFS= read -r digest && IFS= read -r noted; } <"$f" || continue
   now=$(stat -c '%i %s %Y %.9Z' -- "$path" 2>/dev/null) || continue
-  [ "$now" = "$then" ] && echo "$digest  $path"
+  [ "$now" = "$noted" ] && echo "$digest  $path"
 done
 :
 """

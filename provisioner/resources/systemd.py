@@ -26,19 +26,19 @@ _SHOWN = "Id,LoadState,ActiveState,UnitFileState,InvocationID,NeedDaemonReload,I
 _PROBE = """
 TZ=UTC0 systemctl show --property=%s -- %s >"$P/shown" || :
 cat "$P/shown"
-echo ==
+echo '=='
 for u in %s; do
   cat "/run/provision/units/$u" 2>/dev/null
   echo "=$u"
 done
-echo ==
+echo '=='
 xargs -0 -r stat -c '%%Z %%n' -- <"$P/inputs" 2>/dev/null
-echo ==
+echo '=='
 %s
-echo ==
+echo '=='
 xargs -0 -r stat -c '~%%i-%%s-%%.9Z  %%n' -- <"$P/large" 2>/dev/null
 xargs -0 -r sha256sum -- <"$P/small" 2>/dev/null
-echo ==
+echo '=='
 sed -n 's/^InactiveExitTimestamp=//p' "$P/shown" | sed 's/^$/@0/' | date -f - +%%s
 """
 

@@ -1,7 +1,8 @@
 """Puts fragments together into one script: a probe (reads), or an apply (changes, then reads again).
 
-Protocol on stdout, line by line: `begin I`, `ok I`, `fail I STATUS` for changes, then for each probe fragment
-`probe I STATUS SIZE ERRSIZE` followed by exactly SIZE bytes of its output and ERRSIZE bytes of its stderr.
+Protocol on stdout, line by line: `begin I`, `ok I`, `fail I STATUS` for changes, then one line `probes` with three
+numbers for each probe fragment, STATUS SIZE ERRSIZE, and behind it, in the same order, exactly SIZE bytes of each one's
+output and ERRSIZE bytes of its stderr.
 """
 
 from __future__ import annotations
@@ -42,17 +43,31 @@ class StepOutcome:
     failed: tuple[int, int] | None
 
 
+# Programs are what a probe costs, a millisecond each: a subshell and not a shell of its own for a fragment, one stat and
+# one cat for all of them.
 _RUN_PROBES = """
+statuses=
+outputs=
 probe() {
   P="$W/p$1"
   export P
-  # A subshell and not a shell of its own, one stat and not two of wc: programs are what a probe costs.
   # shellcheck disable=SC1091
-  (. "$P/run") >"$W/out" 2>"$W/err" </dev/null 3<&- && s=0 || s=$?
-  stat -c '%s' -- "$W/out" "$W/err" >"$W/sizes"
-  { read -r o && read -r e; } <"$W/sizes"
-  echo "probe $1 $s $o $e"
-  cat "$W/out" "$W/err"
+  (. "$P/run") >"$P.out" 2>"$P.err" </dev/null 3<&- && s=0 || s=$?
+  statuses="$statuses $s"
+  outputs="$outputs $P.out $P.err"
+}
+answer() {
+  line=probes
+  # shellcheck disable=SC2086
+  stat -c %s -- $outputs >"$W/sizes"
+  for s in $statuses; do
+    read -r o
+    read -r e
+    line="$line $s $o $e"
+  done <"$W/sizes"
+  echo "$line"
+  # shellcheck disable=SC2086
+  cat -- $outputs
 }
 """
 
@@ -84,8 +99,7 @@ step() {
 
 def probe_script(fragments: Sequence[Script]) -> Script:
     """One script that runs all `fragments`, each in a shell of its own; a failing one does not stop the others."""
-    calls = "\n".join(f"probe {index}" for index in range(len(fragments)))
-    return Script(_RUN_PROBES + calls + "\n", _payload("p", fragments, ""))
+    return Script(_RUN_PROBES + "\n".join(_calls(fragments)) + "\n", _payload("p", fragments, ""))
 
 
 def change_script(changes: Sequence[Script], journal: Sequence[str], probes: Sequence[Script]) -> Script:
@@ -95,11 +109,15 @@ def change_script(changes: Sequence[Script], journal: Sequence[str], probes: Seq
     """
     lines = [_RUN_CHANGES, _RUN_PROBES]
     lines += [f"step {index} {quote(journal[index])}" for index in range(len(changes))]
-    lines += [f"probe {index}" for index in range(len(probes))]
+    lines += _calls(probes)
     payload = _payload("c", changes, f"PS4='{TRACE}'\n. \"$W/prelude\"\nset -x\n") | _payload("p", probes, "")
     payload["prelude"] = Blob.of(prelude().encode())
     streams = tuple(blob for change in changes for blob in change.streams)
     return Script("\n".join(lines) + "\n", payload, streams)
+
+
+def _calls(fragments: Sequence[Script]) -> list[str]:
+    return [*(f"probe {index}" for index in range(len(fragments))), *(["answer"] if fragments else [])]
 
 
 def _payload(letter: str, fragments: Sequence[Script], head: str) -> dict[str, Blob]:
@@ -112,26 +130,25 @@ def _payload(letter: str, fragments: Sequence[Script], head: str) -> dict[str, B
     return members
 
 
-_PROBE_LINE = re.compile(rb"probe (\d+) (\d+) (\d+) (\d+)")
 _OK_LINE = re.compile(rb"ok (\d+)")
 _FAIL_LINE = re.compile(rb"fail (\d+) (\d+)")
+_PROBES_LINE = re.compile(rb"^probes((?: \d+ \d+ \d+)+)\n", re.MULTILINE)
 
 
 def parse_probes(stdout: bytes) -> dict[int, ProbeAnswer]:
     """The answers by index; an answer that was cut off is left out."""
     answers: dict[int, ProbeAnswer] = {}
-    at = 0
-    while (end := stdout.find(b"\n", at)) >= 0:
-        match = _PROBE_LINE.fullmatch(stdout[at:end])
-        at = end + 1
-        if not match:
-            continue
-        index, status, size, errors = (int(group) for group in match.groups())
-        if at + size + errors > len(stdout):
+    match = _PROBES_LINE.search(stdout)
+    if match is None:
+        return answers
+    numbers = [int(word) for word in match.group(1).split()]
+    at = match.end()
+    for index, (status, size, errors) in enumerate(zip(*[iter(numbers)] * 3, strict=True)):
+        end = at + size + errors
+        if end > len(stdout):
             break
-        body = stdout[at : at + size]
-        answers[index] = ProbeAnswer(status, body, stdout[at + size : at + size + errors])
-        at += size + errors
+        answers[index] = ProbeAnswer(status, stdout[at : at + size], stdout[at + size : end])
+        at = end
     return answers
 
 
@@ -140,7 +157,7 @@ def parse_steps(stdout: bytes) -> StepOutcome:
     done: list[int] = []
     failed: tuple[int, int] | None = None
     for line in stdout.split(b"\n")[:-1]:
-        if line.startswith(b"probe "):
+        if line.startswith(b"probes "):
             break
         if match := _OK_LINE.fullmatch(line):
             done.append(int(match[1]))

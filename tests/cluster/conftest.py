@@ -15,6 +15,7 @@ ORDER = (
     "test_bring_up",
     "test_api_security",
     "test_images",
+    "test_wrong_spec",
     "test_refusals",
     "test_trust",
     "test_render",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lab_cluster import ADMIN, HOSTS, Done, LabCluster, is_verified, restarted
+from lab_cluster import ADMIN, HOSTS, Done, LabCluster, is_verified, provision, restarted
 
 UNIT = "/etc/systemd/system/kube-proxy.service"
 BINARY = "/opt/kubernetes/bin/kube-proxy"
@@ -126,9 +126,8 @@ def test_a_stopped_and_disabled_unit_is_drift(cluster: LabCluster, mended: Done)
 
 
 def test_verify_names_drift_and_changes_nothing(cluster: LabCluster, mended: Done) -> None:
-    from lab_cluster import provision
-
-    cluster.one("worker2", "chmod 600 /etc/kubernetes/kubelet.yaml; touch /run/before")
+    cluster.one("worker2", "chmod 600 /etc/kubernetes/kubelet.yaml")
+    cluster.on("all", "touch /run/before")
     done = provision("verify", cluster.inventory, "--json", "--stage", "kubelet")
     assert done.status == 1, done
     assert set(planned(done)) == {("worker2", "file:/etc/kubernetes/kubelet.yaml")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,6 @@ from provisioner.remote.outcome import Result
 from provisioner.resources.model import AnyKind, Change
 from provisioner.shell.script import Blob, Script
 
-MARK = "5d41402abc4b2a76"
 SHELLS = {"dash": "dash", "busybox": "busybox"}
 OWNER = pwd.getpwuid(os.geteuid()).pw_name
 GROUP = grp.getgrgid(os.getegid()).gr_name
@@ -69,11 +69,12 @@ class LocalSession:
         moved = self._moved(script)
         head = frame.archive(moved)
         body = head + b"".join(chunk for blob in moved.streams for chunk in frame.chunks(blob))
-        command = frame.command(len(head), MARK).replace("/bin/sh", f"{self.root}/bin/sh")
+        word = secrets.token_hex(8)
+        command = frame.command(len(head), word).replace("/bin/sh", f"{self.root}/bin/sh")
         done = subprocess.run(
             ["/bin/sh", "-c", command], input=body, capture_output=True, timeout=60, check=False
         )
-        mark = f"{MARK}\n".encode()
+        mark = f"{word}\n".encode()
         stdout, stderr = (text.split(mark, 1)[1] for text in (done.stdout, done.stderr))
         if on_stdout is not None:
             on_stdout(stdout)

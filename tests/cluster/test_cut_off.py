@@ -1,0 +1,50 @@
+"""A host that loses its power in the middle of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from lab_cluster import LabCluster, is_verified
+
+from provisioner.inventory.model import load_inventory
+from provisioner.lab.declared import plan_of
+from provisioner.lab.plan import LabPlan
+from provisioner.lab.power import power_off, power_on
+
+LOST = "rm -f /opt/kubernetes/bin/kubelet /opt/kubernetes/bin/kube-proxy /etc/sysctl.d/90-kubernetes.conf"
+
+
+@pytest.fixture
+def machines(cluster: LabCluster) -> Iterator[LabPlan]:
+    """The lab, whose hosts are all on again at the end."""
+    plan = plan_of(load_inventory(cluster.inventory))
+    yield plan
+    power_on(plan, "worker2")
+
+
+def test_a_host_that_is_cut_off_is_named_and_the_others_go_on(cluster: LabCluster, machines: LabPlan) -> None:
+    cluster.on("worker1:worker2", LOST)
+    with cluster.applying() as running:
+        running.await_event(lambda event: event["event"] == "HostChanging" and event["host"] == "worker2")
+        power_off(machines, "worker2")
+        cut = running.finish()
+    assert cut.status == 4, cut
+    assert cut.seconds < 60
+    failure = cut.only("Failed")
+    assert failure["host"] == "worker2"
+    assert "worker2" in failure["reason"]
+    assert failure["undone"]
+    assert ("worker1", "artifact:/opt/kubernetes/bin/kubelet", "create") in cut.changed
+    ended = cut.only("RunEnded")
+    assert not ended["ok"]
+
+    again = cluster.apply()
+    assert again.status == 4, again
+    assert "worker2" in again.only("Error")["reason"]
+
+    power_on(machines, "worker2")
+    done = cluster.apply()
+    assert is_verified(done), done
+    assert {host for host, _, _ in done.changed} == {"worker2"}
+    assert cluster.plan().status == 0

@@ -1,0 +1,127 @@
+"""While a node joins, requests for certificates that are not exactly the node's own are left alone."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from lab_cluster import ADMIN, NODES, LabCluster, is_verified, provision
+
+CLIENT = ("client auth", "digital signature")
+
+
+@dataclass(frozen=True)
+class Forgery:
+    """A request that must not be approved. `sender` are kubectl's words for who sends it; "" is the token."""
+
+    name: str
+    group: str = "system:nodes"
+    host: str = ""
+    usages: Sequence[str] = CLIENT
+    sender: str = ""
+
+
+FORGERIES: Mapping[str, Forgery] = {
+    "joined-node": Forgery("system:node:worker1"),
+    "stranger": Forgery("system:node:worker9"),
+    "no-node": Forgery("kubernetes-admin"),
+    "masters": Forgery("system:node:worker2", group="system:masters"),
+    "names": Forgery("system:node:worker2", host="kubernetes.default.svc"),
+    "administrator": Forgery("system:node:worker2", sender=f"{ADMIN} --as=kubernetes-admin --as-group=system:masters"),
+    "other-node": Forgery("system:node:worker2", sender=f"{ADMIN} --as=system:node:worker1 --as-group=system:nodes"),
+    "other-token": Forgery(
+        "system:node:worker2",
+        sender=f"{ADMIN} --as=system:bootstrap:abcdef --as-group=system:bootstrappers:provision",
+    ),
+}
+
+WAIT_FOR_TOKEN = """
+end=$(($(date +%s) + 60))
+until token=$(get secrets | grep -m 1 .); do
+  [ "$(date +%s)" -lt "$end" ] || exit 9
+  sleep 0.1
+done
+"""
+
+
+def request(forgery: Forgery) -> bytes:
+    """A PEM request as the forgery has it, signed with a fresh key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = [
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, forgery.group),
+        x509.NameAttribute(NameOID.COMMON_NAME, forgery.name),
+    ]
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
+    if forgery.host:
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(forgery.host)]), critical=False
+        )
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def manifest(name: str, forgery: Forgery) -> str:
+    usages = ", ".join(forgery.usages)
+    return f"""apiVersion: certificates.k8s.io/v1
+kind: CertificateSigningRequest
+metadata: {{name: forged-{name}, labels: {{forged: "yes"}}}}
+spec:
+  request: {base64.b64encode(request(forgery)).decode()}
+  signerName: kubernetes.io/kube-apiserver-client-kubelet
+  usages: [{usages}]
+"""
+
+
+def forging(address: str) -> str:
+    """The script: waits for the token, sends every forgery, then lets the real node through."""
+    fields = '{.data.token-id} {.data.token-secret}{"\\n"}'
+    lines = [
+        f"get() {{ {ADMIN} -n kube-system get $1 --field-selector=type=bootstrap.kubernetes.io/token "
+        f"-o jsonpath='{{range .items[*]}}{fields}{{end}}'; }}",
+        WAIT_FOR_TOKEN,
+        'id=$(echo "${token% *}" | base64 -d); secret=$(echo "${token#* }" | base64 -d)',
+        f'by_token="/opt/kubernetes/bin/kubectl --kubeconfig=/dev/null --server=https://{address}:6443 '
+        '--certificate-authority=/etc/kubernetes/pki/ca.crt --token=$id.$secret"',
+    ]
+    for name, forgery in FORGERIES.items():
+        lines.append(f"{forgery.sender or '$by_token'} create -f - <<'END'\n{manifest(name, forgery)}END")
+    return "\n".join([*lines, "nft delete table inet held", ""])
+
+
+def test_forged_requests_are_left_alone(cluster: LabCluster) -> None:
+    """worker2 joins anew; it is kept from the API server until all forgeries are there."""
+    address, worker = cluster.address("cp1"), cluster.address("worker2")
+    cluster.one("worker2", "systemctl stop kubelet; rm -f /var/lib/kubelet/pki/kubelet-client*")
+    cluster.kubectl("delete node worker2")
+    cluster.one(
+        "cp1",
+        "nft add table inet held; nft 'add chain inet held in { type filter hook input priority -1; }'; "
+        f"nft add rule inet held in ip saddr {worker} tcp dport 6443 reject with tcp reset",
+    )
+    try:
+        with cluster.applying() as joining:
+            sent = provision("exec", cluster.inventory, "cp1", "--", f"set -e\n{forging(address)}")
+            assert sent.status == 0, sent
+            done = joining.finish()
+        assert is_verified(done), done
+        assert ("cp1", "node_joined:worker2", "create") in done.changed
+        requests = {item["metadata"]["name"]: item for item in cluster.objects("csr -l forged")}
+        assert set(requests) == {f"forged-{name}" for name in FORGERIES}
+        assert {name for name, item in requests.items() if item.get("status")} == set()
+        assert cluster.ready_nodes() == set(NODES)
+    finally:
+        cluster.one("cp1", "nft delete table inet held 2>/dev/null || :")
+        cluster.kubectl("delete csr -l forged")
+
+
+def test_a_node_that_lost_its_identity_gets_a_new_one(cluster: LabCluster) -> None:
+    """Its node object is still there, but the kubelet cannot say that it is it."""
+    cluster.one("worker2", "systemctl stop kubelet; rm -rf /var/lib/kubelet/pki")
+    done = cluster.apply()
+    assert is_verified(done), done
+    assert cluster.ready_nodes() == set(NODES)
+    assert cluster.apply("--stage", "kubelet", "--stage", "join", "--stage", "joined").changed == set()

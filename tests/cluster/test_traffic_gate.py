@@ -1,0 +1,41 @@
+"""The check at the end of a run tells which connections do not work, and only when they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from lab_cluster import LabCluster, is_verified, provision
+
+
+@pytest.fixture
+def deaf(cluster: LabCluster) -> Iterator[None]:
+    """worker2 hears nothing of what other nodes' pods send through the overlay."""
+    cluster.one(
+        "worker2",
+        "nft add table inet deaf; nft 'add chain inet deaf in { type filter hook input priority -300; }'; "
+        "nft add rule inet deaf in udp dport 8472 drop",
+    )
+    yield
+    cluster.one("worker2", "nft delete table inet deaf")
+    assert is_verified(provision("verify", cluster.inventory, "--json"))
+
+
+def test_pairs_that_do_not_talk_are_named(cluster: LabCluster, deaf: None) -> None:
+    done = provision("verify", cluster.inventory, "--json")
+    assert done.status == 1, done
+    failure = done.only("Failed")
+    assert failure["resource"] == "gate:traffic"
+    assert "worker1" in failure["reason"]
+    assert "worker2" in failure["reason"]
+    assert failure["hint"]
+    lines = [line for line in failure["reason"].splitlines()[1:] if "→" in line]
+    assert lines
+    # Only pairs of which worker2 is a part are broken; and DNS or a service, whose pods may be there.
+    pairs = [line for line in lines if "other-node" in line]
+    assert pairs
+    assert all("worker2" in line for line in pairs), failure["reason"]
+    assert not [line for line in lines if "same-node" in line]
+    assert not done.only("RunEnded")["ok"]
+    left = [each for each in cluster.objects("namespaces") if "provision-check" in each["metadata"]["name"]]
+    assert all(each["status"]["phase"] == "Terminating" for each in left)

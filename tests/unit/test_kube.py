@@ -1,0 +1,123 @@
+"""What kubectl printed, as states; what people are told of a broken network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provisioner.errors import InputError
+from provisioner.kube.join import NodeJoinedKind
+from provisioner.kube.manifest import ManifestKind
+from provisioner.kube.objects import diff_file, object_digest, object_key, split_first
+from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
+from provisioner.kube.traffic import Broken, Pod, Target, TrafficCheck, _failure, _judge
+from provisioner.resources.model import Absent, Change, Present, Resource, Unknown
+from provisioner.resources.task import TaskCall
+from provisioner.spec.model import CONTROL_PLANE_TAINT
+
+
+def call(module: str, **args: Any) -> TaskCall:
+    return TaskCall(module, args, "cp1", lambda _k: ("p.yaml", 1, 1), lambda _f, _n: None, lambda _p: "")
+
+
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}, "data": {"a": "1"}}
+ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "r"}}
+SPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}
+
+
+def test_names_of_objects() -> None:
+    assert [object_key(item) for item in (CONFIG, ROLE)] == ["ConfigMap n/c", "ClusterRole r"]
+    assert diff_file(CONFIG) == "v1.ConfigMap.n.c"
+    assert diff_file(ROLE) == "rbac.authorization.k8s.io.v1.ClusterRole..r"
+    assert split_first([CONFIG, SPACE, ROLE]) == ([SPACE], [CONFIG, ROLE])
+    assert object_digest(CONFIG) != object_digest({**CONFIG, "data": {"a": "2"}})
+
+
+def test_a_node_with_labels_and_taints() -> None:
+    kind = NodeJoinedKind(BootstrapToken())
+    args = {"name": "cp1", "labels": {"zone": "a"}, "taints": (CONTROL_PLANE_TAINT,)}
+    resource = kind.build(call("node_joined", **args))[0]
+    line = 'cp1\t{"zone":"b","x":"y"}\t[{"key":"node-role.kubernetes.io/control-plane","effect":"NoSchedule"}]\n'
+    state = kind.parse(line.encode(), [resource])[resource.id]
+    assert isinstance(state, Present)
+    assert isinstance(resource.desired, Present)
+    assert resource.desired.attrs == {"label:zone": "a", "taint:node-role.kubernetes.io/control-plane:NoSchedule": ""}
+    assert state.attrs["label:zone"] == "b"
+    assert state.attrs["taint:node-role.kubernetes.io/control-plane:NoSchedule"] == ""
+    assert kind.parse(b"", [resource])[resource.id] == Absent()
+    assert kind.parse(b"cp1\t\t\n", [resource])[resource.id] == Present({})
+
+
+def test_the_token_is_in_no_script_and_no_plan() -> None:
+    token = BootstrapToken()
+    secret = token.secret
+    kind = BootstrapTokenKind(token)
+    resource = kind.build(call("bootstrap_token"))[0]
+    script = kind.change(Change(resource, Absent(), "create"))
+    assert secret not in script.main
+    assert all(blob.secret for blob in script.payload.values())
+    file_kind = BootstrapKubeconfigKind(token)
+    args = {"dest": "/etc/kubernetes/b", "server": "https://x:6443", "authority": "/ca"}
+    file = file_kind.build(call("bootstrap_kubeconfig", **args))[0]
+    made = file_kind.change(Change(file, Absent(), "create"))
+    assert secret not in made.main + file_kind.probe([file]).main
+    assert secret.encode() in (made.payload["content"].data or b"")
+    assert secret not in repr([resource, file, script, made])
+
+
+def test_objects_without_a_name_are_refused() -> None:
+    with pytest.raises(InputError, match=r"metadata\.name"):
+        ManifestKind().build(call("manifest", name="x", objects=[{"kind": "ConfigMap", "apiVersion": "v1"}]))
+
+
+def test_only_what_differs_is_applied() -> None:
+    kind = ManifestKind()
+    resource = kind.build(call("manifest", name="x", objects=[CONFIG, ROLE, SPACE]))[0]
+    whole = kind.change(Change(resource, Absent(), "create", tuple(resource.desired.attrs)))  # type: ignore[union-attr]
+    assert sorted(whole.payload) == ["first.json", "rest.json"]
+    part = kind.change(Change(resource, Present({}), "update", ("ConfigMap n/c",)))
+    assert sorted(part.payload) == ["rest.json"]
+    assert b"ClusterRole" not in (part.payload["rest.json"].data or b"")
+    unknown = kind.change(Change(resource, Unknown("API is not up"), "update"))
+    assert sorted(unknown.payload) == ["first.json", "rest.json"]
+
+
+POD = Pod("asker-x", "worker1", "asker", ("10.244.1.2",))
+TARGETS = [Target("service", "10.96.0.9:80"), Target("node-port", "10.98.0.22:30080", "worker2"), Target("dns", "a.b:80")]
+
+
+def test_silence_is_a_failure() -> None:
+    assert _judge(POD, TARGETS, ["ok service 10.96.0.9:80", "ok node-port 10.98.0.22:30080", "ok dns a.b:80"]) == []
+    broken = _judge(POD, TARGETS, ["ok service 10.96.0.9:80", "bad node-port 10.98.0.22:30080 TIMEOUT", "error: pod gone"])
+    assert broken == [Broken(POD, TARGETS[1], "TIMEOUT"), Broken(POD, TARGETS[2], "error: pod gone")]
+    assert [each.said for each in _judge(POD, TARGETS, [])] == ["no answer"] * 3
+
+
+def test_people_are_told_who_does_not_reach_whom() -> None:
+    text = str(_failure(_judge(POD, TARGETS, ["bad node-port 10.98.0.22:30080 TIMEOUT"])))
+    assert "worker1 (pod) → node-port 10.98.0.22:30080 on worker2: TIMEOUT" in text
+    assert text.startswith("3 connections do not work")
+
+
+def test_every_node_asks_every_other() -> None:
+    nodes = {"worker1": "10.98.0.21", "worker2": "10.98.0.22"}
+    check = TrafficCheck("agnhost", nodes, "cluster.local", "20260101-000000-abcd")
+    pods = [
+        Pod(f"{role}-{node}", node, role, (f"10.244.{i}.{j}",))
+        for i, node in enumerate(nodes)
+        for j, role in enumerate(("asker", "answerer", "host"))
+    ]
+    services = {"node-port": {"ports": [{"nodePort": 30080}]}, "cluster-ip": {"clusterIP": "10.96.0.9"}}
+    kinds = {pod.name: [target.kind for target in check._targets(pod, pods, services)] for pod in pods}
+    assert kinds["asker-worker1"] == ["same-node", "other-node", "service", "node-port", "dns"]
+    assert kinds["host-worker2"] == ["node-port", "service"]
+    ports = [t for t in check._targets(pods[2], pods, services) if t.kind == "node-port"]
+    assert ports == [Target("node-port", "10.98.0.22:30080", "worker2")]
+    assert check.namespace == "provision-check-000000abcd"
+
+
+def test_resources_of_one_manifest_have_a_digest_each() -> None:
+    resource: Resource = ManifestKind().build(call("manifest", name="x", objects=[CONFIG, ROLE]))[0]
+    assert isinstance(resource.desired, Present)
+    assert list(resource.desired.attrs) == ["ConfigMap n/c", "ClusterRole r"]

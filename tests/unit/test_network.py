@@ -1,0 +1,117 @@
+"""Manifests are patched by path; what has no target is an error."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import ProvisionError
+from provisioner.network import flannel
+from provisioner.network.patches import Edit, images_of, parse_manifest, patch
+from provisioner.spec.load import load_cluster
+from provisioner.spec.model import ClusterSpec, Flannel, Proxy
+
+LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
+
+MANIFEST = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: kube-flannel-cfg, namespace: kube-flannel}
+data: {net-conf.json: "{}", cni-conf.json: "{}"}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: kube-flannel-ds, namespace: kube-flannel}
+spec:
+  template:
+    metadata: {labels: {app: flannel}}
+    spec:
+      initContainers:
+        - {name: install-cni-plugin, image: "example.org/plugin:v1"}
+        - {name: install-cni, image: "example.org/flannel:v1"}
+      containers:
+        - {name: kube-flannel, image: "example.org/flannel:v1", args: [--ip-masq, --kube-subnet-mgr]}
+"""
+
+
+@pytest.fixture(scope="module")
+def spec() -> ClusterSpec:
+    return load_cluster(LAB)[1]
+
+
+def private(reference: str) -> str:
+    return f"registry.lab.internal:5000/{reference.partition('/')[2]}@sha256:0"
+
+
+def test_flannel_gets_cidr_backend_and_private_images(spec: ClusterSpec) -> None:
+    config, daemons = flannel.objects(spec, MANIFEST, private)
+    conf = json.loads(config["data"]["net-conf.json"])
+    assert conf["Network"] == "10.244.0.0/16"
+    assert conf["Backend"] == {"Type": "vxlan", "VNI": 1, "Port": 8472}
+    assert conf["EnableNFTables"] is False
+    assert config["data"]["cni-conf.json"] == "{}"
+    assert {reference.partition("/")[0] for reference in images_of([daemons])} == {"registry.lab.internal:5000"}
+
+
+def test_flannel_options(spec: ClusterSpec) -> None:
+    network = replace(spec.network, flannel=Flannel(backend="host-gw", mtu=1400, interface="eth1"))
+    changed = replace(spec, network=network, proxy=Proxy("nftables"))
+    config, daemons = flannel.objects(changed, MANIFEST, private)
+    conf = json.loads(config["data"]["net-conf.json"])
+    assert conf["Backend"] == {"Type": "host-gw", "MTU": 1400}
+    assert conf["EnableNFTables"] is True
+    container = daemons["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"] == ["--ip-masq", "--kube-subnet-mgr", "--iface=eth1"]
+
+
+def test_a_new_configuration_rolls_the_pods(spec: ClusterSpec) -> None:
+    def annotation(of: ClusterSpec) -> str:
+        daemons = flannel.objects(of, MANIFEST, private)[1]
+        return str(daemons["spec"]["template"]["metadata"]["annotations"]["provision.dev/config"])
+
+    other = replace(spec, network=replace(spec.network, pod_cidrs=("10.200.0.0/16",)))
+    assert annotation(spec) == annotation(spec) != annotation(other)
+
+
+def test_upstream_objects_stay_as_they_are(spec: ClusterSpec) -> None:
+    before = parse_manifest(MANIFEST, "x")
+    flannel.objects(spec, MANIFEST, private)
+    assert parse_manifest(MANIFEST, "x") == before
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (Edit("DaemonSet kube-system/kube-flannel-ds", ("spec",), 1, "because"), "has no DaemonSet kube-system"),
+        (Edit("ConfigMap kube-flannel/kube-flannel-cfg", ("dat", "x"), 1, "because"), "has no dat.x (because)"),
+        (Edit("DaemonSet kube-flannel/kube-flannel-ds", ("spec", "template", "spec", "containers", 7, "image"), 1, "b"), "7"),
+    ],
+)
+def test_an_edit_without_a_target_is_an_error(edit: Edit, words: str) -> None:
+    with pytest.raises(ProvisionError) as raised:
+        patch(parse_manifest(MANIFEST, "x"), [edit], "kube-flannel.yml")
+    assert words in str(raised.value)
+
+
+def test_no_manifest_is_told() -> None:
+    with pytest.raises(ProvisionError, match="no readable manifest"):
+        parse_manifest("a: [", "kube-flannel.yml")
+
+
+def other_manifests() -> dict[str, str]:
+    """The sample above, and manifests of other versions where PROVISION_UPSTREAM names a folder of them."""
+    root = os.environ.get("PROVISION_UPSTREAM")
+    found = sorted(Path(root).glob("flannel-v*/kube-flannel.yml")) if root else []
+    return {"sample": MANIFEST} | {path.parent.name: path.read_text() for path in found}
+
+
+@pytest.mark.parametrize("name", other_manifests())
+def test_other_versions_of_flannel(spec: ClusterSpec, name: str) -> None:
+    made = flannel.objects(spec, other_manifests()[name], private)
+    images = images_of(made)
+    assert images
+    assert all(image.startswith("registry.lab.internal:5000/") for image in images)

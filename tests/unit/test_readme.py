@@ -1,0 +1,56 @@
+"""What README.md shows is right: its inventory, its commands, its exit codes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from provisioner import errors
+from provisioner.cli.main import COMMANDS, cli
+from provisioner.spec.load import load_cluster
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_inventory_is_a_whole_one(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    path = tmp_path / "inventory.yaml"
+    path.write_text(block, encoding="utf-8")
+    inventory, cluster = load_cluster(path)
+    assert cluster.name == "office"
+    assert {host.connection.address for host in inventory.hosts.values()} == {
+        "192.0.2.10",
+        "192.0.2.11",
+        "192.0.2.21",
+        "192.0.2.22",
+    }
+
+
+@pytest.mark.parametrize("line", re.findall(r"^ {4}provision (.*?)(?:  .*)?$", TEXT, re.MULTILINE))
+def test_a_command_is_one(line: str) -> None:
+    name, *words = line.split()
+    assert name in COMMANDS
+    command = cli.get_command(None, name)  # type: ignore[arg-type]  # the context is not used
+    assert command is not None
+    first = words[0] if words else ""
+    assert first.endswith(".yaml") or first in getattr(command, "commands", {})
+
+
+@pytest.mark.parametrize("target", re.findall(r"^ {4}make (\w+)", TEXT, re.MULTILINE))
+def test_a_target_is_one(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_exit_codes() -> None:
+    numbers, words = (
+        [cell.strip() for cell in line.strip("| \n").split("|")]
+        for line in re.findall(r"^\| (?:exit code|means) .*$", TEXT, re.MULTILINE)
+    )
+    means = dict(zip(words, numbers, strict=True))
+    assert means["the input is wrong"] == str(errors.InputError.exit_code)
+    assert means["hosts unreachable"] == str(errors.UnreachableError.exit_code)
+    assert means["locked by another run"] == str(errors.LockedError.exit_code)
+    assert means["failed"] == str(errors.ProvisionError.exit_code)

@@ -1,0 +1,132 @@
+"""What people and programs see of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from provisioner.engine import events as ev
+from provisioner.engine.danger import dangers
+from provisioner.engine.journal import as_line
+from provisioner.engine.plan import Plan, StagePlan
+from provisioner.errors import InputError, Problem, UnreachableError
+from provisioner.report.faults import tell
+from provisioner.report.jsonl import JsonLines
+from provisioner.report.planned import plan_lines, plan_value
+from provisioner.report.wording import lines_of, size
+from provisioner.resources.model import Absent, Change, Present, Resource, Section, State, Unknown
+
+FAILED = ev.Failed(
+    stage="etcd",
+    host="cp1",
+    resource="systemd:etcd.service",
+    reason="the script failed",
+    status=1,
+    script_line="restart_unit etcd.service",
+    stderr="bind: address already in use",
+    done=("file:/etc/a",),
+    undone=("systemd:etcd.service", "file:/etc/b"),
+    hint="see the journal",
+)
+
+
+def change(kind: str, name: str, before: State, action: str, keys: tuple[str, ...] = (), **more: Any) -> Change:
+    return Change(Resource(kind, name, Present(dict.fromkeys(keys, "new")), **more), before, action, keys)
+
+
+def plan_of(*changes: Change, texts: dict[tuple[str, str], tuple[Section, ...]] | None = None) -> Plan:
+    return Plan("inventory.yaml", "digest", (StagePlan("etcd", ("cp1",), {"cp1": changes}, gate="g"),), 7, texts or {})
+
+
+def test_a_failure_tells_everything() -> None:
+    text = "\n".join(line.text for line in lines_of(FAILED))
+    for part in ("cp1", "etcd", "systemd:etcd.service", "exit status 1", "restart_unit", "already in use"):
+        assert part in text
+    assert "changed before: file:/etc/a" in text
+    assert "not changed: file:/etc/b" in text
+    assert "hint: see the journal" in text
+
+
+def test_the_end_names_the_command_that_goes_on() -> None:
+    ended = ev.RunEnded(run="r", ok=False, seconds=3.0, changed={"etcd": 2}, resume="provision apply x.yaml")
+    text = "\n".join(line.text for line in lines_of(ended))
+    assert "2 changes were made and stay" in text
+    assert "go on with: provision apply x.yaml" in text
+
+
+@pytest.mark.parametrize("event", [FAILED, ev.Progress(task="push", done=1), ev.Answer(host="a"), ev.Step(task="t")])
+def test_every_event_is_one_json_line(event: ev.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    with JsonLines() as report:
+        report.emit(event)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 1
+    value = json.loads(lines[0])
+    assert value["event"] == type(event).__name__
+    assert set(value) == {"event"} | {field.name for field in dataclasses.fields(event)}
+    assert as_line(event) == lines[0]
+
+
+def test_input_errors_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    problem = Problem("i.yaml", 3, 7, "unknown key 'mdoe'", "did you mean 'mode'?")
+    tell(InputError([problem, problem]), json=True)
+    value = json.loads(capsys.readouterr().out)
+    assert value["exit_code"] == 3
+    assert value["problems"] == [dataclasses.asdict(problem)]
+
+
+def test_errors_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(InputError([Problem("i.yaml", 3, 7, "bad"), Problem("i.yaml", 2, 1, "worse", "try x")]))
+    assert capsys.readouterr().err.splitlines()[:2] == ["i.yaml:2:1: worse (try x)", "i.yaml:3:7: bad"]
+    tell(UnreachableError("cp1: no route", "is it up?"))
+    assert capsys.readouterr().err == "error: cp1: no route\nhint: is it up?\n"
+
+
+def test_a_plan_shows_diffs_and_hides_secrets() -> None:
+    secret = Change(
+        Resource("file", "/etc/key", Present({"sha256": "SECRETDIGEST", "mode": "600"}), secret=True),
+        Present({"sha256": "OLDDIGEST", "mode": "600"}),
+        "update",
+        ("sha256",),
+    )
+    plain = change("file", "/etc/a", Present({"mode": "old"}), "update", ("mode",))
+    texts = {("cp1", "file:/etc/a"): (Section("", "one\n", "two\n"),)}
+    plan = plan_of(plain, secret, texts=texts)
+    text = "\n".join(line.text for line in plan_lines(plan))
+    assert "-one" in text
+    assert "+two" in text
+    assert "mode: old → new" in text
+    dumped = json.dumps(plan_value(plan))
+    for word in ("SECRETDIGEST", "OLDDIGEST"):
+        assert word not in text
+        assert word not in dumped
+
+
+def test_what_cannot_be_read_is_said() -> None:
+    text = "\n".join(line.text for line in plan_lines(plan_of(change("manifest", "x", Unknown("no API"), "update"))))
+    assert "cannot be read yet: no API" in text
+
+
+def test_consent() -> None:
+    running = Present({"active": True, "inputs": "stale"})
+    restart = change("systemd", "etcd.service", running, "update", ("inputs",))
+    first = change("systemd", "etcd.service", Absent(), "create", ("inputs",))
+    reload_only = change("systemd", "etcd.service", running, "update", ("reloaded",))
+    delete = change("user", "etcd", Present(), "delete")
+    token = change("absent_paths", "/etc/kubernetes/bootstrap.kubeconfig", Present(), "delete")
+    other = change("systemd", "kubelet.service", running, "update", ("inputs",))
+    assert dangers(plan_of(first, reload_only, token, other), established=True) == ()
+    assert dangers(plan_of(restart), established=False) == ()
+    assert dangers(plan_of(restart), established=True) == ("cp1: restarts etcd.service, which is running",)
+    assert dangers(plan_of(delete), established=False) == ("cp1: deletes user:etcd",)
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB")])
+def test_sizes(count: int, text: str) -> None:
+    assert size(count) == text

@@ -1,0 +1,95 @@
+"""Which certificate requests are approved: exactly those of a joining kubelet with this run's token."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from provisioner.kube.requests import SIGNER, is_pending, objection, requested_node
+from provisioner.kube.token import GROUP, BootstrapToken
+
+USER = "system:bootstrap:abcdef"
+NODES = {"worker1", "worker2"}
+
+
+def request(
+    common: str = "system:node:worker1", organization: str | None = "system:nodes", *, san: bool = False
+) -> str:
+    """A PKCS #10 request as kubelets send it, base64 of PEM."""
+    names = [x509.NameAttribute(x509.NameOID.COMMON_NAME, common)]
+    if organization is not None:
+        names.insert(0, x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, organization))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names))
+    if san:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("kubernetes")]), critical=False)
+    signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return base64.b64encode(signed.public_bytes(serialization.Encoding.PEM)).decode()
+
+
+def item(**spec: Any) -> dict[str, Any]:
+    good = {
+        "signerName": SIGNER,
+        "username": USER,
+        "groups": [GROUP, "system:authenticated"],
+        "usages": ["digital signature", "client auth"],
+        "request": request(),
+    }
+    return {"metadata": {"name": "node-csr-x"}, "spec": {**good, **spec}}
+
+
+def test_a_joining_kubelet_is_approved() -> None:
+    assert objection(item(), NODES, USER, GROUP) == ""
+    with_encipherment = item(usages=["digital signature", "key encipherment", "client auth"])
+    assert objection(with_encipherment, NODES, USER, GROUP) == ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"signerName": "kubernetes.io/kube-apiserver-client"}, "signer"),
+        ({"username": "system:bootstrap:zzzzzz"}, "not from this run's token"),
+        ({"username": "mallory"}, "not from this run's token"),
+        ({"groups": ["system:authenticated"]}, "not from this run's token"),
+        ({"usages": ["client auth", "digital signature", "server auth"]}, "usages"),
+        ({"usages": ["client auth"]}, "usages"),
+        ({"request": request("system:node:worker9")}, "no host of the inventory"),
+        ({"request": request("kubernetes-admin")}, "no host of the inventory"),
+        ({"request": request(organization="system:masters")}, "subject"),
+        ({"request": request(organization=None)}, "subject"),
+        ({"request": request(san=True)}, "extensions"),
+        ({"request": base64.b64encode(b"garbage").decode()}, "no readable request"),
+    ],
+)
+def test_everything_else_is_left_alone(spec: dict[str, Any], words: str) -> None:
+    assert words in objection(item(**spec), NODES, USER, GROUP)
+
+
+def test_a_tampered_request_is_left_alone() -> None:
+    pem = base64.b64decode(request()).decode()
+    lines = pem.splitlines()
+    body = bytearray(base64.b64decode("".join(lines[1:-1])))
+    body[-1] ^= 1
+    broken = "\n".join([lines[0], base64.b64encode(bytes(body)).decode(), lines[-1], ""])
+    reason = objection(item(request=base64.b64encode(broken.encode()).decode()), NODES, USER, GROUP)
+    assert reason in {"its signature is wrong", "it holds no readable request"}
+
+
+def test_pending_and_names() -> None:
+    assert is_pending(item())
+    assert not is_pending({**item(), "status": {"conditions": [{"type": "Approved"}]}})
+    assert requested_node(item()) == "worker1"
+    assert requested_node(item(request=request("admin"))) == ""
+
+
+def test_tokens_are_minted_once_and_have_the_form_that_the_api_server_wants() -> None:
+    import re
+
+    token = BootstrapToken()
+    assert re.fullmatch(r"[a-z0-9]{6}\.[a-z0-9]{16}", f"{token.identifier}.{token.secret}")
+    assert token.secret == token.secret
+    assert BootstrapToken().secret != token.secret

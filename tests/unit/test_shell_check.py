@@ -1,0 +1,250 @@
+"""Every script that goes to a host passes shellcheck: all kinds' probes and changes, gates, locks, the frame."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from provisioner.action.kinds import base_modules
+from provisioner.bundle.kind import ArtifactKind
+from provisioner.engine.diff import diff
+from provisioner.kube import gates, traffic
+from provisioner.kube.join import NodeJoinedKind
+from provisioner.kube.kubeconfig import KubeconfigKind
+from provisioner.kube.manifest import ManifestKind
+from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
+from provisioner.pki.authority import new_authority
+from provisioner.pki.certificate import CertificateKind
+from provisioner.playbook.compile import Compiler
+from provisioner.playbook.facts import facts_script
+from provisioner.playbook.load import load_playbook
+from provisioner.remote import frame, lock, sudo
+from provisioner.remote.outcome import Result
+from provisioner.resources.model import (
+    Absent,
+    Change,
+    ConductedKind,
+    HostKind,
+    Present,
+    Resource,
+    ScriptedKind,
+    Showing,
+    State,
+    Unknown,
+)
+from provisioner.shell.assemble import change_script, probe_script
+from provisioner.shell.script import Blob, Script
+
+pytestmark = pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+
+MEANT = {
+    # The prelude lies on the host only; what is quoted is meant as it stands; a list may have one item; a file that is
+    # not there reads as an empty one.
+    "kinds": ["SC1091", "SC2016", "SC2043", "SC2002"],
+    "gates": ["SC2016"],
+    # The frame stands in single quotes for any login shell, so none may occur in it.
+    "transport": ["SC2064", "SC1091"],
+}
+NASTY = "/opt/a b/it's $HOME *"
+OBJECTS = [
+    {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "a.b.c"},
+    },
+    {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}},
+]
+TASKS: list[dict[str, Any]] = [
+    {"file": {"path": NASTY, "state": "directory"}},
+    {"file": {"path": f"{NASTY}1", "state": "link", "src": "-x"}},
+    {"file": {"path": f"{NASTY}2"}},
+    {"file": {"path": f"{NASTY}3", "state": "absent"}},
+    {"copy": {"dest": f"{NASTY}4", "content": "x"}},
+    {"copy": {"dest": f"{NASTY}5", "src": "{{ large }}"}},
+    {"unarchive": {"src": "{{ archive }}", "dest": NASTY}},
+    {"systemd_service": {"name": "a", "inputs": [NASTY, "/opt/bin/a"]}},
+    {"systemd_service": {"name": "b@c.timer", "state": "stopped"}},
+    {"sysctl": {"values": {"net.ipv4.ip_forward": 1, "kernel.core_pattern": "|/bin/x '%p' $y"}}},
+    {"modprobe": {"name": ["overlay", "br_netfilter"]}},
+    {"user": {"name": "a", "groups": ["b", "c"], "home": NASTY, "shell": "/bin/sh", "system": True}},
+    {"user": {"name": "b", "state": "absent"}},
+    {"package": {"name": ["a", "b+c"]}},
+    {"package": {"name": "d", "state": "absent"}},
+    {"command": {"cmd": "a 'b' $c | d", "creates": NASTY, "unless": 'test "$x"', "chdir": NASTY}},
+    {"absent_paths": {"paths": [f"{NASTY}[!a-c]?/x", "/opt/x y/*"]}},
+    {"certificate": {"dest": NASTY, "authority": "ca", "common_name": "a", "owner": "b"}},
+    {
+        "kubeconfig": {
+            "dest": f"{NASTY}6",
+            "server": "https://a",
+            "authority": "/a",
+            "user": "b",
+            "certificate": "/c",
+        }
+    },
+    {"manifest": {"name": "m", "objects": OBJECTS}},
+    {"node_joined": {"name": "n", "labels": {"a/b": "c"}}},
+    {"bootstrap_token": {}},
+    {"bootstrap_kubeconfig": {"dest": NASTY, "server": "https://a", "authority": "/a"}},
+]
+
+
+class Recorder:
+    """Keeps the scripts that a conversation with a host would send; gives the answers it was made with."""
+
+    host = "here"
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = list(answers)
+        self.scripts: list[Script] = []
+
+    def run(self, script: Script, *, deadline: float = 0.0) -> Result:
+        self.scripts.append(script)
+        body = self.answers.pop(0) if self.answers else b""
+        return Result(0, body, b"", 0.0)
+
+
+def modules() -> dict[str, Any]:
+    token = BootstrapToken()
+    return {
+        **base_modules(),
+        "certificate": CertificateKind({"ca": new_authority("ca")}),
+        "kubeconfig": KubeconfigKind(),
+        "manifest": ManifestKind(),
+        "node_joined": NodeJoinedKind(token),
+        "bootstrap_token": BootstrapTokenKind(token),
+        "bootstrap_kubeconfig": BootstrapKubeconfigKind(token),
+    }
+
+
+def resources(folder: Path, kinds: dict[str, Any]) -> list[Resource]:
+    (folder / "large").write_bytes(b"x" * 1_200_000)
+    with tarfile.open(folder / "archive", "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("a"), io.BytesIO())
+    path = folder / "book.yaml"
+    path.write_text(yaml.safe_dump([{"name": "s", "hosts": "all", "tasks": TASKS}]))
+    playbook = load_playbook(path, set(kinds))
+    variables = {name: str(folder / name) for name in ("large", "archive")}
+    made = Compiler(playbook, kinds).stage(playbook.stages[0], "here", variables)
+    blob = Blob(hashlib.sha256(b"x" * 1_200_000).hexdigest(), 1_200_000, path=folder / "large")
+    wanted = Present({"sha256": blob.sha256, "mode": "755"})
+    return [
+        *made,
+        Resource("artifact", NASTY, wanted, {"blob": blob}),
+        Resource("artifact", "/opt/x", Absent()),
+    ]
+
+
+def changes(resource: Resource) -> Iterator[Change]:
+    """From everything that may be there before, with every key, and with each of them alone."""
+    befores: list[State] = [Absent(), Present({"paths": ("/opt/x",)}), Unknown("not up")]
+    for before in befores:
+        change = diff(resource, before)
+        if change is not None:
+            yield change
+            for key in change.keys if change.action == "update" else ():
+                yield Change(resource, before, "update", (key,))
+
+
+def of_kinds(folder: Path) -> Iterator[Script]:
+    kinds = modules()
+    by_name = {kind.name: kind for kind in kinds.values()}
+    by_name["artifact"] = ArtifactKind(None, {})  # type: ignore[arg-type]  # only `build` looks at the bundle
+    groups: dict[str, list[Resource]] = {}
+    for resource in resources(folder, kinds):
+        groups.setdefault(resource.kind, []).append(resource)
+    assert set(groups) == set(by_name) - {"kubeconfig"}, "every kind has its task here"
+    for name, group in groups.items():
+        kind: HostKind = by_name[name]
+        yield probe_script([kind.probe(group)])
+        found = [change for resource in group for change in changes(resource)]
+        if isinstance(kind, ScriptedKind):
+            yield change_script(
+                [kind.change(each) for each in found], ["{}"] * len(found), [kind.probe(group)]
+            )
+        elif isinstance(kind, ConductedKind):
+            yield from conducted(kind, group[0])
+        if isinstance(kind, Showing):
+            yield probe_script([kind.show([each for each in found if each.resource.text is not None])])
+
+
+def conducted(kind: ConductedKind, resource: Resource) -> Iterator[Script]:
+    nodes, none = b"n", b'{"items": []}'
+    answers = (b"probes 0 %d 0\n%s" % (len(body), body) for body in (none, nodes, b""))
+    recorder = Recorder(*answers)
+    kind.conduct([Change(resource, Absent(), "create")], recorder)
+    assert len(recorder.scripts) == 3
+    yield from recorder.scripts
+
+
+def of_gates() -> Iterator[Script]:
+    recorder = Recorder()
+    gates.api_ready([recorder])
+    gates.network_ready(recorder, ["a", "b"], ["DaemonSet kube-flannel/kube-flannel-ds"])
+    check = traffic.TrafficCheck("image", {"a": "10.0.0.1"}, "cluster.local", "run")
+    check._clean(recorder)
+    recorder.answers = [b'{"items": []}']
+    check._set_up(recorder)
+    pod, target = traffic.Pod("p", "a", "asker", ("10.0.0.2",)), traffic.Target("service", "10.0.0.3:80")
+    check._ask(recorder, {pod: [target]})
+    yield from recorder.scripts
+    yield Script(traffic._inner_script([target]))
+
+
+def of_transport() -> Iterator[Script]:
+    yield facts_script()
+    yield Script(lock.hold("run", 60))
+    yield Script(lock.WORK_LOCK)
+    yield Script(frame.BODY + "\n")
+    yield Script(frame.command(10240, "mark") + "\n")
+    yield Script(sudo.command(sudo.Become("root", None), sudo.Mode.UNKNOWN, "prompt", 10240, "mark") + "\n")
+
+
+def written(scripts: Iterator[Script], folder: Path, name: str) -> list[Path]:
+    """The scripts' own text and that of all their parts, as files."""
+    paths = []
+    for number, script in enumerate(scripts):
+        parts = {"main": script.main.encode()}
+        for member, blob in script.payload.items():
+            if member.rpartition("/")[2] in {"run", "prelude", "collect"} and blob.data is not None:
+                parts[member.replace("/", "-")] = blob.data
+        for part, text in parts.items():
+            path = folder / f"{name}-{number}-{part}.sh"
+            path.write_bytes(text)
+            paths.append(path)
+    return paths
+
+
+@pytest.mark.parametrize("source", ["kinds", "gates", "transport"])
+def test_scripts_pass_shellcheck(source: str, tmp_path: Path) -> None:
+    scripts = {"kinds": lambda: of_kinds(tmp_path), "gates": of_gates, "transport": of_transport}[source]()
+    paths = written(scripts, tmp_path, source)
+    unique = {path.read_bytes(): path for path in paths}
+    assert len(unique) >= 5
+    argv = [
+        "shellcheck",
+        "-s",
+        "sh",
+        "-e",
+        ",".join(MEANT[source]),
+        "-f",
+        "gcc",
+        *sorted(map(str, unique.values())),
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    findings = [f"{line}\n    {_line_of(line)}" for line in done.stdout.splitlines()]
+    assert done.returncode == 0, "\n".join(findings)
+
+
+def _line_of(finding: str) -> str:
+    path, number, *_ = finding.split(":")
+    return Path(path).read_text().splitlines()[int(number) - 1]
