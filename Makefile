@@ -32,8 +32,8 @@ cluster: setup-test bundle ## the tests that bring up clusters on lab hosts (roo
 soak: setup-test bundle ## the long tests, with full matrices (root)
 	pytest -m soak $(ARGS)
 
-bench: setup-test bundle ## the measurements, one after the other (root)
-	python -m bench $(ARGS)
+bench: setup-test ## the measurements, one after the other (root)
+	python -m bench.run $(ARGS)
 
 clean-caches: ## remove everything that was built or fetched into the user's cache; not Go's own caches
 	@! grep -qF "$(CACHE)/" /proc/mounts || { echo "a lab uses $(CACHE): take it down first" >&2; exit 1; }

@@ -37,7 +37,7 @@ member = {{{{ member }}}}:{{{{ upstream.port }}}}{{% if loop.last %}}  # last{{%
 
 
 def stage(sources: Path, work: Path) -> Path:
-    """Copies the playbooks and deploys of `sources` into the fresh folder `work` and makes files and templates there."""
+    """Copies the files of `sources` into the fresh folder `work` and makes files and templates there."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     for source in sources.iterdir():

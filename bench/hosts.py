@@ -29,7 +29,12 @@ class Lab:
     @property
     def ssh(self) -> list[str]:
         options = [f"UserKnownHostsFile={self.folder / 'known_hosts'}", "BatchMode=yes", "LogLevel=ERROR"]
-        return ["ssh", "-i", str(self.folder / "id_ed25519"), *(word for each in options for word in ("-o", each))]
+        return [
+            "ssh",
+            "-i",
+            str(self.folder / "id_ed25519"),
+            *(word for each in options for word in ("-o", each)),
+        ]
 
     def everywhere(self, command: str, stdin: Path | None = None) -> dict[str, str]:
         """Runs `command` on all hosts at once; its output by host. Raises BenchError."""
@@ -37,7 +42,11 @@ class Lab:
         def one(address: str) -> str:
             source = stdin.open("rb") if stdin else subprocess.DEVNULL
             done = subprocess.run(
-                [*self.ssh, f"root@{address}", command], stdin=source, capture_output=True, text=True, check=False
+                [*self.ssh, f"root@{address}", command],
+                stdin=source,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode:
                 raise BenchError(f"{address}: {command}: {done.stderr.strip()}")
@@ -55,7 +64,11 @@ def up(inventory: Path, subnet: str | None) -> Lab:
     if done.returncode:
         raise BenchError(f"the lab does not come up:\n{done.stderr}")
     found = json.loads(done.stdout.splitlines()[-1])
-    return Lab(Path(found["inventory"]).resolve(), user_state_path("provision") / "labs" / found["name"], found["hosts"])
+    return Lab(
+        Path(found["inventory"]).resolve(),
+        user_state_path("provision") / "labs" / found["name"],
+        found["hosts"],
+    )
 
 
 def down(lab: Lab) -> None:

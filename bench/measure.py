@@ -61,5 +61,7 @@ def quiet(patience: float = 15.0) -> bool:
 
 def _ticks() -> tuple[int, int]:
     """(all, idle) so far, of all processors."""
-    numbers = [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    numbers = [
+        int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]
+    ]
     return sum(numbers), numbers[3] + numbers[4]

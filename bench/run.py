@@ -46,7 +46,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="unchanged runs of each tool (default 5)")
     parser.add_argument("--subnet", help="another subnet for the lab, such as 10.99.7.0/24")
-    parser.add_argument("--aliases", type=int, default=100, help="names for the ten hosts in the test of scale; 0: none")
+    parser.add_argument(
+        "--aliases", type=int, default=100, help="names for the ten hosts in the test of scale; 0: none"
+    )
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     parser.add_argument("--keep", action="store_true", help="leave the lab up")
     given = parser.parse_args()
@@ -80,14 +82,18 @@ def compare(lab: hosts.Lab, rounds: int) -> tuple[dict[str, Figures], float]:
         raise BenchError("the tools did not do the same work")
     lab.everywhere(_CLEAN)
     floor = _timed(lambda: tools.floor(lab, work))
-    for tool in chosen:
+    # Each finds what it needs after the others; last ours, which sees that another unpacked the archive anew.
+    for tool in reversed(chosen):
         run(tool.argv, work, tool.env)
     for tool in chosen:
         figures[tool.name].execs = _execs(lab, tool, work)
     for number in range(rounds):
         for tool in chosen:
             figures[tool.name].unchanged.append(_still(tool, work))
-        _say(f"round {number + 1}: " + ", ".join(f"{n} {f.unchanged[-1].seconds:.2f} s" for n, f in figures.items()))
+        _say(
+            f"round {number + 1}: "
+            + ", ".join(f"{n} {f.unchanged[-1].seconds:.2f} s" for n, f in figures.items())
+        )
     return figures, floor
 
 

@@ -23,7 +23,9 @@ def table(figures: Mapping[str, Figures], floor: float, scale: Sequence[Run] | N
     if scale:
         seconds = statistics.median(each.seconds for each in scale)
         peak = max(each.peak_mb for each in scale)
-        lines.append(f"provision, unchanged, {aliases} names for the ten hosts: {seconds:.2f} s, {peak:.0f} MiB")
+        lines.append(
+            f"provision, unchanged, {aliases} names for the ten hosts: {seconds:.2f} s, {peak:.0f} MiB"
+        )
     disturbed = sum(not one.quiet for each in figures.values() for one in each.unchanged)
     if disturbed:
         lines.append(f"{disturbed} of the unchanged runs began while other programs kept the machine busy")

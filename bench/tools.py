@@ -55,7 +55,12 @@ def tools(lab: Lab, work: Path, cache: Path) -> tuple[Tool, ...]:
             "changed=0",
             {"ANSIBLE_CONFIG": str(work / "ansible.cfg"), "ANSIBLE_NOCOWS": "1"},
         ),
-        Tool("pyinfra", (f"{pyinfra}/bin/pyinfra", "-y", "pyinfra_inventory.py", "pyinfra_deploy.py"), "", shared),
+        Tool(
+            "pyinfra",
+            (f"{pyinfra}/bin/pyinfra", "-y", "pyinfra_inventory.py", "pyinfra_deploy.py"),
+            "",
+            shared,
+        ),
     )
 
 

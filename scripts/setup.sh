@@ -59,7 +59,7 @@ apt_install() {
   apt_update
   say "installing $packages"
   # shellcheck disable=SC2086 # a list
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $packages >&2 ||
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $packages >/dev/null ||
     die "apt-get could not install $packages" 'look at its words above'
 }
 
@@ -186,11 +186,11 @@ case $tier in
   test) needed="$LAB_PACKAGES $TEST_PACKAGES" ;;
   *) die "unit, lab or test, not '$tier'" 'scripts/setup.sh test' ;;
 esac
+[ "$tier" = unit ] || require_machine
 mkdir -p "$cache"
 # Two clones may be made ready at once.
 exec 9>"$cache/setup.lock"
 flock 9
-[ "$tier" = unit ] || require_machine
 [ "$tier" = unit ] || install_packages "$needed"
 make_base
 make_venv

@@ -20,7 +20,7 @@ for number in data["configs"]:
         dest=f"/etc/bench/conf.d/{number}.conf",
         mode="644",
         **root,
-        jinja_env_kwargs={"trim_blocks": True, "keep_trailing_newline": True},
+        jinja_env_kwargs={"trim_blocks": True},
         inventory_hostname=host.name,
         **{key: data[key] for key in ("site", "log_level", "upstreams", "limits")},
     )

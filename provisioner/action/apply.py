@@ -56,7 +56,7 @@ def apply(
         outcome = Executor(work, gates_of(prepared, pool), emit, each=pool.each).run(plan)
         extra = {"execs": pool.execs, "resources": plan.resources}
     emit(_ended(loaded, outcome, time.monotonic() - began, extra))
-    return Result(outcome, 0 if outcome.ok else 1)
+    return Result(outcome, outcome.exit_code)
 
 
 def verify(request: Request, emit: Emit) -> tuple[Plan, Result]:
@@ -98,15 +98,26 @@ def _ended(
     loaded: Loaded, outcome: Outcome, seconds: float, extra: dict[str, int], command: str = "apply"
 ) -> RunEnded:
     changed = Counter({name: count for name, count in outcome.changed.items() if count})
-    words = ["provision", command, str(loaded.request.inventory)]
-    if loaded.request.limit:
-        words += ["--limit", loaded.request.limit]
     return RunEnded(
         run=loaded.run,
         ok=outcome.ok,
         seconds=seconds,
         changed=dict(changed),
         phases=dict(outcome.seconds),
-        resume="" if outcome.ok else shlex.join(words),
+        resume="" if outcome.ok else _again(loaded.request, command),
         extra=extra,
     )
+
+
+def _again(request: Request, command: str) -> str:
+    """The command line that goes on with this run."""
+    words = ["provision", command, str(request.inventory)]
+    if request.playbook:
+        words += ["--playbook", str(request.playbook)]
+    if request.limit:
+        words += ["--limit", request.limit]
+    if request.selection.tags:
+        words += ["--tags", ",".join(sorted(request.selection.tags))]
+    for stage in sorted(request.selection.stages):
+        words += ["--stage", stage]
+    return shlex.join(words)

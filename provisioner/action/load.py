@@ -131,7 +131,7 @@ def _bundle(spec: ClusterSpec) -> Bundle:
 
 
 def connect(loaded: Loaded) -> Pool:
-    """The sessions of the run. The hosts are being connected when this returns, and what a compile needs is imported."""
+    """The sessions of the run. Hosts are being connected when this returns, and what a compile needs is imported."""
     pool = connect_to(loaded.inventory)
     pool.warm(loaded.hosts)
     from provisioner.playbook import compile as _compile_needs_jinja2  # noqa: F401

@@ -64,7 +64,7 @@ def write_plan(plan: Plan, path: Path) -> None:
         "provision_plan": _FORMAT,
         "inventory": str(Path(plan.inventory).resolve()),
         "inputs": plan.inputs,
-        "selection": plan.selection,
+        "selection": {**plan.selection, "playbook": _absolute(plan.selection.get("playbook"))},
         "changes": changes,
     }
     try:
@@ -92,7 +92,8 @@ def check_agreed(plan: Plan, agreed: Agreed) -> None:
         raise ProvisionError("the inventory, a playbook or the bundle changed since the plan was made", again)
     key = _key()
     now = {(s, h, c.resource.id, c.action): (_mac(key, c), c) for s, h, c in plan.changes()}
-    extra = [f"{host}: {name}" for _, host, name, _ in now if (_, host, name) not in {k[:3] for k in agreed.changes}]
+    known = {place[:3] for place in agreed.changes}
+    extra = [f"{place[1]}: {place[2]}" for place in now if place[:3] not in known]
     if extra:
         raise ProvisionError(f"the hosts changed since the plan was made: {', '.join(extra[:5])} would change, too", again)
     for place, mac in agreed.changes.items():
@@ -108,6 +109,11 @@ def _request(data: Mapping[str, Any]) -> Request:
     playbook = Path(chosen["playbook"]) if chosen.get("playbook") else None
     selection = Selection(frozenset(chosen.get("tags") or ()), frozenset(chosen.get("stages") or ()))
     return Request(Path(data["inventory"]), playbook, chosen.get("limit"), selection)
+
+
+def _absolute(path: str | None) -> str | None:
+    """The plan may be carried out from another folder."""
+    return str(Path(path).resolve()) if path else None
 
 
 def _mac(key: bytes, change: Change) -> str:

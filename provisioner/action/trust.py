@@ -29,7 +29,7 @@ def trust(
             raise offered if isinstance(offered, ProvisionError) else ProvisionError(f"{host.name}: {offered}")
         fingerprint = offered.key.fingerprint
         if known.known(offered.address, offered.port):
-            known.check(offered.address, offered.port, offered.key)
+            _check(host.name, known, offered)
             emit(Step(task="known", subject=f"{host.name} {fingerprint}", changed=False))
         else:
             emit(Note(message=f"{host.name}  {offered.address}  {fingerprint}"))
@@ -41,3 +41,10 @@ def trust(
     for each in new:
         enrol(path, each.address, each.port, each.key)
     emit(Note(message=f"{len(new)} keys enrolled in {path}"))
+
+
+def _check(host: str, known: KnownHosts, offered: Offered) -> None:
+    try:
+        known.check(offered.address, offered.port, offered.key)
+    except UnreachableError as fault:
+        raise UnreachableError(f"{host}: {fault.reason}", fault.hint) from fault

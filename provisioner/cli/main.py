@@ -41,7 +41,7 @@ class _Lazy(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
             return super().resolve_command(ctx, args)
-        except click.UsageError as error:
+        except click.UsageError:
             from provisioner.inventory.words import nearest
 
             near = nearest(args[0], COMMANDS)

@@ -13,7 +13,7 @@ from provisioner.cli.options import inventory_argument, inventory_path
 @inventory_argument
 @click.option("--limit", help="Only these hosts (an Ansible pattern).")
 @click.option("--yes", is_flag=True, help="Enrol without asking.")
-@click.option("--known-hosts", type=click.Path(path_type=Path), help="Write here; default: known_hosts beside INVENTORY.")
+@click.option("--known-hosts", type=click.Path(path_type=Path), help="Default: known_hosts beside INVENTORY.")
 @click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines.")
 def command(
     inventory: str | None, limit: str | None, yes: bool, known_hosts: Path | None, as_json: bool

@@ -101,12 +101,16 @@ class GatePassed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Failed(Event):
-    """`script_line` is the line of the script that failed; `stderr` its last lines; `undone` what was not reached."""
+    """`script_line` is the line of the script that failed; `stderr` its last lines; `undone` what was not reached.
+
+    `status` is the script's exit status, `exit_code` what the failure means for the command's (errors.py).
+    """
 
     stage: str
     host: str
     resource: str
     reason: str
+    exit_code: int = 1
     status: int | None = None
     script_line: str = ""
     stderr: str = ""

@@ -54,6 +54,12 @@ class Outcome:
     def ok(self) -> bool:
         return not self.failures
 
+    @property
+    def exit_code(self) -> int:
+        """0 when all is well; 4 when nothing failed but that hosts were lost; else 1."""
+        codes = {failure.exit_code for failure in self.failures}
+        return codes.pop() if len(codes) == 1 else int(bool(codes))
+
 
 class Executor:
     """Runs a plan once. `gates` by name; `work` changes one host's stage; `each` runs it for several hosts in parallel

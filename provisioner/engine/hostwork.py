@@ -28,7 +28,7 @@ class HostWork:
         self._run = run
 
     def carry_out(self, host: str, stage: str, changes: Sequence[Change]) -> tuple[Failed | None, int]:
-        """(the failure or None, how many changes were made and read again)."""
+        """(the failure or None, how many changes were made; without a failure all of them were read again)."""
         done: list[Change] = []
         failure: Failed | None = None
         for ways, work in (
@@ -42,7 +42,7 @@ class HostWork:
             try:
                 failure = work(host, stage, mine, done)
             except ProvisionError as fault:
-                failure = _failed(stage, host, "", fault.reason, mine, 0, hint=fault.hint)
+                failure = _failed(stage, host, "", fault.reason, mine, 0, hint=fault.hint, exit_code=fault.exit_code)
         return failure, len(done)
 
     def _by_script(self, host: str, stage: str, changes: Sequence[Change], done: list[Change]) -> Failed | None:
@@ -55,6 +55,7 @@ class HostWork:
         stdout = watch.output()
         steps = parse_steps(stdout)
         if steps.failed is not None or len(steps.ok) < len(changes):
+            done.extend(changes[index] for index in steps.ok)
             return _script_failure(stage, host, changes, steps, result)
         states = parsed(groups, answered(host, stdout, result.stderr, len(groups)))
         return self._read_again(host, stage, changes, states, done)
@@ -200,8 +201,10 @@ def _failed(
     script_line: str = "",
     stderr: str = "",
     hint: str = "",
+    exit_code: int = 1,
 ) -> Failed:
     return Failed(
+        exit_code=exit_code,
         stage=stage,
         host=host,
         resource=resource,

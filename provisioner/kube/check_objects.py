@@ -1,4 +1,4 @@
-"""The objects of the traffic check: two DaemonSets of agnhost on the pod network, one on the hosts' own, two services."""
+"""The objects of the traffic check: DaemonSets of agnhost on the pod network and on the hosts' own, two services."""
 
 from __future__ import annotations
 

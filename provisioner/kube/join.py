@@ -10,7 +10,7 @@ from typing import Any
 from provisioner.errors import ProvisionError
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.requests import SIGNER, is_pending, objection, requested_node
-from provisioner.kube.token import GROUP, BootstrapToken
+from provisioner.kube.token import DELETE_TOKENS, GROUP, BootstrapToken
 from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Runner, State
 from provisioner.resources.task import TaskCall
 from provisioner.shell.assemble import parse_probes, probe_script
@@ -20,13 +20,19 @@ from provisioner.shell.script import Script
 DEADLINE = 120.0
 """Seconds from the kubelets' start to the last node's registration."""
 
-_NODES = KUBECTL + (
-    " get nodes -o jsonpath='{range .items[*]}{.metadata.name}{\"\\t\"}{.metadata.labels}{\"\\t\"}{.spec.taints}{\"\\n\"}{end}'"
-)
+_COLUMNS = '{.metadata.name}{"\\t"}{.metadata.labels}{"\\t"}{.spec.taints}{"\\n"}'
+_NODES = f"{KUBECTL} get nodes -o jsonpath='{{range .items[*]}}{_COLUMNS}{{end}}'"
+
+
+_REQUESTS = f"{KUBECTL} get csr --field-selector=spec.signerName={SIGNER} -o json"
 
 
 class NodeJoinedKind:
-    """Attributes: `label:KEY` and `taint:KEY:EFFECT` with their values, of those that are wanted."""
+    """Attributes: `label:KEY` and `taint:KEY:EFFECT` with their values, of those that are wanted.
+
+    A node whose kubelet has no identity (`joining`) counts as absent until a request by this run's token was granted,
+    though its object may be there from a former life.
+    """
 
     name = "node_joined"
 
@@ -34,46 +40,55 @@ class NodeJoinedKind:
         self._token = token
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
-        task.check({"name": str}, {"labels": Mapping, "taints": (list, tuple)})
+        task.check({"name": str}, {"labels": Mapping, "taints": (list, tuple), "joining": bool})
         attrs: dict[str, Plain] = {f"label:{k}": str(v) for k, v in (task.args.get("labels") or {}).items()}
         for taint in task.args.get("taints") or []:
             attrs[f"taint:{taint.key}:{taint.effect}"] = taint.value
-        return [Resource("node_joined", str(task.args["name"]), Present(attrs))]
+        spec = {"joining": bool(task.args.get("joining"))}
+        return [Resource("node_joined", str(task.args["name"]), Present(attrs), spec)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
-        del resources
-        return Script(_NODES + "\n")
+        joining = any(each.spec["joining"] for each in resources)
+        return Script(_NODES + "\n" + (f"echo ==\n{_REQUESTS}\n" if joining else ""))
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
+        nodes, _, requests = output.partition(b"==\n")
+        granted = self._granted(json.loads(requests or b'{"items": []}')["items"])
         found = {}
-        for line in output.decode(errors="replace").splitlines():
-            name, labels, taints = (line.split("\t") + ["", ""])[:3]
+        for line in nodes.decode(errors="replace").splitlines():
+            name, labels, taints = [*line.split("\t"), "", ""][:3]
             attrs: dict[str, Plain] = {f"label:{k}": str(v) for k, v in json.loads(labels or "{}").items()}
             for taint in json.loads(taints or "[]"):
                 attrs[f"taint:{taint['key']}:{taint['effect']}"] = str(taint.get("value") or "")
             found[name] = attrs
-        return {each.id: Present(found[each.name]) if each.name in found else Absent() for each in resources}
+        joined = {each.name for each in resources if each.name in granted or not each.spec["joining"]} & found.keys()
+        return {each.id: Present(found[each.name]) if each.name in joined else Absent() for each in resources}
+
+    def _granted(self, requests: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Nodes that this run's token has brought a certificate."""
+        ours = (item for item in requests if item["spec"].get("username") == self._token.user)
+        return {requested_node(item) for item in ours if (item.get("status") or {}).get("certificate")}
 
     def conduct(self, changes: Sequence[Change], runner: Runner) -> None:
         """Approves the requests of the joining nodes, waits until all are registered, sets labels and taints."""
         joining = {change.resource.name for change in changes if not isinstance(change.before, Present)}
+        asking = {change.resource.name for change in changes if change.resource.spec["joining"]}
         if joining:
-            self._admit(joining, runner)
+            self._admit(joining, asking, runner)
         lines = [line for change in changes for line in _marks(change.resource)]
         if joining:
-            lines.append(f"{KUBECTL} -n kube-system delete secret bootstrap-token-{self._token.identifier} "
-                         "--ignore-not-found >/dev/null")
+            lines.append(DELETE_TOKENS)
         if lines:
             _ask(runner, "set -e\n" + "\n".join(lines) + "\n")
 
-    def _admit(self, joining: set[str], runner: Runner) -> None:
+    def _admit(self, joining: set[str], asking: set[str], runner: Runner) -> None:
         end = time.monotonic() + DEADLINE
         refused: dict[str, str] = {}
         missing = set(joining)
         while missing:
-            requests = json.loads(_ask(runner, f"{KUBECTL} get csr --field-selector=spec.signerName={SIGNER} -o json\n"))
+            requests = json.loads(_ask(runner, f"{_REQUESTS}\n"))["items"]
             good = []
-            for item in requests["items"]:
+            for item in requests:
                 reason = objection(item, joining, self._token.user, GROUP)
                 if is_pending(item) and not reason:
                     good.append(item["metadata"]["name"])
@@ -81,7 +96,8 @@ class NodeJoinedKind:
                     refused[requested_node(item)] = reason
             if good:
                 _ask(runner, f"{KUBECTL} certificate approve {words(good)} >/dev/null\n")
-            missing = joining - set(_ask(runner, f"{KUBECTL} get nodes -o jsonpath='{{.items[*].metadata.name}}'\n").decode().split())
+            names = _ask(runner, f"{KUBECTL} get nodes -o jsonpath='{{.items[*].metadata.name}}'\n")
+            missing = joining - set(names.decode().split()) | asking - self._granted(requests)
             if missing and time.monotonic() > end:
                 raise _timeout(missing, refused)
             if missing:

@@ -33,7 +33,8 @@ class KubeconfigKind:
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         required = {"dest": str, "server": str, "authority": str, "user": str}
-        task.check(required, {"cluster": str, "owner": str, "certificate": str, "client_file": str})
+        optional = ("cluster", "owner", "certificate", "client_file", "rewritten_by")
+        task.check(required, dict.fromkeys(optional, str))
         if bool(task.args.get("certificate")) == bool(task.args.get("client_file")):
             raise task.error("needs either 'certificate' (a pair NAME.crt, NAME.key) or 'client_file' (one PEM)")
         pair, one = task.args.get("certificate"), task.args.get("client_file")
@@ -45,7 +46,8 @@ class KubeconfigKind:
         blob, path = Blob.of(text.encode()), task.path("dest")
         owner = str(task.args.get("owner") or "root")
         attrs = {"type": "file", "mode": "600", "owner": owner, "group": "root", "sha256": blob.sha256}
-        return [Resource("file", path, Present(attrs), {"content": blob}, text, writes=(path,))]
+        spec = {"content": blob, "rewritten_by": task.args.get("rewritten_by")}
+        return [Resource("file", path, Present(attrs), spec, text, writes=(path,))]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         return PathKind().probe(resources)

@@ -9,8 +9,8 @@ import string
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.kubeconfig import kubeconfig_text
+from provisioner.kube.kubectl import KUBECTL
 from provisioner.resources.model import Absent, Change, Present, Resource, State
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote
@@ -18,6 +18,9 @@ from provisioner.shell.script import Blob, Script
 
 MINUTES = 15
 GROUP = "system:bootstrappers:provision"
+LABEL = "provision.dev/bootstrap-token"
+DELETE_TOKENS = f"{KUBECTL} -n kube-system delete secret -l {LABEL} --ignore-not-found >/dev/null"
+"""This run's token, and those that killed runs left."""
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -44,7 +47,11 @@ class BootstrapToken:
             "apiVersion": "v1",
             "kind": "Secret",
             "type": "bootstrap.kubernetes.io/token",
-            "metadata": {"name": f"bootstrap-token-{self.identifier}", "namespace": "kube-system"},
+            "metadata": {
+                "name": f"bootstrap-token-{self.identifier}",
+                "namespace": "kube-system",
+                "labels": {LABEL: "yes"},
+            },
             "stringData": {
                 "token-id": self.identifier,
                 "token-secret": self.secret,
@@ -78,7 +85,7 @@ class BootstrapTokenKind:
     def change(self, change: Change) -> Script:
         del change
         blob = Blob.of(json.dumps(self._token.as_object()).encode(), secret=True)
-        return Script(f'{KUBECTL} apply -f "$P/token.json" >/dev/null\n', {"token.json": blob})
+        return Script(f'{DELETE_TOKENS}\n{KUBECTL} apply -f "$P/token.json" >/dev/null\n', {"token.json": blob})
 
     @property
     def _name(self) -> str:

@@ -1,4 +1,7 @@
-"""flannel: its upstream manifest, patched for the spec. Facts: flannel 0.28 Documentation/{kube-flannel.yml,backends.md}."""
+"""flannel: its upstream manifest, patched for the spec.
+
+Facts: flannel 0.28, Documentation/kube-flannel.yml and backends.md.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class Compiler:
 
     playbook: Playbook
     modules: Mapping[str, AnyKind]
-    selection: Selection = Selection()
+    selection: Selection = field(default_factory=Selection)
 
     def stage(self, stage: Stage, host: str, variables: Mapping[str, Any]) -> tuple[Resource, ...]:
         """The resources of `stage` on `host`, in order. Raises InputError with every problem found."""
@@ -34,6 +34,9 @@ class Compiler:
                 continue
             try:
                 for resource in self._task(stage, task, host, context):
+                    if resources.setdefault(resource.id, resource).desired != resource.desired:
+                        reason = f"wants {resource.id} differently than a task before it in this stage"
+                        raise _error(stage, task, task.module, reason)
                     resources[resource.id] = resource
             except InputError as fault:
                 problems.extend(fault.problems)
@@ -44,9 +47,9 @@ class Compiler:
     def _stage_variables(self, stage: Stage, variables: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             rendered: Mapping[str, Any] = render_value(dict(stage.variables), variables)
-        except jinja2.TemplateError as fault:
-            line, column = stage.document.at(stage.where)
-            reason = f"stage '{stage.name}': vars: {fault.message}"
+        except _FAULTS as fault:
+            line, column = stage.document.at((*stage.where, "vars"))
+            reason = f"stage '{stage.name}': vars: {_said(fault)}"
             raise InputError([Problem(stage.document.file, line, column, reason)]) from None
         return rendered
 
@@ -55,7 +58,8 @@ class Compiler:
         for variables in self._items(stage, task, context):
             if not all(self._rendered(stage, task, "when", each, variables, bare=True) for each in task.when):
                 continue
-            args = self._rendered(stage, task, task.module, dict(task.args), variables)
+            secret = task.args.get("secret") is True
+            args = self._rendered(stage, task, task.module, dict(task.args), variables, reveals=secret)
             yield from kind.build(self._call(stage, task, host, args, variables))
 
     def _items(self, stage: Stage, task: Task, context: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -64,18 +68,26 @@ class Compiler:
             yield variables
             return
         items = self._rendered(stage, task, "loop", task.loop, variables)
-        if not isinstance(items, Collection) or isinstance(items, str):
+        if not isinstance(items, Collection) or isinstance(items, str | Mapping):
             raise _error(stage, task, "loop", f"'loop' needs a list, not {type(items).__name__}")
         for item in items:
             yield {**variables, "item": item}
 
     def _rendered(
-        self, stage: Stage, task: Task, key: str, value: Any, variables: Mapping[str, Any], *, bare: bool = False
+        self,
+        stage: Stage,
+        task: Task,
+        key: str,
+        value: Any,
+        variables: Mapping[str, Any],
+        *,
+        bare: bool = False,
+        reveals: bool = False,
     ) -> Any:
         try:
-            return evaluate(value, variables) if bare else render_value(value, variables)
-        except jinja2.TemplateError as fault:
-            raise _error(stage, task, key, f"{key}: {fault.message}") from None
+            return evaluate(value, variables) if bare else render_value(value, variables, reveals=reveals)
+        except _FAULTS as fault:
+            raise _error(stage, task, key, f"{key}: {_said(fault)}") from None
 
     def _call(
         self, stage: Stage, task: Task, host: str, args: Mapping[str, Any], variables: Mapping[str, Any]
@@ -86,11 +98,11 @@ class Compiler:
 
         def render(path: Path) -> str:
             try:
-                return render_file(path, variables)
+                return render_file(path, variables, reveals=args.get("secret") is True)
             except jinja2.TemplateSyntaxError as fault:
                 raise InputError([Problem(str(path), fault.lineno, 1, str(fault.message))]) from None
-            except jinja2.TemplateError as fault:
-                raise InputError([Problem(str(path), _line(fault, path), 1, str(fault.message))]) from None
+            except (*_FAULTS, OSError) as fault:
+                raise InputError([Problem(str(path), _line(fault, path), 1, _said(fault))]) from None
 
         return TaskCall(task.module, args, host, locate, self._find, render)
 
@@ -98,6 +110,14 @@ class Compiler:
         given = Path(name)
         candidates = [given] if given.is_absolute() else [root / folder / name for root in self.playbook.roots]
         return next((path for path in candidates if path.is_file()), None)
+
+
+_FAULTS = (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What expressions raise: Jinja2's own errors and those of the values that they work on."""
+
+
+def _said(fault: Exception) -> str:
+    return (fault.message if isinstance(fault, jinja2.TemplateError) else str(fault)) or type(fault).__name__
 
 
 def _line(fault: BaseException, path: Path) -> int:

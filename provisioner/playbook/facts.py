@@ -80,7 +80,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
     parts = _parts(output.decode(errors="replace"))
     if "end" not in parts:
         raise ProvisionError(f"{host}: the facts ended early", "look at the host's login shell and its start files")
-    system, kernel, machine = (parts["kernel"].split() + ["", "", ""])[:3]
+    system, kernel, machine = [*parts["kernel"].split(), "", "", ""][:3]
     if system != "Linux" or machine not in _ARCHITECTURES:
         raise ProvisionError(f"{host}: {system} on {machine} is not supported", "hosts need Linux on amd64 or arm64")
     if parts["init"].strip() != "systemd":

@@ -61,12 +61,14 @@ def _stages(
         return
     for index, item in enumerate(document.data):
         if isinstance(item, dict) and "import_playbook" in item:
+            _known(document, (index,), item, {"import_playbook", "name"}, problems)
             target = path.parent / str(item["import_playbook"])
-            if target in within or not target.is_file():
-                reason = "is imported in a circle" if target in within else "does not exist"
+            circle = target.resolve() in within or target.resolve() == path.resolve()
+            if circle or not target.is_file():
+                reason = "is imported in a circle" if circle else "does not exist"
                 problems.append(_problem(document, (index, "import_playbook"), f"{target.name} {reason}"))
                 continue
-            yield from _stages(target, modules, problems, digest, (*within, path))
+            yield from _stages(target, modules, problems, digest, (*within, path.resolve()))
         else:
             stage = _stage(document, index, item, modules, problems)
             if stage is not None:
@@ -80,6 +82,9 @@ def _stage(
         problems.append(_problem(document, (index,), "a stage is a mapping with 'name', 'hosts' and 'tasks'"))
         return None
     _known(document, (index,), item, _STAGE_WORDS, problems)
+    where = (index,)
+    for key, kinds in (("vars", dict), ("tasks", list), ("hosts", str), ("tags", (str, list)), ("gate", str)):
+        item = _checked(document, where, item, key, kinds, problems)
     variables, tags = item.get("vars") or {}, _tags(item)
     tasks = [
         task
@@ -87,7 +92,7 @@ def _stage(
         if (task := _task(document, (index, "tasks", number), each, modules, tags, problems))
     ]
     serial = item.get("serial") or 0
-    if not isinstance(serial, int) or serial < 0:
+    if not isinstance(serial, int) or isinstance(serial, bool) or serial < 0:
         problems.append(_problem(document, (index, "serial"), "'serial' is a count of hosts"))
         serial = 0
     return Stage(
@@ -120,15 +125,17 @@ def _task(
     if len(named) != 1:
         reason = f"a task names one module, not {' and '.join(named)}" if named else "no module of ours in this task"
         unknown = [key for key in item if key not in _TASK_WORDS]
-        _known(document, where, {key: None for key in unknown}, set(modules) | _TASK_WORDS, problems)
+        _known(document, where, dict.fromkeys(unknown), set(modules) | set(_ALIASES) | _TASK_WORDS, problems)
         if named or not unknown:
             problems.append(_problem(document, where, reason))
         return None
     module = named[0]
     _known(document, where, item, _TASK_WORDS | {module}, problems)
-    args = item[module] if isinstance(item[module], dict) else {}
-    if module == "command" and isinstance(item[module], str):
-        args = {"cmd": item[module], **(item.get("args") or {})}
+    for key, kinds in (("vars", dict), ("tags", (str, list)), ("args", dict)):
+        item = _checked(document, where, item, key, kinds, problems)
+    if item.get("become") not in (None, True):
+        problems.append(_problem(document, (*where, "become"), "every task runs as root, 'become' can only be true"))
+    args = _args(document, where, item, module, problems)
     when = item.get("when", ())
     return Task(
         name=str(item.get("name") or module),
@@ -140,6 +147,41 @@ def _task(
         variables=item.get("vars") or {},
         tags=tags | _tags(item),
     )
+
+
+def _args(
+    document: Document, where: Sequence[str | int], item: Mapping[str, Any], module: str, problems: list[Problem]
+) -> Mapping[str, Any]:
+    args, more = item[module], item.get("args")
+    if module == "command" and isinstance(args, str):
+        return {"cmd": args, **(more or {})}
+    if more:
+        problems.append(_problem(document, (*where, "args"), f"'args' belongs to a command line, not to '{module}'"))
+    if args is not None and not isinstance(args, dict):
+        reason = f"the arguments of '{module}' are a mapping, not {type(args).__name__}"
+        problems.append(_problem(document, (*where, module), reason, "write `{name: value, …}`"))
+        return {}
+    return args or {}
+
+
+def _checked(
+    document: Document,
+    where: Sequence[str | int],
+    item: dict[str, Any],
+    key: str,
+    kinds: type | tuple[type, ...],
+    problems: list[Problem],
+) -> dict[str, Any]:
+    """`item` without the value of `key` when that is of another type."""
+    value = item.get(key)
+    if value is None or isinstance(value, kinds):
+        return item
+    names = " or ".join(_NAMES[kind] for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+    problems.append(_problem(document, (*where, key), f"'{key}' must be {names}, not {type(value).__name__}"))
+    return {**item, key: None}
+
+
+_NAMES: Mapping[type, str] = {dict: "a mapping", list: "a list", str: "a text"}
 
 
 def _tags(item: Mapping[str, Any]) -> frozenset[str]:
@@ -159,6 +201,6 @@ def _known(
         problems.append(Problem(document.file, line, column, f"unknown keyword '{key}'", hint))
 
 
-def _problem(document: Document, where: Sequence[str | int], reason: str) -> Problem:
+def _problem(document: Document, where: Sequence[str | int], reason: str, hint: str = "") -> Problem:
     line, column = document.at(where)
-    return Problem(document.file, line, column, reason)
+    return Problem(document.file, line, column, reason, hint)

@@ -1,4 +1,4 @@
-"""Jinja2 for arguments, conditions and template files. A name that is not defined is an error, never an empty string."""
+"""Jinja2 for arguments, conditions and template files. A name that is not defined is an error, never an empty text."""
 
 from __future__ import annotations
 
@@ -19,21 +19,25 @@ from jinja2.parser import Parser
 from platformdirs import user_cache_path
 
 from provisioner.playbook.codes import Codes
+from provisioner.playbook.secretive import SecretiveEnvironment
 
 _WHOLE = re.compile(r"\{\{((?:(?!\{\{|\}\}).)*)\}\}", re.DOTALL)
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(  # noqa: S701 - the output is configuration, not HTML
+def _environment(*, reveals: bool) -> jinja2.Environment:
+    environment = SecretiveEnvironment(  # the output is configuration, not HTML
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
+    environment.reveals = reveals
+    environment.finalize = lambda value: environment.opened(value, "a value")
     environment.filters["to_json"] = lambda value: json.dumps(value, sort_keys=True)
     environment.filters["to_yaml"] = lambda value: yaml.safe_dump(value, sort_keys=False).rstrip("\n")
     environment.filters["b64encode"] = lambda value: base64.b64encode(str(value).encode()).decode()
     return environment
 
 
-_ENVIRONMENT = _environment()
+_ENVIRONMENT = _environment(reveals=False)
+_REVEALING = _environment(reveals=True)
 
 
 @cache
@@ -48,19 +52,20 @@ def keep_compiled() -> None:
     _codes().save()
 
 
-def _loaded(code: CodeType) -> jinja2.Template:
-    return _ENVIRONMENT.template_class.from_code(_ENVIRONMENT, code, _ENVIRONMENT.globals)
+def _loaded(code: CodeType, reveals: bool) -> jinja2.Template:
+    environment = _REVEALING if reveals else _ENVIRONMENT
+    return environment.template_class.from_code(environment, code, environment.globals)
 
 
 @lru_cache(maxsize=4096)
-def _template(text: str) -> jinja2.Template:
-    return _loaded(_codes().code("text", text, lambda: _ENVIRONMENT.compile(text)))
+def _template(text: str, reveals: bool) -> jinja2.Template:
+    return _loaded(_codes().code("text", text, lambda: _ENVIRONMENT.compile(text)), reveals)
 
 
 @lru_cache(maxsize=4096)
-def _expression(text: str) -> TemplateExpression:
+def _expression(text: str, reveals: bool) -> TemplateExpression:
     code = _codes().code("expression", text, lambda: _ENVIRONMENT.compile(_assignment(text)))
-    return TemplateExpression(_loaded(code), undefined_to_none=False)
+    return TemplateExpression(_loaded(code, reveals), undefined_to_none=False)
 
 
 def _assignment(text: str) -> nodes.Template:
@@ -74,38 +79,43 @@ def _assignment(text: str) -> nodes.Template:
 
 
 @lru_cache(maxsize=1024)
-def _file(path: str, _mtime_ns: int) -> jinja2.Template:
+def _file(path: str, _mtime_ns: int, reveals: bool) -> jinja2.Template:
     text = Path(path).read_text(encoding="utf-8")
-    return _loaded(
-        _codes().code(f"file {path}", text, lambda: _ENVIRONMENT.compile(text, name=path, filename=path))
-    )
+    code = _codes().code(f"file {path}", text, lambda: _ENVIRONMENT.compile(text, name=path, filename=path))
+    return _loaded(code, reveals)
 
 
-def render_file(path: Path, variables: Mapping[str, Any]) -> str:
-    """The template file with `variables`. Raises jinja2.TemplateError."""
-    return _file(str(path), path.stat().st_mtime_ns).render(variables)
+def render_file(path: Path, variables: Mapping[str, Any], *, reveals: bool = False) -> str:
+    """The template file with `variables`; with `reveals` those of them that are secrets, too.
+
+    Raises jinja2.TemplateError, and what the template's own expressions raise.
+    """
+    return _file(str(path), path.stat().st_mtime_ns, reveals).render(variables)
 
 
-def render_value(value: Any, variables: Mapping[str, Any]) -> Any:
+def render_value(value: Any, variables: Mapping[str, Any], *, reveals: bool = False) -> Any:
     """`value` with every `{{ … }}` replaced, in mappings and lists too.
 
-    A string that is one expression as a whole keeps the expression's type. Raises jinja2.TemplateError.
+    A string that is one expression as a whole keeps the expression's type. Raises as `render_file`.
     """
     if isinstance(value, str):
         if "{{" not in value and "{%" not in value:
             return value
         whole = _WHOLE.fullmatch(value.strip())
-        return evaluate(whole.group(1), variables) if whole else _template(value).render(variables)
+        if whole:
+            return evaluate(whole.group(1), variables, reveals=reveals)
+        return _template(value, reveals).render(variables)
     if isinstance(value, dict):
-        return {render_value(key, variables): render_value(each, variables) for key, each in value.items()}
+        pairs = ((render_value(key, variables), each) for key, each in value.items())
+        return {key: render_value(each, variables, reveals=reveals) for key, each in pairs}
     if isinstance(value, list):
-        return [render_value(each, variables) for each in value]
+        return [render_value(each, variables, reveals=reveals) for each in value]
     return value
 
 
-def evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
-    """A bare expression, as in `when`. Raises jinja2.TemplateError, also for an undefined result."""
-    value = _expression(expression.strip())(variables)
+def evaluate(expression: str, variables: Mapping[str, Any], *, reveals: bool = False) -> Any:
+    """A bare expression, as in `when`. Raises as `render_file`, also for an undefined result."""
+    value = _expression(expression.strip(), reveals)(variables)
     if isinstance(value, jinja2.Undefined):
         raise jinja2.UndefinedError(f"'{expression.strip()}' is undefined")
     return value

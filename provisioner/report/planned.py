@@ -39,7 +39,8 @@ def plan_lines(plan: Plan) -> list[Line]:
     hosts = len(plan.changed_hosts())
     if not plan.count:
         return [Line(f"nothing to change: {plan.resources} resources are as wanted", "good")]
-    summary = f"{plan.count} changes on {hosts} host{'s' * (hosts != 1)} ({deletes} deletes), {plan.resources} resources read"
+    where = f"on {hosts} host{'s' * (hosts != 1)}"
+    summary = f"{plan.count} changes {where} ({deletes} deletes), {plan.resources} resources read"
     return [*lines, Line(summary, "head")]
 
 
@@ -92,7 +93,7 @@ def _differences(change: Change, before: Present) -> str:
 
 
 def _word(value: object) -> str:
-    return {True: "yes", False: "no", None: "none"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
+    return {"True": "yes", "False": "no", "None": "none"}.get(str(value), str(value))
 
 
 def _diff(sections: Sequence[Section] | None) -> list[Line]:

@@ -37,12 +37,7 @@ class CommandKind:
         return [Resource("command", label, Present(), spec, writes=writes)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
-        lines = []
-        for index, each in enumerate(resources):
-            tests = [f"[ -e {quote(each.spec['creates'])} ]"] if each.spec["creates"] else []
-            tests += [_line(each, "unless")] if each.spec["unless"] else []
-            test = " || ".join(tests)
-            lines.append(f"if {test}; then echo {index}; fi")
+        lines = [f"if {_done(each)}; then echo {index}; fi" for index, each in enumerate(resources)]
         return Script("\n".join(lines) + "\n")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
@@ -50,9 +45,19 @@ class CommandKind:
         return {each.id: Present() if index in done else Absent() for index, each in enumerate(resources)}
 
     def change(self, change: Change) -> Script:
-        return Script(_line(change.resource, "cmd", quiet=False) + "\n")
+        # Asked again: an orphan of a run that was killed may have done it while this one waited for it.
+        resource = change.resource
+        return Script(f"if {_done(resource)}; then exit 0; fi\n{_line(resource, 'cmd')}\n")
 
 
-def _line(resource: Resource, key: str, *, quiet: bool = True) -> str:
-    start = f"cd {quote(resource.spec['chdir'])} && " if resource.spec["chdir"] else ""
-    return f"/bin/sh -c {quote(start + str(resource.spec[key]))}" + (" >/dev/null 2>&1" if quiet else "")
+def _done(resource: Resource) -> str:
+    """The condition, as a list of sh, under which the command is not needed."""
+    tests = [f"[ -e {quote(resource.spec['creates'])} ]"] if resource.spec["creates"] else []
+    tests += [f"{_line(resource, 'unless')} >/dev/null 2>&1"] if resource.spec["unless"] else []
+    return " || ".join(tests)
+
+
+def _line(resource: Resource, key: str) -> str:
+    folder = resource.spec["chdir"]
+    start = f"cd {quote(folder)} || exit\n" if folder else ""
+    return f"/bin/sh -c {quote(start + str(resource.spec[key]))}"

@@ -21,18 +21,24 @@ fi
 """
 
 _CHANGE = """
-if command -v apt-get >/dev/null; then
-  DEBIAN_FRONTEND=noninteractive
-  export DEBIAN_FRONTEND
-  # A changed configuration file stays as it is: dpkg would ask, and nobody answers.
-  apt-get -q -y %(verb)s --no-install-recommends -o DPkg::Lock::Timeout=120 \\
-    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -- %(name)s
-elif command -v dnf >/dev/null; then
-  dnf -q -y %(verb)s -- %(name)s
-elif command -v yum >/dev/null; then
-  yum -q -y %(verb)s -- %(name)s
-else
-  echo "this host has neither apt-get nor dnf nor yum" >&2
+ask() {
+  if command -v apt-get >/dev/null; then
+    DEBIAN_FRONTEND=noninteractive
+    export DEBIAN_FRONTEND
+    # A changed configuration file stays as it is: dpkg would ask, and nobody answers.
+    apt-get -q -y %(verb)s --no-install-recommends -o DPkg::Lock::Timeout=120 -o Acquire::Retries=1 \\
+      -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -- %(name)s
+  elif command -v dnf >/dev/null; then
+    dnf -q -y %(verb)s -- %(name)s
+  elif command -v yum >/dev/null; then
+    yum -q -y %(verb)s -- %(name)s
+  else
+    echo "this host has neither apt-get nor dnf nor yum" >&2
+    return 1
+  fi
+}
+if ! ask; then
+  echo "this host cannot %(verb)s the package %(name)s: do its package sources have it, and can it reach them?" >&2
   exit 1
 fi
 """

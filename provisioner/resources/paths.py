@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from provisioner.inventory.words import nearest
 from provisioner.resources.content import SMALL, file_blob
-from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Section, State
+from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Section, State, Unknown
 from provisioner.resources.printed import sections
 from provisioner.resources.removal import removable
 from provisioner.resources.task import TaskCall
@@ -68,6 +68,15 @@ class PathKind:
             dict(zip(links[::2], links[1::2], strict=False)),
         )
         return {each.id: _state(each, found) for each in resources}
+
+    def settle(self, resource: Resource, actual: State, planned: Collection[Change]) -> State:
+        """A file that a unit writes when it starts (spec "rewritten_by") is not known until the unit was changed."""
+        writer = resource.spec.get("rewritten_by")
+        if isinstance(actual, Present) and any(
+            change.resource.id == f"systemd:{writer}" for change in planned
+        ):
+            return Unknown(f"{writer} writes it anew")
+        return actual
 
     def change(self, change: Change) -> Script:
         resource, path = change.resource, quote(change.resource.name)

@@ -21,9 +21,9 @@ _SETTLED = 2.0
 
 
 def remembered(path: Path, what: str, find: Callable[[], Any]) -> Any:
-    """`find()`, a value that JSON can hold, or what it was when the file at `path` was the same. Raises what `find` does.
+    """`find()`, a value that JSON can hold, or what it was when the file at `path` was the same.
 
-    `what` names the question, and its version.
+    Raises what `find` does. `what` names the question, and its version.
     """
     stat = path.stat()
     if stat.st_size < LARGE:

@@ -160,16 +160,23 @@ note_inputs() {
     echo "${line:--  $f}"
   done <"$P/list"
 }
+now_running() {
+  systemctl show --property=InvocationID --value -- "$1"
+  cat "$P/noted"
+}
 restart_unit() {
   mkdir -p /run/provision/units
-  rm -f -- "/run/provision/units/$1"
   note_inputs >"$P/noted"
+  # An orphan of a run that was killed may have done it while this one waited for it.
+  noted=$(cat "/run/provision/units/$1" 2>/dev/null) || :
+  if systemctl is-active --quiet -- "$1" && [ "$(now_running "$1")" = "$noted" ]; then return 0; fi
+  rm -f -- "/run/provision/units/$1"
   if ! systemctl restart -- "$1"; then
     systemctl status --no-pager --lines=0 -- "$1" >&2 || :
     journalctl --no-pager --quiet -n 15 -o cat -u "$1" >&2 || :
     return 1
   fi
-  { systemctl show --property=InvocationID --value -- "$1"; cat "$P/noted"; } >"$P/record"
+  now_running "$1" >"$P/record"
   mv -f -- "$P/record" "/run/provision/units/$1"
 }
 """

@@ -43,8 +43,8 @@ class StepOutcome:
     failed: tuple[int, int] | None
 
 
-# Programs are what a probe costs, a millisecond each: a subshell and not a shell of its own for a fragment, one stat and
-# one cat for all of them.
+# Programs are what a probe costs, a millisecond each: a subshell and not a shell of its own for a fragment, one stat
+# and one cat for all of them.
 _RUN_PROBES = """
 statuses=
 outputs=
@@ -87,8 +87,9 @@ step() {
   /bin/sh -eu "$P/run" >"$W/out" 2>"$W/err" </dev/null 8>&- && s=0 || s=$?
   if [ "$s" -ne 0 ]; then
     echo "fail $1 $s"
+    # Errors last, because people see the end.
+    [ ! -s "$W/out" ] || { tail -c 4096 "$W/out"; echo; } >&2
     tail -c 16384 "$W/err" >&2
-    tail -c 4096 "$W/out" >&2
     exit 99
   fi
   printf '%s\\n' "$2" >>/var/lib/provision/journal

@@ -117,14 +117,18 @@ class LabCluster:
 
     name: str
     inventory: Path
+    source: Path = DEFAULT_LAB
+    subnet: str = SUBNET
 
-    def up(self, source: Path = DEFAULT_LAB) -> None:
-        done = provision("lab", "up", source, "--subnet", SUBNET, "--name", self.name, "--json")
+    def up(self) -> None:
+        """Raises AssertionError when it does not come up."""
+        moved = ("--subnet", self.subnet, "--name", self.name)
+        done = provision("lab", "up", self.source, *moved, "--json")
         assert done.status == 0, done
         assert Path(json.loads(done.stdout.splitlines()[-1])["inventory"]) == self.inventory
 
     def down(self) -> None:
-        done = provision("lab", "down", self.inventory, "--name", self.name)
+        done = provision("lab", "down", self.source, "--name", self.name)
         assert done.status == 0, done
 
     def renew(self) -> None:
@@ -138,7 +142,7 @@ class LabCluster:
 
     def address(self, host: str) -> str:
         number = {"registry1": 10, "cp1": 11, "worker1": 21, "worker2": 22}[host]
-        return f"{SUBNET.rpartition('.')[0]}.{number}"
+        return f"{self.subnet.rpartition('.')[0]}.{number}"
 
     def apply(self, *words: str | Path, inventory: Path | None = None) -> Done:
         return provision("apply", inventory or self.inventory, "--json", *words)
@@ -236,14 +240,14 @@ def is_verified(done: Done) -> bool:
 
 
 @contextmanager
-def own_lab(name: str, source: Path = DEFAULT_LAB) -> Iterator[LabCluster]:
+def own_lab(name: str, source: Path = DEFAULT_LAB, subnet: str = SUBNET) -> Iterator[LabCluster]:
     """A lab with bare hosts, taken down at the end; what a killed run left goes first.
 
     With PROVISION_KEEP_LAB=1 it is kept, and one that was kept is taken as it is: quicker while a test is written.
     """
     from provisioner.inventory.labs import lab_directory
 
-    lab = LabCluster(name, lab_directory(name) / "inventory.yaml")
+    lab = LabCluster(name, lab_directory(name) / "inventory.yaml", source, subnet)
     with Path(f"/run/lock/provision-{name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -255,7 +259,7 @@ def own_lab(name: str, source: Path = DEFAULT_LAB) -> Iterator[LabCluster]:
         if not keep:
             lab.down()
         try:
-            lab.up(source)
+            lab.up()
             yield lab
         finally:
             if not keep:

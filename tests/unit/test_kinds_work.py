@@ -139,6 +139,24 @@ def test_command_with_creates_and_unless(here: Here) -> None:
     assert len(here.changes(desired)) == 1, "a link that leads nowhere counts as not made"
 
 
+def test_command_runs_nowhere_else_than_in_its_folder(here: Here) -> None:
+    task = {
+        "command": {"cmd": "true; touch here", "creates": "{{ root }}/here", "chdir": "{{ root }}/nowhere"}
+    }
+    failure = here.apply(here.desired([task]))
+    assert failure is not None
+    assert "nowhere" in failure.stderr
+    assert not (here.target / "here").exists()
+
+
+def test_command_that_an_orphan_has_done_meanwhile(here: Here) -> None:
+    task = {"command": {"cmd": "echo x >>log", "unless": "test -e log", "chdir": "{{ root }}"}}
+    changes = here.changes(here.desired([task]))
+    assert here.carry_out(changes) is None
+    assert here.carry_out(changes) is None
+    assert (here.target / "log").read_text() == "x\n"
+
+
 def test_command_that_fails_tells_what_it_said(here: Here) -> None:
     tasks = [
         {"copy": {"dest": "{{ root }}/a", "content": "x"}},

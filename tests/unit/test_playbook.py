@@ -1,0 +1,184 @@
+"""Playbooks: what they come to mean on a host, and how wrong ones are refused, with every place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from provisioner.action.kinds import base_modules
+from provisioner.errors import InputError
+from provisioner.inventory.secrets import Secret
+from provisioner.playbook.compile import Compiler
+from provisioner.playbook.load import load_playbook
+from provisioner.playbook.model import Selection
+from provisioner.resources.model import Present, Resource
+
+REFUSED: list[dict[str, Any]] = yaml.safe_load(
+    (Path(__file__).parents[1] / "data" / "playbook" / "refused.yaml").read_text(encoding="utf-8")
+)
+TEMPLATES = {
+    "undefined.j2": b"one\n{{ word }}\n{{ missing }}\n",
+    "syntax.j2": b"one\n{% fi %}\n",
+    "arithmetic.j2": b"\n\n{% set x = 1 %}\n{{ x / 0 }}\n",
+    "bytes.j2": b"\xff\xfe",
+    "good.j2": b"word={{ word }}\n{% for item in items %}\n{{ item }}\n{% endfor %}\n",
+    "secret.j2": b"pw={{ password }}\n{% for key, value in deep.items() %}{{ key }}={{ value }}{% endfor %}\n",
+}
+SECRET = Secret.text("hunter2")
+VARIABLES = {"word": "w", "items": [1, 2], "flag": True, "password": SECRET, "deep": {"password": SECRET}}
+
+
+def compiled(folder: Path, text: str, *, stage: int = 0, **chosen: Any) -> tuple[Resource, ...]:
+    (folder / "sub").mkdir(exist_ok=True)
+    (folder / "templates").mkdir(exist_ok=True)
+    for name, content in TEMPLATES.items():
+        (folder / "templates" / name).write_bytes(content)
+    (folder / "book.yaml").write_text(text, encoding="utf-8")
+    (folder / "other.yaml").write_text("- import_playbook: book.yaml\n")
+    modules = base_modules()
+    playbook = load_playbook(folder / "book.yaml", set(modules))
+    compiler = Compiler(playbook, modules, Selection(**chosen))
+    return compiler.stage(playbook.stages[stage], "here", VARIABLES)
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: str(case["problems"][0][2]))
+def test_refused_with_every_place(case: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        compiled(tmp_path, case["text"])
+    left = list(caught.value.problems)
+    for line, column, reason, hint in case["problems"]:
+        found = [
+            each for each in left if (each.line, each.column) == (line, column) and reason in each.reason
+        ]
+        assert found, f"{line}:{column} {reason} is not among\n" + "\n".join(map(str, left))
+        assert hint in found[0].hint
+        left.remove(found[0])
+    assert left == []
+    if "file" in case:
+        assert caught.value.problems[0].file.endswith(case["file"])
+
+
+def test_no_secret_in_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        compiled(tmp_path, REFUSED[-1]["text"])
+    assert "hunter2" not in str(caught.value)
+
+
+STAGE = "- name: a\n  hosts: all\n  tags: [s]\n  vars: {where: /etc}\n  tasks:\n"
+
+
+def names(resources: tuple[Resource, ...]) -> list[str]:
+    return [each.name for each in resources]
+
+
+MEANT = [
+    ("    - copy: {dest: '{{ where }}/{{ word }}', content: x}", ["/etc/w"]),
+    ("    - copy: {dest: '/etc/{{ item }}', content: x}\n      loop: [a, b]", ["/etc/a", "/etc/b"]),
+    (
+        "    - copy: {dest: '/etc/{{ item }}', content: x}\n      with_items: '{{ items }}'",
+        ["/etc/1", "/etc/2"],
+    ),
+    ("    - copy: {dest: '/etc/{{ item.n }}', content: x}\n      loop: [{n: a}]", ["/etc/a"]),
+    (
+        "    - copy: {dest: '/etc/{{ item }}', content: x}\n      loop: [1, 2]\n      when: item > 1",
+        ["/etc/2"],
+    ),
+    ("    - copy: {dest: '/etc/{{ item }}', content: x}\n      loop: []", []),
+    ("    - copy: {dest: /etc/a, content: x}\n      when: not flag", []),
+    ("    - copy: {dest: /etc/a, content: x}\n      when: [flag, word == 'w']", ["/etc/a"]),
+    ("    - copy: {dest: /etc/a, content: x}\n      when: [flag, word == 'v']", []),
+    ("    - copy: {dest: /etc/a, content: x}\n      when: false", []),
+    ("    - copy: {dest: /etc/a, content: x}\n      when: no_such is defined and no_such", []),
+    ("    - copy: {dest: '/etc/{{ x }}', content: x}\n      vars: {x: '{{ word }}{{ word }}'}", ["/etc/ww"]),
+    ("    - copy: {dest: '/etc/{{ where }}', content: x}\n      vars: {where: mine}", ["/etc/mine"]),
+    ("    - systemd: {name: a}", ["a.service"]),
+    ("    - service: {name: a}", ["a.service"]),
+    ("    - copy: {dest: /etc/a, content: x}\n      become: true", ["/etc/a"]),
+    ("    - copy: {dest: /etc/a, content: x}\n    - copy: {dest: /etc/a, content: x}", ["/etc/a"]),
+]
+
+
+@pytest.mark.parametrize(("tasks", "wanted"), MEANT)
+def test_keywords_mean_what_they_mean_in_ansible(tasks: str, wanted: list[str], tmp_path: Path) -> None:
+    assert names(compiled(tmp_path, STAGE + tasks + "\n")) == wanted
+
+
+def test_command_lines_as_text(tmp_path: Path) -> None:
+    text = STAGE + "    - command: touch {{ word }}\n      args: {creates: /etc/w}\n"
+    (resource,) = compiled(tmp_path, text)
+    assert (resource.spec["cmd"], resource.spec["creates"]) == ("touch w", "/etc/w")
+
+
+TAGGED = (
+    STAGE
+    + "    - copy: {dest: /etc/a, content: x}\n      tags: one\n"
+    + "    - copy: {dest: /etc/b, content: x}\n      tags: [two, three]\n"
+    + "    - copy: {dest: /etc/c, content: x}\n      tags: always\n"
+)
+CHOSEN = [
+    (set(), ["/etc/a", "/etc/b", "/etc/c"]),
+    ({"one"}, ["/etc/a", "/etc/c"]),
+    ({"three"}, ["/etc/b", "/etc/c"]),
+    ({"s"}, ["/etc/a", "/etc/b", "/etc/c"]),
+    ({"none"}, ["/etc/c"]),
+]
+
+
+@pytest.mark.parametrize(("tags", "wanted"), CHOSEN)
+def test_tags_choose_tasks_and_stages_pass_theirs_on(
+    tags: set[str], wanted: list[str], tmp_path: Path
+) -> None:
+    assert names(compiled(tmp_path, TAGGED, tags=frozenset(tags))) == wanted
+
+
+def test_templates_render_with_the_task_s_variables(tmp_path: Path) -> None:
+    (resource,) = compiled(tmp_path, STAGE + "    - template: {src: good.j2, dest: /etc/a}\n")
+    assert resource.text == "word=w\n1\n2\n"
+
+
+@pytest.mark.parametrize("task", ["copy: {dest: /etc/a, content: '{{ password }}', secret: true}",
+                                  "template: {dest: /etc/a, src: secret.j2, secret: true}"])  # fmt: skip
+def test_secrets_are_sent_but_never_shown(task: str, tmp_path: Path) -> None:
+    (resource,) = compiled(tmp_path, f"{STAGE}    - {task}\n")
+    blob = resource.spec["content"]
+    assert b"hunter2" in blob.data
+    assert b"***" not in blob.data
+    assert (resource.secret, blob.secret, resource.text) == (True, True, None)
+    assert isinstance(resource.desired, Present)
+    assert resource.desired.attrs["mode"] == "600"
+    assert "hunter2" not in repr(resource)
+
+
+def test_a_template_with_a_secret_needs_the_word(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"secret\.j2:1:1: 'password' is a secret"):
+        compiled(tmp_path, STAGE + "    - template: {dest: /etc/a, src: secret.j2}\n")
+
+
+def test_imports_keep_their_order_and_count_in_the_digest(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("- {name: one, hosts: all}\n")
+    (tmp_path / "two.yaml").write_text("- {name: two, hosts: all}\n")
+    book = tmp_path / "site.yaml"
+    book.write_text(
+        "- import_playbook: two.yaml\n- {name: mine, hosts: all}\n- {name: x, import_playbook: one.yaml}\n"
+    )
+    first = load_playbook(book, set())
+    assert [stage.name for stage in first.stages] == ["two", "mine", "one"]
+    assert load_playbook(book, set()).digest == first.digest
+    (tmp_path / "one.yaml").write_text("- {name: one, hosts: all, serial: 1}\n")
+    second = load_playbook(book, set())
+    assert second.digest != first.digest
+    assert second.stages[2].serial == 1
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "a.j2").write_text("x")
+    assert load_playbook(book, set()).digest != second.digest
+
+
+def test_the_shipped_playbooks_load() -> None:
+    from provisioner.action.kinds import CLUSTER_MODULES
+    from provisioner.playbook.load import shipped
+
+    playbook = load_playbook(shipped("playbooks") / "site.yaml", {*base_modules(), *CLUSTER_MODULES})
+    assert len({stage.name for stage in playbook.stages}) == len(playbook.stages)
