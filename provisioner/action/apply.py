@@ -33,7 +33,11 @@ class Result:
 
 
 def apply(
-    request: Request, emit: Emit, *, agreed: Agreed | None = None, confirm: Callable[[Sequence[str]], bool] = lambda _: True
+    request: Request,
+    emit: Emit,
+    *,
+    agreed: Agreed | None = None,
+    confirm: Callable[[Sequence[str]], bool] = lambda _: True,
 ) -> Result:
     """Brings the hosts to what the inventory declares. Raises ProvisionError for what stops it before any change."""
     began = time.monotonic()
@@ -50,7 +54,9 @@ def apply(
         reasons = dangers(plan, established=prepared.established)
         if reasons and not confirm(reasons):
             told = "\n".join(f"  {reason}" for reason in reasons)
-            raise ProvisionError(f"nothing was changed: this needs your consent:\n{told}", "add --yes to go ahead")
+            raise ProvisionError(
+                f"nothing was changed: this needs your consent:\n{told}", "add --yes to go ahead"
+            )
         lock(stack, pool, loaded, [host for host in plan.changed_hosts() if host != loaded.state_host])
         work = HostWork(pool, prepared.kinds, emit, loaded.run)
         outcome = Executor(work, gates_of(prepared, pool), emit, each=pool.each).run(plan)

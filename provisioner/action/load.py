@@ -63,7 +63,9 @@ class Loaded:
     @property
     def hosts(self) -> tuple[str, ...]:
         """The hosts of the run, in inventory order: those that some stage names."""
-        chosen = {host.name for stage in self.playbook.stages for host in _matching(self.inventory, stage.hosts)}
+        chosen = {
+            host.name for stage in self.playbook.stages for host in _matching(self.inventory, stage.hosts)
+        }
         if self.request.limit:
             limited = {host.name for host in self.inventory.match(self.request.limit)}
             chosen = (chosen & limited) | {host.name for host in self.inventory.group("kube_control_plane")}
@@ -182,7 +184,9 @@ def compile_with(loaded: Loaded, facts: Mapping[str, Facts], emit: Emit) -> Prep
         state = agreed_state(loaded.spec.name, found, marks)
         cluster = ClusterVariables(loaded.inventory, loaded.spec, state, facts, loaded.bundle)
         platforms = {host: each.platform for host, each in facts.items()}
-        own = ClusterKinds(loaded.spec, loaded.bundle, state, platforms, BootstrapToken(), emit, loaded.request.deep)
+        own = ClusterKinds(
+            loaded.spec, loaded.bundle, state, platforms, BootstrapToken(), emit, loaded.request.deep
+        )
         kinds |= cluster_modules(own)
     desired = _compile(loaded, kinds, cluster, facts)
     by_name = {kind.name: kind for kind in kinds.values()}
@@ -197,9 +201,13 @@ def gather(pool: Pool, hosts: Sequence[str]) -> dict[str, Facts]:
         return parse_facts(session.host, session.run(facts_script(), deadline=60).stdout, began)
 
     facts = _all_well(pool.map(hosts, ask))
-    poor = [f"{host} lacks {', '.join(each.missing_tools)}" for host, each in facts.items() if each.missing_tools]
+    poor = [
+        f"{host} lacks {', '.join(each.missing_tools)}" for host, each in facts.items() if each.missing_tools
+    ]
     if poor:
-        raise ProvisionError("; ".join(poor), "install tar, gzip, iproute2, kmod, coreutils, util-linux, findutils")
+        raise ProvisionError(
+            "; ".join(poor), "install tar, gzip, iproute2, kmod, coreutils, util-linux, findutils"
+        )
     return facts
 
 
@@ -223,7 +231,9 @@ def _compile(
 
     compiler = Compiler(loaded.playbook, kinds, loaded.request.selection)
     variables = _lazily(loaded, cluster, facts)
-    limited = {host.name for host in loaded.inventory.match(loaded.request.limit)} if loaded.request.limit else None
+    limited = (
+        {host.name for host in loaded.inventory.match(loaded.request.limit)} if loaded.request.limit else None
+    )
     desired = []
     for stage in loaded.playbook.stages:
         if not loaded.request.selection.wants_stage(stage):
@@ -261,7 +271,11 @@ def _matching(inventory: Inventory, pattern: str) -> Sequence[Any]:
 
 def _inputs(loaded: Loaded) -> str:
     digest = hashlib.sha256(__version__.encode())
-    for each in (loaded.inventory.digest, loaded.playbook.digest, loaded.bundle.digest if loaded.bundle else ""):
+    for each in (
+        loaded.inventory.digest,
+        loaded.playbook.digest,
+        loaded.bundle.digest if loaded.bundle else "",
+    ):
         digest.update(each.encode())
     digest.update(repr((loaded.request.limit, sorted(loaded.request.selection.tags))).encode())
     return digest.hexdigest()

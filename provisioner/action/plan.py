@@ -27,7 +27,14 @@ def plan_of(prepared: Prepared, pool: Pool, emit: Emit, *, texts: bool = True) -
     planner = Planner(pool, prepared.kinds)
     inventory = str(prepared.loaded.request.inventory)
     plan = planner.plan(prepared.desired, inventory=inventory, inputs=prepared.inputs, texts=texts)
-    emit(Step(task="read", subject=f"{plan.resources} resources", seconds=time.monotonic() - began, changed=False))
+    emit(
+        Step(
+            task="read",
+            subject=f"{plan.resources} resources",
+            seconds=time.monotonic() - began,
+            changed=False,
+        )
+    )
     return replace(plan, selection=_selection(prepared.loaded.request))
 
 

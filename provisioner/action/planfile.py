@@ -95,7 +95,9 @@ def check_agreed(plan: Plan, agreed: Agreed) -> None:
     known = {place[:3] for place in agreed.changes}
     extra = [f"{place[1]}: {place[2]}" for place in now if place[:3] not in known]
     if extra:
-        raise ProvisionError(f"the hosts changed since the plan was made: {', '.join(extra[:5])} would change, too", again)
+        raise ProvisionError(
+            f"the hosts changed since the plan was made: {', '.join(extra[:5])} would change, too", again
+        )
     for place, mac in agreed.changes.items():
         if place not in now or not hmac.compare_digest(now[place][0], mac):
             _, host, name, _ = place
@@ -117,7 +119,9 @@ def _absolute(path: str | None) -> str | None:
 
 
 def _mac(key: bytes, change: Change) -> str:
-    text = json.dumps([_plain(change, change.before), _plain(change, change.resource.desired)], sort_keys=True)
+    text = json.dumps(
+        [_plain(change, change.before), _plain(change, change.resource.desired)], sort_keys=True
+    )
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 
@@ -127,7 +131,11 @@ def _plain(change: Change, state: State) -> Any:
     if not isinstance(state, Present):
         return "absent"
     # Keys and tokens are made at apply time: of secrets only their being there is agreed to.
-    return "secret" if change.resource.secret else {k: list(v) if isinstance(v, tuple) else v for k, v in state.attrs.items()}
+    return (
+        "secret"
+        if change.resource.secret
+        else {k: list(v) if isinstance(v, tuple) else v for k, v in state.attrs.items()}
+    )
 
 
 def _key() -> bytes:

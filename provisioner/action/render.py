@@ -38,7 +38,10 @@ def render(
             facts = gather(pool, loaded.hosts)
     if save_facts is not None:
         # Without the keys the cluster's mark must go, too: it would stand for keys that were lost.
-        bare = {host: asdict(replace(each, state="", mark="", kubelet_certificate="")) for host, each in facts.items()}
+        bare = {
+            host: asdict(replace(each, state="", mark="", kubelet_certificate=""))
+            for host, each in facts.items()
+        }
         save_facts.write_text(json.dumps(bare, indent=1) + "\n", encoding="utf-8")
     desired = compile_with(loaded, facts, emit).desired
     count = 0

@@ -26,7 +26,9 @@ def trust(
     for host in hosts:
         offered = answers[host.name]
         if isinstance(offered, Exception):
-            raise offered if isinstance(offered, ProvisionError) else ProvisionError(f"{host.name}: {offered}")
+            raise (
+                offered if isinstance(offered, ProvisionError) else ProvisionError(f"{host.name}: {offered}")
+            )
         fingerprint = offered.key.fingerprint
         if known.known(offered.address, offered.port):
             _check(host.name, known, offered)
@@ -37,7 +39,9 @@ def trust(
     if not new:
         return
     if not agree(f"Trust these {len(new)} keys?"):
-        raise UnreachableError("no key was enrolled", "compare the fingerprints and run it again, or use --yes")
+        raise UnreachableError(
+            "no key was enrolled", "compare the fingerprints and run it again, or use --yes"
+        )
     for each in new:
         enrol(path, each.address, each.port, each.key)
     emit(Note(message=f"{len(new)} keys enrolled in {path}"))

@@ -43,7 +43,9 @@ class ClusterVariables:
             for name in self.node_names
             if name in facts and not kubelet_identity_valid(facts[name].kubelet_certificate, name, authority)
         ]
-        etcd = [{"name": host.name, "address": spec.nodes[host.name].address} for host in inventory.group("etcd")]
+        etcd = [
+            {"name": host.name, "address": spec.nodes[host.name].address} for host in inventory.group("etcd")
+        ]
         manifest = bundle.artifact("kube-flannel").path.read_text(encoding="utf-8")
         self.images = [self.reference(PAUSE), self.reference(COREDNS), self.reference(AGNHOST)]
         self.images += flannel.images(manifest)

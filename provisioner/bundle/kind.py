@@ -53,7 +53,9 @@ class ArtifactKind:
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         stamps, _, stats = output.partition(b"==\n")
         digests = parse_stamps(stamps)
-        modes = {path: mode for mode, _, path in (line.partition(" ") for line in stats.decode().splitlines())}
+        modes = {
+            path: mode for mode, _, path in (line.partition(" ") for line in stats.decode().splitlines())
+        }
         return {
             each.id: Present({"sha256": digests.get(each.name, "changed"), "mode": modes[each.name]})
             if each.name in modes

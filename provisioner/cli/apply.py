@@ -35,5 +35,7 @@ def command(
     else:
         wanted = request(inventory, playbook, limit, tags, stages)
     with reporter(as_json) as report:
-        outcome = apply(wanted, report.emit, agreed=agreed, confirm=lambda reasons: yes or confirm(reasons, report))
+        outcome = apply(
+            wanted, report.emit, agreed=agreed, confirm=lambda reasons: yes or confirm(reasons, report)
+        )
     raise click.exceptions.Exit(outcome.exit_code)

@@ -18,5 +18,7 @@ def command(inventory: str, pattern: str, words: tuple[str, ...], as_json: bool,
     from provisioner.action.execute import execute
     from provisioner.report.answers import show_answer
 
-    status = execute(inventory_path(inventory), pattern, words, timeout, lambda answer: show_answer(answer, as_json))
+    status = execute(
+        inventory_path(inventory), pattern, words, timeout, lambda answer: show_answer(answer, as_json)
+    )
     raise click.exceptions.Exit(status)

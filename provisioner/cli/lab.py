@@ -70,7 +70,7 @@ def down(ctx: click.Context, inventory: Path, subnet: str | None, name: str | No
     from provisioner.lab.down import down as take_down
 
     # A name alone is enough: the inventory may be lost, or broken, or may have gone with the lab.
-    chosen = name if name else _chosen(inventory, subnet, name, write=False)[0]
+    chosen = name or _chosen(inventory, subnet, name, write=False)[0]
     found = take_down(chosen, _emit(ctx))
     if as_json:
         click.echo(json.dumps({"found": found}))

@@ -22,7 +22,9 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """--limit, --tags, --stage, --playbook, --json."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines."),
-        click.option("--playbook", type=click.Path(path_type=Path), help="Use this playbook, not the shipped one."),
+        click.option(
+            "--playbook", type=click.Path(path_type=Path), help="Use this playbook, not the shipped one."
+        ),
         click.option("--stage", "stages", multiple=True, help="Only these stages (may be repeated)."),
         click.option("--tags", default="", help="Only tasks with one of these tags (comma-separated)."),
         click.option("--limit", help="Only these hosts (an Ansible pattern)."),
@@ -40,7 +42,9 @@ def inventory_path(given: str | None) -> Path:
     return path
 
 
-def request(given: str | None, playbook: Path | None, limit: str | None, tags: str, stages: tuple[str, ...]) -> Any:
+def request(
+    given: str | None, playbook: Path | None, limit: str | None, tags: str, stages: tuple[str, ...]
+) -> Any:
     """An action.load.Request from what was typed."""
     from provisioner.action.load import Request
     from provisioner.playbook.model import Selection

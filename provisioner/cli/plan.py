@@ -12,7 +12,9 @@ from provisioner.cli.options import inventory_argument, request, selection_optio
 @click.command()
 @inventory_argument
 @selection_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Also write the plan to a file for `apply`.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Also write the plan to a file for `apply`."
+)
 def command(
     inventory: str | None,
     limit: str | None,

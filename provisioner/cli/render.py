@@ -14,7 +14,9 @@ from provisioner.cli.options import inventory_argument, request, selection_optio
 @click.argument("component", required=False)
 @selection_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("rendered"), show_default=True)
-@click.option("--facts", "facts_file", type=click.Path(path_type=Path), help="Facts from here: no host is reached.")
+@click.option(
+    "--facts", "facts_file", type=click.Path(path_type=Path), help="Facts from here: no host is reached."
+)
 @click.option("--save-facts", type=click.Path(path_type=Path), help="Write the facts that were gathered.")
 def command(
     inventory: str | None,

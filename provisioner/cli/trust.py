@@ -24,4 +24,6 @@ def command(
     from provisioner.report.confirm import ask
 
     with reporter(as_json) as report:
-        trust(inventory_path(inventory), limit, known_hosts, report.emit, lambda text: yes or ask(text, report))
+        trust(
+            inventory_path(inventory), limit, known_hosts, report.emit, lambda text: yes or ask(text, report)
+        )

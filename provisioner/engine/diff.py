@@ -30,11 +30,14 @@ def diff_all(
 ) -> list[Change]:
     """The changes of one host's resources in order. `planned` are changes that come before them."""
     changes: list[Change] = []
+    before = {change.resource.id for change in planned}
     for resource in resources:
-        actual = states.get(resource.id, Unknown("the probe did not answer for it"))
+        read = actual = states.get(resource.id, Unknown("the probe did not answer for it"))
         kind = kinds[resource.kind]
         if isinstance(kind, Settling):
             actual = kind.settle(resource, actual, [*planned, *changes])
+        if resource.id in before and actual == read:
+            continue  # an earlier stage wants the same and sees to it
         change = diff(resource, actual)
         if change is not None:
             changes.append(change)

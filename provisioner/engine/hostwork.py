@@ -68,12 +68,12 @@ class HostWork:
         states: Mapping[str, State],
         done: list[Change],
     ) -> Failed | None:
-        for change in changes:
+        for index, change in enumerate(changes):
             after: State = states.get(change.resource.id, Unknown("not read"))
             left = remaining(change, after, self._kinds[change.resource.kind])
             if left:
                 reason = f"was changed, but read again it {left}"
-                return _failed(stage, host, change.resource.id, reason, changes, len(done))
+                return _failed(stage, host, change.resource.id, reason, changes, index)
             done.append(change)
             self._emit(_changed(stage, host, change))
         return None

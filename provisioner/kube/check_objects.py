@@ -17,7 +17,10 @@ def check_objects(namespace: str, run: str, image: str) -> list[dict[str, Any]]:
     space = {
         "apiVersion": "v1",
         "kind": "Namespace",
-        "metadata": {"name": namespace, "labels": {**labels, "pod-security.kubernetes.io/enforce": "privileged"}},
+        "metadata": {
+            "name": namespace,
+            "labels": {**labels, "pod-security.kubernetes.io/enforce": "privileged"},
+        },
     }
     return [
         space,

@@ -39,7 +39,9 @@ def api_ready(runners: Sequence[Runner]) -> str:
                 f"the API server on {runner.host} was not ready after {API_SECONDS} s:\n{_tail(result)}",
                 f"see `journalctl -u kube-apiserver` on {runner.host}",
             )
-    return f"{len(runners)} API server{'s' if len(runners) > 1 else ''} after {time.monotonic() - began:.1f} s"
+    return (
+        f"{len(runners)} API server{'s' if len(runners) > 1 else ''} after {time.monotonic() - began:.1f} s"
+    )
 
 
 def network_ready(runner: Runner, nodes: Sequence[str], daemon_sets: Sequence[str]) -> str:

@@ -61,7 +61,9 @@ class NodeJoinedKind:
             for taint in json.loads(taints or "[]"):
                 attrs[f"taint:{taint['key']}:{taint['effect']}"] = str(taint.get("value") or "")
             found[name] = attrs
-        joined = {each.name for each in resources if each.name in granted or not each.spec["joining"]} & found.keys()
+        joined = {
+            each.name for each in resources if each.name in granted or not each.spec["joining"]
+        } & found.keys()
         return {each.id: Present(found[each.name]) if each.name in joined else Absent() for each in resources}
 
     def _granted(self, requests: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -105,17 +107,25 @@ class NodeJoinedKind:
 
 
 def _timeout(missing: set[str], refused: Mapping[str, str]) -> ProvisionError:
-    told = "; ".join(f"{node}: its request was left alone: {reason}" for node, reason in sorted(refused.items()))
-    reason = f"{', '.join(sorted(missing))} did not register within {DEADLINE:.0f} s" + (f" ({told})" if told else "")
+    told = "; ".join(
+        f"{node}: its request was left alone: {reason}" for node, reason in sorted(refused.items())
+    )
+    reason = f"{', '.join(sorted(missing))} did not register within {DEADLINE:.0f} s" + (
+        f" ({told})" if told else ""
+    )
     return ProvisionError(reason, "see `journalctl -u kubelet` on the host")
 
 
 def _marks(resource: Resource) -> list[str]:
     attrs: Mapping[str, Any] = resource.desired.attrs if isinstance(resource.desired, Present) else {}
     node = quote(resource.name)
-    labels = [f"{key.removeprefix('label:')}={value}" for key, value in attrs.items() if key.startswith("label:")]
+    labels = [
+        f"{key.removeprefix('label:')}={value}" for key, value in attrs.items() if key.startswith("label:")
+    ]
     taints = [
-        f"{key.split(':')[1]}={value}:{key.split(':')[2]}" for key, value in attrs.items() if key.startswith("taint:")
+        f"{key.split(':')[1]}={value}:{key.split(':')[2]}"
+        for key, value in attrs.items()
+        if key.startswith("taint:")
     ]
     lines = []
     if labels:

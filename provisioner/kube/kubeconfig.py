@@ -13,7 +13,9 @@ from provisioner.resources.task import TaskCall
 from provisioner.shell.script import Blob, Script
 
 
-def kubeconfig_text(server: str, authority: str, user: str, credentials: Mapping[str, Any], cluster: str) -> str:
+def kubeconfig_text(
+    server: str, authority: str, user: str, credentials: Mapping[str, Any], cluster: str
+) -> str:
     """A kubeconfig with one context. `authority` is a path; `credentials` the user's fields as kubectl knows them."""
     data = {
         "apiVersion": "v1",
@@ -36,12 +38,18 @@ class KubeconfigKind:
         optional = ("cluster", "owner", "certificate", "client_file", "rewritten_by")
         task.check(required, dict.fromkeys(optional, str))
         if bool(task.args.get("certificate")) == bool(task.args.get("client_file")):
-            raise task.error("needs either 'certificate' (a pair NAME.crt, NAME.key) or 'client_file' (one PEM)")
+            raise task.error(
+                "needs either 'certificate' (a pair NAME.crt, NAME.key) or 'client_file' (one PEM)"
+            )
         pair, one = task.args.get("certificate"), task.args.get("client_file")
         credentials = {"client-certificate": one or f"{pair}.crt", "client-key": one or f"{pair}.key"}
         cluster = str(task.args.get("cluster") or "kubernetes")
         text = kubeconfig_text(
-            str(task.args["server"]), str(task.args["authority"]), str(task.args["user"]), credentials, cluster
+            str(task.args["server"]),
+            str(task.args["authority"]),
+            str(task.args["user"]),
+            credentials,
+            cluster,
         )
         blob, path = Blob.of(text.encode()), task.path("dest")
         owner = str(task.args.get("owner") or "root")

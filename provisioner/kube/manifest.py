@@ -80,7 +80,11 @@ class ManifestKind:
         task.check({"name": str}, {"objects": list, "src": str})
         objects = _given(task)
         for item in objects:
-            if not isinstance(item, dict) or not item.get("kind") or not (item.get("metadata") or {}).get("name"):
+            if (
+                not isinstance(item, dict)
+                or not item.get("kind")
+                or not (item.get("metadata") or {}).get("name")
+            ):
                 raise task.error("every object needs apiVersion, kind and metadata.name")
         attrs: dict[str, Plain] = {object_key(item): object_digest(item) for item in objects}
         return [Resource("manifest", str(task.args["name"]), Present(attrs), {"objects": objects}, text="")]
@@ -109,7 +113,9 @@ class ManifestKind:
                 payload[f"{name}.json"] = Blob.of(list_json(group))
                 lines.append(f'{KUBECTL} apply {_SIDE} -f "$P/{name}.json" >/dev/null')
             if name == "first" and any(item["kind"] == "CustomResourceDefinition" for item in first):
-                lines.append(f'{KUBECTL} wait --for=condition=Established --timeout=60s -f "$P/first.json" >/dev/null')
+                lines.append(
+                    f'{KUBECTL} wait --for=condition=Established --timeout=60s -f "$P/first.json" >/dev/null'
+                )
         return Script("\n".join(lines) + "\n", payload)
 
     def show(self, changes: Sequence[Change]) -> Script:
@@ -140,7 +146,9 @@ def _given(task: TaskCall) -> list[Object]:
 
 
 def _diff_script(resources: Sequence[Resource], main: str) -> Script:
-    payload = {f"{index}.json": Blob.of(list_json(each.spec["objects"])) for index, each in enumerate(resources)}
+    payload = {
+        f"{index}.json": Blob.of(list_json(each.spec["objects"])) for index, each in enumerate(resources)
+    }
     payload["collect"] = Blob.of(_COLLECT.encode())
     return Script(main, payload)
 

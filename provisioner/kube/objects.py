@@ -16,7 +16,11 @@ def object_key(item: Object) -> str:
     """ "Kind namespace/name", as people say it."""
     metadata = item["metadata"]
     namespace = metadata.get("namespace")
-    return f"{item['kind']} {namespace}/{metadata['name']}" if namespace else f"{item['kind']} {metadata['name']}"
+    return (
+        f"{item['kind']} {namespace}/{metadata['name']}"
+        if namespace
+        else f"{item['kind']} {metadata['name']}"
+    )
 
 
 def object_digest(item: Object) -> str:
@@ -27,7 +31,9 @@ def object_digest(item: Object) -> str:
 def split_first(objects: Iterable[Object]) -> tuple[list[Object], list[Object]]:
     """(namespaces and CRDs, everything else): the first have to be there before the others are sent."""
     items = list(objects)
-    return [each for each in items if each["kind"] in _FIRST], [each for each in items if each["kind"] not in _FIRST]
+    return [each for each in items if each["kind"] in _FIRST], [
+        each for each in items if each["kind"] not in _FIRST
+    ]
 
 
 def list_json(objects: Sequence[Object]) -> bytes:

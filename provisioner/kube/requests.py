@@ -15,7 +15,9 @@ _USAGES = {"digital signature", "client auth", "key encipherment"}
 
 def is_pending(item: Mapping[str, Any]) -> bool:
     """Nobody has approved, denied or failed it."""
-    return not (item.get("status") or {}).get("conditions") and not (item.get("status") or {}).get("certificate")
+    return not (item.get("status") or {}).get("conditions") and not (item.get("status") or {}).get(
+        "certificate"
+    )
 
 
 def requested_node(item: Mapping[str, Any]) -> str:
@@ -45,7 +47,9 @@ def objection(item: Mapping[str, Any], nodes: Collection[str], user: str, group:
         return "it holds no readable request"
     if not request.is_signature_valid:
         return "its signature is wrong"
-    organizations = [str(each.value) for each in request.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)]
+    organizations = [
+        str(each.value) for each in request.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+    ]
     if organizations != ["system:nodes"] or len(list(request.subject)) != 2:
         return f"its subject is {request.subject.rfc4514_string()}"
     if any(True for _ in request.extensions):

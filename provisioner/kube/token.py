@@ -85,7 +85,9 @@ class BootstrapTokenKind:
     def change(self, change: Change) -> Script:
         del change
         blob = Blob.of(json.dumps(self._token.as_object()).encode(), secret=True)
-        return Script(f'{DELETE_TOKENS}\n{KUBECTL} apply -f "$P/token.json" >/dev/null\n', {"token.json": blob})
+        return Script(
+            f'{DELETE_TOKENS}\n{KUBECTL} apply -f "$P/token.json" >/dev/null\n', {"token.json": blob}
+        )
 
     @property
     def _name(self) -> str:
@@ -121,7 +123,11 @@ class BootstrapKubeconfigKind:
         resource = change.resource
         credentials = {"token": f"{self._token.identifier}.{self._token.secret}"}
         text = kubeconfig_text(
-            resource.spec["server"], resource.spec["authority"], "kubelet-bootstrap", credentials, "kubernetes"
+            resource.spec["server"],
+            resource.spec["authority"],
+            "kubelet-bootstrap",
+            credentials,
+            "kubernetes",
         )
         script = f'mkdir -p -- "$(dirname -- {quote(resource.name)})"\n'
         script += f'put "$P/content" {quote(resource.name)} 600 root root\n'

@@ -100,7 +100,9 @@ wait
         if result.status != 0:
             raise ProvisionError(f"the pods of the traffic check did not start:\n{_tail(result.stderr)}")
         items = json.loads(result.stdout)["items"]
-        alive = [item for item in items if item["kind"] == "Pod" and "deletionTimestamp" not in item["metadata"]]
+        alive = [
+            item for item in items if item["kind"] == "Pod" and "deletionTimestamp" not in item["metadata"]
+        ]
         services = {item["metadata"]["name"]: item["spec"] for item in items if item["kind"] == "Service"}
         return [_pod(item) for item in alive], services
 
@@ -112,7 +114,9 @@ wait
         if pod.role == "host":
             return [*ports, service]
         direct = [
-            Target("same-node" if each.node == pod.node else "other-node", _endpoint(address, PORT), each.node)
+            Target(
+                "same-node" if each.node == pod.node else "other-node", _endpoint(address, PORT), each.node
+            )
             for each in pods
             if each.role == "answerer"
             for address in each.addresses
@@ -151,14 +155,18 @@ done
 
 def _pod(item: Mapping[str, Any]) -> Pod:
     addresses = tuple(each["ip"] for each in item["status"]["podIPs"])
-    return Pod(item["metadata"]["name"], item["spec"]["nodeName"], item["metadata"]["labels"]["role"], addresses)
+    return Pod(
+        item["metadata"]["name"], item["spec"]["nodeName"], item["metadata"]["labels"]["role"], addresses
+    )
 
 
 def _judge(pod: Pod, targets: Sequence[Target], texts: Sequence[str]) -> list[Broken]:
     """Every target needs a line "ok KIND ADDRESS"; silence is a failure, too."""
     good = {text for text in texts if text.startswith("ok ")}
     rest = "; ".join(dict.fromkeys(text for text in texts if not text.startswith(("ok ", "bad "))))
-    told = {" ".join(text.split(" ")[1:3]): text.split(" ", 3)[-1] for text in texts if text.startswith("bad ")}
+    told = {
+        " ".join(text.split(" ")[1:3]): text.split(" ", 3)[-1] for text in texts if text.startswith("bad ")
+    }
     return [
         Broken(pod, target, told.get(f"{target.kind} {target.address}", rest or "no answer"))
         for target in targets

@@ -77,7 +77,9 @@ def issue(authority: KeyPair, leaf: Leaf) -> KeyPair:
     builder = _builder(_subject(leaf), ca.subject, key.public_key(), ca_key.public_key(), leaf.days)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_key_usage(ca=False), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([USAGES[each] for each in leaf.usages]), critical=False)
+    builder = builder.add_extension(
+        x509.ExtendedKeyUsage([USAGES[each] for each in leaf.usages]), critical=False
+    )
     if leaf.sans:
         builder = builder.add_extension(x509.SubjectAlternativeName(_names(leaf.sans)), critical=False)
     return KeyPair(_pem(builder.sign(ca_key, hashes.SHA256())), pem)

@@ -46,7 +46,9 @@ class CertificateKind:
         authority = str(task.args["authority"])
         if authority not in self._authorities:
             near = nearest(authority, self._authorities)
-            raise task.error(f"no authority '{authority}'", f"did you mean '{near}'?" if near else "", "authority")
+            raise task.error(
+                f"no authority '{authority}'", f"did you mean '{near}'?" if near else "", "authority"
+            )
         leaf = Leaf(
             common_name=str(task.args["common_name"]),
             organizations=_texts(task, "organizations"),
@@ -120,7 +122,9 @@ def _read(pem: str, paired_with: str | None) -> dict[str, Plain]:
         cert = x509.load_pem_x509_certificate(pem.encode())
     except ValueError:
         return {"subject": "(not a certificate)"}
-    organizations = [str(each.value) for each in cert.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)]
+    organizations = [
+        str(each.value) for each in cert.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+    ]
     common = [str(each.value) for each in cert.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
     left = cert.not_valid_after_utc - dt.datetime.now(dt.UTC)
     return {

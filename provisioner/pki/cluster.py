@@ -28,7 +28,9 @@ class ClusterState:
 
     def to_json(self) -> str:
         """The state file's text; the same state gives the same text."""
-        pairs = {name: {"cert": pair.cert, "key": pair.key} for name, pair in sorted(self.authorities.items())}
+        pairs = {
+            name: {"cert": pair.cert, "key": pair.key} for name, pair in sorted(self.authorities.items())
+        }
         data = {
             "format": FORMAT,
             "uuid": self.uuid,
@@ -60,7 +62,9 @@ def parse_state(text: str, host: str) -> ClusterState:
             )
         authorities = {name: KeyPair(pair["cert"], pair["key"]) for name, pair in data["authorities"].items()}
         signing = data["service_account"]
-        return ClusterState(data["uuid"], data["name"], authorities, KeyPair(signing["public"], signing["key"]))
+        return ClusterState(
+            data["uuid"], data["name"], authorities, KeyPair(signing["public"], signing["key"])
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         reason = f"{host}: {STATE_FILE} is damaged ({type(fault).__name__}: {fault})"
         raise ProvisionError(reason, "restore it from another control-plane host or a backup") from None
@@ -78,7 +82,8 @@ def agreed_state(name: str, found: Mapping[str, str], marks: Mapping[str, str]) 
     if len(identities) > 1:
         first, second = list(identities.values())[:2]
         raise ProvisionError(
-            f"{first} and {second} belong to different clusters", "take one of them out of the inventory, or reset it"
+            f"{first} and {second} belong to different clusters",
+            "take one of them out of the inventory, or reset it",
         )
     if states:
         return next(iter(states.values()))

@@ -33,7 +33,11 @@ class SecretiveEnvironment(jinja2.Environment):
 class _Context(jinja2.runtime.Context):
     def resolve_or_missing(self, key: str) -> Any:
         value = super().resolve_or_missing(key)
-        return self.environment.opened(value, key) if isinstance(self.environment, SecretiveEnvironment) else value
+        return (
+            self.environment.opened(value, key)
+            if isinstance(self.environment, SecretiveEnvironment)
+            else value
+        )
 
 
 SecretiveEnvironment.context_class = _Context

@@ -17,7 +17,9 @@ class ImageKind:
 
     name = "image"
 
-    def __init__(self, registry: Registry, project: str, find: Callable[[str], PushableImage], emit: Emit) -> None:
+    def __init__(
+        self, registry: Registry, project: str, find: Callable[[str], PushableImage], emit: Emit
+    ) -> None:
         """`find` gives the image of an upstream reference or raises ProvisionError."""
         self._registry = registry
         self._project = project

@@ -29,7 +29,9 @@ def plan_lines(plan: Plan) -> list[Line]:
     lines: list[Line] = []
     for stage in plan.stages:
         if stage.count:
-            lines.append(Line(f"{stage.name}" + (f"  (then gate {stage.gate})" if stage.gate else ""), "head"))
+            lines.append(
+                Line(f"{stage.name}" + (f"  (then gate {stage.gate})" if stage.gate else ""), "head")
+            )
         for host, changes in stage.changes.items():
             for change in changes:
                 style = "delete" if change.action == "delete" else "change"
@@ -126,5 +128,7 @@ def _coloured(line: Line) -> str:
 
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return line.text
-    code = {"good": "32", "change": "33", "delete": "31", "bad": "1;31", "dim": "2", "head": "1"}.get(line.style)
+    code = {"good": "32", "change": "33", "delete": "31", "bad": "1;31", "dim": "2", "head": "1"}.get(
+        line.style
+    )
     return f"\033[{code}m{line.text}\033[0m" if code else line.text

@@ -17,7 +17,12 @@ class Line:
     style: str = ""
 
 
-_SIGNS = {"create": ("+", "change"), "update": ("~", "change"), "delete": ("-", "delete"), "restart": ("↻", "change")}
+_SIGNS = {
+    "create": ("+", "change"),
+    "update": ("~", "change"),
+    "delete": ("-", "delete"),
+    "restart": ("↻", "change"),
+}
 
 
 def lines_of(event: ev.Event) -> list[Line]:
@@ -38,7 +43,9 @@ def size(count: int) -> str:
 
 def _run_started(event: ev.RunStarted) -> list[Line]:
     count = len(event.hosts)
-    return [Line(f"{event.command} {event.inventory}: {count} host{'s' * (count != 1)}, run {event.run}", "head")]
+    return [
+        Line(f"{event.command} {event.inventory}: {count} host{'s' * (count != 1)}, run {event.run}", "head")
+    ]
 
 
 def _progress(event: ev.Progress) -> list[Line]:
@@ -52,7 +59,9 @@ def _progress(event: ev.Progress) -> list[Line]:
 
 def _step(event: ev.Step) -> list[Line]:
     mark = "done" if event.changed else "ok"
-    return [Line(f"  {mark} {event.task} {event.subject} ({event.seconds:.1f} s)", "" if event.changed else "dim")]
+    return [
+        Line(f"  {mark} {event.task} {event.subject} ({event.seconds:.1f} s)", "" if event.changed else "dim")
+    ]
 
 
 def _note(event: ev.Note) -> list[Line]:

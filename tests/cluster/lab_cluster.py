@@ -186,7 +186,7 @@ class LabCluster:
           case $u in user@*) continue ;; esac
           echo "$u $(systemctl show --property=InvocationID --value -- "$u")"
         done"""
-        found = {}
+        found: dict[str, str] = {}
         for host, text in self.on("all", script).items():
             found |= {f"{host}/{unit}": number for unit, number in map(str.split, text.splitlines())}
         return found

@@ -23,9 +23,7 @@ def test_the_events_tell_the_whole_run(first_run: Done) -> None:
     assert started["run"] == ended["run"]
     made = first_run.named("Changed")
     per_stage = {event["stage"]: event["changed"] for event in first_run.named("StageEnded")}
-    assert {
-        stage: sum(event["stage"] == stage for event in made) for stage in per_stage
-    } == per_stage
+    assert {stage: sum(event["stage"] == stage for event in made) for stage in per_stage} == per_stage
     assert {stage: count for stage, count in per_stage.items() if count} == ended["changed"]
     assert {event["host"] for event in made} == set(HOSTS)
 

@@ -39,7 +39,7 @@ FORGERIES: Mapping[str, Forgery] = {
     ),
 }
 
-WAIT_FOR_TOKEN = """
+AWAIT = """
 end=$(($(date +%s) + 60))
 until token=$(get secrets | grep -m 1 .); do
   [ "$(date +%s)" -lt "$end" ] || exit 9
@@ -78,13 +78,13 @@ spec:
 def forging(address: str) -> str:
     """The script: waits for the token, sends every forgery, then lets the real node through."""
     fields = '{.data.token-id} {.data.token-secret}{"\\n"}'
+    tokens = "--field-selector=type=bootstrap.kubernetes.io/token"
+    server = f"--server=https://{address}:6443 --certificate-authority=/etc/kubernetes/pki/ca.crt"
     lines = [
-        f"get() {{ {ADMIN} -n kube-system get $1 --field-selector=type=bootstrap.kubernetes.io/token "
-        f"-o jsonpath='{{range .items[*]}}{fields}{{end}}'; }}",
-        WAIT_FOR_TOKEN,
+        f"get() {{ {ADMIN} -n kube-system get $1 {tokens} -o jsonpath='{{range .items[*]}}{fields}{{end}}'; }}",
+        AWAIT,
         'id=$(echo "${token% *}" | base64 -d); secret=$(echo "${token#* }" | base64 -d)',
-        f'by_token="/opt/kubernetes/bin/kubectl --kubeconfig=/dev/null --server=https://{address}:6443 '
-        '--certificate-authority=/etc/kubernetes/pki/ca.crt --token=$id.$secret"',
+        f'by_token="/opt/kubernetes/bin/kubectl --kubeconfig=/dev/null {server} --token=$id.$secret"',
     ]
     for name, forgery in FORGERIES.items():
         lines.append(f"{forgery.sender or '$by_token'} create -f - <<'END'\n{manifest(name, forgery)}END")

@@ -43,5 +43,7 @@ def assert_nothing_is_left(lab: LabCluster) -> None:
     assert set(lab.on("all", half).values()) == {""}
     scripts = "ls -d /run/provision.* 2>/dev/null || :"
     # The folder of the script that asks is there, too.
-    assert {host: len(text.split()) for host, text in lab.on("all", scripts).items() if text.count("\n")} == {}
+    assert {
+        host: len(text.split()) for host, text in lab.on("all", scripts).items() if text.count("\n")
+    } == {}
     assert "bootstrap.kubernetes.io/token" not in {each["type"] for each in lab.objects("secrets -A")}

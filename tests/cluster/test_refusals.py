@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lab_cluster import HOSTS, LabCluster, provision
 
+
 def test_an_unreachable_host_is_named(cluster: LabCluster, tmp_path: Path) -> None:
     gone = cluster.address("worker2").rpartition(".")[0] + ".99"
     path = cluster.edited(tmp_path, {f"ansible_host: {cluster.address('worker2')}": f"ansible_host: {gone}"})

@@ -65,7 +65,9 @@ def test_the_second_run_is_sent_away_with_the_firsts_name(lab: LabCluster, playb
         assert (second.status, second.changed) == (5, set()), second
         assert second.seconds < SLOW
         reason = second.only("Error")["reason"]
-        assert re.search(rf"one: the lock run is held by \S+@\S+, pid {first.process.pid}, run {run}, since ", reason)
+        assert re.search(
+            rf"one: the lock run is held by \S+@\S+, pid {first.process.pid}, run {run}, since ", reason
+        )
         done = first.finish()
     assert done.status == 0, done
     assert lab.one("one", "cat /root/log").split() == ["begin", "end"]
@@ -85,7 +87,9 @@ def test_a_run_waits_for_the_script_of_one_that_was_killed(lab: LabCluster, play
     # Whole pairs: the two never ran at once. The plan was made while the first still ran, so it may run again.
     assert words in (["begin", "end", "after"], ["begin", "end", "begin", "end", "after"])
     assert lab.apply("--playbook", playbook).changed == set()
-    assert lab.one("one", "ls -d /run/provision.* 2>/dev/null | wc -l") == "1", "the asking script's own folder"
+    assert lab.one("one", "ls -d /run/provision.* 2>/dev/null | wc -l") == "1", (
+        "the asking script's own folder"
+    )
 
 
 def test_an_interrupted_run_frees_the_host(lab: LabCluster, playbook: Path) -> None:

@@ -52,6 +52,14 @@ def test_what_the_probe_left_out_is_unknown() -> None:
     assert isinstance(change.before, Unknown)
 
 
+def test_what_an_earlier_stage_does_is_not_planned_again() -> None:
+    kind = PathKind()
+    resource = Resource("file", "/x", Present({"type": "directory"}))
+    first = diff_all([resource], {resource.id: Absent()}, {"file": kind})
+    assert len(first) == 1
+    assert diff_all([resource], {resource.id: Absent()}, {"file": kind}, first) == []
+
+
 LEFT: list[tuple[State, State, str]] = [
     (A1, A1, ""),
     (A1, A2, "a is 2, not 1"),

@@ -14,7 +14,7 @@ NAMES = ["a", "b c", "d'e", "ü", "-f", "g$h", "i*", "j[k]"]
 CONTENTS = ["", "x", "x\n", "y\n", "ä'\"$`\\\n", "x" * 70_000, "x" * 1_100_000]
 FILE_MODES = ["0600", "0644", "0755", "4711", "0"]
 FOLDER_MODES = ["0700", "0755", "2755", "1777"]
-ROUNDS = 12
+ROUNDS = 6
 
 
 def wish(chance: random.Random, name: str) -> dict[str, Any]:

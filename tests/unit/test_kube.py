@@ -21,7 +21,12 @@ def call(module: str, **args: Any) -> TaskCall:
     return TaskCall(module, args, "cp1", lambda _k: ("p.yaml", 1, 1), lambda _f, _n: None, lambda _p: "")
 
 
-CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}, "data": {"a": "1"}}
+CONFIG = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "c", "namespace": "n"},
+    "data": {"a": "1"},
+}
 ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "r"}}
 SPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}
 
@@ -38,11 +43,16 @@ def test_a_node_with_labels_and_taints() -> None:
     kind = NodeJoinedKind(BootstrapToken())
     args = {"name": "cp1", "labels": {"zone": "a"}, "taints": (CONTROL_PLANE_TAINT,)}
     resource = kind.build(call("node_joined", **args))[0]
-    line = 'cp1\t{"zone":"b","x":"y"}\t[{"key":"node-role.kubernetes.io/control-plane","effect":"NoSchedule"}]\n'
+    line = (
+        'cp1\t{"zone":"b","x":"y"}\t[{"key":"node-role.kubernetes.io/control-plane","effect":"NoSchedule"}]\n'
+    )
     state = kind.parse(line.encode(), [resource])[resource.id]
     assert isinstance(state, Present)
     assert isinstance(resource.desired, Present)
-    assert resource.desired.attrs == {"label:zone": "a", "taint:node-role.kubernetes.io/control-plane:NoSchedule": ""}
+    assert resource.desired.attrs == {
+        "label:zone": "a",
+        "taint:node-role.kubernetes.io/control-plane:NoSchedule": "",
+    }
     assert state.attrs["label:zone"] == "b"
     assert state.attrs["taint:node-role.kubernetes.io/control-plane:NoSchedule"] == ""
     assert kind.parse(b"", [resource])[resource.id] == Absent()
@@ -84,12 +94,21 @@ def test_only_what_differs_is_applied() -> None:
 
 
 POD = Pod("asker-x", "worker1", "asker", ("10.244.1.2",))
-TARGETS = [Target("service", "10.96.0.9:80"), Target("node-port", "10.98.0.22:30080", "worker2"), Target("dns", "a.b:80")]
+TARGETS = [
+    Target("service", "10.96.0.9:80"),
+    Target("node-port", "10.98.0.22:30080", "worker2"),
+    Target("dns", "a.b:80"),
+]
 
 
 def test_silence_is_a_failure() -> None:
-    assert _judge(POD, TARGETS, ["ok service 10.96.0.9:80", "ok node-port 10.98.0.22:30080", "ok dns a.b:80"]) == []
-    broken = _judge(POD, TARGETS, ["ok service 10.96.0.9:80", "bad node-port 10.98.0.22:30080 TIMEOUT", "error: pod gone"])
+    assert (
+        _judge(POD, TARGETS, ["ok service 10.96.0.9:80", "ok node-port 10.98.0.22:30080", "ok dns a.b:80"])
+        == []
+    )
+    broken = _judge(
+        POD, TARGETS, ["ok service 10.96.0.9:80", "bad node-port 10.98.0.22:30080 TIMEOUT", "error: pod gone"]
+    )
     assert broken == [Broken(POD, TARGETS[1], "TIMEOUT"), Broken(POD, TARGETS[2], "error: pod gone")]
     assert [each.said for each in _judge(POD, TARGETS, [])] == ["no answer"] * 3
 

@@ -54,7 +54,9 @@ def test_flannel_gets_cidr_backend_and_private_images(spec: ClusterSpec) -> None
     assert conf["Backend"] == {"Type": "vxlan", "VNI": 1, "Port": 8472}
     assert conf["EnableNFTables"] is False
     assert config["data"]["cni-conf.json"] == "{}"
-    assert {reference.partition("/")[0] for reference in images_of([daemons])} == {"registry.lab.internal:5000"}
+    assert {reference.partition("/")[0] for reference in images_of([daemons])} == {
+        "registry.lab.internal:5000"
+    }
 
 
 def test_flannel_options(spec: ClusterSpec) -> None:
@@ -86,9 +88,23 @@ def test_upstream_objects_stay_as_they_are(spec: ClusterSpec) -> None:
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (Edit("DaemonSet kube-system/kube-flannel-ds", ("spec",), 1, "because"), "has no DaemonSet kube-system"),
-        (Edit("ConfigMap kube-flannel/kube-flannel-cfg", ("dat", "x"), 1, "because"), "has no dat.x (because)"),
-        (Edit("DaemonSet kube-flannel/kube-flannel-ds", ("spec", "template", "spec", "containers", 7, "image"), 1, "b"), "7"),
+        (
+            Edit("DaemonSet kube-system/kube-flannel-ds", ("spec",), 1, "because"),
+            "has no DaemonSet kube-system",
+        ),
+        (
+            Edit("ConfigMap kube-flannel/kube-flannel-cfg", ("dat", "x"), 1, "because"),
+            "has no dat.x (because)",
+        ),
+        (
+            Edit(
+                "DaemonSet kube-flannel/kube-flannel-ds",
+                ("spec", "template", "spec", "containers", 7, "image"),
+                1,
+                "b",
+            ),
+            "7",
+        ),
     ],
 )
 def test_an_edit_without_a_target_is_an_error(edit: Edit, words: str) -> None:

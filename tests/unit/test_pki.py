@@ -66,11 +66,22 @@ def test_openssl_accepts_the_chain_and_the_names(authority: KeyPair, tmp_path: P
     (tmp_path / "leaf.crt").write_text(pair.cert)
     command = ["openssl", "verify", "-purpose", "sslserver", "-verify_ip", "10.98.0.21"]
     done = subprocess.run(
-        [*command, "-CAfile", str(tmp_path / "ca.crt"), str(tmp_path / "leaf.crt")], capture_output=True, text=True, check=False
+        [*command, "-CAfile", str(tmp_path / "ca.crt"), str(tmp_path / "leaf.crt")],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     wrong = subprocess.run(
-        ["openssl", "verify", "-purpose", "sslclient", "-CAfile", str(tmp_path / "ca.crt"), str(tmp_path / "leaf.crt")],
+        [
+            "openssl",
+            "verify",
+            "-purpose",
+            "sslclient",
+            "-CAfile",
+            str(tmp_path / "ca.crt"),
+            str(tmp_path / "leaf.crt"),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -83,7 +94,9 @@ def test_a_leaf_is_no_authority_and_names_its_issuer(authority: KeyPair) -> None
     assert not cert.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.IPAddress) == [ipaddress.ip_address("10.98.0.21")]
-    assert dt.timedelta(days=364) < cert.not_valid_after_utc - dt.datetime.now(dt.UTC) < dt.timedelta(days=366)
+    assert (
+        dt.timedelta(days=364) < cert.not_valid_after_utc - dt.datetime.now(dt.UTC) < dt.timedelta(days=366)
+    )
 
 
 def test_what_was_issued_is_what_is_wanted(authority: KeyPair) -> None:
@@ -116,7 +129,10 @@ def test_another_authority_and_a_foreign_key_are_seen(authority: KeyPair) -> Non
     kind = CertificateKind({"kubernetes": authority})
     resource = build(kind)
     foreign = read_back(kind, resource, issue(new_authority("kubernetes-ca"), LEAF))
-    assert foreign.attrs["issuer"] != key_identifier(x509.load_pem_x509_certificate(authority.cert.encode())).upper()
+    assert (
+        foreign.attrs["issuer"]
+        != key_identifier(x509.load_pem_x509_certificate(authority.cert.encode())).upper()
+    )
     assert isinstance(resource.desired, Present)
     assert foreign.attrs["issuer"] != resource.desired.attrs["issuer"]
     assert read_back(kind, resource, issue(authority, LEAF), paired=False).attrs["key"] == "unpaired"

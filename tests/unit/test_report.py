@@ -21,6 +21,8 @@ from provisioner.report.planned import plan_lines, plan_value
 from provisioner.report.wording import lines_of, size
 from provisioner.resources.model import Absent, Change, Present, Resource, Section, State, Unknown
 
+Texts = dict[tuple[str, str], tuple[Section, ...]]
+
 FAILED = ev.Failed(
     stage="etcd",
     host="cp1",
@@ -35,12 +37,16 @@ FAILED = ev.Failed(
 )
 
 
-def change(kind: str, name: str, before: State, action: str, keys: tuple[str, ...] = (), **more: Any) -> Change:
+def change(
+    kind: str, name: str, before: State, action: str, keys: tuple[str, ...] = (), **more: Any
+) -> Change:
     return Change(Resource(kind, name, Present(dict.fromkeys(keys, "new")), **more), before, action, keys)
 
 
-def plan_of(*changes: Change, texts: dict[tuple[str, str], tuple[Section, ...]] | None = None) -> Plan:
-    return Plan("inventory.yaml", "digest", (StagePlan("etcd", ("cp1",), {"cp1": changes}, gate="g"),), 7, texts or {})
+def plan_of(*changes: Change, texts: Texts | None = None) -> Plan:
+    return Plan(
+        "inventory.yaml", "digest", (StagePlan("etcd", ("cp1",), {"cp1": changes}, gate="g"),), 7, texts or {}
+    )
 
 
 def test_a_failure_tells_everything() -> None:
@@ -59,7 +65,9 @@ def test_the_end_names_the_command_that_goes_on() -> None:
     assert "go on with: provision apply x.yaml" in text
 
 
-@pytest.mark.parametrize("event", [FAILED, ev.Progress(task="push", done=1), ev.Answer(host="a"), ev.Step(task="t")])
+@pytest.mark.parametrize(
+    "event", [FAILED, ev.Progress(task="push", done=1), ev.Answer(host="a"), ev.Step(task="t")]
+)
 def test_every_event_is_one_json_line(event: ev.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
@@ -96,7 +104,7 @@ def test_a_plan_shows_diffs_and_hides_secrets() -> None:
         ("sha256",),
     )
     plain = change("file", "/etc/a", Present({"mode": "old"}), "update", ("mode",))
-    texts = {("cp1", "file:/etc/a"): (Section("", "one\n", "two\n"),)}
+    texts: Texts = {("cp1", "file:/etc/a"): (Section("", "one\n", "two\n"),)}
     plan = plan_of(plain, secret, texts=texts)
     text = "\n".join(line.text for line in plan_lines(plan))
     assert "-one" in text
@@ -109,7 +117,9 @@ def test_a_plan_shows_diffs_and_hides_secrets() -> None:
 
 
 def test_what_cannot_be_read_is_said() -> None:
-    text = "\n".join(line.text for line in plan_lines(plan_of(change("manifest", "x", Unknown("no API"), "update"))))
+    text = "\n".join(
+        line.text for line in plan_lines(plan_of(change("manifest", "x", Unknown("no API"), "update")))
+    )
     assert "cannot be read yet: no API" in text
 
 
@@ -127,6 +137,8 @@ def test_consent() -> None:
     assert dangers(plan_of(delete), established=False) == ("cp1: deletes user:etcd",)
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB")]
+)
 def test_sizes(count: int, text: str) -> None:
     assert size(count) == text

@@ -26,7 +26,9 @@ def request(
         names.insert(0, x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, organization))
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names))
     if san:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("kubernetes")]), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("kubernetes")]), critical=False
+        )
     signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     return base64.b64encode(signed.public_bytes(serialization.Encoding.PEM)).decode()
 
