@@ -18,12 +18,12 @@ from provisioner.action.hostvars import common_variables, host_variables
 from provisioner.action.kinds import CLUSTER_MODULES, base_modules
 from provisioner.engine.events import Emit
 from provisioner.engine.plan import Desired
-from provisioner.errors import ProvisionError, UnreachableError
+from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
 from provisioner.inventory.labs import lab_directory
-from provisioner.inventory.model import Inventory, load_inventory
+from provisioner.inventory.model import Host, Inventory, load_inventory
 from provisioner.playbook.facts import Facts, facts_script, parse_facts
 from provisioner.playbook.load import load_playbook, shipped
-from provisioner.playbook.model import Playbook, Selection
+from provisioner.playbook.model import Playbook, Selection, Stage
 from provisioner.remote.hostkeys import KnownHosts
 from provisioner.remote.pool import Pool
 from provisioner.remote.session import Session
@@ -63,9 +63,7 @@ class Loaded:
     @property
     def hosts(self) -> tuple[str, ...]:
         """The hosts of the run, in inventory order: those that some stage names."""
-        chosen = {
-            host.name for stage in self.playbook.stages for host in _matching(self.inventory, stage.hosts)
-        }
+        chosen = {host.name for stage in self.playbook.stages for host in _matching(self.inventory, stage)}
         if self.request.limit:
             limited = {host.name for host in self.inventory.match(self.request.limit)}
             chosen = (chosen & limited) | {host.name for host in self.inventory.group("kube_control_plane")}
@@ -238,7 +236,7 @@ def _compile(
     for stage in loaded.playbook.stages:
         if not loaded.request.selection.wants_stage(stage):
             continue
-        hosts = [each.name for each in _matching(loaded.inventory, stage.hosts)]
+        hosts = [each.name for each in _matching(loaded.inventory, stage)]
         chosen = [host for host in hosts if host in facts and (limited is None or host in limited)]
         resources = {host: compiler.stage(stage, host, variables(host)) for host in chosen}
         wanted = {host: each for host, each in resources.items() if each}
@@ -262,11 +260,13 @@ def _lazily(
     return of
 
 
-def _matching(inventory: Inventory, pattern: str) -> Sequence[Any]:
+def _matching(inventory: Inventory, stage: Stage) -> Sequence[Host]:
     """Hosts of a stage's pattern; a group of ours that the inventory leaves out is empty, not an error."""
-    known = set(inventory.groups) | set(inventory.hosts) | {"all", "ungrouped"}
-    parts = [part for part in pattern.split(":") if part.lstrip("!&").partition("[")[0] in known]
-    return inventory.match(":".join(parts)) if parts else ()
+    try:
+        return inventory.match(stage.hosts)
+    except InputError as fault:
+        where = (stage.document.file, *stage.document.at((*stage.where, "hosts")))
+        raise InputError([Problem(*where, each.reason, each.hint) for each in fault.problems]) from None
 
 
 def _inputs(loaded: Loaded) -> str:

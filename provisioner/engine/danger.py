@@ -28,6 +28,9 @@ def dangers(plan: Plan, *, established: bool) -> tuple[str, ...]:
 def _restarts(change: Change) -> bool:
     before = change.before
     running = isinstance(before, Present) and bool(before.attrs.get("active"))
-    return change.resource.kind == "systemd" and change.resource.name in _PRECIOUS and running and (
-        "inputs" in change.keys or "active" in change.keys
+    return (
+        change.resource.kind == "systemd"
+        and change.resource.name in _PRECIOUS
+        and running
+        and ("inputs" in change.keys or "active" in change.keys)
     )

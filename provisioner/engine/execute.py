@@ -24,7 +24,9 @@ Gate = Callable[[], str]
 class Each(Protocol):
     """Calls `work` for every host in parallel; what it raises is the host's answer."""
 
-    def __call__(self, hosts: Sequence[str], work: Callable[[str], None]) -> Mapping[str, Exception | None]: ...
+    def __call__(
+        self, hosts: Sequence[str], work: Callable[[str], None]
+    ) -> Mapping[str, Exception | None]: ...
 
 
 def in_threads(hosts: Sequence[str], work: Callable[[str], None]) -> Mapping[str, Exception | None]:
@@ -65,7 +67,9 @@ class Executor:
     """Runs a plan once. `gates` by name; `work` changes one host's stage; `each` runs it for several hosts in parallel
     and ends it when the run is interrupted (Pool.each)."""
 
-    def __init__(self, work: HostWork, gates: Mapping[str, Gate], emit: Emit, *, each: Each = in_threads) -> None:
+    def __init__(
+        self, work: HostWork, gates: Mapping[str, Gate], emit: Emit, *, each: Each = in_threads
+    ) -> None:
         self._work = work
         self._gates = gates
         self._emit = emit
@@ -91,7 +95,9 @@ class Executor:
         for stage in plan.stages:
             if stage.gate and stage.gate not in self._gates:
                 known = ", ".join(sorted(self._gates)) or "none without a cluster"
-                raise ProvisionError(f"stage '{stage.name}': there is no gate '{stage.gate}'", f"there are: {known}")
+                raise ProvisionError(
+                    f"stage '{stage.name}': there is no gate '{stage.gate}'", f"there are: {known}"
+                )
 
     def _segment(self, segment: Sequence[StagePlan], outcome: Outcome) -> None:
         started: dict[str, float] = {}
@@ -103,6 +109,9 @@ class Executor:
             for fault in answers.values():
                 if isinstance(fault, Exception):
                     raise fault
+            last = segment[-1]
+            if outcome.ok and last.serial and last.gate and start + size < len(hosts):
+                self._gate(last, outcome)  # it must pass before the next batch, too
             if not outcome.ok:
                 break
         for stage in segment:
@@ -112,7 +121,9 @@ class Executor:
                 count = outcome.changed.get(stage.name, 0)
                 self._emit(StageEnded(stage=stage.name, seconds=seconds, changed=count, failed=failed))
 
-    def _host(self, host: str, segment: Sequence[StagePlan], outcome: Outcome, started: dict[str, float]) -> None:
+    def _host(
+        self, host: str, segment: Sequence[StagePlan], outcome: Outcome, started: dict[str, float]
+    ) -> None:
         for stage in segment:
             changes = stage.changes.get(host)
             if not changes:
@@ -138,7 +149,9 @@ class Executor:
         try:
             detail = self._gates[name]()
         except ProvisionError as fault:
-            failure = Failed(stage=stage.name, host="", resource=f"gate:{name}", reason=fault.reason, hint=fault.hint)
+            failure = Failed(
+                stage=stage.name, host="", resource=f"gate:{name}", reason=fault.reason, hint=fault.hint
+            )
             outcome.failures.append(failure)
             self._emit(failure)
             return

@@ -11,7 +11,15 @@ from provisioner.engine.events import Changed, Emit, Failed, HostChanging, Note
 from provisioner.engine.read import Sessions, answered, by_kind, parsed, read_host
 from provisioner.errors import ProvisionError
 from provisioner.remote.session import Result
-from provisioner.resources.model import AnyKind, Change, ConductedKind, ControllerKind, ScriptedKind, State, Unknown
+from provisioner.resources.model import (
+    AnyKind,
+    Change,
+    ConductedKind,
+    ControllerKind,
+    ScriptedKind,
+    State,
+    Unknown,
+)
 from provisioner.shell.assemble import StepOutcome, change_script, parse_steps, split_trace
 
 DEADLINE = 900.0
@@ -42,10 +50,14 @@ class HostWork:
             try:
                 failure = work(host, stage, mine, done)
             except ProvisionError as fault:
-                failure = _failed(stage, host, "", fault.reason, mine, 0, hint=fault.hint, exit_code=fault.exit_code)
+                failure = _failed(
+                    stage, host, "", fault.reason, mine, 0, hint=fault.hint, exit_code=fault.exit_code
+                )
         return failure, len(done)
 
-    def _by_script(self, host: str, stage: str, changes: Sequence[Change], done: list[Change]) -> Failed | None:
+    def _by_script(
+        self, host: str, stage: str, changes: Sequence[Change], done: list[Change]
+    ) -> Failed | None:
         scripts = [_scripted(self._kinds, change).change(change) for change in changes]
         journal = [self._journal_line(stage, change) for change in changes]
         groups = by_kind((change.resource for change in changes), self._kinds)
@@ -78,7 +90,9 @@ class HostWork:
             self._emit(_changed(stage, host, change))
         return None
 
-    def _conducted(self, host: str, stage: str, changes: Sequence[Change], done: list[Change]) -> Failed | None:
+    def _conducted(
+        self, host: str, stage: str, changes: Sequence[Change], done: list[Change]
+    ) -> Failed | None:
         session = self._sessions.session(host)
         for name in dict.fromkeys(change.resource.kind for change in changes):
             kind = self._kinds[name]
@@ -93,7 +107,9 @@ class HostWork:
                     return failure
         return None
 
-    def _by_controller(self, host: str, stage: str, changes: Sequence[Change], done: list[Change]) -> Failed | None:
+    def _by_controller(
+        self, host: str, stage: str, changes: Sequence[Change], done: list[Change]
+    ) -> Failed | None:
         for index, change in enumerate(changes):
             kind = self._kinds[change.resource.kind]
             if not isinstance(kind, ControllerKind):

@@ -37,12 +37,16 @@ class Planner:
             every = [resource for resources in wanted.values() for resource in resources]
             ours = threads.submit(read_controller, every, self._kinds)
             futures = {
-                host: threads.submit(lambda h, r: read_host(self._sessions.session(h), r, self._kinds), host, each)
+                host: threads.submit(
+                    lambda h, r: read_host(self._sessions.session(h), r, self._kinds), host, each
+                )
                 for host, each in wanted.items()
             }
             return {host: {**future.result(), **ours.result()} for host, future in futures.items()}
 
-    def _stages(self, desired: Sequence[Desired], states: Mapping[str, Mapping[str, State]]) -> tuple[StagePlan, ...]:
+    def _stages(
+        self, desired: Sequence[Desired], states: Mapping[str, Mapping[str, State]]
+    ) -> tuple[StagePlan, ...]:
         planned: dict[str, list[Change]] = {}
         stages = []
         for stage in desired:
@@ -53,7 +57,9 @@ class Planner:
                 before.extend(found)
                 if found:
                     changes[host] = tuple(found)
-            stages.append(StagePlan(stage.name, tuple(stage.hosts), changes, stage.serial, stage.gate, stage.always))
+            stages.append(
+                StagePlan(stage.name, tuple(stage.hosts), changes, stage.serial, stage.gate, stage.always)
+            )
         return tuple(stages)
 
     def _texts(self, plan: Plan) -> dict[tuple[str, str], tuple[Section, ...]]:
@@ -70,7 +76,9 @@ class Planner:
             texts |= found
         return texts
 
-    def _host_texts(self, host: str, kinds: Mapping[str, Sequence[Change]]) -> dict[tuple[str, str], tuple[Section, ...]]:
+    def _host_texts(
+        self, host: str, kinds: Mapping[str, Sequence[Change]]
+    ) -> dict[tuple[str, str], tuple[Section, ...]]:
         session: Session = self._sessions.session(host)
         texts: dict[tuple[str, str], tuple[Section, ...]] = {}
         for name, changes in kinds.items():

@@ -31,7 +31,9 @@ def by_kind(resources: Iterable[Resource], kinds: Mapping[str, AnyKind]) -> list
     return [(kind, group) for kind, group in pairs if isinstance(kind, HostKind)]
 
 
-def read_host(session: Session, resources: Sequence[Resource], kinds: Mapping[str, AnyKind]) -> dict[str, State]:
+def read_host(
+    session: Session, resources: Sequence[Resource], kinds: Mapping[str, AnyKind]
+) -> dict[str, State]:
     """States by resource id of one host. Raises UnreachableError, ProvisionError when the probe itself failed."""
     groups = by_kind(resources, kinds)
     if not groups:

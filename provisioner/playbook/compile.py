@@ -108,7 +108,9 @@ class Compiler:
 
     def _find(self, folder: str, name: str) -> Path | None:
         given = Path(name)
-        candidates = [given] if given.is_absolute() else [root / folder / name for root in self.playbook.roots]
+        candidates = (
+            [given] if given.is_absolute() else [root / folder / name for root in self.playbook.roots]
+        )
         return next((path for path in candidates if path.is_file()), None)
 
 

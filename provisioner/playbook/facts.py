@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from provisioner.errors import ProvisionError
 from provisioner.shell.script import Script
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm",
+    "ppc64le": "ppc64le",
+    "s390x": "s390x",
+}
 
 # Nothing is started that the shell can do by itself: each program costs a millisecond a host, and a dozen of them were
 # half of the facts' time. Of the kubelet's client file only the certificate is read; the key stays where it is.
@@ -79,10 +85,14 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
     """`asked_at`: our clock when the script was sent. Raises ProvisionError when the host cannot be used."""
     parts = _parts(output.decode(errors="replace"))
     if "end" not in parts:
-        raise ProvisionError(f"{host}: the facts ended early", "look at the host's login shell and its start files")
+        raise ProvisionError(
+            f"{host}: the facts ended early", "look at the host's login shell and its start files"
+        )
     system, kernel, machine = [*parts["kernel"].split(), "", "", ""][:3]
     if system != "Linux" or machine not in _ARCHITECTURES:
-        raise ProvisionError(f"{host}: {system} on {machine} is not supported", "hosts need Linux on amd64 or arm64")
+        raise ProvisionError(
+            f"{host}: {system} on {machine} is not supported", "hosts need Linux on amd64 or arm64"
+        )
     if parts["init"].strip() != "systemd":
         raise ProvisionError(f"{host}: its init is {parts['init'].strip()}, not systemd")
     os_release = dict(line.split("=", 1) for line in parts["os"].splitlines() if "=" in line)

@@ -33,7 +33,9 @@ def shipped(folder: str) -> Path:
     for root in (Path(__file__).resolve().parents[2], Path(sys.prefix) / "share" / "provision"):
         if (root / folder).is_dir():
             return root / folder
-    raise InputError([Problem(folder, 0, 0, "this installation of provision lacks its playbooks", "reinstall it")])
+    raise InputError(
+        [Problem(folder, 0, 0, "this installation of provision lacks its playbooks", "reinstall it")]
+    )
 
 
 def load_playbook(path: Path, modules: Collection[str]) -> Playbook:
@@ -123,7 +125,11 @@ def _task(
     item = {_ALIASES.get(key, key): value for key, value in item.items()}
     named = [key for key in item if key in modules]
     if len(named) != 1:
-        reason = f"a task names one module, not {' and '.join(named)}" if named else "no module of ours in this task"
+        reason = (
+            f"a task names one module, not {' and '.join(named)}"
+            if named
+            else "no module of ours in this task"
+        )
         unknown = [key for key in item if key not in _TASK_WORDS]
         _known(document, where, dict.fromkeys(unknown), set(modules) | set(_ALIASES) | _TASK_WORDS, problems)
         if named or not unknown:
@@ -134,7 +140,9 @@ def _task(
     for key, kinds in (("vars", dict), ("tags", (str, list)), ("args", dict)):
         item = _checked(document, where, item, key, kinds, problems)
     if item.get("become") not in (None, True):
-        problems.append(_problem(document, (*where, "become"), "every task runs as root, 'become' can only be true"))
+        problems.append(
+            _problem(document, (*where, "become"), "every task runs as root, 'become' can only be true")
+        )
     args = _args(document, where, item, module, problems)
     when = item.get("when", ())
     return Task(
@@ -150,13 +158,19 @@ def _task(
 
 
 def _args(
-    document: Document, where: Sequence[str | int], item: Mapping[str, Any], module: str, problems: list[Problem]
+    document: Document,
+    where: Sequence[str | int],
+    item: Mapping[str, Any],
+    module: str,
+    problems: list[Problem],
 ) -> Mapping[str, Any]:
     args, more = item[module], item.get("args")
     if module == "command" and isinstance(args, str):
         return {"cmd": args, **(more or {})}
     if more:
-        problems.append(_problem(document, (*where, "args"), f"'args' belongs to a command line, not to '{module}'"))
+        problems.append(
+            _problem(document, (*where, "args"), f"'args' belongs to a command line, not to '{module}'")
+        )
     if args is not None and not isinstance(args, dict):
         reason = f"the arguments of '{module}' are a mapping, not {type(args).__name__}"
         problems.append(_problem(document, (*where, module), reason, "write `{name: value, …}`"))
@@ -190,7 +204,11 @@ def _tags(item: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _known(
-    document: Document, where: Sequence[str | int], item: Mapping[str, Any], known: set[str], problems: list[Problem]
+    document: Document,
+    where: Sequence[str | int],
+    item: Mapping[str, Any],
+    known: set[str],
+    problems: list[Problem],
 ) -> None:
     for key in item:
         if key in known:

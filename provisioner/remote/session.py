@@ -109,10 +109,7 @@ class Session:
         mark, prompt = secrets.token_hex(8), secrets.token_hex(8)
         mode = self._sudo
         become = self._become
-        if become is None:
-            command = frame.command(size, mark)
-        else:
-            command = sudo.command(become, mode, prompt, size, mark)
+        command = frame.command(size, mark) if become is None else sudo.command(become, mode, prompt, size, mark)
         with self._count:
             self.execs += 1
         try:

@@ -69,8 +69,10 @@ class Running:
 
     def __init__(self, words: tuple[str, ...]) -> None:
         self.began = time.monotonic()
+        # Where the tests run in a shell's background, SIGINT is ignored, and children inherit that.
+        argv = ["env", "--default-signal=INT", PROVISION, *words]
         self.process = subprocess.Popen(
-            [PROVISION, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         self._seen: list[str] = []
 

@@ -113,6 +113,12 @@ def test_a_serial_stage_waits_for_those_before_it() -> None:
     assert [line[0] for line in log.lines] == ["1", "1", "2", "2", "3", "3"]
 
 
+def test_the_gate_stands_between_the_batches() -> None:
+    log = Log()
+    run(log, stage("1", "abc", serial=1, gate="g"), g=log.gate("g"))
+    assert log.lines == ["1@a", "gate g", "1@b", "gate g", "1@c", "gate g"]
+
+
 def test_a_failing_host_stops_itself_and_the_next_segment_only() -> None:
     log = Log(("1", "a"))
     outcome, events = run(
