@@ -1,27 +1,27 @@
-"""`apply` and `verify`: lock, read, change, read again, prove."""
+"""`apply` and `verify`: lock, read, change, read again, prove.
+
+What happens once the hosts are connected is in carry.py, which is imported while they are.
+"""
 
 from __future__ import annotations
 
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from provisioner.action.gates import gates_of
-from provisioner.action.load import Loaded, Prepared, Request, connect, load, prepare
-from provisioner.action.plan import plan_of
-from provisioner.action.planfile import Agreed, check_agreed
-from provisioner.engine.danger import dangers
+from provisioner.action.load import Loaded, Request, connect, get_ready, load, prepare
+from provisioner.action.locks import lock
 from provisioner.engine.events import Emit, RunEnded, RunStarted
-from provisioner.engine.execute import Executor, Outcome
-from provisioner.engine.hostwork import HostWork
 from provisioner.engine.journal import journal
-from provisioner.engine.plan import Plan
-from provisioner.errors import ProvisionError
-from provisioner.remote.lock import RemoteLock
-from provisioner.remote.pool import Pool
+
+if TYPE_CHECKING:
+    from provisioner.action.planfile import Agreed
+    from provisioner.engine.execute import Outcome
+    from provisioner.engine.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,11 @@ def apply(
     emit(RunStarted(run=loaded.run, command="apply", inventory=str(request.inventory), hosts=loaded.hosts))
     with ExitStack() as stack:
         pool = stack.enter_context(connect(loaded))
-        lock(stack, pool, loaded, [loaded.state_host])
+        held = lock(stack, pool, loaded, [loaded.state_host], meanwhile=lambda: get_ready(loaded, pool))
+        from provisioner.action.carry import carry_out
+
         prepared = prepare(loaded, pool, emit)
-        plan = plan_of(prepared, pool, emit, texts=True)
-        if agreed is not None:
-            check_agreed(plan, agreed)
-        reasons = dangers(plan, established=prepared.established)
-        if reasons and not confirm(reasons):
-            told = "\n".join(f"  {reason}" for reason in reasons)
-            raise ProvisionError(
-                f"nothing was changed: this needs your consent:\n{told}", "add --yes to go ahead"
-            )
-        lock(stack, pool, loaded, [host for host in plan.changed_hosts() if host != loaded.state_host])
-        work = HostWork(pool, prepared.kinds, emit, loaded.run)
-        outcome = Executor(work, gates_of(prepared, pool), emit, each=pool.each).run(plan)
+        plan, outcome = carry_out(prepared, pool, emit, stack, held, agreed, confirm)
         extra = {"execs": pool.execs, "resources": plan.resources}
     emit(_ended(loaded, outcome, time.monotonic() - began, extra))
     return Result(outcome, outcome.exit_code)
@@ -70,34 +61,16 @@ def verify(request: Request, emit: Emit) -> tuple[Plan, Result]:
     began = time.monotonic()
     loaded = load(request)
     emit(RunStarted(run=loaded.run, command="verify", inventory=str(request.inventory), hosts=loaded.hosts))
-    with connect(loaded) as pool:
+    with ExitStack() as stack:
+        pool = stack.enter_context(connect(loaded))
+        # Its checks make objects and take them away: not beside another run's.
+        lock(stack, pool, loaded, [loaded.state_host], meanwhile=lambda: get_ready(loaded, pool))
         prepared = prepare(loaded, pool, emit)
-        plan = plan_of(prepared, pool, emit)
-        outcome = _gates_only(prepared, plan, pool, emit)
+        from provisioner.action.carry import prove
+
+        plan, outcome = prove(prepared, pool, emit)
     emit(_ended(loaded, outcome, time.monotonic() - began, {"drift": plan.count}, command="verify"))
     return plan, Result(outcome, 0 if outcome.ok and not plan.count else 1)
-
-
-def _gates_only(prepared: Prepared, plan: Plan, pool: Pool, emit: Emit) -> Outcome:
-    bare = replace(plan, stages=tuple(replace(stage, changes={}) for stage in plan.stages))
-    work = HostWork(pool, prepared.kinds, emit, prepared.loaded.run)
-    return Executor(work, gates_of(prepared, pool), emit).run(bare)
-
-
-def lock(stack: ExitStack, pool: Pool, loaded: Loaded, hosts: Iterable[str]) -> None:
-    """Takes the run lock of `hosts`, in parallel; released when `stack` closes. Raises LockedError."""
-    wanted = list(hosts)
-    locks = {host: RemoteLock(lambda h=host: pool.dial(h), "run", loaded.holder) for host in wanted}  # type: ignore[misc]
-
-    def take(host: str) -> None:
-        locks[host].acquire()
-
-    answers = pool.each(wanted, take)
-    for held in locks.values():
-        stack.callback(held.release)
-    for fault in answers.values():
-        if isinstance(fault, Exception):
-            raise fault
 
 
 def _ended(

@@ -28,7 +28,11 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
 
     first = cluster.control_planes[0]
 
+    def ready() -> str:
+        return network_ready(pool.session(first), cluster.node_names, [flannel.DAEMONS])
+
     def traffic() -> str:
+        ready()
         check = TrafficCheck(
             image=cluster.pullable(cluster.reference(AGNHOST)),
             nodes={name: cluster.spec.nodes[name].address for name in cluster.node_names},

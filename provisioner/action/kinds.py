@@ -13,12 +13,6 @@ from provisioner.resources.sysctl import SysctlKind
 from provisioner.resources.systemd import SystemdKind
 from provisioner.resources.user import UserKind
 
-CLUSTER_MODULES = (
-    "artifact", "image", "certificate", "kubeconfig", "manifest", "node_joined",
-    "bootstrap_token", "bootstrap_kubeconfig",
-)  # fmt: skip
-"""The modules that clusterkinds.py makes; named here, because that file is slow to import."""
-
 
 def base_modules() -> dict[str, AnyKind]:
     """Kinds that know nothing of clusters, by module."""

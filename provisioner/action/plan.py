@@ -6,18 +6,25 @@ import time
 from dataclasses import replace
 
 from provisioner.action.load import Prepared, Request, connect, load, prepare
+from provisioner.action.pending import write_pending
 from provisioner.engine.events import Emit, Progress, RunStarted, Step
 from provisioner.engine.plan import Plan
 from provisioner.engine.planner import Planner
 from provisioner.remote.pool import Pool
 
 
-def make_plan(request: Request, emit: Emit) -> Plan:
-    """The plan; nothing is changed and no lock is taken. Raises ProvisionError."""
+def make_plan(request: Request, emit: Emit, *, keep: bool = False) -> Plan:
+    """The plan; nothing is changed and no lock is taken. Raises ProvisionError.
+
+    `keep`: it will be carried out later, so the keys that it promises to a new cluster are kept until then.
+    """
     loaded = load(request)
     emit(RunStarted(run=loaded.run, command="plan", inventory=str(request.inventory), hosts=loaded.hosts))
     with connect(loaded) as pool:
-        return plan_of(prepare(loaded, pool, emit), pool, emit)
+        prepared = prepare(loaded, pool, emit)
+        if keep and prepared.fresh:
+            write_pending(prepared.fresh.uuid, prepared.fresh.to_json())
+        return plan_of(prepared, pool, emit)
 
 
 def plan_of(prepared: Prepared, pool: Pool, emit: Emit, *, texts: bool = True) -> Plan:
@@ -35,11 +42,13 @@ def plan_of(prepared: Prepared, pool: Pool, emit: Emit, *, texts: bool = True) -
             changed=False,
         )
     )
-    return replace(plan, selection=_selection(prepared.loaded.request))
+    return replace(plan, selection=_selection(prepared))
 
 
-def _selection(request: Request) -> dict[str, object]:
+def _selection(prepared: Prepared) -> dict[str, object]:
+    request = prepared.loaded.request
     return {
+        "identity": prepared.fresh.uuid if prepared.fresh else None,
         "limit": request.limit,
         "tags": sorted(request.selection.tags),
         "stages": sorted(request.selection.stages),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -110,7 +111,9 @@ def _request(data: Mapping[str, Any]) -> Request:
     chosen = data["selection"]
     playbook = Path(chosen["playbook"]) if chosen.get("playbook") else None
     selection = Selection(frozenset(chosen.get("tags") or ()), frozenset(chosen.get("stages") or ()))
-    return Request(Path(data["inventory"]), playbook, chosen.get("limit"), selection)
+    return Request(
+        Path(data["inventory"]), playbook, chosen.get("limit"), selection, identity=chosen.get("identity")
+    )
 
 
 def _absolute(path: str | None) -> str | None:
@@ -142,6 +145,8 @@ def _key() -> bytes:
     path = platformdirs.user_state_path("provision") / "plan.key"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
-        path.write_bytes(secrets.token_bytes(32))
+        new = path.with_name(f"plan.key.{os.getpid()}")
+        new.touch(mode=0o600)
+        new.write_bytes(secrets.token_bytes(32))
+        new.replace(path)
     return path.read_bytes()

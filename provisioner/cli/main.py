@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 
@@ -68,6 +69,9 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point: runs a command and turns what it raises into words and an exit code."""
+    # Most objects live as long as the program. Looking for garbage among them, while modules are imported and once
+    # more at the end, was a sixth of an unchanged run's own time.
+    gc.set_threshold(50_000, 20, 20)
     try:
         status = cli.main(standalone_mode=False)
     except click.exceptions.Exit as leave:
@@ -83,6 +87,7 @@ def main() -> None:
         status = 1
     except Exception as error:
         status = _explain(error)
+    gc.freeze()
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -31,7 +31,9 @@ def command(
     from provisioner.report.planned import show_plan
 
     with reporter(as_json) as report:
-        plan = make_plan(request(inventory, playbook, limit, tags, stages), report.emit)
+        plan = make_plan(
+            request(inventory, playbook, limit, tags, stages), report.emit, keep=output is not None
+        )
         if output is not None:
             write_plan(plan, output)
         show_plan(plan, as_json=as_json)

@@ -56,4 +56,6 @@ def remaining(change: Change, after: State, kind: AnyKind) -> str:
     desired = change.resource.desired
     if not isinstance(after, Present) or not isinstance(desired, Present):
         return f"is still {'there' if isinstance(after, Present) else 'absent'}"
+    if change.resource.secret:
+        return f"differs in {', '.join(left.keys)}"
     return ", ".join(f"{key} is {after.attrs.get(key)!r}, not {desired.attrs[key]!r}" for key in left.keys)

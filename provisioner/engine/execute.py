@@ -85,7 +85,8 @@ class Executor:
             self._segment(segment, outcome)
             last = segment[-1]
             rest = sum(stage.count for stage in plan.stages[index:])
-            if outcome.ok and last.gate and (last.always or last.count or rest):
+            changed = any(stage.count for stage in segment)
+            if outcome.ok and last.gate and (last.always or changed or rest):
                 self._gate(last, outcome)
             if not outcome.ok:
                 break
@@ -150,7 +151,12 @@ class Executor:
             detail = self._gates[name]()
         except ProvisionError as fault:
             failure = Failed(
-                stage=stage.name, host="", resource=f"gate:{name}", reason=fault.reason, hint=fault.hint
+                stage=stage.name,
+                host="",
+                resource=f"gate:{name}",
+                reason=fault.reason,
+                hint=fault.hint,
+                exit_code=fault.exit_code,
             )
             outcome.failures.append(failure)
             self._emit(failure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from provisioner.engine.diff import remaining
 from provisioner.engine.events import Changed, Emit, Failed, HostChanging, Note
@@ -29,7 +29,16 @@ DEADLINE = 900.0
 class HostWork:
     """Changes hosts, by the three ways in which kinds do: a script, a conducted sequence, the controller itself."""
 
-    def __init__(self, sessions: Sessions, kinds: Mapping[str, AnyKind], emit: Emit, run: str) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        kinds: Mapping[str, AnyKind],
+        emit: Emit,
+        run: str,
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`guard` is called before each piece of work and raises ProvisionError when a lock was lost."""
+        self._guard = guard
         self._sessions = sessions
         self._kinds = kinds
         self._emit = emit
@@ -48,6 +57,7 @@ class HostWork:
             if not mine or failure is not None:
                 continue
             try:
+                self._guard()
                 failure = work(host, stage, mine, done)
             except ProvisionError as fault:
                 failure = _failed(
@@ -63,7 +73,14 @@ class HostWork:
         groups = by_kind((change.resource for change in changes), self._kinds)
         script = change_script(scripts, journal, [kind.probe(group) for kind, group in groups])
         watch = _Watch(self._emit, stage, host, changes)
-        result = self._sessions.session(host).run(script, deadline=DEADLINE, on_stdout=watch.feed)
+        try:
+            result = self._sessions.session(host).run(script, deadline=DEADLINE, on_stdout=watch.feed)
+        except ProvisionError as fault:  # lost or too late: what it had told until then is done
+            done.extend(changes[index] for index in parse_steps(watch.output()).ok)
+            at = len(done)
+            return _failed(
+                stage, host, "", fault.reason, changes, at, hint=fault.hint, exit_code=fault.exit_code
+            )
         stdout = watch.output()
         steps = parse_steps(stdout)
         if steps.failed is not None or len(steps.ok) < len(changes):

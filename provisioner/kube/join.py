@@ -10,7 +10,7 @@ from typing import Any
 from provisioner.errors import ProvisionError
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.requests import SIGNER, is_pending, objection, requested_node
-from provisioner.kube.token import DELETE_TOKENS, GROUP, BootstrapToken
+from provisioner.kube.token import GROUP, BootstrapToken
 from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Runner, State
 from provisioner.resources.task import TaskCall
 from provisioner.shell.assemble import parse_probes, probe_script
@@ -78,8 +78,6 @@ class NodeJoinedKind:
         if joining:
             self._admit(joining, asking, runner)
         lines = [line for change in changes for line in _marks(change.resource)]
-        if joining:
-            lines.append(DELETE_TOKENS)
         if lines:
             _ask(runner, "set -e\n" + "\n".join(lines) + "\n")
 
@@ -91,7 +89,7 @@ class NodeJoinedKind:
             requests = json.loads(_ask(runner, f"{_REQUESTS}\n"))["items"]
             good = []
             for item in requests:
-                reason = objection(item, joining, self._token.user, GROUP)
+                reason = objection(item, asking, self._token.user, GROUP)
                 if is_pending(item) and not reason:
                     good.append(item["metadata"]["name"])
                 elif reason and requested_node(item) in joining:

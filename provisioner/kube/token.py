@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import secrets
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
 from provisioner.kube.kubeconfig import kubeconfig_text
@@ -63,7 +63,10 @@ class BootstrapToken:
 
 
 class BootstrapTokenKind:
-    """The token's Secret in the cluster. Wanted only while some node has no valid identity."""
+    """The token's Secret in the cluster. Wanted only while some node has no valid identity.
+
+    With `state: absent` no token of any run is wanted: this one's has done its work, a killed run's might do harm.
+    """
 
     name = "bootstrap_token"
 
@@ -71,19 +74,31 @@ class BootstrapTokenKind:
         self._token = token
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
-        task.check({}, {})
+        task.check({}, {"state": str})
+        state = task.args.get("state") or "present"
+        if state not in {"present", "absent"}:
+            raise task.error(f"unknown state '{state}'", "use 'present' or 'absent'", "state")
+        if state == "absent":
+            return [Resource("bootstrap_token", "any", Absent(), secret=True)]
         return [Resource("bootstrap_token", "kube-system", Present(), secret=True)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         del resources
-        return Script(f"{KUBECTL} -n kube-system get secret {self._name} -o name 2>/dev/null || :\n")
+        return Script(f"{KUBECTL} -n kube-system get secret -l {LABEL} -o name 2>/dev/null || :\n")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
-        there = self._name.encode() in output
-        return {each.id: Present() if there else Absent() for each in resources}
+        ours, some = self._name.encode() in output, bool(output.strip())
+        wanted = {each.id: isinstance(each.desired, Present) for each in resources}
+        return {name: Present() if (ours if mine else some) else Absent() for name, mine in wanted.items()}
+
+    def settle(self, resource: Resource, actual: State, planned: Collection[Change]) -> State:
+        """What the plan mints has to go again."""
+        minted = any(change.resource.kind == "bootstrap_token" for change in planned)
+        return Present() if minted and isinstance(resource.desired, Absent) else actual
 
     def change(self, change: Change) -> Script:
-        del change
+        if change.action == "delete":
+            return Script(f"{DELETE_TOKENS}\n")
         blob = Blob.of(json.dumps(self._token.as_object()).encode(), secret=True)
         return Script(
             f'{DELETE_TOKENS}\n{KUBECTL} apply -f "$P/token.json" >/dev/null\n', {"token.json": blob}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.check_objects import LABEL, PORT, check_objects
+from provisioner.kube.check_objects import LABEL, PORT, ROLES, check_objects
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
 from provisioner.resources.model import Runner
@@ -104,7 +104,15 @@ wait
             item for item in items if item["kind"] == "Pod" and "deletionTimestamp" not in item["metadata"]
         ]
         services = {item["metadata"]["name"]: item["spec"] for item in items if item["kind"] == "Service"}
-        return [_pod(item) for item in alive], services
+        pods = [_pod(item) for item in alive]
+        there = {(pod.node, pod.role) for pod in pods}
+        missing = [f"{role} on {node}" for node in self.nodes for role in ROLES if (node, role) not in there]
+        if missing:
+            raise ProvisionError(
+                f"pods of the traffic check are missing: {', '.join(missing)}",
+                "is every node registered, and may DaemonSets run there?",
+            )
+        return [pod for pod in pods if pod.node in self.nodes], services
 
     def _targets(self, pod: Pod, pods: Sequence[Pod], services: Mapping[str, Any]) -> list[Target]:
         port = int(services["node-port"]["ports"][0]["nodePort"])

@@ -70,10 +70,14 @@ def parse_state(text: str, host: str) -> ClusterState:
         raise ProvisionError(reason, "restore it from another control-plane host or a backup") from None
 
 
-def agreed_state(name: str, found: Mapping[str, str], marks: Mapping[str, str]) -> ClusterState:
-    """The cluster's state from what the hosts carry: `found` state files and `marks` of all hosts, by host.
+def agreed_state(
+    name: str, found: Mapping[str, str], marks: Mapping[str, str], pending: str = ""
+) -> ClusterState:
+    """The cluster's state from what the hosts carry: `found` state files of the control planes and `marks` of all
+    hosts, by host.
 
-    A new state is made only when no host has ever belonged to a cluster. Raises ProvisionError otherwise.
+    A new state is made (or `pending` taken, the text of one that was promised) only when no host has ever belonged to a
+    cluster. Raises ProvisionError otherwise, and when two control planes carry different keys.
     """
     states = {host: parse_state(text, host) for host, text in found.items()}
     identities = {state.uuid: host for host, state in states.items()}
@@ -86,14 +90,21 @@ def agreed_state(name: str, found: Mapping[str, str], marks: Mapping[str, str]) 
             "take one of them out of the inventory, or reset it",
         )
     if states:
-        return next(iter(states.values()))
+        first, state = next(iter(states.items()))
+        for host, other in states.items():
+            if other != state:
+                raise ProvisionError(
+                    f"{first} and {host} carry different keys of the same cluster",
+                    f"find out which {STATE_FILE} is right and put it on both",
+                )
+        return state
     if identities:
         host = next(iter(identities.values()))
         raise ProvisionError(
             f"{host} belongs to a cluster whose keys are on none of the control-plane hosts of this inventory",
             f"restore {STATE_FILE} on a control-plane host",
         )
-    return new_state(name)
+    return parse_state(pending, "the plan's promise") if pending else new_state(name)
 
 
 def _mark_uuid(text: str, host: str) -> str:

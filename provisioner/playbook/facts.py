@@ -25,6 +25,7 @@ lines() {
   [ ! -r "$1" ] || while IFS= read -r line || [ -n "$line" ]; do printf '%s\\n' "$line"; done <"$1"
 }
 part kernel; uname -s -r -m
+part user; id -u
 part hostname; lines /proc/sys/kernel/hostname
 part os; lines /etc/os-release
 part clock; date +%s
@@ -66,6 +67,7 @@ class Facts:
     addresses: Mapping[str, tuple[str, ...]]
     default_link: str
     missing_tools: tuple[str, ...] = ()
+    root: bool = True
     state: str = field(default="", repr=False)
     mark: str = ""
     kubelet_certificate: str = field(default="", repr=False)
@@ -109,6 +111,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         addresses=_addresses(parts["links"]),
         default_link=route[route.index("dev") + 1] if "dev" in route else "",
         missing_tools=tuple(parts["tools"].split()),
+        root=parts["user"].strip() == "0",
         state=parts["state"],
         mark=parts["mark"],
         kubelet_certificate=parts["kubelet"],

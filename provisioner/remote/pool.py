@@ -71,7 +71,7 @@ class Pool:
             return session
 
     def warm(self, hosts: Sequence[str]) -> None:
-        """Begin to connect `hosts` and return at once. `session` waits for them and raises what went wrong."""
+        """Begin to connect `hosts` that are not, and return at once. `session` waits and raises what went wrong."""
         left = iter(hosts)
         mutex = threading.Lock()
 
@@ -89,7 +89,7 @@ class Pool:
 
     def _connect_ahead(self, host: str) -> None:
         with self._locks[host]:
-            if host not in self._sessions:
+            if host not in self._sessions and host not in self._unreached:
                 try:
                     self._sessions[host] = self.dial(host)
                 except UnreachableError as error:

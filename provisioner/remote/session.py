@@ -109,7 +109,9 @@ class Session:
         mark, prompt = secrets.token_hex(8), secrets.token_hex(8)
         mode = self._sudo
         become = self._become
-        command = frame.command(size, mark) if become is None else sudo.command(become, mode, prompt, size, mark)
+        command = (
+            frame.command(size, mark) if become is None else sudo.command(become, mode, prompt, size, mark)
+        )
         with self._count:
             self.execs += 1
         try:

@@ -24,20 +24,21 @@ _SHOWN = 256 * 1024
 
 # Folders are read through links, too: a data folder may well be a link to another disk. Only regular files are hashed,
 # because reading a pipe waits for ever.
-# The shell tests by itself what it can: a program costs a millisecond a host.
+# Paths are arguments of the shell's own functions, not input of xargs: a program costs a millisecond a host.
 _PROBE = """
-those() { while IFS= read -r f; do ! test "$1" "$f" || printf '%s\\0' "$f"; done; }
-those -L <"$P/folders" >"$P/linked"
-those -f <"$P/files" >"$P/regular"
-xargs -0 -r stat -c '%f:%a:%U:%G:%u:%g:%n' -- <"$P/paths" 2>/dev/null
-echo '=='
-[ ! -s "$P/linked" ] || xargs -0 -r stat -L -c '%f:%a:%U:%G:%u:%g:%n' -- <"$P/linked" 2>/dev/null
-echo '=='
-[ ! -s "$P/regular" ] || xargs -0 -r sha256sum -- <"$P/regular" 2>/dev/null
-echo '=='
-while IFS= read -r f; do [ ! -L "$f" ] || { echo "$f"; readlink -- "$f"; }; done <"$P/links"
-:
+stats() { stat "$@" 2>/dev/null || :; }
+linked() {
+  for f do shift; [ ! -L "$f" ] || set -- "$@" "$f"; done
+  [ "$#" -eq 0 ] || stats -L -c '%f:%a:%U:%G:%u:%g:%n' -- "$@"
+}
+hashed() {
+  for f do shift; [ ! -f "$f" ] || set -- "$@" "$f"; done
+  [ "$#" -eq 0 ] || sha256sum -- "$@" 2>/dev/null || :
+}
+targets() { for f do [ ! -L "$f" ] || { echo "$f"; readlink -- "$f"; }; done; }
 """
+_AT_ONCE = 200
+"""Paths in one call: far below the kernel's limit for a program's arguments."""
 
 
 class PathKind:
@@ -51,13 +52,18 @@ class PathKind:
         return [_with_content(task, _rendered(task) if task.module == "template" else _copied(task))]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
-        payload = {
-            "paths": null_list(each.name for each in resources),
-            "folders": _lines(each.name for each in resources if _wants(each) == "directory"),
-            "files": _lines(each.name for each in resources if _wants(each) == "file"),
-            "links": _lines(each.name for each in resources if _wants(each) == "link"),
-        }
-        return Script(_PROBE, payload)
+        everything = [each.name for each in resources]
+        folders, files, links = (
+            [each.name for each in resources if _wants(each) == kind]
+            for kind in ("directory", "file", "link")
+        )
+        parts = (
+            _calls("stats -c '%f:%a:%U:%G:%u:%g:%n' --", everything),
+            _calls("linked", folders),
+            _calls("hashed", files),
+            _calls("targets", links),
+        )
+        return Script(_PROBE + "echo '=='\n".join(parts))
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         stats, followed, digests, links = sections(output, 4)
@@ -100,9 +106,13 @@ class PathKind:
         return Script(f"{room}{make}\nchown -- {owner} {path}\nchmod -- {mode} {path}\n")
 
     def show(self, changes: Sequence[Change]) -> Script:
-        """Prints the present text of each changed file, each after a line with its size."""
+        """Prints the present text of each changed file, each after a line with its size; not of one that is closed to
+        others, which may hold a key."""
         script = (
-            f'while IFS= read -r f; do\n  head -c {_SHOWN} -- "$f" >"$P/text" 2>/dev/null || : >"$P/text"\n'
+            f'while IFS= read -r f; do\n  case $(stat -c %A -- "$f" 2>/dev/null) in\n'
+            f'    ???????r*) head -c {_SHOWN} -- "$f" >"$P/text" ;;\n'
+            '    ?*) echo "(closed to others, not shown)" >"$P/text" ;;\n'
+            '    *) : >"$P/text" ;;\n  esac\n'
             '  wc -c <"$P/text"\n  cat "$P/text"\ndone <"$P/paths"\n'
         )
         return Script(script, {"paths": Blob.of("".join(f"{c.resource.name}\n" for c in changes).encode())})
@@ -117,8 +127,9 @@ class PathKind:
         return texts
 
 
-def _lines(paths: Iterable[str]) -> Blob:
-    return Blob.of("".join(f"{path}\n" for path in paths).encode())
+def _calls(words: str, paths: Sequence[str]) -> str:
+    chunks = (paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE))
+    return "".join(f"{words} {' '.join(map(quote, chunk))}\n" for chunk in chunks)
 
 
 def null_list(paths: Iterable[str]) -> Blob:

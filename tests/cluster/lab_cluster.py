@@ -70,7 +70,7 @@ class Running:
     def __init__(self, words: tuple[str, ...]) -> None:
         self.began = time.monotonic()
         # Where the tests run in a shell's background, SIGINT is ignored, and children inherit that.
-        argv = ["env", "--default-signal=INT", PROVISION, *words]
+        argv = ["env", "--default-signal=INT", str(PROVISION), *words]
         self.process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

@@ -6,44 +6,61 @@ import random
 import time
 
 import pytest
-from lab_cluster import Done, LabCluster, is_verified
+from lab_cluster import Done, LabCluster, Running, is_verified
 
 _STRATA = 8
 _RANDOM = random.Random(20240131)  # noqa: S311  moments, not secrets
-MOMENTS = [round((stratum + _RANDOM.random()) / _STRATA, 3) for stratum in range(_STRATA)]
-"""Parts of the time that an undisturbed apply takes, one in each of equal strata."""
+MOMENTS = [round((stratum + _RANDOM.random()) / (_STRATA + 0.5), 3) for stratum in range(_STRATA)]
+"""Parts of the events of an undisturbed apply, one in each of equal strata: of the time, no two runs take the same."""
+PAUSES = [round(_RANDOM.random(), 2) for _ in MOMENTS]
+"""Seconds from the event to the kill, so that it also falls between what is told."""
 QUICK = (2, 5)
 """Those that every run of the tests tries: amid the binaries and first starts, and amid what joins and runs."""
 
 
 def cases() -> list[object]:
     return [
-        pytest.param(moment, id=f"at-{moment:.0%}", marks=() if index in QUICK else pytest.mark.soak)
-        for index, moment in enumerate(MOMENTS)
+        pytest.param(part, pause, id=f"{part:.0%}+{pause}s", marks=() if index in QUICK else pytest.mark.soak)
+        for index, (part, pause) in enumerate(zip(MOMENTS, PAUSES, strict=True))
     ]
 
 
-@pytest.mark.parametrize("part", cases())
-def test_after_a_kill_the_same_command_goes_on(lab: LabCluster, first_run: Done, part: float) -> None:
+@pytest.mark.parametrize(("part", "pause"), cases())
+def test_after_a_kill_the_same_command_goes_on(
+    lab: LabCluster, first_run: Done, part: float, pause: float
+) -> None:
     lab.renew()
     with lab.applying() as running:
-        time.sleep(part * first_run.seconds)
-        killed = running.kill()
-    assert killed.status < 0, "it was done before the kill"
+        await_events(running, int(part * len(first_run.events)))
+        time.sleep(pause)
+        goes_on_after(lab, running.kill())
+
+
+@pytest.mark.soak
+def test_a_kill_in_the_traffic_check_leaves_none_of_it(lab: LabCluster, first_run: Done) -> None:
+    lab.renew()
+    with lab.applying() as running:
+        running.await_event(lambda event: event["event"] == "GateStarted" and event["gate"] == "traffic")
+        time.sleep(1.5)
+        goes_on_after(lab, running.kill())
+    spaces = {each["metadata"]["name"]: each["status"]["phase"] for each in lab.objects("namespaces")}
+    assert {phase for name, phase in spaces.items() if name.startswith("provision-check")} <= {"Terminating"}
+
+
+def await_events(running: Running, count: int) -> None:
+    seen = iter(range(1, count + 1))
+    running.await_event(lambda _: next(seen) == count)
+
+
+def goes_on_after(lab: LabCluster, killed: Done) -> None:
+    assert killed.status == -9, f"it was done before the kill: {killed}"
     done = lab.apply()
     assert is_verified(done), f"{done}\nkilled after:\n{killed}"
-    again = lab.apply("--stage", "kubelet")
-    assert (again.status, again.changed) == (0, set()), again
-    assert lab.plan().only("Plan")["changes"] == []
-    assert_nothing_is_left(lab)
-
-
-def assert_nothing_is_left(lab: LabCluster) -> None:
+    assert lab.plan().only("Plan")["changes"] == [], f"killed after:\n{killed}"
     half = "find /etc /opt /var/lib/kubelet /var/lib/provision -name '*.provision.*' 2>/dev/null || :"
     assert set(lab.on("all", half).values()) == {""}
-    scripts = "ls -d /run/provision.* 2>/dev/null || :"
     # The folder of the script that asks is there, too.
-    assert {
-        host: len(text.split()) for host, text in lab.on("all", scripts).items() if text.count("\n")
-    } == {}
-    assert "bootstrap.kubernetes.io/token" not in {each["type"] for each in lab.objects("secrets -A")}
+    folders = lab.on("all", "ls -d /run/provision.* | wc -l")
+    assert set(folders.values()) == {"1"}
+    tokens = [each["type"] for each in lab.objects("secrets -A") if each["type"].startswith("bootstrap")]
+    assert tokens == [], f"killed after:\n{killed}"

@@ -59,6 +59,7 @@ GATES: list[tuple[str, list[StagePlan], list[str]]] = [
     ("its stage changes", [stage("1", "a", gate="g")], ["1@a", "gate g"]),
     ("a later stage changes", [stage("1", gate="g"), stage("2", "a")], ["gate g", "2@a"]),
     ("an earlier stage changes", [stage("0", "a", gate="f"), stage("1", gate="g")], ["0@a", "gate f"]),
+    ("a stage before it in its segment changes", [stage("0", "a"), stage("1", gate="g")], ["0@a", "gate g"]),
     ("nothing changes", [stage("1", gate="g"), stage("2")], []),
     ("nothing changes, always", [stage("1", gate="g", always=True)], ["gate g"]),
     ("only after it", [stage("1", gate="f"), stage("2", gate="g", always=True)], ["gate g"]),

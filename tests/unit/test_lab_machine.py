@@ -86,10 +86,12 @@ def test_modules_are_what_the_configuration_has() -> None:
     ("mountinfo", "expected"),
     [
         (
-            ("30 29 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
-            "31 29 0:27 / /sys/fs/cgroup/unified rw shared:4 - cgroup2 cgroup2 rw\n"
-            "32 29 0:28 /part /elsewhere rw - cgroup2 cgroup2 rw\n"
-            "33 29 0:29 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"),
+            (
+                "30 29 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+                "31 29 0:27 / /sys/fs/cgroup/unified rw shared:4 - cgroup2 cgroup2 rw\n"
+                "32 29 0:28 /part /elsewhere rw - cgroup2 cgroup2 rw\n"
+                "33 29 0:29 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
+            ),
             ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup/unified"),
         ),
         ("30 29 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n", ("/sys/fs/cgroup",)),

@@ -6,6 +6,7 @@ import datetime as dt
 import ipaddress
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,20 @@ def test_two_clusters_never_mix() -> None:
         agreed_state("a", {"cp1": one.to_json()}, {"worker1": other.mark()})
     with pytest.raises(ProvisionError, match="keys are on none"):
         agreed_state("a", {}, {"worker1": other.mark()})
+
+
+def test_a_planted_state_with_other_keys_is_no_state() -> None:
+    right, planted = new_state("a"), new_state("a")
+    planted = replace(planted, uuid=right.uuid)
+    with pytest.raises(ProvisionError, match="different keys"):
+        agreed_state("a", {"cp1": right.to_json(), "cp2": planted.to_json()}, {})
+
+
+def test_a_promised_identity_is_kept() -> None:
+    promised = new_state("a")
+    assert agreed_state("a", {}, {}, promised.to_json()) == promised
+    there = new_state("a")
+    assert agreed_state("a", {"cp1": there.to_json()}, {}, promised.to_json()) == there
 
 
 @pytest.mark.parametrize(

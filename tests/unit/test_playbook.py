@@ -177,7 +177,7 @@ def test_imports_keep_their_order_and_count_in_the_digest(tmp_path: Path) -> Non
 
 
 def test_the_shipped_playbooks_load() -> None:
-    from provisioner.action.kinds import CLUSTER_MODULES
+    from provisioner.action.modules import CLUSTER_MODULES
     from provisioner.playbook.load import shipped
 
     playbook = load_playbook(shipped("playbooks") / "site.yaml", {*base_modules(), *CLUSTER_MODULES})

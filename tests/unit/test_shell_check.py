@@ -17,6 +17,7 @@ import yaml
 from provisioner.action.kinds import base_modules
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.engine.diff import diff
+from provisioner.errors import ProvisionError
 from provisioner.kube import gates, traffic
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import KubeconfigKind
@@ -193,7 +194,8 @@ def of_gates() -> Iterator[Script]:
     check = traffic.TrafficCheck("image", {"a": "10.0.0.1"}, "cluster.local", "run")
     check._clean(recorder)
     recorder.answers = [b'{"items": []}']
-    check._set_up(recorder)
+    with pytest.raises(ProvisionError, match="missing: asker on a, answerer on a, host on a"):
+        check._set_up(recorder)
     pod, target = traffic.Pod("p", "a", "asker", ("10.0.0.2",)), traffic.Target("service", "10.0.0.3:80")
     check._ask(recorder, {pod: [target]})
     yield from recorder.scripts

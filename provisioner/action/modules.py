@@ -1,0 +1,12 @@
+"""The names by which tasks may call kinds; kinds.py and clusterkinds.py, slow to import, have the kinds themselves."""
+
+from __future__ import annotations
+
+BASE_MODULES = (
+    "file", "copy", "template", "unarchive", "systemd_service", "sysctl", "modprobe", "user", "package", "command",
+    "absent_paths",
+)  # fmt: skip
+CLUSTER_MODULES = (
+    "artifact", "image", "certificate", "kubeconfig", "manifest", "node_joined",
+    "bootstrap_token", "bootstrap_kubeconfig",
+)  # fmt: skip
