@@ -34,6 +34,6 @@ def execute(
         answers = pool.map(hosts, ask)
     for host, fault in answers.items():
         if isinstance(fault, Exception):
-            show(Answer(host=host, error=str(fault)))
+            show(Answer(host=host, error=str(fault).removeprefix(f"{host}: ")))
             statuses.append(4 if isinstance(fault, UnreachableError) else 1)
     return max(statuses, default=0)

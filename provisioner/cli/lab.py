@@ -31,10 +31,24 @@ def command(ctx: click.Context) -> None:
     ctx.obj = ctx.with_resource(reporter(as_json=False))
 
 
+def _lab_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """It names a folder that `down` removes."""
+    from provisioner.lab.plan import HOST_NAME
+
+    if value is not None and not HOST_NAME.fullmatch(value):
+        reason = f"'{value}' is no name for a lab"
+        raise InputError(
+            [Problem("--name", 0, 0, reason, "letters, digits, dots and dashes, as classroom-2")]
+        )
+    return value
+
+
 def _arguments(function: Callable[..., None]) -> Callable[..., None]:
     for decorate in (
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-        click.option("--name", metavar="NAME", help="Another lab of the same hosts, by this name."),
+        click.option(
+            "--name", metavar="NAME", help="Another lab of the same hosts, by this name.", callback=_lab_name
+        ),
         click.option("--subnet", metavar="CIDR", help="Another lab of the same hosts, in this subnet."),
         click.argument(
             "inventory",

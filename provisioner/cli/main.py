@@ -95,6 +95,8 @@ def _explain(error: Exception) -> int:
     from provisioner.errors import ProvisionError
     from provisioner.report.faults import tell
 
+    if isinstance(error, OSError) and error.filename is not None:
+        error = ProvisionError(f"{error.filename}: {error.strerror}")
     if not isinstance(error, ProvisionError):
         raise error
     tell(error, json="--json" in sys.argv)

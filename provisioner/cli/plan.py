@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from provisioner.cli.options import inventory_argument, request, selection_options
+from provisioner.errors import InputError, Problem
 
 
 @click.command()
@@ -30,6 +31,8 @@ def command(
     from provisioner.report.choose import reporter
     from provisioner.report.planned import show_plan
 
+    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+        raise InputError([Problem(str(output), 0, 0, "the plan cannot be written there")])
     with reporter(as_json) as report:
         plan = make_plan(
             request(inventory, playbook, limit, tags, stages), report.emit, keep=output is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from provisioner.cli.options import inventory_argument, request, selection_options
+from provisioner.errors import InputError, Problem
 
 
 @click.command()
@@ -34,6 +35,8 @@ def command(
     from provisioner.action.render import render
     from provisioner.report.choose import reporter
 
+    if output.exists() and not output.is_dir():
+        raise InputError([Problem(str(output), 0, 0, "is no folder to write to")])
     with reporter(as_json) as report:
         wanted = request(inventory, playbook, limit, tags, stages)
         render(wanted, output, report.emit, component=component, facts_file=facts_file, save_facts=save_facts)

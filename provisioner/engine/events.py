@@ -132,10 +132,10 @@ class RunEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(Event):
-    """What a host said to a command of the user. `error` is set instead when it could not be asked."""
+    """What a host said to a command of the user. When it could not be asked `error` is set and `status` is None."""
 
     host: str
-    status: int = 0
+    status: int | None = None
     stdout: str = ""
     stderr: str = ""
     error: str = ""

@@ -127,5 +127,10 @@ def _write(path: Path, content: bytes) -> None:
 def moved_plan(plan: LabPlan, move: Move, directory: Path) -> LabPlan:
     """The plan of the moved lab, without writing its inventory."""
     base = int(move.source.network_address)
+    last = max((int(address) - base for address in plan.hosts.values()), default=0)
+    if last >= move.target.num_addresses - 1:
+        wanted = 32 - (last + 1).bit_length()
+        reason = f"{move.target} has no room for a host at offset {last} of the subnet"
+        raise InputError([Problem("--subnet", 0, 0, reason, f"it needs a /{wanted} at least")])
     hosts = {host: move.target[int(address) - base] for host, address in plan.hosts.items()}
     return replace(plan, name=move.name, subnet=move.target, hosts=hosts, directory=directory)
