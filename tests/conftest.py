@@ -7,6 +7,7 @@ a tier ran no test, or in which any test was skipped, has failed: a machine that
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = {}
+    # Under nohup and in the background of a script these are ignored, every child inherits that, and no sh can trap
+    # what was ignored when it began.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -26,12 +26,13 @@ def carry_out(
     pool: Pool,
     emit: Emit,
     stack: ExitStack,
-    held: Sequence[RemoteLock],
+    held: Mapping[str, RemoteLock],
     agreed: Agreed | None,
     confirm: Callable[[Sequence[str]], bool],
 ) -> tuple[Plan, Outcome]:
     """Plans, asks where it has to, locks the hosts that change (until `stack` closes) and changes them. `held` are the
-    locks that the run has already; when one is lost, no further stage begins.
+    locks that the run has already; a host whose lock is lost begins no further stage, nor does any host without the
+    state host's.
 
     Raises ProvisionError for what stops it before any change.
     """
@@ -46,11 +47,11 @@ def carry_out(
         )
     loaded = prepared.loaded
     hosts = [host for host in plan.changed_hosts() if host != loaded.state_host]
-    locks = [*held, *lock(stack, pool, loaded, hosts)]
+    locks = {**held, **lock(stack, pool, loaded, hosts)}
 
-    def guard() -> None:
-        for each in locks:
-            each.ensure()
+    def guard(host: str) -> None:
+        for each in {loaded.state_host, host} & set(locks):
+            locks[each].ensure()
 
     work = HostWork(pool, prepared.kinds, emit, loaded.run, guard=guard)
     return plan, Executor(work, gates_of(prepared, pool), emit, each=pool.each).run(plan)

@@ -20,7 +20,7 @@ def lock(
     loaded: Loaded,
     hosts: Iterable[str],
     meanwhile: Callable[[], object] = lambda: None,
-) -> list[RemoteLock]:
+) -> dict[str, RemoteLock]:
     """Takes the run lock of `hosts`, in parallel and while `meanwhile` runs; released when `stack` closes.
 
     Raises LockedError.
@@ -44,4 +44,4 @@ def lock(
     for fault in answers.values():
         if isinstance(fault, Exception):
             raise fault
-    return list(locks.values())
+    return locks

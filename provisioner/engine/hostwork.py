@@ -35,9 +35,9 @@ class HostWork:
         kinds: Mapping[str, AnyKind],
         emit: Emit,
         run: str,
-        guard: Callable[[], None] = lambda: None,
+        guard: Callable[[str], None] = lambda _host: None,
     ) -> None:
-        """`guard` is called before each piece of work and raises ProvisionError when a lock was lost."""
+        """`guard` is called before each piece of work on a host and raises ProvisionError when a lock was lost."""
         self._guard = guard
         self._sessions = sessions
         self._kinds = kinds
@@ -57,7 +57,7 @@ class HostWork:
             if not mine or failure is not None:
                 continue
             try:
-                self._guard()
+                self._guard(host)
                 failure = work(host, stage, mine, done)
             except ProvisionError as fault:
                 failure = _failed(
