@@ -19,8 +19,11 @@ from provisioner.shell.script import Blob, Script
 
 _SIDE = f"--server-side --force-conflicts --field-manager={FIELD_MANAGER}"
 
+# kubectl reads the live object and asks for the merged one in two requests. Whoever writes the object in between (a
+# controller its status) makes them differ by no doing of ours; the merged one then stems from another resourceVersion.
 _COLLECT = """#!/bin/sh
 # Called by kubectl diff with the folders LIVE and MERGED: prints what differs, with sizes.
+version() { sed -n 's/^  resourceVersion: //p' "$1" | tail -n 1; }
 for m in "$2"/*; do
   [ -f "$m" ] || continue
   n=${m##*/}
@@ -30,6 +33,7 @@ for m in "$2"/*; do
     [ -n "${PROVISION_TEXTS:-}" ] || echo "same $n -"
     continue
   fi
+  [ "$s" = absent ] || [ "$(version "$l")" = "$(version "$m")" ] || : >"$PROVISION_RACED"
   a=$(wc -c <"$m")
   b=0
   [ ! -f "$l" ] || b=$(wc -c <"$l")
@@ -48,10 +52,18 @@ exit 0
 # manifests; only when that fails (a namespace or kind that is not there yet) is each asked for by itself.
 _ASK = f"""
 chmod 755 "$P/collect"
+export KUBECTL_EXTERNAL_DIFF="$P/collect" PROVISION_RACED="$P/raced"
 ask() {{
   name=$1
   shift
-  KUBECTL_EXTERNAL_DIFF="$P/collect" {KUBECTL} diff {_SIDE} "$@" >"$P/answer" 2>"$P/fault" || return 1
+  tries=10
+  while :; do
+    rm -f "$P/raced"
+    {KUBECTL} diff {_SIDE} "$@" >"$P/answer" 2>"$P/fault" || return 1
+    tries=$((tries - 1))
+    [ -e "$P/raced" ] && [ "$tries" -gt 0 ] || break
+    sleep 0.1
+  done
   echo "manifest $name $(wc -c <"$P/answer")"
   cat "$P/answer"
 }}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from lab_cluster import ADMIN, HOSTS, Done, LabCluster, is_verified, provision, restarted
+from lab_cluster import ADMIN, HOSTS, Done, LabCluster, is_verified, provision, restarted, until
 
 UNIT = "/etc/systemd/system/kube-proxy.service"
 BINARY = "/opt/kubernetes/bin/kube-proxy"
@@ -123,6 +126,43 @@ def test_a_stopped_and_disabled_unit_is_drift(cluster: LabCluster, mended: Done)
     assert cluster.one("worker1", "systemctl is-active kube-proxy; systemctl is-enabled kube-proxy") == (
         "active\nenabled"
     )
+
+
+def test_a_controller_that_writes_meanwhile_is_no_drift(cluster: LabCluster, mended: Done) -> None:
+    """`kubectl diff` reads twice; what came in between is no difference of ours."""
+    with annotating(cluster, "deployments/coredns") as written:
+        before = written()
+        done = [cluster.plan("--stage", "addons") for _ in range(5)]
+        assert written() - before > 100
+    assert [(each.status, planned(each)) for each in done] == [(0, {})] * 5
+
+
+@contextmanager
+def annotating(cluster: LabCluster, target: str) -> Iterator[Callable[[], int]]:
+    """Writes one annotation over and over, as fast as it can; gives how often it did."""
+    loop = f"""
+    {ADMIN} proxy --port=18001 >/dev/null 2>&1 & proxy=$!
+    trap 'kill $proxy' EXIT
+    url=/apis/apps/v1/namespaces/kube-system/{target}
+    n=0
+    while [ -e /run/annotating ]; do
+      n=$((n + 1))
+      body='{{"metadata":{{"annotations":{{"test.provision/n":"'$n'"}}}}}}'
+      exec 5<>/dev/tcp/127.0.0.1/18001 || {{ sleep 0.1; continue; }}
+      printf 'PATCH %s HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/merge-patch+json\r\nContent-Length: %s\r\n\r\n%s' \
+        "$url" "${{#body}}" "$body" >&5
+      grep -q '^HTTP/1.. 200' <&5 && echo $n >/run/annotating
+    done"""
+    cluster.one(
+        "cp1",
+        f"echo 0 >/run/annotating\nsetsid bash -c {shlex.quote(loop)} >/run/annotator 2>&1 </dev/null &",
+    )
+    try:
+        until(lambda: int(cluster.one("cp1", "cat /run/annotating") or 0) > 0, "an annotation was written")
+        yield lambda: int(cluster.one("cp1", "sleep 0.1; cat /run/annotating"))
+    finally:
+        cluster.one("cp1", "rm /run/annotating")
+        cluster.kubectl("-n kube-system annotate deployment coredns test.provision/n-")
 
 
 def test_verify_names_drift_and_changes_nothing(cluster: LabCluster, mended: Done) -> None:
