@@ -61,7 +61,7 @@ ask() {{
     rm -f "$P/raced"
     {KUBECTL} diff {_SIDE} "$@" >"$P/answer" 2>"$P/fault" || return 1
     tries=$((tries - 1))
-    [ -e "$P/raced" ] && [ "$tries" -gt 0 ] || break
+    if [ ! -e "$P/raced" ] || [ "$tries" = 0 ]; then break; fi
     sleep 0.1
   done
   echo "manifest $name $(wc -c <"$P/answer")"

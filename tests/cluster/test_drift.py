@@ -149,17 +149,16 @@ def annotating(cluster: LabCluster, target: str) -> Iterator[Callable[[], int]]:
       n=$((n + 1))
       body='{{"metadata":{{"annotations":{{"test.provision/n":"'$n'"}}}}}}'
       exec 5<>/dev/tcp/127.0.0.1/18001 || {{ sleep 0.1; continue; }}
-      printf 'PATCH %s HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/merge-patch+json\r\nContent-Length: %s\r\n\r\n%s' \
-        "$url" "${{#body}}" "$body" >&5
-      grep -q '^HTTP/1.. 200' <&5 && echo $n >/run/annotating
+      printf '%s\r\n' "PATCH $url HTTP/1.0" 'Host: 127.0.0.1' 'Content-Type: application/merge-patch+json' \
+        "Content-Length: ${{#body}}" '' >&5
+      printf %s "$body" >&5
+      grep -q '^HTTP/1.. 200' <&5 && echo $n >/run/annotated
     done"""
-    cluster.one(
-        "cp1",
-        f"echo 0 >/run/annotating\nsetsid bash -c {shlex.quote(loop)} >/run/annotator 2>&1 </dev/null &",
-    )
+    start = f"setsid bash -c {shlex.quote(loop)} >/run/annotator 2>&1 </dev/null &"
+    cluster.one("cp1", f"touch /run/annotating; echo 0 >/run/annotated\n{start}")
     try:
-        until(lambda: int(cluster.one("cp1", "cat /run/annotating") or 0) > 0, "an annotation was written")
-        yield lambda: int(cluster.one("cp1", "sleep 0.1; cat /run/annotating"))
+        until(lambda: int(cluster.one("cp1", "cat /run/annotated") or 0) > 0, "an annotation was written")
+        yield lambda: int(cluster.one("cp1", "cat /run/annotated") or 0)
     finally:
         cluster.one("cp1", "rm /run/annotating")
         cluster.kubectl("-n kube-system annotate deployment coredns test.provision/n-")
