@@ -16,7 +16,7 @@ MEMBER_BYTES = 325_000
 _SEED = 20_250_101
 
 _TEMPLATE = """\
-# Configuration {number} of {{{{ inventory_hostname }}}}, site {{{{ site }}}}.
+# Configuration {number} of {{{{ ansible_host }}}}, site {{{{ site }}}}.
 log_level = {{{{ log_level | upper }}}}
 {{% for upstream in upstreams %}}
 [upstream {{{{ upstream.name }}}}]

@@ -70,6 +70,7 @@ def compare(lab: hosts.Lab, rounds: int) -> tuple[dict[str, Figures], float]:
     """Figures by tool, and the floor of the first apply in seconds. Raises BenchError."""
     cache = user_cache_path("provision") / "bench"
     work = content.stage(_SOURCES, cache / "work")
+    tools.install(cache)
     chosen = tools.tools(lab, work, cache)
     figures = {tool.name: Figures() for tool in chosen}
     digests = {}
@@ -99,12 +100,12 @@ def compare(lab: hosts.Lab, rounds: int) -> tuple[dict[str, Figures], float]:
 
 def unchanged_by_many(lab: hosts.Lab, count: int, rounds: int) -> list[Run]:
     """Unchanged runs of ours with `count` names for the hosts."""
-    work = user_cache_path("provision") / "bench" / "work"
+    cache = user_cache_path("provision") / "bench"
+    work = cache / "work"
     inventory = work / "aliases.yaml"
     hosts.aliases(lab.inventory, count, inventory)
-    argv = (*hosts.PROVISION, "apply", str(inventory), "--playbook", "provision.yaml")
-    own = tools.Tool("provision", argv, "nothing to change")
-    run((*hosts.PROVISION, "apply", str(lab.inventory), "--playbook", "provision.yaml"), work, {})
+    first, own = tools.provision(lab.inventory, cache), tools.provision(inventory, cache)
+    run(first.argv, work, {})
     _still(own, work)
     return [_still(own, work) for _ in range(rounds)]
 
@@ -123,7 +124,7 @@ def _execs(lab: hosts.Lab, tool: tools.Tool, work: Path) -> float:
     time.sleep(1.1)
     _still(tool, work)
     counts = lab.everywhere(_COUNT.format(since=since)).values()
-    lab.everywhere("rm /etc/ssh/sshd_config.d/bench.conf && systemctl reload ssh")
+    lab.everywhere("rm /etc/ssh/sshd_config.d/bench.conf && systemctl reload ssh && sleep 1")
     # The counting command is a session, too.
     return sum(int(count) for count in counts) / len(counts) - 1
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.hosts import PROVISION, Lab
+from bench.hosts import Lab
 
+_TREE = Path(__file__).parent.parent
 _PINNED = {
     "ansible": ("ansible-core==2.19.14",),
     "pyinfra": ("pyinfra==3.10.0", "PyYAML==6.0.3"),
@@ -46,9 +48,8 @@ def tools(lab: Lab, work: Path, cache: Path) -> tuple[Tool, ...]:
     (work / "ansible.cfg").write_text(_ANSIBLE_CFG.format(folder=lab.folder, work=work), encoding="utf-8")
     shared = {"BENCH_INVENTORY": inventory, "BENCH_LAB": str(lab.folder)}
     ansible, pyinfra = _venv(cache, "ansible"), _venv(cache, "pyinfra")
-    own = (*PROVISION, "apply", inventory, "--playbook", "provision.yaml")
     return (
-        Tool("provision", own, "nothing to change"),
+        provision(lab.inventory, cache),
         Tool(
             "ansible-core",
             (f"{ansible}/bin/ansible-playbook", "-i", inventory, "ansible.yaml"),
@@ -62,6 +63,29 @@ def tools(lab: Lab, work: Path, cache: Path) -> tuple[Tool, ...]:
             shared,
         ),
     )
+
+
+def provision(inventory: Path, cache: Path) -> Tool:
+    """This tree's provision, installed as users install it: an editable installation starts 0.03 s later."""
+    folder = cache / "provision"
+    argv = (f"{folder}/bin/provision", "apply", str(inventory), "--playbook", "provision.yaml")
+    return Tool("provision", argv, "nothing to change")
+
+
+def install(cache: Path) -> None:
+    """Installs this tree into a virtual environment of its own. pip builds beside the sources, so it gets a copy."""
+    folder, sources = cache / "provision", cache / "sources"
+    if not (folder / "bin" / "pip").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+    shutil.rmtree(sources, ignore_errors=True)
+    sources.mkdir()
+    for name in ("pyproject.toml", "README.md", "provisioner", "playbooks", "templates"):
+        source = _TREE / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, sources / name)
+    pip = [f"{folder}/bin/pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, str(sources)], check=True)
+    subprocess.run([*pip, "--force-reinstall", "--no-deps", str(sources)], check=True)
 
 
 def floor(lab: Lab, work: Path) -> None:

@@ -21,7 +21,7 @@ for number in data["configs"]:
         mode="644",
         **root,
         jinja_env_kwargs={"trim_blocks": True},
-        inventory_hostname=host.name,
+        ansible_host=host.data.ssh_hostname,
         **{key: data[key] for key in ("site", "log_level", "upstreams", "limits")},
     )
 archive = files.put(src="files/payload.tgz", dest="/opt/bench/payload.tgz", mode="644", **root)

@@ -72,7 +72,8 @@ class Pool:
 
     def warm(self, hosts: Sequence[str]) -> None:
         """Begin to connect `hosts` that are not, and return at once. `session` waits and raises what went wrong."""
-        left = iter(hosts)
+        cold = [host for host in hosts if host not in self._sessions and host not in self._unreached]
+        left = iter(cold)
         mutex = threading.Lock()
 
         def work() -> None:
@@ -83,7 +84,7 @@ class Pool:
                     return
                 self._connect_ahead(host)
 
-        for _ in range(min(self._limit, len(hosts))):
+        for _ in range(min(self._limit, len(cold))):
             # Daemons: a host that does not answer must not hold up the end of a run that was refused meanwhile.
             threading.Thread(target=work, daemon=True).start()
 
