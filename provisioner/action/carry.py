@@ -15,6 +15,7 @@ from provisioner.engine.danger import dangers
 from provisioner.engine.events import Emit
 from provisioner.engine.execute import Executor, Outcome
 from provisioner.engine.hostwork import HostWork
+from provisioner.engine.ownership import Ownership
 from provisioner.engine.plan import Plan
 from provisioner.errors import ProvisionError
 from provisioner.remote.lock import RemoteLock
@@ -53,7 +54,8 @@ def carry_out(
         for each in {loaded.state_host, host} & set(locks):
             locks[each].ensure()
 
-    work = HostWork(pool, prepared.kinds, emit, loaded.run, guard=guard)
+    ownership = Ownership(loaded.run, loaded.playbook_name, prepared.owned, prepared.kinds)
+    work = HostWork(pool, prepared.kinds, emit, loaded.run, guard=guard, ownership=ownership)
     return plan, Executor(work, gates_of(prepared, pool), emit, each=pool.each).run(plan)
 
 

@@ -27,6 +27,8 @@ from provisioner.playbook.model import Playbook, Selection, Stage
 from provisioner.remote.hostkeys import KnownHosts
 from provisioner.remote.pool import Pool
 from provisioner.remote.session import Session
+from provisioner.resources.model import Owned
+from provisioner.resources.owned import parse_owned
 
 # The rest is imported by `get_ready` while the hosts are being connected; and what only a cluster needs, 0.2 s, not at
 # all for a playbook without a cluster.
@@ -79,6 +81,11 @@ class Loaded:
         return tuple(name for name in self.inventory.hosts if name in chosen)
 
     @property
+    def playbook_name(self) -> str:
+        """By which the hosts remember what it wanted; another playbook's things are none of this one's."""
+        return self.request.playbook.name if self.request.playbook else "site"
+
+    @property
     def state_host(self) -> str:
         """Where the cluster's lock is held: the first control plane, else the first host."""
         return next((host.name for host in self.inventory.group("kube_control_plane")), self.hosts[0])
@@ -98,6 +105,7 @@ class Prepared:
     kinds: Mapping[str, AnyKind]
     desired: tuple[Desired, ...]
     inputs: str
+    owned: Mapping[str, Mapping[str, Owned]]
     cluster: ClusterVariables | None
     fresh: ClusterState | None = None
     """The identity of a cluster that does not exist yet."""
@@ -234,7 +242,33 @@ def compile_with(loaded: Loaded, facts: Mapping[str, Facts], emit: Emit) -> Prep
         kinds |= cluster_modules(own)
     desired = _compile(loaded, kinds, cluster, facts)
     by_name = {kind.name: kind for kind in kinds.values()}
-    return Prepared(loaded, facts, by_name, desired, _inputs(loaded), cluster, fresh)
+    owned = {host: parse_owned(each.owned) for host, each in facts.items()}
+    desired = _with_leftovers(loaded, desired, owned, by_name)
+    return Prepared(loaded, facts, by_name, desired, _inputs(loaded), owned, cluster, fresh)
+
+
+def _with_leftovers(
+    loaded: Loaded,
+    desired: tuple[Desired, ...],
+    owned: Mapping[str, Mapping[str, Owned]],
+    kinds: Mapping[str, AnyKind],
+) -> tuple[Desired, ...]:
+    """What left the playbook is taken away once all the rest stands, and before the last proof.
+
+    Not in a run that leaves out stages: what they want is not known then.
+    """
+    from provisioner.engine.ownership import leftovers
+
+    request = loaded.request
+    if request.selection.tags or request.selection.stages:
+        return desired
+    limited = {host.name for host in loaded.inventory.match(request.limit)} if request.limit else owned.keys()
+    mine = {host: each for host, each in owned.items() if host in limited}
+    stage = leftovers(desired, mine, loaded.playbook_name, kinds)
+    at = len(desired)
+    while at and desired[at - 1].always:
+        at -= 1
+    return (*desired[:at], stage, *desired[at:]) if stage.hosts else desired
 
 
 def _pending(request: Request) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from provisioner.bundle.layout import Artifact, Bundle
 from provisioner.errors import ProvisionError
 from provisioner.resources.archive import file_members, unpacked
-from provisioner.resources.model import Absent, Change, Present, Resource, State
+from provisioner.resources.model import LEFT_OVER, Absent, Change, Owned, Present, Resource, State
 from provisioner.resources.paths import put_blob
 from provisioner.resources.stamps import READ, parse_stamps
 from provisioner.resources.task import TaskCall
@@ -67,11 +67,18 @@ class ArtifactKind:
         resource = change.resource
         if not isinstance(resource.desired, Present):
             return Script(f"rm -f -- {quote(resource.name)}\n")
+        if LEFT_OVER in resource.spec:
+            return Script(f"put_back {quote(resource.name)}\n")
         mode = str(resource.desired.attrs["mode"])
         install = put_blob(resource.spec["blob"], resource.name, mode, "root", "root")
         head = f'mkdir -p -- "$(dirname -- {quote(resource.name)})"\n'
+        aside = f"displace {quote(resource.name)}\n" if change.foreign else ""
         tail = f"stamp {quote(resource.name)} {resource.desired.attrs['sha256']}\n"
-        return Script(head + install.main + tail, install.payload, install.streams)
+        return Script(head + aside + install.main + tail, install.payload, install.streams)
+
+    def gone(self, owned: Owned) -> Resource | None:
+        """Absent, or the original that was moved aside."""
+        return owned.wish(Present(owned.before) if owned.before else Absent())
 
 
 def _blob(artifact: Artifact) -> Blob:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provisioner.engine.plan import Plan
-from provisioner.resources.model import Change, Present
+from provisioner.resources.model import LEFT_OVER, Change, Present
 
 _DECLARED = ("absent_paths", "bootstrap_token")
 """Playbooks use them for what a run itself leaves (a joining node's token): not asked for."""
@@ -22,7 +22,13 @@ def dangers(plan: Plan, *, established: bool) -> tuple[str, ...]:
             reasons.append(f"{host}: deletes {change.resource.id}")
         elif established and _restarts(change):
             reasons.append(f"{host}: restarts {change.resource.name}, which is running")
+        elif _stops(change):
+            reasons.append(f"{host}: stops {change.resource.name}, which no stage wants any more")
     return tuple(reasons)
+
+
+def _stops(change: Change) -> bool:
+    return change.resource.kind == "systemd" and LEFT_OVER in change.resource.spec and "active" in change.keys
 
 
 def _restarts(change: Change) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from provisioner.engine.diff import remaining
 from provisioner.engine.events import Changed, Emit, Failed, HostChanging, Note
+from provisioner.engine.ownership import Ownership
 from provisioner.engine.read import Sessions, answered, by_kind, parsed, read_host
 from provisioner.errors import ProvisionError
 from provisioner.remote.session import Result
@@ -20,7 +21,7 @@ from provisioner.resources.model import (
     State,
     Unknown,
 )
-from provisioner.shell.assemble import StepOutcome, change_script, parse_steps, split_trace
+from provisioner.shell.assemble import StepOutcome, StepRecord, change_script, parse_steps, split_trace
 
 DEADLINE = 900.0
 """Seconds for all changes of one stage on one host."""
@@ -36,9 +37,11 @@ class HostWork:
         emit: Emit,
         run: str,
         guard: Callable[[str], None] = lambda _host: None,
+        ownership: Ownership | None = None,
     ) -> None:
         """`guard` is called before each piece of work on a host and raises ProvisionError when a lock was lost."""
         self._guard = guard
+        self._ownership = ownership or Ownership(run, "", {}, kinds)
         self._sessions = sessions
         self._kinds = kinds
         self._emit = emit
@@ -68,10 +71,12 @@ class HostWork:
     def _by_script(
         self, host: str, stage: str, changes: Sequence[Change], done: list[Change]
     ) -> Failed | None:
-        scripts = [_scripted(self._kinds, change).change(change) for change in changes]
-        journal = [self._journal_line(stage, change) for change in changes]
+        scripts = [
+            _scripted(self._kinds, change).change(self._ownership.judged(host, change)) for change in changes
+        ]
+        records = [self._record(host, stage, change) for change in changes]
         groups = by_kind((change.resource for change in changes), self._kinds)
-        script = change_script(scripts, journal, [kind.probe(group) for kind, group in groups])
+        script = change_script(scripts, records, [kind.probe(group) for kind, group in groups])
         watch = _Watch(self._emit, stage, host, changes)
         try:
             result = self._sessions.session(host).run(script, deadline=DEADLINE, on_stdout=watch.feed)
@@ -144,6 +149,10 @@ class HostWork:
             done.append(change)
             self._emit(_changed(stage, host, change, detail))
         return None
+
+    def _record(self, host: str, stage: str, change: Change) -> StepRecord:
+        before, after = self._ownership.lines(host, change)
+        return StepRecord(self._journal_line(stage, change), before, after)
 
     def _journal_line(self, stage: str, change: Change) -> str:
         line = {

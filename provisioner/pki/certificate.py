@@ -11,7 +11,7 @@ from cryptography import x509
 
 from provisioner.inventory.words import nearest
 from provisioner.pki.authority import USAGES, KeyPair, Leaf, issue, key_identifier
-from provisioner.resources.model import Absent, Change, Plain, Present, Resource, State
+from provisioner.resources.model import Absent, Change, Owned, Plain, Present, Resource, State
 from provisioner.resources.stamps import READ as READ_STAMPS
 from provisioner.resources.stamps import parse_stamps
 from provisioner.resources.task import TaskCall
@@ -78,15 +78,22 @@ class CertificateKind:
 
     def change(self, change: Change) -> Script:
         resource = change.resource
+        if isinstance(resource.desired, Absent):
+            return Script(f"rm -f -- {quote(resource.name)}.key {quote(resource.name)}.crt\n")
         pair = issue(self._authorities[resource.spec["authority"]], resource.spec["leaf"])
         cert = Blob.of(pair.cert.encode())
         name, owner = quote(resource.name), quote(resource.spec["owner"])
+        aside = f"displace {name}.key\ndisplace {name}.crt\n" if change.foreign else ""
         script = (
-            f'mkdir -p -- "$(dirname -- {name})"\n'
+            f'{aside}mkdir -p -- "$(dirname -- {name})"\n'
             f'put "$P/key" {name}.key 600 {owner} root\nput "$P/crt" {name}.crt 644 {owner} root\n'
             f"stamp {name}.key {cert.sha256}\n"
         )
         return Script(script, {"key": Blob.of(pair.key.encode(), secret=True), "crt": cert})
+
+    def gone(self, owned: Owned) -> Resource | None:
+        """Absent; an original that was moved aside stays there, because a key is nothing to put back unasked."""
+        return owned.wish(Absent())
 
     def _meaning(self, authority: str, leaf: Leaf) -> dict[str, Plain]:
         ca = x509.load_pem_x509_certificate(self._authorities[authority].cert.encode())

@@ -45,6 +45,8 @@ part tools; for t in tar gzip ip modprobe systemctl flock sha256sum xargs stat; 
 done
 f=/var/lib/provision/state/state.json
 part state; [ ! -e "$f" ] || cat "$f"
+f=/var/lib/provision/owned
+part owned; [ ! -e "$f" ] || cat "$f"
 part mark; lines /var/lib/provision/cluster.json
 f=/var/lib/kubelet/pki/kubelet-client-current.pem
 part kubelet; [ ! -e "$f" ] || sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$f"
@@ -57,7 +59,8 @@ printf '%s\\n=end\\n' "$facts"
 class Facts:
     """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `addresses` by link.
 
-    `mark` and `kubelet_certificate` are texts of the cluster's own files, "" when there are none; `state`, which holds
+    `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
+    (resources.owned), "" when there are none; `state`, which holds
     the cluster's keys, is None then.
     """
 
@@ -75,6 +78,7 @@ class Facts:
     root: bool = True
     state: Secret | None = None
     mark: str = ""
+    owned: str = field(default="", repr=False)
     kubelet_certificate: str = field(default="", repr=False)
 
     @property
@@ -119,6 +123,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         root=parts["user"].strip() == "0",
         state=Secret.text(parts["state"]) if parts["state"] else None,
         mark=parts["mark"],
+        owned=parts["owned"],
         kubelet_certificate=parts["kubelet"],
     )
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from provisioner.resources.content import file_blob
-from provisioner.resources.model import Absent, Change, Present, Resource, State
+from provisioner.resources.model import Absent, Change, Owned, Present, Resource, State
 from provisioner.resources.paths import account
 from provisioner.resources.printed import lines_of
 from provisioner.resources.remembered import remembered
@@ -35,13 +35,30 @@ stats() {
 }
 """
 
+# One that left the playbook has a dash before its name: it counts whatever became of its members.
 _READ = """
 while IFS= read -r n; do
+  case $n in
+    -*)
+      n=${n#-}
+      [ ! -e "$n.archive" ] || echo "- -  ${n##*/}"
+      continue
+      ;;
+  esac
   { [ -f "$n.stat" ] && IFS= read -r was <"$n.stat" && IFS= read -r said <"$n.archive"; } || continue
   IFS= read -r d <"$n.dest" || [ -n "$d" ] || continue
   cd "$d" 2>/dev/null && [ "$(stats "$n" | sha256sum)" = "$was" ] && echo "$said  ${n##*/}"
 done <"$P/names"
 :
+"""
+
+# Members that were there before the archive was unpacked were written over then. Folders go only when they are empty.
+_REMOVE = """
+r=%s
+IFS= read -r d <"$r.dest" || [ -n "$d" ]
+cd "$d" && xargs -0 -r rm -f -- <"$r.members"
+xargs -0 -r rmdir --ignore-fail-on-non-empty -p -- <"$r.folders" 2>/dev/null || :
+rm -f -- "$r.members" "$r.folders" "$r.dest" "$r.stat" "$r.archive"
 """
 
 
@@ -66,7 +83,9 @@ class ArchiveKind:
         return [unpacked(source.name, file_blob(source), task.path("dest"), members, owner)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
-        names = "".join(f"{_record(each)}\n" for each in resources)
+        names = "".join(
+            f"{'-' if isinstance(each.desired, Absent) else ''}{_record(each)}\n" for each in resources
+        )
         return Script(_STATS + _READ, {"names": Blob.of(names.encode())})
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
@@ -82,6 +101,8 @@ class ArchiveKind:
 
     def change(self, change: Change) -> Script:
         resource = change.resource
+        if isinstance(resource.desired, Absent):
+            return Script(_REMOVE % quote(_record(resource)))
         blob, members, owner = (resource.spec[key] for key in ("archive", "members", "owner"))
         dest, record = quote(str(resource.spec["dest"])), quote(_record(resource))
         new = quote(f"{resource.spec['dest']}/.provision.archive")
@@ -100,6 +121,9 @@ class ArchiveKind:
             "folders": _nulls([name for name in members if name.endswith("/")]),
         }
         return Script(script, payload, (blob,))
+
+    def gone(self, owned: Owned) -> Resource | None:
+        return owned.wish(Absent())
 
 
 def unpacked(name: str, blob: Blob, dest: str, members: tuple[str, ...], owner: str) -> Resource:

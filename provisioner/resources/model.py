@@ -71,12 +71,40 @@ class Section:
 
 @dataclass(frozen=True)
 class Change:
-    """What the diff found: `action` is create, update or delete; `keys` the attributes that differ."""
+    """What the diff found: `action` is create, update or delete; `keys` the attributes that differ.
+
+    `foreign`: what is there now was not put there by this tool, so a file is moved aside before it is written over.
+    """
 
     resource: Resource
     before: State
     action: str
     keys: tuple[str, ...] = ()
+    foreign: bool = False
+
+
+@dataclass(frozen=True)
+class Owned:
+    """What a host remembers of one thing that this tool put there for `playbook`: the attributes that were `wanted`,
+    and those of what was there `before` ({}: nothing)."""
+
+    kind: str
+    name: str
+    playbook: str
+    wanted: Mapping[str, Plain]
+    before: Mapping[str, Plain]
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+    def wish(self, desired: State) -> Resource:
+        """The resource with which it leaves."""
+        return Resource(self.kind, self.name, desired, {LEFT_OVER: self.wanted}, writes=(self.name,))
+
+
+LEFT_OVER = "left over"
+"""In the spec of a resource that no stage wants any more: what was wanted of it."""
 
 
 class Answer(Protocol):
@@ -169,6 +197,15 @@ class Settling(Protocol):
 
     def settle(self, resource: Resource, actual: State, planned: Collection[Change]) -> State:
         """`actual` as it will be when the resource's turn comes."""
+        ...
+
+
+@runtime_checkable
+class Owning(Protocol):
+    """For kinds whose things can be taken away again after they left the playbook."""
+
+    def gone(self, owned: Owned) -> Resource | None:
+        """The wish that it be as it was before this tool came; None when nothing is to be done."""
         ...
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from provisioner.resources.model import Absent, Change, Present, Resource, State
+from provisioner.resources.model import Absent, Change, Owned, Present, Resource, State
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote, words
 from provisioner.shell.script import Blob, Script
 
+# A module that left the playbook is asked for with a dash before its name: it counts while nothing uses it.
 _READ = """
 k=$(uname -r)
 for m in %s; do
   n=$(printf %%s "$m" | tr - _)
-  if [ -d "/sys/module/$n" ] || grep -q "^$n " /proc/modules 2>/dev/null ||
+  if [ "${m#-}" != "$m" ]; then
+    [ "$(cat "/sys/module/${n#_}/refcnt" 2>/dev/null)" != 0 ] || echo "$m"
+  elif [ -d "/sys/module/$n" ] || grep -q "^$n " /proc/modules 2>/dev/null ||
     sed 's|.*/||; s|\\.ko.*||; s|-|_|g' "/lib/modules/$k/modules.builtin" 2>/dev/null | grep -qxF "$n"; then
     echo "$m"
   fi
@@ -50,13 +53,23 @@ class ModprobeKind:
         return [*modules, Resource("file", path, Present(rights), {"content": blob}, text, writes=(path,))]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
-        return Script(_READ % words(each.name for each in resources))
+        return Script(_READ % words(_asked(each) for each in resources))
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         there = set(output.decode(errors="replace").split())
-        return {each.id: Present() if each.name in there else Absent() for each in resources}
+        return {each.id: Present() if _asked(each) in there else Absent() for each in resources}
 
     def change(self, change: Change) -> Script:
         name = quote(change.resource.name)
+        if isinstance(change.resource.desired, Absent):
+            return Script(f"modprobe -r -- {name}\n")
         told = f'echo "the kernel $(uname -r) of this host cannot load its module {change.resource.name}" >&2'
         return Script(f"modprobe -- {name} || {{\n  {told}\n  exit 1\n}}\n")
+
+    def gone(self, owned: Owned) -> Resource | None:
+        """Unloaded, unless something uses it."""
+        return owned.wish(Absent())
+
+
+def _asked(resource: Resource) -> str:
+    return f"-{resource.name}" if isinstance(resource.desired, Absent) else resource.name

@@ -11,7 +11,18 @@ from typing import Any
 
 from provisioner.inventory.words import nearest
 from provisioner.resources.content import SMALL, file_blob
-from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Section, State, Unknown
+from provisioner.resources.model import (
+    LEFT_OVER,
+    Absent,
+    Change,
+    Owned,
+    Plain,
+    Present,
+    Resource,
+    Section,
+    State,
+    Unknown,
+)
 from provisioner.resources.printed import sections
 from provisioner.resources.removal import removable
 from provisioner.resources.task import TaskCall
@@ -87,14 +98,22 @@ class PathKind:
     def change(self, change: Change) -> Script:
         resource, path = change.resource, quote(change.resource.name)
         if isinstance(resource.desired, Absent):
-            return Script(f"rm -rf -- {path}\n")
+            options = "-f" if LEFT_OVER in resource.spec else "-rf"
+            return Script(f"rm {options} -- {path}\n{_reload(resource)}")
         attrs = resource.desired.attrs if isinstance(resource.desired, Present) else {}
-        room = f"make_room {path} {attrs['type']}\n"
+        if LEFT_OVER in resource.spec:
+            return Script(f"put_back {path}\n{_reload(resource)}")
+        aside = (
+            f"displace {path}\n" if change.foreign and {"type", "sha256", "target"} & set(change.keys) else ""
+        )
+        room = f"{aside}make_room {path} {attrs['type']}\n"
         if attrs["type"] == "link":
             return Script(f"{room}ln -sfnT -- {quote(str(attrs['target']))} {path}\n")
         blob = resource.spec.get("content")
         if blob is not None:
-            return put_blob(blob, resource.name, str(attrs["mode"]), str(attrs["owner"]), str(attrs["group"]))
+            rights = (str(attrs[key]) for key in ("mode", "owner", "group"))
+            put = put_blob(blob, resource.name, *rights)
+            return Script(aside + put.main, put.payload, put.streams)
         make = (
             f"mkdir -p -- {path}"
             if attrs["type"] == "directory"
@@ -104,6 +123,17 @@ class PathKind:
         # Five digits: GNU chmod leaves a folder's setgid bit alone unless the number says 0 for it.
         mode = str(attrs["mode"]).zfill(5)
         return Script(f"{room}{make}\nchown -- {owner} {path}\nchmod -- {mode} {path}\n")
+
+    def gone(self, owned: Owned) -> Resource | None:
+        """Absent, or the original that was moved aside. A folder stays: others may have put things into it."""
+        content = ("type", "sha256", "target")
+        before = {key: owned.before[key] for key in content if key in owned.before}
+        if "directory" in (owned.wanted.get("type"), before.get("type")):
+            return None
+        if not before:
+            return owned.wish(Absent())
+        same = before == {key: owned.wanted[key] for key in content if key in owned.wanted}
+        return None if same else owned.wish(Present(before))
 
     def show(self, changes: Sequence[Change]) -> Script:
         """Prints the present text of each changed file, each after a line with its size; not of one that is closed to
@@ -132,6 +162,12 @@ def _calls(words: str, paths: Sequence[str]) -> str:
     return "".join(f"{words} {' '.join(map(quote, chunk))}\n" for chunk in chunks)
 
 
+def _reload(resource: Resource) -> str:
+    """systemd has to see that a unit's file is gone, or another one."""
+    unit = resource.name.startswith("/etc/systemd/system/") and LEFT_OVER in resource.spec
+    return "systemctl daemon-reload\n" if unit else ""
+
+
 def null_list(paths: Iterable[str]) -> Blob:
     """Paths for `xargs -0`."""
     return Blob.of(b"".join(path.encode() + b"\0" for path in paths))
@@ -146,7 +182,15 @@ def put_blob(blob: Blob, path: str, mode: str, owner: str, group: str) -> Script
 
 
 def _wants(resource: Resource) -> Plain:
-    return resource.desired.attrs["type"] if isinstance(resource.desired, Present) else None
+    if isinstance(resource.desired, Present):
+        return resource.desired.attrs["type"]
+    return _former_type(resource)
+
+
+def _former_type(resource: Resource) -> Plain:
+    """Of what left the playbook: what it was when it was put there."""
+    wanted: Mapping[str, Plain] = resource.spec.get(LEFT_OVER, {})
+    return wanted.get("type")
 
 
 def _rights(task: TaskCall, kind: str, default_mode: str) -> dict[str, Plain]:
@@ -263,6 +307,8 @@ def _state(resource: Resource, found: _Found) -> State:
         return Absent()
     if _kind(line) == "link" and _kind(found.followed.get(path)) == "directory":
         line = found.followed[path]
+    if _former_type(resource) not in {None, _kind(line)}:
+        return Absent()  # somebody else's thing is there by now
     wanted = desired.attrs if isinstance(desired, Present) else {}
     attrs: dict[str, Plain] = {"type": _kind(line), "mode": line[1]}
     for key, name, number in (("owner", line[2], line[4]), ("group", line[3], line[5])):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from provisioner.resources.model import Absent, Change, Present, Resource, State
+from provisioner.resources.model import Absent, Change, Owned, Present, Resource, State
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
@@ -52,6 +52,10 @@ class SysctlKind:
         path, key = quote(_path(change.resource.name)), change.resource.name
         told = f'echo "the kernel $(uname -r) of this host has no setting {key}: is its module loaded?" >&2'
         return Script(f"[ -e {path} ] || {{\n  {told}\n  exit 1\n}}\nprintf '%s\\n' {quote(value)} >{path}\n")
+
+    def gone(self, owned: Owned) -> Resource | None:
+        """The value that it had."""
+        return owned.wish(Present(owned.before)) if owned.before else None
 
 
 def _value(task: TaskCall, key: object, value: object) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from provisioner.resources.model import Absent, Change, Plain, Present, Resource, State
+from provisioner.resources.model import Absent, Change, Owned, Plain, Present, Resource, State
 from provisioner.resources.paths import null_list
 from provisioner.resources.printed import sections
 from provisioner.resources.stamps import READ as READ_STAMPS
@@ -130,6 +130,10 @@ class SystemdKind:
         return Script(
             script, {"inputs": null_list(change.resource.inputs), "list": _lines(change.resource.inputs)}
         )
+
+    def gone(self, owned: Owned) -> Resource | None:
+        """Enabled and active as it was before; one that was not there is stopped and disabled."""
+        return owned.wish(Present({key: bool(owned.before.get(key)) for key in ("enabled", "active")}))
 
 
 _LARGE = ("/opt/", "/usr/local/bin/", "/usr/bin/")

@@ -95,6 +95,7 @@ step() {
   printf '%s\\n' "$2" >>/var/lib/provision/journal
   echo "ok $1"
 }
+owned() { (umask 077 && printf '%s\\n' "$1" >>/var/lib/provision/owned); }
 """
 
 
@@ -103,13 +104,25 @@ def probe_script(fragments: Sequence[Script]) -> Script:
     return Script(_RUN_PROBES + "\n".join(_calls(fragments)) + "\n", _payload("p", fragments, ""))
 
 
-def change_script(changes: Sequence[Script], journal: Sequence[str], probes: Sequence[Script]) -> Script:
-    """Runs `changes` in order and stops at the first that fails; then the `probes`.
+@dataclass(frozen=True)
+class StepRecord:
+    """What is written down about a change: a line of the host's journal once it is done, and lines of what the host
+    remembers to be ours before and after it ("" for none)."""
 
-    `journal[i]` is the line that is added to the host's journal once change i is done.
-    """
+    journal: str
+    before: str = ""
+    after: str = ""
+
+
+def change_script(
+    changes: Sequence[Script], records: Sequence[StepRecord], probes: Sequence[Script]
+) -> Script:
+    """Runs `changes` in order, with a record of each, and stops at the first that fails; then the `probes`."""
     lines = [_RUN_CHANGES, _RUN_PROBES]
-    lines += [f"step {index} {quote(journal[index])}" for index in range(len(changes))]
+    for index, record in enumerate(records):
+        lines += [f"owned {quote(record.before)}"] if record.before else []
+        lines.append(f"step {index} {quote(record.journal)}")
+        lines += [f"owned {quote(record.after)}"] if record.after else []
     lines += _calls(probes)
     payload = _payload("c", changes, f"PS4='{TRACE}'\n. \"$W/prelude\"\nset -x\n") | _payload("p", probes, "")
     payload["prelude"] = Blob.of(prelude().encode())

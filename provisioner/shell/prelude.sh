@@ -33,6 +33,28 @@ install_as() {
   mv -fT -- "$1" "$2"
 }
 
+# displace PATH: a file that is not ours is kept, the first time, before it is written over.
+displace() {
+  { [ -f "$1" ] || [ -L "$1" ]; } || return 0
+  displaced=/var/lib/provision/displaced$1
+  { [ ! -e "$displaced" ] && [ ! -L "$displaced" ]; } || return 0
+  (umask 077 && mkdir -p -- "${displaced%/*}")
+  cp -aT -- "$1" "$displaced.new"
+  mv -fT -- "$displaced.new" "$displaced"
+}
+
+# put_back PATH: what `displace` kept is where it was.
+put_back() {
+  [ -f "/var/lib/provision/displaced$1" ] || [ -L "/var/lib/provision/displaced$1" ] || {
+    echo "its original is not in /var/lib/provision/displaced any more" >&2
+    return 1
+  }
+  back=$(beside "$1")
+  cp -aT -- "/var/lib/provision/displaced$1" "$back"
+  mv -fT -- "$back" "$1"
+  rm -f -- "/var/lib/provision/displaced$1"
+}
+
 # put SOURCE PATH MODE OWNER GROUP
 put() {
   put_new=$(beside "$2")

@@ -14,7 +14,7 @@ from localhost import SHELLS, Here
 from provisioner.engine.plan import Desired
 from provisioner.resources.model import Change, Present, Resource
 from provisioner.resources.stamps import READ, parse_stamps
-from provisioner.shell.assemble import change_script, parse_probes, parse_steps, probe_script
+from provisioner.shell.assemble import StepRecord, change_script, parse_probes, parse_steps, probe_script
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
 
@@ -213,7 +213,7 @@ def test_stamp_speaks_for_the_file_until_it_is_touched(here: Here) -> None:
 
     def stamp() -> None:
         path.write_bytes(b"x")
-        script = change_script([Script(f"stamp {quote(str(path))} {digest}\n")], ["{}"], [])
+        script = change_script([Script(f"stamp {quote(str(path))} {digest}\n")], [StepRecord("{}")], [])
         assert parse_steps(here.session.run(script).stdout).ok == (0,)
 
     assert read() == {}

@@ -42,7 +42,7 @@ from provisioner.resources.model import (
     State,
     Unknown,
 )
-from provisioner.shell.assemble import change_script, probe_script
+from provisioner.shell.assemble import StepRecord, change_script, probe_script
 from provisioner.shell.script import Blob, Script
 
 pytestmark = pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
@@ -170,7 +170,9 @@ def of_kinds(folder: Path) -> Iterator[Script]:
         found = [change for resource in group for change in changes(resource)]
         if isinstance(kind, ScriptedKind):
             yield change_script(
-                [kind.change(each) for each in found], ["{}"] * len(found), [kind.probe(group)]
+                [kind.change(each) for each in found],
+                [StepRecord("{}", "{before}", "{after}")] * len(found),
+                [kind.probe(group)],
             )
         elif isinstance(kind, ConductedKind):
             yield from conducted(kind, group[0])

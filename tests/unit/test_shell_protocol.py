@@ -8,9 +8,20 @@ from pathlib import Path
 import pytest
 from localhost import SHELLS, LocalSession
 
-from provisioner.shell.assemble import change_script, parse_probes, parse_steps, probe_script, split_trace
+from provisioner.shell.assemble import (
+    StepRecord,
+    change_script,
+    parse_probes,
+    parse_steps,
+    probe_script,
+    split_trace,
+)
 from provisioner.shell.quote import glob_word, quote, words
 from provisioner.shell.script import Blob, Script
+
+
+def records(*journal: str) -> list[StepRecord]:
+    return [StepRecord(line) for line in journal]
 
 
 @pytest.fixture(params=SHELLS)
@@ -51,7 +62,7 @@ def test_an_answer_that_is_cut_off_is_left_out(session: LocalSession) -> None:
 
 def test_steps_stop_at_the_first_failure(session: LocalSession) -> None:
     changes = [Script("echo said\n"), Script("x=5\nfalse # reason\necho never\n"), Script("echo never\n")]
-    result = session.run(change_script(changes, ["{1}", "{2}", "{3}"], [Script("echo read\n")]))
+    result = session.run(change_script(changes, records("{1}", "{2}", "{3}"), [Script("echo read\n")]))
     steps = parse_steps(result.stdout)
     assert (steps.ok, steps.failed) == ((0,), (1, 1))
     assert parse_probes(result.stdout) == {}
@@ -60,7 +71,7 @@ def test_steps_stop_at_the_first_failure(session: LocalSession) -> None:
 
 
 def test_an_unset_variable_is_a_failure(session: LocalSession) -> None:
-    result = session.run(change_script([Script('echo "$nothing"\n')], ["{}"], []))
+    result = session.run(change_script([Script('echo "$nothing"\n')], records("{}"), []))
     assert parse_steps(result.stdout).failed is not None
 
 
@@ -70,7 +81,7 @@ def test_what_changes_print_is_no_protocol(session: LocalSession) -> None:
         Script("echo ok 1; echo fail 0 1; echo 'probes 0 0 0'\n"),
         Script("cat <&3 >got; printf 'stream' | cmp - got\n", {}, (Blob.of(b"stream"),)),
     ]
-    result = session.run(change_script(changes, ["{}", "it's {} %s \\n"], [Script("echo read\n")]))
+    result = session.run(change_script(changes, records("{}", "it's {} %s \\n"), [Script("echo read\n")]))
     assert parse_steps(result.stdout).ok == (0, 1)
     assert parse_probes(result.stdout)[0].stdout == b"read\n"
     assert "it's {} %s \\n\n" in (session.root / "own/var/lib/provision/journal").read_text()
@@ -82,7 +93,7 @@ def test_two_streams_are_read_one_after_the_other(session: LocalSession) -> None
         Script(f'receive {blob.size} {blob.sha256} "$W/got"\nwc -c <"$W/got"\n', {}, (blob,))
         for blob in blobs
     ]
-    result = session.run(change_script(changes, ["{}"] * 3, []))
+    result = session.run(change_script(changes, records("{}", "{}", "{}"), []))
     assert parse_steps(result.stdout).ok == (0, 1, 2)
 
 

@@ -1,0 +1,62 @@
+"""What a host remembers of the things that this tool put there: JSON lines in /var/lib/provision/owned, newest last.
+
+A line is written before the thing is, so that a run that is killed leaves nothing behind that nobody knows of. Lines
+are only added, because that survives a kill, and because rewriting JSON takes tools that hosts need not have. The file
+is root's alone: it holds digests of secret files. Originals that were written over lie in /var/lib/provision/displaced.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from provisioner.resources.model import LEFT_OVER, Absent, Change, Owned, Plain, Present
+
+
+def parse_owned(text: str) -> dict[str, Owned]:
+    """By resource id, in the order in which they first came; without lines that a full disk or a lost power cut off."""
+    found: dict[str, Owned] = {}
+    for line in text.splitlines():
+        try:
+            said = json.loads(line)
+            if said.get("gone"):
+                found.pop(f"{said['kind']}:{said['name']}", None)
+            else:
+                wanted, before = (_plain(said[key]) for key in ("wanted", "before"))
+                each = Owned(said["kind"], said["name"], said["playbook"], wanted, before)
+                found[each.id] = each
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return found
+
+
+def owned_line(change: Change, playbook: str, known: Owned | None, run: str) -> str:
+    """What is remembered of `change` once it is made. `known` is what was remembered of the thing until now."""
+    desired = change.resource.desired
+    wanted = desired.attrs if isinstance(desired, Present) else {}
+    before: Mapping[str, Plain] = {}
+    if known is not None:
+        before = known.before
+    elif isinstance(change.before, Present):
+        before = change.before.attrs
+    record = {**_named(change), "playbook": playbook, "run": run, "wanted": wanted, "before": before}
+    return json.dumps(record, separators=(",", ":"))
+
+
+def gone_line(change: Change, run: str) -> str:
+    """The line that ends the memory of a thing."""
+    return json.dumps({**_named(change), "run": run, "gone": True}, separators=(",", ":"))
+
+
+def is_gone(change: Change) -> bool:
+    """Whether the thing is no longer the tool's once `change` is made."""
+    return isinstance(change.resource.desired, Absent) or LEFT_OVER in change.resource.spec
+
+
+def _named(change: Change) -> dict[str, Any]:
+    return {"kind": change.resource.kind, "name": change.resource.name}
+
+
+def _plain(value: Mapping[str, Any]) -> dict[str, Plain]:
+    return {key: tuple(each) if isinstance(each, list) else each for key, each in value.items()}
