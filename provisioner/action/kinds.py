@@ -5,6 +5,7 @@ from __future__ import annotations
 from provisioner.resources.absent import AbsentPathsKind
 from provisioner.resources.archive import ArchiveKind
 from provisioner.resources.command import CommandKind
+from provisioner.resources.displaced import DisplacedPathsKind
 from provisioner.resources.model import AnyKind
 from provisioner.resources.modprobe import ModprobeKind
 from provisioner.resources.package import PackageKind
@@ -29,4 +30,5 @@ def base_modules() -> dict[str, AnyKind]:
         "package": PackageKind(),
         "command": CommandKind(),
         "absent_paths": AbsentPathsKind(),
+        "displaced_paths": DisplacedPathsKind(),
     }

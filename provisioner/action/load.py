@@ -208,7 +208,13 @@ def _lab_folder(inventory: Inventory) -> Path | None:
 def prepare(loaded: Loaded, pool: Pool, emit: Emit) -> Prepared:
     """Facts of all hosts, then the compiled wishes. Raises UnreachableError naming every host that is not reached."""
     get_ready(loaded, pool)
-    return compile_with(loaded, gather(pool, loaded.hosts), emit)
+    facts = gather(pool, loaded.hosts)
+    if loaded.spec is not None:
+        from provisioner.action.preflight import check_hosts
+
+        nodes = [name for name, node in loaded.spec.nodes.items() if node.node]
+        check_hosts(facts, nodes, swap=bool(loaded.inventory.variables.get("kubelet_allow_swap")))
+    return compile_with(loaded, facts, emit)
 
 
 def compile_with(loaded: Loaded, facts: Mapping[str, Facts], emit: Emit) -> Prepared:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from provisioner.engine.plan import Plan
 from provisioner.resources.model import LEFT_OVER, Change, Present
 
-_DECLARED = ("absent_paths", "bootstrap_token")
-"""Playbooks use them for what a run itself leaves (a joining node's token): not asked for."""
+_DECLARED = ("absent_paths", "bootstrap_token", "displaced_paths")
+"""Playbooks use them for what a run itself leaves (a joining node's token), or to move things aside: not asked for."""
 
 _PRECIOUS = ("etcd.service", "kube-apiserver.service")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from provisioner.errors import ProvisionError
@@ -47,6 +47,8 @@ f=/var/lib/provision/state/state.json
 part state; [ ! -e "$f" ] || cat "$f"
 f=/var/lib/provision/owned
 part owned; [ ! -e "$f" ] || cat "$f"
+part resolver; lines /etc/resolv.conf; [ ! -e /run/systemd/resolve/resolv.conf ] || echo systemd-resolved
+part machine; lines /etc/machine-id
 part mark; lines /var/lib/provision/cluster.json
 f=/var/lib/kubelet/pki/kubelet-client-current.pem
 part kubelet; [ ! -e "$f" ] || sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$f"
@@ -57,7 +59,8 @@ printf '%s\\n=end\\n' "$facts"
 
 @dataclass(frozen=True)
 class Facts:
-    """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `addresses` by link.
+    """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `addresses` by link;
+    `resolver` is the resolv.conf that pods are to inherit.
 
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
     (resources.owned), "" when there are none; `state`, which holds
@@ -77,6 +80,8 @@ class Facts:
     missing_tools: tuple[str, ...] = ()
     root: bool = True
     state: Secret | None = None
+    resolver: str = "/etc/resolv.conf"
+    machine_id: str = ""
     mark: str = ""
     owned: str = field(default="", repr=False)
     kubelet_certificate: str = field(default="", repr=False)
@@ -122,9 +127,23 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         missing_tools=tuple(parts["tools"].split()),
         root=parts["user"].strip() == "0",
         state=Secret.text(parts["state"]) if parts["state"] else None,
+        resolver=_resolver(parts["resolver"].splitlines()),
+        machine_id=parts["machine"].strip(),
         mark=parts["mark"],
         owned=parts["owned"],
         kubelet_certificate=parts["kubelet"],
+    )
+
+
+def _resolver(lines: Sequence[str]) -> str:
+    """The file whose name servers pods can use. A loop-back address is the pod's own there, and CoreDNS would ask
+    itself for ever (its plug-in `loop`); systemd-resolved keeps the real ones in another file.
+    """
+    words = [line.split() for line in lines]
+    servers = [each[1] for each in words if len(each) > 1 and each[0] == "nameserver"]
+    loops = bool(servers) and all(each.startswith("127.") or each == "::1" for each in servers)
+    return (
+        "/run/systemd/resolve/resolv.conf" if loops and ["systemd-resolved"] in words else "/etc/resolv.conf"
     )
 
 

@@ -43,6 +43,18 @@ displace() {
   mv -fT -- "$displaced.new" "$displaced"
 }
 
+# move_aside PATH: a file that is in the way goes where `displace` keeps things, beside what is there already.
+move_aside() {
+  aside=/var/lib/provision/displaced$1
+  (umask 077 && mkdir -p -- "${aside%/*}")
+  aside_number=1
+  while [ -e "$aside" ] || [ -L "$aside" ]; do
+    aside_number=$((aside_number + 1))
+    aside=/var/lib/provision/displaced$1.$aside_number
+  done
+  mv -T -- "$1" "$aside"
+}
+
 # put_back PATH: what `displace` kept is where it was.
 put_back() {
   [ -f "/var/lib/provision/displaced$1" ] || [ -L "/var/lib/provision/displaced$1" ] || {

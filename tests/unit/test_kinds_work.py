@@ -194,6 +194,43 @@ def test_absent_paths(here: Here) -> None:
     here.shell("test -f 'a b/z'; test -f k/k; test ! -e k/n; test ! -e 'k/!m'")
 
 
+def test_what_would_be_read_first_is_moved_aside(here: Here) -> None:
+    here.shell(
+        "mkdir -p net.d/05-dir.conf; cd net.d; echo old >10-calico.conflist; echo own >10-flannel.conflist\n"
+        ": >10-flannel.conf; : >87-podman.conflist; : >00-notes.txt; ln -s nowhere '0 a.json'; : >Z.conf"
+    )
+    desired = here.desired(
+        [
+            {
+                "displaced_paths": {
+                    "folder": "{{ root }}/net.d",
+                    "first": "10-flannel.conflist",
+                    "suffixes": [".conf", ".conflist", ".json"],
+                }
+            }
+        ]
+    )
+    for turn in range(2):
+        (change,) = here.changes(desired)
+        assert isinstance(change.before, Present)
+        names = [str(path).rpartition("/")[2] for path in change.before.attrs["paths"]]  # type: ignore[union-attr]
+        assert (
+            sorted(names)
+            == [["0 a.json", "10-calico.conflist", "10-flannel.conf"], ["10-calico.conflist"]][turn]
+        )
+        assert here.carry_out([change]) is None
+        assert here.changes(desired) == []
+        here.shell("echo again >10-calico.conflist", "net.d")
+    here.shell(
+        "test -d 05-dir.conf; test -e 10-flannel.conflist; test -e 87-podman.conflist; test -e Z.conf",
+        "net.d",
+    )
+    kept = f"{here.session.root}/own/var/lib/provision/displaced{here.target}/net.d"
+    assert Path(kept, "10-calico.conflist").read_text() == "old\n"
+    assert Path(kept, "10-calico.conflist.2").read_text() == "again\n"
+    assert Path(kept, "0 a.json").is_symlink()
+
+
 def test_journal_and_events_follow_what_was_done(here: Here) -> None:
     desired = here.desired([{"copy": {"dest": "{{ root }}/it's", "content": "x"}}])
     assert here.apply(desired) is None

@@ -81,6 +81,7 @@ TASKS: list[dict[str, Any]] = [
     {"package": {"name": ["a", "b+c"]}},
     {"package": {"name": "d", "state": "absent"}},
     {"command": {"cmd": "a 'b' $c | d", "creates": NASTY, "unless": 'test "$x"', "chdir": NASTY}},
+    {"displaced_paths": {"folder": f"{NASTY}", "first": "b$(x)", "suffixes": [".conf"]}},
     {"absent_paths": {"paths": [f"{NASTY}[!a-c]?/x", "/opt/x y/*"]}},
     {"certificate": {"dest": NASTY, "authority": "ca", "common_name": "a", "owner": "b"}},
     {

@@ -1,0 +1,65 @@
+"""The module `displaced_paths`: files that would be read before ours are moved to /var/lib/provision/displaced.
+
+A container runtime takes the first configuration of /etc/cni/net.d in the order of names (containerd: `max_conf_num`,
+1 by default), so one that another tool left there wins over the plug-in that was installed last.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+from provisioner.resources.model import Absent, Change, Present, Resource, State
+from provisioner.resources.task import TaskCall
+from provisioner.shell.quote import quote
+from provisioner.shell.script import Script
+
+_READ = """for f in %s/*; do
+  if [ -f "$f" ] || [ -L "$f" ]; then printf '%d %%s\\0' "$f"; fi
+done
+"""
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]+")
+
+
+class DisplacedPathsKind:
+    """Present(paths) of the files in a folder that are read before the one that is to be the first; else Absent."""
+
+    name = "displaced_paths"
+
+    def build(self, task: TaskCall) -> Sequence[Resource]:
+        task.check({"folder": str, "first": str, "suffixes": list}, {})
+        first = str(task.args["first"])
+        if not first or "/" in first:
+            raise task.error(f"'{first}' is no name of a file in the folder", "", "first")
+        suffixes = tuple(str(each) for each in task.args["suffixes"])
+        for each in suffixes:
+            if not _SUFFIX.fullmatch(each):
+                raise task.error(f"'{each}' is no suffix", "as .conf", "suffixes")
+        spec = {"first": first, "suffixes": suffixes}
+        return [Resource("displaced_paths", task.path("folder"), Absent(), spec)]
+
+    def probe(self, resources: Sequence[Resource]) -> Script:
+        return Script("".join(_READ % (quote(each.name), index) for index, each in enumerate(resources)))
+
+    def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
+        found: dict[int, list[str]] = {}
+        for record in output.decode(errors="surrogateescape").split("\0")[:-1]:
+            index, _, path = record.partition(" ")
+            if _is_early(path.rpartition("/")[2], resources[int(index)]):
+                found.setdefault(int(index), []).append(path)
+        return {
+            each.id: Present({"paths": tuple(found[index])}) if index in found else Absent()
+            for index, each in enumerate(resources)
+        }
+
+    def change(self, change: Change) -> Script:
+        paths = change.before.attrs["paths"] if isinstance(change.before, Present) else None
+        found = paths if isinstance(paths, tuple) else ()
+        return Script("".join(f"move_aside {quote(each)}\n" for each in found))
+
+
+def _is_early(name: str, resource: Resource) -> bool:
+    """Whether the runtime reads it first: Go sorts names by their bytes."""
+    suffixes = resource.spec["suffixes"]
+    return name.endswith(suffixes) and os.fsencode(name) < os.fsencode(resource.spec["first"])

@@ -1,0 +1,102 @@
+"""What is refused from facts alone, before anything changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from provisioner.action.preflight import check_hosts
+from provisioner.errors import ProvisionError
+from provisioner.playbook.facts import Facts, parse_facts
+
+GOOD: dict[str, Any] = {
+    "architecture": "amd64",
+    "kernel": "6.1.0",
+    "hostname": "a",
+    "os_id": "debian",
+    "os_version": "12",
+    "clock_skew": 0.4,
+    "swap": False,
+    "memory": 2_000_000,
+    "addresses": {},
+    "default_link": "eth0",
+}
+HOSTS = ("a", "b", "c")
+
+
+def hosts(**changed: dict[str, Any]) -> dict[str, Facts]:
+    return {name: Facts(**{**GOOD, "machine_id": name * 32, **changed.get(name, {})}) for name in HOSTS}
+
+
+CASES: list[tuple[dict[str, dict[str, Any]], list[str], str]] = [
+    ({"b": {"swap": True}}, ["b: swap is on"], "kubelet_allow_swap"),
+    ({"b": {"clock_skew": -3600.0}}, ["b: its clock is 3600 s behind this machine's"], "chrony"),
+    (
+        {name: {"clock_skew": -90.0} for name in HOSTS},
+        ["this machine's clock is 90 s ahead of most hosts'"],
+        "chrony",
+    ),
+    ({"c": {"memory": 500_000}}, ["c: has 488 MiB of memory, a node needs 700"], ""),
+    ({"c": {"machine_id": "a" * 32}}, ["c: has the same /etc/machine-id as a"], "systemd-machine-id-setup"),
+    (
+        {"a": {"swap": True}, "c": {"swap": True, "memory": 1}},
+        ["a: swap", "c: swap", "c: has 0 MiB"],
+        "swapoff",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changed", "words", "hint"), CASES)
+def test_each_fault_of_each_host_is_named_at_once(
+    changed: dict[str, dict[str, Any]], words: list[str], hint: str
+) -> None:
+    with pytest.raises(ProvisionError) as caught:
+        check_hosts(hosts(**changed), HOSTS, swap=False)
+    lines = caught.value.reason.splitlines()[1:]
+    assert len(lines) == len(words)
+    assert all(line.strip().startswith(word) for line, word in zip(lines, words, strict=True))
+    assert hint in caught.value.hint
+
+
+def test_good_hosts_pass_and_others_than_nodes_need_less() -> None:
+    check_hosts(hosts(), HOSTS, swap=False)
+    check_hosts(hosts(a={"swap": True}), HOSTS, swap=True)
+    check_hosts(hosts(c={"swap": True, "memory": 1, "machine_id": "a" * 32}), ("a", "b"), swap=False)
+
+
+PARTS = {
+    "kernel": "Linux 6.1.0 x86_64",
+    "user": "0",
+    "hostname": "a",
+    "os": "ID=debian",
+    "clock": "1",
+    "swap": "Filename",
+    "memory": "MemTotal: 1 kB",
+    "links": "",
+    "init": "systemd",
+    "tools": "",
+    "state": "",
+    "owned": "",
+    "machine": "1",
+    "mark": "",
+    "kubelet": "",
+    "end": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("nameserver 10.0.0.2", "/etc/resolv.conf"),
+        ("nameserver 127.0.0.53\noptions edns0\nsystemd-resolved", "/run/systemd/resolve/resolv.conf"),
+        ("nameserver ::1\nsystemd-resolved", "/run/systemd/resolve/resolv.conf"),
+        ("nameserver 10.0.0.2\nnameserver 127.0.0.1\nsystemd-resolved", "/etc/resolv.conf"),
+        ("nameserver 127.0.0.1", "/etc/resolv.conf"),
+        ("# nameserver 127.0.0.53\nsystemd-resolved", "/etc/resolv.conf"),
+        ("", "/etc/resolv.conf"),
+    ],
+)
+def test_pods_inherit_name_servers_that_they_can_reach(text: str, path: str) -> None:
+    output = "".join(f"={name}\n{body}\n" for name, body in {**PARTS, "resolver": text}.items())
+    assert parse_facts("a", output.encode(), 1.0).resolver == path
