@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.bundle.layout import Bundle
 from provisioner.engine.events import Emit
+from provisioner.kube.components import ComponentsKind
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import KubeconfigKind
 from provisioner.kube.manifest import ManifestKind
@@ -47,6 +48,7 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, AnyKind]:
         "certificate": CertificateKind(parts.state.authorities),
         "kubeconfig": KubeconfigKind(),
         "manifest": ManifestKind(),
+        "components": ComponentsKind(),
         "node_joined": NodeJoinedKind(parts.token),
         "bootstrap_token": BootstrapTokenKind(parts.token),
         "bootstrap_kubeconfig": BootstrapKubeconfigKind(parts.token),

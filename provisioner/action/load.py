@@ -220,6 +220,7 @@ def prepare(loaded: Loaded, pool: Pool, emit: Emit) -> Prepared:
 def compile_with(loaded: Loaded, facts: Mapping[str, Facts], emit: Emit) -> Prepared:
     """The compiled wishes for hosts of which `facts` are known. Pure but for a new cluster's keys."""
     from provisioner.action.kinds import base_modules
+    from provisioner.action.leftovers import with_leftovers
 
     kinds: dict[str, AnyKind] = dict(base_modules())
     cluster: ClusterVariables | None = None
@@ -249,32 +250,8 @@ def compile_with(loaded: Loaded, facts: Mapping[str, Facts], emit: Emit) -> Prep
     desired = _compile(loaded, kinds, cluster, facts)
     by_name = {kind.name: kind for kind in kinds.values()}
     owned = {host: parse_owned(each.owned) for host, each in facts.items()}
-    desired = _with_leftovers(loaded, desired, owned, by_name)
+    desired = with_leftovers(loaded, desired, owned, by_name)
     return Prepared(loaded, facts, by_name, desired, _inputs(loaded), owned, cluster, fresh)
-
-
-def _with_leftovers(
-    loaded: Loaded,
-    desired: tuple[Desired, ...],
-    owned: Mapping[str, Mapping[str, Owned]],
-    kinds: Mapping[str, AnyKind],
-) -> tuple[Desired, ...]:
-    """What left the playbook is taken away once all the rest stands, and before the last proof.
-
-    Not in a run that leaves out stages: what they want is not known then.
-    """
-    from provisioner.engine.ownership import leftovers
-
-    request = loaded.request
-    if request.selection.tags or request.selection.stages:
-        return desired
-    limited = {host.name for host in loaded.inventory.match(request.limit)} if request.limit else owned.keys()
-    mine = {host: each for host, each in owned.items() if host in limited}
-    stage = leftovers(desired, mine, loaded.playbook_name, kinds)
-    at = len(desired)
-    while at and desired[at - 1].always:
-        at -= 1
-    return (*desired[:at], stage, *desired[at:]) if stage.hosts else desired
 
 
 def _pending(request: Request) -> str:

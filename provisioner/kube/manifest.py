@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
+from provisioner.kube.components import labelled
 from provisioner.kube.kubectl import FIELD_MANAGER, KUBECTL
 from provisioner.kube.objects import Object, diff_file, list_json, object_digest, object_key, split_first
 from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Section, State, Unknown
@@ -98,6 +99,7 @@ class ManifestKind:
                 or not (item.get("metadata") or {}).get("name")
             ):
                 raise task.error("every object needs apiVersion, kind and metadata.name")
+        objects = labelled(str(task.args["name"]), objects)
         attrs: dict[str, Plain] = {object_key(item): object_digest(item) for item in objects}
         return [Resource("manifest", str(task.args["name"]), Present(attrs), {"objects": objects}, text="")]
 

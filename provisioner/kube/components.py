@@ -1,0 +1,126 @@
+"""Ownership of Kubernetes objects: all of a component bear a label, and one that no manifest wants is deleted.
+
+The label in the cluster is the record: it outlives controllers and control planes, and nothing without it is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
+from provisioner.kube.objects import Object
+from provisioner.resources.model import Absent, Change, Present, Resource, State
+from provisioner.resources.task import TaskCall
+from provisioner.shell.quote import quote
+from provisioner.shell.script import Script
+
+LABEL = "provision.dev/component"
+
+_LISTED = """
+Deployment.apps DaemonSet.apps StatefulSet.apps Job.batch CronJob.batch
+MutatingWebhookConfiguration.admissionregistration.k8s.io ValidatingWebhookConfiguration.admissionregistration.k8s.io
+APIService.apiregistration.k8s.io Service PodDisruptionBudget.policy NetworkPolicy.networking.k8s.io
+ConfigMap Secret RoleBinding.rbac.authorization.k8s.io Role.rbac.authorization.k8s.io
+ClusterRoleBinding.rbac.authorization.k8s.io ClusterRole.rbac.authorization.k8s.io ServiceAccount
+PriorityClass.scheduling.k8s.io RuntimeClass.node.k8s.io StorageClass.storage.k8s.io
+IngressClass.networking.k8s.io CustomResourceDefinition.apiextensions.k8s.io Namespace
+"""
+_TYPES = tuple(_LISTED.split())
+"""What manifests are made of, in the order in which it goes: first what runs, last what other things live in."""
+
+_ROW = (
+    r'{range .items[*]}{.kind}{"\t"}{.apiVersion}{"\t"}{.metadata.namespace}{"\t"}{.metadata.name}{"\t"}'
+    r'{.metadata.labels.provision\.dev/component}{"\n"}{end}'
+)
+
+# A namespace may have become home to things of others; what every namespace has by itself does not count.
+_DELETE = f"""
+inhabited() {{
+  for r in $({KUBECTL} api-resources --verbs=list --namespaced -o name); do
+    {KUBECTL} -n "$1" get "$r" -o name --ignore-not-found 2>/dev/null
+  done | grep -q -v -x -E 'configmap/kube-root-ca.crt|serviceaccount/default|(event|endpoint).*'
+}}
+gone() {{
+  if [ "$1" = namespace ] && inhabited "$3"; then
+    echo "the namespace $3 stays: others have things in it" >&2
+    {KUBECTL} label --overwrite namespace "$3" {LABEL}- >/dev/null
+    return 0
+  fi
+  {KUBECTL_WAITING} delete "$1" --ignore-not-found --cascade=foreground --timeout=90s --namespace="$2" \\
+    -l {LABEL} --field-selector="metadata.name=$3" >/dev/null
+}}
+"""
+
+
+class ComponentsKind:
+    """Present({{component: objects}}) of labelled objects that no manifest wants; Absent when there are none."""
+
+    name = "components"
+
+    def build(self, task: TaskCall) -> Sequence[Resource]:
+        raise task.error("this is not for playbooks: it follows from their manifests")
+
+    def probe(self, resources: Sequence[Resource]) -> Script:
+        kinds = dict.fromkeys(kind for each in resources for kind in each.spec["types"])
+        types = quote(",".join(kind.lower() for kind in kinds))
+        return Script(f"{KUBECTL} get {types} --all-namespaces -l {LABEL} -o jsonpath={quote(_ROW)}\n")
+
+    def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
+        rows = [line.split("\t") for line in output.decode(errors="replace").splitlines()]
+        found = [(component, _reference(*row)) for *row, component in rows]
+        return {each.id: _left(found, each.spec["wanted"]) for each in resources}
+
+    def change(self, change: Change) -> Script:
+        groups = change.before.attrs.values() if isinstance(change.before, Present) else ()
+        objects = [each for group in groups if isinstance(group, tuple) for each in group]
+        order = {kind: place for place, kind in enumerate(_TYPES)}
+        objects.sort(key=lambda each: order.get(each.split(" ")[0], -1))
+        return Script(_DELETE + "".join(_gone(each) for each in objects))
+
+
+def labelled(component: str, objects: Iterable[Object]) -> list[Object]:
+    """The objects with the label of their component."""
+
+    def one(item: Object) -> dict[str, Any]:
+        metadata = item["metadata"]
+        return {
+            **item,
+            "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), LABEL: component}},
+        }
+
+    return [one(item) for item in objects]
+
+
+def components(objects: Iterable[Object]) -> Resource:
+    """The wish that the cluster has no labelled objects but `objects`."""
+    items = list(objects)
+    wanted = frozenset(
+        _reference(
+            item["kind"], item["apiVersion"], item["metadata"].get("namespace", ""), item["metadata"]["name"]
+        )
+        for item in items
+    )
+    types = dict.fromkeys([*(each.split(" ")[0] for each in sorted(wanted)), *_TYPES])
+    return Resource("components", "all", Absent(), {"wanted": wanted, "types": tuple(types)})
+
+
+def _reference(kind: str, version: str, namespace: str, name: str) -> str:
+    """ "Kind.group namespace/name", which is the same for all versions of a group."""
+    group = version.rpartition("/")[0]
+    where = f"{namespace}/{name}" if namespace else name
+    return f"{kind}.{group} {where}" if group else f"{kind} {where}"
+
+
+def _left(found: Iterable[tuple[str, str]], wanted: frozenset[str]) -> State:
+    left: dict[str, list[str]] = {}
+    for component, reference in found:
+        if reference not in wanted:
+            left.setdefault(component, []).append(reference)
+    return Present({name: tuple(sorted(each)) for name, each in left.items()}) if left else Absent()
+
+
+def _gone(reference: str) -> str:
+    kind, _, where = reference.partition(" ")
+    namespace, _, name = where.rpartition("/")
+    return f"gone {quote(kind.lower())} {quote(namespace)} {quote(name)}\n"
