@@ -17,6 +17,8 @@ _ARCHITECTURES = {
     "ppc64le": "ppc64le",
     "s390x": "s390x",
 }
+ARCHITECTURES = frozenset(_ARCHITECTURES.values())
+"""As facts name them."""
 
 # Nothing is started that the shell can do by itself: each program costs a millisecond a host, and a dozen of them were
 # half of the facts' time. All is said at once, because each line by itself would be a packet. Of the kubelet's client
@@ -46,6 +48,7 @@ done
 f=/var/lib/provision/state/state.json
 part state; [ ! -e "$f" ] || cat "$f"
 part mark; lines /var/lib/provision/cluster.json
+part change; lines /var/lib/provision/last-change
 f=/var/lib/kubelet/pki/kubelet-client-current.pem
 part kubelet; [ ! -e "$f" ] || sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$f"
 )
@@ -58,7 +61,7 @@ class Facts:
     """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `addresses` by link.
 
     `mark` and `kubelet_certificate` are texts of the cluster's own files, "" when there are none; `state`, which holds
-    the cluster's keys, is None then.
+    the cluster's keys, is None then. `last_change` names the script of ours that changed the host last.
     """
 
     architecture: str
@@ -75,6 +78,7 @@ class Facts:
     root: bool = True
     state: Secret | None = None
     mark: str = ""
+    last_change: str = ""
     kubelet_certificate: str = field(default="", repr=False)
 
     @property
@@ -119,6 +123,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         root=parts["user"].strip() == "0",
         state=Secret.text(parts["state"]) if parts["state"] else None,
         mark=parts["mark"],
+        last_change=parts["change"].strip(),
         kubelet_certificate=parts["kubelet"],
     )
 
