@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from provisioner.engine.diff import remaining
 from provisioner.engine.events import Changed, Emit, Failed, HostChanging, Note
 from provisioner.engine.read import Sessions, answered, by_kind, parsed, read_host
+from provisioner.engine.watch import Watch
 from provisioner.errors import ProvisionError
 from provisioner.remote.session import Result
 from provisioner.resources.model import (
@@ -36,9 +37,12 @@ class HostWork:
         emit: Emit,
         run: str,
         guard: Callable[[str], None] = lambda _host: None,
+        watch: Watch | None = None,
     ) -> None:
-        """`guard` is called before each piece of work on a host and raises ProvisionError when a lock was lost."""
+        """`guard` is called before each piece of work on a host and raises ProvisionError when a lock was lost;
+        `watch` is told what was changed."""
         self._guard = guard
+        self._watch = watch
         self._sessions = sessions
         self._kinds = kinds
         self._emit = emit
@@ -63,6 +67,8 @@ class HostWork:
                 failure = _failed(
                     stage, host, "", fault.reason, mine, 0, hint=fault.hint, exit_code=fault.exit_code
                 )
+        if self._watch is not None:
+            self._watch.add(host, stage, done)
         return failure, len(done)
 
     def _by_script(

@@ -86,7 +86,7 @@ class CertificateKind:
             f'put "$P/key" {name}.key 600 {owner} root\nput "$P/crt" {name}.crt 644 {owner} root\n'
             f"stamp {name}.key {cert.sha256}\n"
         )
-        return Script(script, {"key": Blob.of(pair.key.encode(), secret=True), "crt": cert})
+        return Script(script, {"key": Blob.of(pair.key.reveal().encode(), secret=True), "crt": cert})
 
     def _meaning(self, authority: str, leaf: Leaf) -> dict[str, Plain]:
         ca = x509.load_pem_x509_certificate(self._authorities[authority].cert.encode())
