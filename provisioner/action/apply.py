@@ -42,8 +42,18 @@ def apply(
     """Brings the hosts to what the inventory declares. Raises ProvisionError for what stops it before any change."""
     began = time.monotonic()
     loaded = load(request)
-    emit = journal(loaded.run, emit)
-    emit(RunStarted(run=loaded.run, command="apply", inventory=str(request.inventory), hosts=loaded.hosts))
+    with journal(loaded.run, emit) as record:
+        return _applied(loaded, record, began, agreed, confirm)
+
+
+def _applied(
+    loaded: Loaded,
+    emit: Emit,
+    began: float,
+    agreed: Agreed | None,
+    confirm: Callable[[Sequence[str]], bool],
+) -> Result:
+    emit(_started(loaded, "apply"))
     with ExitStack() as stack:
         pool = stack.enter_context(connect(loaded))
         held = lock(stack, pool, loaded, [loaded.state_host], meanwhile=lambda: get_ready(loaded, pool))
@@ -60,7 +70,7 @@ def verify(request: Request, emit: Emit) -> tuple[Plan, Result]:
     """Reads everything and runs the gates that are always run; changes nothing on the hosts but the checks' pods."""
     began = time.monotonic()
     loaded = load(request)
-    emit(RunStarted(run=loaded.run, command="verify", inventory=str(request.inventory), hosts=loaded.hosts))
+    emit(_started(loaded, "verify"))
     with ExitStack() as stack:
         pool = stack.enter_context(connect(loaded))
         # Its checks make objects and take them away: not beside another run's.
@@ -71,6 +81,19 @@ def verify(request: Request, emit: Emit) -> tuple[Plan, Result]:
         plan, outcome = prove(prepared, pool, emit)
     emit(_ended(loaded, outcome, time.monotonic() - began, {"drift": plan.count}, command="verify"))
     return plan, Result(outcome, 0 if outcome.ok and not plan.count else 1)
+
+
+def _started(loaded: Loaded, command: str) -> RunStarted:
+    request = loaded.request
+    return RunStarted(
+        run=loaded.run,
+        command=command,
+        inventory=str(request.inventory),
+        hosts=loaded.hosts,
+        who=loaded.who,
+        path=str(request.inventory.resolve()),
+        options=shlex.join(_options(request)),
+    )
 
 
 def _ended(
@@ -90,7 +113,11 @@ def _ended(
 
 def _again(request: Request, command: str) -> str:
     """The command line that goes on with this run."""
-    words = ["provision", command, str(request.inventory)]
+    return shlex.join(["provision", command, str(request.inventory), *_options(request)])
+
+
+def _options(request: Request) -> list[str]:
+    words: list[str] = []
     if request.playbook:
         words += ["--playbook", str(request.playbook)]
     if request.limit:
@@ -99,4 +126,4 @@ def _again(request: Request, command: str) -> str:
         words += ["--tags", ",".join(sorted(request.selection.tags))]
     for stage in sorted(request.selection.stages):
         words += ["--stage", stage]
-    return shlex.join(words)
+    return words

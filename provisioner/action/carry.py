@@ -7,19 +7,24 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from provisioner.action.gates import gates_of
-from provisioner.action.load import Prepared
+from provisioner.action.load import Prepared, prepare
 from provisioner.action.locks import lock
 from provisioner.action.plan import plan_of
 from provisioner.action.planfile import Agreed, check_agreed
+from provisioner.action.undisturbed import disturbed
 from provisioner.engine.danger import dangers
-from provisioner.engine.events import Emit
+from provisioner.engine.events import Emit, Note
 from provisioner.engine.execute import Executor, Outcome
 from provisioner.engine.hostwork import HostWork
 from provisioner.engine.ownership import Ownership
 from provisioner.engine.plan import Plan
-from provisioner.errors import ProvisionError
+from provisioner.engine.watch import Watch
+from provisioner.errors import LockedError, ProvisionError
 from provisioner.remote.lock import RemoteLock
 from provisioner.remote.pool import Pool
+
+_READINGS = 5
+"""How often a run reads anew because others change what it has read, before it gives way."""
 
 
 def carry_out(
@@ -33,30 +38,52 @@ def carry_out(
 ) -> tuple[Plan, Outcome]:
     """Plans, asks where it has to, locks the hosts that change (until `stack` closes) and changes them. `held` are the
     locks that the run has already; a host whose lock is lost begins no further stage, nor does any host without the
-    state host's.
+    state host's. A host that changed between its reading and its lock is read again, and with it all others.
 
     Raises ProvisionError for what stops it before any change.
     """
-    plan = plan_of(prepared, pool, emit, texts=False)
-    if agreed is not None:
-        check_agreed(plan, agreed)
-    reasons = dangers(plan, established=prepared.established)
+    loaded, locks, agreed_to = prepared.loaded, dict(held), set[str]()
+    for _ in range(_READINGS):
+        plan = plan_of(prepared, pool, emit, texts=False)
+        if agreed is not None:
+            check_agreed(plan, agreed)
+        _ask_for(plan, prepared, confirm, agreed_to)
+        changed = plan.changed_hosts()
+        locks |= lock(stack, pool, loaded, [host for host in changed if host not in locks])
+        moved = disturbed(prepared.facts, pool, changed, emit)
+        if not moved:
+            return plan, _executor(prepared, pool, emit, locks).run(plan)
+        emit(Note(message=f"{', '.join(moved)}: changed by another run since it was read; reading all again"))
+        prepared = prepare(loaded, pool, emit)
+    raise LockedError(
+        f"{', '.join(moved)}: changed by another run each time that it was read", "wait for that run to end"
+    )
+
+
+def _ask_for(
+    plan: Plan, prepared: Prepared, confirm: Callable[[Sequence[str]], bool], agreed_to: set[str]
+) -> None:
+    """Asks for the plan's dangers that are not in `agreed_to` yet. Raises ProvisionError without consent."""
+    reasons = [each for each in dangers(plan, established=prepared.established) if each not in agreed_to]
     if reasons and not confirm(reasons):
         told = "\n".join(f"  {reason}" for reason in reasons)
         raise ProvisionError(
             f"nothing was changed: this needs your consent:\n{told}", "add --yes to go ahead"
         )
+    agreed_to.update(reasons)
+
+
+def _executor(prepared: Prepared, pool: Pool, emit: Emit, locks: Mapping[str, RemoteLock]) -> Executor:
     loaded = prepared.loaded
-    hosts = [host for host in plan.changed_hosts() if host != loaded.state_host]
-    locks = {**held, **lock(stack, pool, loaded, hosts)}
 
     def guard(host: str) -> None:
         for each in {loaded.state_host, host} & set(locks):
             locks[each].ensure()
 
+    watch = Watch(pool, prepared.kinds)
     ownership = Ownership(loaded.run, loaded.playbook_name, prepared.owned, prepared.kinds)
-    work = HostWork(pool, prepared.kinds, emit, loaded.run, guard=guard, ownership=ownership)
-    return plan, Executor(work, gates_of(prepared, pool), emit, each=pool.each).run(plan)
+    work = HostWork(pool, prepared.kinds, emit, loaded.run, guard=guard, watch=watch, ownership=ownership)
+    return Executor(work, gates_of(prepared, pool), emit, each=pool.each, watch=watch)
 
 
 def prove(prepared: Prepared, pool: Pool, emit: Emit) -> tuple[Plan, Outcome]:

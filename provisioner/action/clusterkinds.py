@@ -10,14 +10,14 @@ from provisioner.bundle.layout import Bundle
 from provisioner.engine.events import Emit
 from provisioner.kube.components import ComponentsKind
 from provisioner.kube.join import NodeJoinedKind
-from provisioner.kube.kubeconfig import KubeconfigKind
+from provisioner.kube.kubeconfig import Kubeconfig
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
 from provisioner.pki.certificate import CertificateKind
 from provisioner.pki.cluster import ClusterState
 from provisioner.registry.client import Registry
 from provisioner.registry.kind import ImageKind
-from provisioner.resources.model import AnyKind
+from provisioner.resources.model import Module
 from provisioner.spec.model import ClusterSpec
 
 
@@ -34,7 +34,7 @@ class ClusterKinds:
     deep: bool = False
 
 
-def cluster_modules(parts: ClusterKinds) -> dict[str, AnyKind]:
+def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
     """The cluster's own kinds, by module."""
     registry = Registry(
         parts.spec.registry.host,
@@ -46,7 +46,7 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, AnyKind]:
         "artifact": ArtifactKind(parts.bundle, parts.platforms, deep=parts.deep),
         "image": ImageKind(registry, parts.spec.registry.project, parts.bundle.image, parts.emit),
         "certificate": CertificateKind(parts.state.authorities),
-        "kubeconfig": KubeconfigKind(),
+        "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),
         "components": ComponentsKind(),
         "node_joined": NodeJoinedKind(parts.token),

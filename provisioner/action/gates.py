@@ -42,8 +42,6 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
         return check(pool.session(first))
 
     return {
-        "state_saved": lambda: f"cluster {cluster.spec.name}",
-        "admitted": lambda: "rules and token are there",
         "registry_ready": lambda: _registry_ready(prepared),
         "api_ready": lambda: api_ready([pool.session(host) for host in cluster.control_planes]),
         "network_ready": lambda: network_ready(pool.session(first), cluster.node_names, [flannel.DAEMONS]),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from provisioner.resources.absent import AbsentPathsKind
 from provisioner.resources.archive import ArchiveKind
 from provisioner.resources.command import CommandKind
 from provisioner.resources.displaced import DisplacedPathsKind
-from provisioner.resources.model import AnyKind
+from provisioner.resources.model import AnyKind, ControllerKind, HostKind, Module
 from provisioner.resources.modprobe import ModprobeKind
 from provisioner.resources.package import PackageKind
 from provisioner.resources.paths import PathKind
@@ -15,14 +17,14 @@ from provisioner.resources.systemd import SystemdKind
 from provisioner.resources.user import UserKind
 
 
-def base_modules() -> dict[str, AnyKind]:
-    """Kinds that know nothing of clusters, by module."""
+def base_modules(*, deep: bool = False) -> dict[str, AnyKind]:
+    """Kinds that know nothing of clusters, by module. `deep` hashes what is large instead of trusting its stat."""
     paths = PathKind()
     return {
         "file": paths,
         "copy": paths,
         "template": paths,
-        "unarchive": ArchiveKind(),
+        "unarchive": ArchiveKind(deep=deep),
         "systemd_service": SystemdKind(),
         "sysctl": SysctlKind(),
         "modprobe": ModprobeKind(),
@@ -32,3 +34,8 @@ def base_modules() -> dict[str, AnyKind]:
         "absent_paths": AbsentPathsKind(),
         "displaced_paths": DisplacedPathsKind(),
     }
+
+
+def kinds_of(modules: Mapping[str, Module]) -> dict[str, AnyKind]:
+    """The kinds among the modules, by the name that their resources have."""
+    return {each.name: each for each in modules.values() if isinstance(each, HostKind | ControllerKind)}

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner import __version__
+from provisioner.action.choice import check_choice
 from provisioner.action.hostvars import common_variables, host_variables
 from provisioner.action.modules import BASE_MODULES, CLUSTER_MODULES
+from provisioner.action.reach import all_reached
 from provisioner.engine.events import Emit
-from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
-from provisioner.inventory.labs import lab_directory
+from provisioner.errors import InputError, Problem, ProvisionError
+from provisioner.inventory.labs import lab_of
 from provisioner.inventory.model import Host, Inventory, load_inventory
-from provisioner.inventory.words import nearest
+from provisioner.inventory.secrets import Secret
 from provisioner.playbook.facts import Facts, facts_script, parse_facts
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.playbook.model import Playbook, Selection, Stage
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from provisioner.bundle.layout import Bundle
     from provisioner.engine.plan import Desired
     from provisioner.pki.cluster import ClusterState
-    from provisioner.resources.model import AnyKind
+    from provisioner.resources.model import AnyKind, Module
     from provisioner.spec.model import ClusterSpec
 
 
@@ -93,7 +95,12 @@ class Loaded:
     @property
     def holder(self) -> str:
         """Who holds the locks of this run."""
-        return f"{getpass.getuser()}@{socket.gethostname()}, pid {os.getpid()}, run {self.run}"
+        return f"{self.who}, pid {os.getpid()}, run {self.run}"
+
+    @property
+    def who(self) -> str:
+        """Who began this run, and where."""
+        return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 @dataclass(frozen=True)
@@ -122,12 +129,14 @@ def load(request: Request) -> Loaded:
     path = request.playbook or shipped("playbooks") / "site.yaml"
     modules = {*BASE_MODULES, *(CLUSTER_MODULES if spec else ())}
     playbook = load_playbook(path, modules)
-    bundle = _bundle(spec) if spec else None
+    check_choice(request.selection, request.limit, playbook, inventory)
+    bundle = _bundle(inventory, spec) if spec else None
     run = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    _check_selection(request.selection, playbook)
-    if request.limit:
-        inventory.match(request.limit)
-    return Loaded(request, inventory, spec, playbook, bundle, run)
+    loaded = Loaded(request, inventory, spec, playbook, bundle, run)
+    if not loaded.hosts:
+        place = "--limit" if request.limit else str(path)
+        raise InputError([Problem(place, 0, 0, "the playbook has no stage for any of the hosts")])
+    return loaded
 
 
 def _inputs_of(request: Request) -> tuple[Inventory, ClusterSpec | None]:
@@ -144,29 +153,10 @@ def _inputs_of(request: Request) -> tuple[Inventory, ClusterSpec | None]:
     return load_cluster(request.inventory)
 
 
-def _check_selection(selection: Selection, playbook: Playbook) -> None:
-    """A misspelt stage or tag would select nothing, and that would pass for success."""
-    tags = {tag for stage in playbook.stages for task in stage.tasks for tag in task.tags}
-    tags |= {tag for stage in playbook.stages for tag in stage.tags}
-    problems = []
-    for option, wanted, known in (
-        ("--stage", selection.stages, {stage.name for stage in playbook.stages}),
-        ("--tags", selection.tags, tags),
-    ):
-        for name in sorted(wanted - known):
-            near = nearest(name, known)
-            hint = f"did you mean '{near}'?" if near else f"there are: {', '.join(sorted(known))}"
-            problems.append(Problem(option, 0, 0, f"the playbook has no '{name}'", hint))
-    if problems:
-        raise InputError(problems)
+def _bundle(inventory: Inventory, spec: ClusterSpec) -> Bundle:
+    from provisioner.action.source import bundle_of
 
-
-def _bundle(spec: ClusterSpec) -> Bundle:
-    from provisioner.bundle.layout import Bundle, default_bundle_path
-
-    bundle = Bundle.open(Path(spec.bundle) if spec.bundle else default_bundle_path())
-    bundle.artifact("kube-apiserver", version=f"v{spec.kubernetes.version}")
-    return bundle
+    return bundle_of(inventory, spec)
 
 
 def connect(loaded: Loaded) -> Pool:
@@ -186,7 +176,7 @@ def get_ready(loaded: Loaded, pool: Pool) -> None:
 
 def connect_to(inventory: Inventory) -> Pool:
     """Sessions for an inventory's hosts. A lab's own key and host keys are found by its name."""
-    folder = _lab_folder(inventory)
+    folder = lab_of(inventory)
     key = folder / "id_ed25519" if folder else None
     connections = {name: host.connection for name, host in inventory.hosts.items()}
     keys = [key] if key and key.exists() else []
@@ -195,14 +185,9 @@ def connect_to(inventory: Inventory) -> Pool:
 
 def known_hosts_files(inventory: Inventory) -> list[Path]:
     """Where host keys are looked for: the lab's, the inventory's, the user's."""
-    folder = _lab_folder(inventory)
+    folder = lab_of(inventory)
     files = [folder / "known_hosts"] if folder else []
     return [*files, inventory.path.parent / "known_hosts", Path("~/.ssh/known_hosts").expanduser()]
-
-
-def _lab_folder(inventory: Inventory) -> Path | None:
-    lab = inventory.variables.get("lab")
-    return lab_directory(str(lab.get("name", "lab"))) if isinstance(lab, dict) else None
 
 
 def prepare(loaded: Loaded, pool: Pool, emit: Emit) -> Prepared:
@@ -217,12 +202,18 @@ def prepare(loaded: Loaded, pool: Pool, emit: Emit) -> Prepared:
     return compile_with(loaded, facts, emit)
 
 
-def compile_with(loaded: Loaded, facts: Mapping[str, Facts], emit: Emit) -> Prepared:
-    """The compiled wishes for hosts of which `facts` are known. Pure but for a new cluster's keys."""
-    from provisioner.action.kinds import base_modules
+def compile_with(
+    loaded: Loaded, facts: Mapping[str, Facts], emit: Emit, *, for_show: bool = False
+) -> Prepared:
+    """The compiled wishes for hosts of which `facts` are known. Pure but for a new cluster's keys.
+
+    Raises ProvisionError for a part of a cluster that does not exist yet, unless it is `for_show` and never carried
+    out.
+    """
+    from provisioner.action.kinds import base_modules, kinds_of
     from provisioner.action.leftovers import with_leftovers
 
-    kinds: dict[str, AnyKind] = dict(base_modules())
+    modules: dict[str, Module] = dict(base_modules(deep=loaded.request.deep))
     cluster: ClusterVariables | None = None
     fresh: ClusterState | None = None
     if loaded.spec is not None and loaded.bundle is not None:
@@ -236,7 +227,7 @@ def compile_with(loaded: Loaded, facts: Mapping[str, Facts], emit: Emit) -> Prep
         marks = {host: each.mark for host, each in facts.items() if each.mark}
         state = agreed_state(loaded.spec.name, found, marks, _pending(loaded.request))
         fresh = None if found else state
-        if fresh and loaded.request.partial:
+        if fresh and loaded.request.partial and not for_show:
             raise ProvisionError(
                 "this cluster does not exist yet: its keys have to be saved before anything is signed with them",
                 "apply it once without --limit, --tags and --stage",
@@ -246,31 +237,42 @@ def compile_with(loaded: Loaded, facts: Mapping[str, Facts], emit: Emit) -> Prep
         own = ClusterKinds(
             loaded.spec, loaded.bundle, state, platforms, BootstrapToken(), emit, loaded.request.deep
         )
-        kinds |= cluster_modules(own)
-    desired = _compile(loaded, kinds, cluster, facts)
-    by_name = {kind.name: kind for kind in kinds.values()}
+        modules |= cluster_modules(own)
+    desired = _compile(loaded, modules, cluster, facts)
+    kinds = kinds_of(modules)
     owned = {host: parse_owned(each.owned) for host, each in facts.items()}
-    desired = with_leftovers(loaded, desired, owned, by_name)
-    return Prepared(loaded, facts, by_name, desired, _inputs(loaded), owned, cluster, fresh)
+    desired = with_leftovers(loaded, desired, owned, kinds)
+    return Prepared(loaded, facts, kinds, desired, _inputs(loaded), owned, cluster, fresh)
 
 
-def _pending(request: Request) -> str:
-    """The identity that an agreed plan promised to a new cluster; "" when there is none."""
+def _pending(request: Request) -> Secret | None:
+    """The identity that an agreed plan promised to a new cluster."""
     if request.identity is None:
-        return ""
+        return None
     from provisioner.action.pending import read_pending
 
     return read_pending(request.identity)
 
 
 def gather(pool: Pool, hosts: Sequence[str]) -> dict[str, Facts]:
-    """Facts by host, one exec each, in parallel. Raises UnreachableError with all that failed."""
+    """Facts by host, one exec each, in parallel. Raises as `usable`."""
+    return usable(gather_each(pool, hosts))
+
+
+def gather_each(pool: Pool, hosts: Sequence[str]) -> dict[str, Facts | Exception]:
+    """Facts by host, or what was raised instead."""
 
     def ask(session: Session) -> Facts:
         began = time.time()
         return parse_facts(session.host, session.run(facts_script(), deadline=60).stdout, began)
 
-    facts = _all_well(pool.map(hosts, ask))
+    return pool.map(hosts, ask)
+
+
+def usable(answers: Mapping[str, Facts | Exception]) -> dict[str, Facts]:
+    """The facts. Raises UnreachableError with all that were not reached, ProvisionError for hosts without root rights or
+    tools."""
+    facts = all_reached(answers)
     plain = [host for host, each in facts.items() if not each.root]
     if plain:
         raise ProvisionError(
@@ -286,26 +288,17 @@ def gather(pool: Pool, hosts: Sequence[str]) -> dict[str, Facts]:
     return facts
 
 
-def _all_well(answers: Mapping[str, Any]) -> dict[str, Facts]:
-    lost = {host: each for host, each in answers.items() if isinstance(each, UnreachableError)}
-    if lost:
-        hints = {each.hint for each in lost.values() if each.hint}
-        reason = "\n".join(f"{host}: {each.reason.removeprefix(f'{host}: ')}" for host, each in lost.items())
-        raise UnreachableError(reason, "; ".join(sorted(hints)))
-    for each in answers.values():
-        if isinstance(each, Exception):
-            raise each
-    return dict(answers)
-
-
 def _compile(
-    loaded: Loaded, kinds: Mapping[str, AnyKind], cluster: ClusterVariables | None, facts: Mapping[str, Facts]
+    loaded: Loaded,
+    modules: Mapping[str, Module],
+    cluster: ClusterVariables | None,
+    facts: Mapping[str, Facts],
 ) -> tuple[Desired, ...]:
     from provisioner.engine.plan import Desired
     from provisioner.playbook.compile import Compiler
     from provisioner.playbook.render import keep_compiled
 
-    compiler = Compiler(loaded.playbook, kinds, loaded.request.selection)
+    compiler = Compiler(loaded.playbook, modules, loaded.request.selection)
     variables = _lazily(loaded, cluster, facts)
     limited = (
         {host.name for host in loaded.inventory.match(loaded.request.limit)} if loaded.request.limit else None
@@ -318,7 +311,7 @@ def _compile(
         chosen = [host for host in hosts if host in facts and (limited is None or host in limited)]
         resources = {host: compiler.stage(stage, host, variables(host)) for host in chosen}
         wanted = {host: each for host, each in resources.items() if each}
-        desired.append(Desired(stage.name, wanted, stage.serial, stage.gate, stage.always))
+        desired.append(Desired(stage.name, wanted, stage.serial, stage.gate, stage.always, stage.barrier))
     keep_compiled()
     return tuple(desired)
 

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from provisioner.action.reach import reach
+from provisioner.errors import UnreachableError
 from provisioner.remote.lock import RemoteLock
 from provisioner.remote.pool import Pool
 
@@ -23,7 +25,7 @@ def lock(
 ) -> dict[str, RemoteLock]:
     """Takes the run lock of `hosts`, in parallel and while `meanwhile` runs; released when `stack` closes.
 
-    Raises LockedError.
+    Raises LockedError, and UnreachableError naming every host of the run that is not reached.
     """
     wanted = list(hosts)
     locks = {host: RemoteLock(lambda h=host: pool.dial(h), "run", loaded.holder) for host in wanted}  # type: ignore[misc]
@@ -41,7 +43,9 @@ def lock(
             raise
     for held in locks.values():
         stack.callback(held.release)
-    for fault in answers.values():
-        if isinstance(fault, Exception):
-            raise fault
+    faults = [each for each in answers.values() if isinstance(each, Exception)]
+    if any(isinstance(each, UnreachableError) for each in faults):
+        reach(pool, loaded.hosts)  # others may not be reached either, and are named with this one
+    for fault in faults:
+        raise fault
     return locks

@@ -12,20 +12,21 @@ from pathlib import Path
 import platformdirs
 
 from provisioner.errors import ProvisionError
+from provisioner.inventory.secrets import Secret
 
 
-def write_pending(uuid: str, text: str) -> None:
+def write_pending(uuid: str, text: Secret) -> None:
     """Keeps the state's text. Raises OSError."""
     path = _path(uuid)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        stream.write(text)
+        stream.write(text.reveal())
 
 
-def read_pending(uuid: str) -> str:
+def read_pending(uuid: str) -> Secret:
     """The text that was kept. Raises ProvisionError when it is not on this machine."""
     try:
-        return _path(uuid).read_text(encoding="utf-8")
+        return Secret.text(_path(uuid).read_text(encoding="utf-8"))
     except OSError:
         raise ProvisionError(
             "the keys that this plan promises to the new cluster are not on this machine",

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.resources.model import Change, Present, State, Unknown
 
 _FORMAT = 1
+_PLACE = ("stage", "host", "id", "action")
+_CUT = "this plan is cut off or garbled"
+_AGAIN = "make a new plan with `provision plan -o FILE`"
 _HEAD = re.compile(rb'\s*\{\s*"provision_plan"')
 
 
@@ -75,45 +78,66 @@ def write_plan(plan: Plan, path: Path) -> None:
 
 
 def read_plan(path: Path) -> Agreed:
-    """Raises InputError when the file is no plan of ours."""
+    """Raises InputError when the file is no plan of ours, is cut off or garbled."""
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_bytes())
+    except OSError as fault:
+        raise InputError([Problem(str(path), 0, 0, f"cannot be read: {fault.strerror}")]) from None
+    except json.JSONDecodeError as fault:
+        raise InputError([Problem(str(path), fault.lineno, fault.colno, _CUT, _AGAIN)]) from None
+    except (ValueError, RecursionError):  # bytes that are no text; brackets without end
+        raise InputError([Problem(str(path), 0, 0, _CUT, _AGAIN)]) from None
+    try:
         if data["provision_plan"] != _FORMAT:
-            raise InputError([Problem(str(path), 0, 0, f"plan format {data['provision_plan']} is not known")])
-        changes = {(c["stage"], c["host"], c["id"], c["action"]): c["mac"] for c in data["changes"]}
-        return Agreed(_request(data), data["inputs"], changes)
-    except (ValueError, KeyError, TypeError) as fault:
-        raise InputError([Problem(str(path), 0, 0, f"is no readable plan file: {fault}")]) from None
+            reason = f"plan format {data['provision_plan']} is not known"
+            raise InputError([Problem(str(path), 0, 0, reason, _AGAIN)])
+        changes = {tuple(_texts(c[name] for name in _PLACE)): _text(c["mac"]) for c in data["changes"]}
+        return Agreed(_request(data), _text(data["inputs"]), changes)  # type: ignore[arg-type]  # _PLACE has four
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError([Problem(str(path), 0, 0, "this plan is garbled", _AGAIN)]) from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    return [_text(value) for value in values]
 
 
 def check_agreed(plan: Plan, agreed: Agreed) -> None:
     """Raises ProvisionError when the inputs or the state of any host differ from what was agreed to."""
-    again = "make a new plan with `provision plan -o FILE`"
     if plan.inputs != agreed.inputs:
-        raise ProvisionError("the inventory, a playbook or the bundle changed since the plan was made", again)
+        raise ProvisionError(
+            "the inventory, a playbook or the bundle changed since the plan was made", _AGAIN
+        )
     key = _key()
     now = {(s, h, c.resource.id, c.action): (_mac(key, c), c) for s, h, c in plan.changes()}
     known = {place[:3] for place in agreed.changes}
     extra = [f"{place[1]}: {place[2]}" for place in now if place[:3] not in known]
     if extra:
         raise ProvisionError(
-            f"the hosts changed since the plan was made: {', '.join(extra[:5])} would change, too", again
+            f"the hosts changed since the plan was made: {', '.join(extra[:5])} would change, too", _AGAIN
         )
     for place, mac in agreed.changes.items():
         if place not in now or not hmac.compare_digest(now[place][0], mac):
             _, host, name, _ = place
-            raise ProvisionError(f"{host}: {name} is not as it was when the plan was made", again)
+            raise ProvisionError(f"{host}: {name} is not as it was when the plan was made", _AGAIN)
 
 
 def _request(data: Mapping[str, Any]) -> Request:
     from provisioner.playbook.model import Selection
 
     chosen = data["selection"]
-    playbook = Path(chosen["playbook"]) if chosen.get("playbook") else None
-    selection = Selection(frozenset(chosen.get("tags") or ()), frozenset(chosen.get("stages") or ()))
-    return Request(
-        Path(data["inventory"]), playbook, chosen.get("limit"), selection, identity=chosen.get("identity")
+    playbook, limit, identity = (
+        None if chosen.get(name) is None else _text(chosen[name])
+        for name in ("playbook", "limit", "identity")
     )
+    tags, stages = (frozenset(_texts(chosen.get(name) or [])) for name in ("tags", "stages"))
+    path = Path(playbook) if playbook else None
+    return Request(Path(_text(data["inventory"])), path, limit, Selection(tags, stages), identity=identity)
 
 
 def _absolute(path: str | None) -> str | None:

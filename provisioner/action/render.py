@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -12,8 +10,8 @@ import yaml
 from provisioner.action.load import Request, compile_with, connect, gather, load
 from provisioner.engine.events import Emit, Step
 from provisioner.engine.plan import Desired
-from provisioner.errors import InputError, Problem
 from provisioner.playbook.facts import Facts
+from provisioner.playbook.factsfile import read_facts, write_facts
 from provisioner.resources.model import Resource
 
 
@@ -22,7 +20,6 @@ def render(
     output: Path,
     emit: Emit,
     *,
-    component: str | None = None,
     facts_file: Path | None = None,
     save_facts: Path | None = None,
 ) -> None:
@@ -32,20 +29,15 @@ def render(
     """
     loaded = load(request)
     if facts_file is not None:
-        facts = _read_facts(facts_file)
+        facts: Mapping[str, Facts] = read_facts(facts_file, loaded.hosts)
     else:
         with connect(loaded) as pool:
             facts = gather(pool, loaded.hosts)
     if save_facts is not None:
-        # Without the keys the cluster's mark must go, too: it would stand for keys that were lost.
-        bare = {
-            host: asdict(replace(each, state="", mark="", kubelet_certificate=""))
-            for host, each in facts.items()
-        }
-        save_facts.write_text(json.dumps(bare, indent=1) + "\n", encoding="utf-8")
-    desired = compile_with(loaded, facts, emit).desired
+        write_facts(save_facts, facts)
+    desired = compile_with(loaded, facts, emit, for_show=True).desired
     count = 0
-    for path, text in _files(desired, _wanted(loaded.playbook.stages, component)):
+    for path, text in _files(desired):
         target = output / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
@@ -53,20 +45,8 @@ def render(
     emit(Step(task="render", subject=f"{count} files in {output}"))
 
 
-def _wanted(stages: object, component: str | None) -> set[str] | None:
-    if component is None:
-        return None
-    names = {stage.name for stage in stages if component == stage.name or component in stage.tags}  # type: ignore[attr-defined]
-    if not names:
-        known = ", ".join(stage.name for stage in stages)  # type: ignore[attr-defined]
-        raise InputError([Problem(component, 0, 0, "no stage has this name or tag", f"there are: {known}")])
-    return names
-
-
-def _files(desired: tuple[Desired, ...], stages: set[str] | None) -> Iterator[tuple[Path, str]]:
+def _files(desired: tuple[Desired, ...]) -> Iterator[tuple[Path, str]]:
     for stage in desired:
-        if stages is not None and stage.name not in stages:
-            continue
         for host, resources in stage.hosts.items():
             for resource in resources:
                 text = _text(resource)
@@ -84,11 +64,3 @@ def _text(resource: Resource) -> str | None:
     if resource.kind == "file" and resource.spec.get("content") is not None:
         return "(secret)\n" if resource.secret else resource.text
     return None
-
-
-def _read_facts(path: Path) -> dict[str, Facts]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return {host: Facts(**each) for host, each in data.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as fault:
-        raise InputError([Problem(str(path), 0, 0, f"is no file of facts: {fault}")]) from None

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from provisioner.action.load import connect_to, known_hosts_files
+from provisioner.action.reach import all_reached
 from provisioner.engine.events import Emit, Note, Step
-from provisioner.errors import ProvisionError, UnreachableError
+from provisioner.errors import UnreachableError
 from provisioner.inventory.model import load_inventory
 from provisioner.remote.hostkeys import KnownHosts, Offered, enrol
 
@@ -15,20 +16,19 @@ from provisioner.remote.hostkeys import KnownHosts, Offered, enrol
 def trust(
     inventory_path: Path, limit: str | None, target: Path | None, emit: Emit, agree: Callable[[str], bool]
 ) -> None:
-    """Asks every host for its key and adds the new ones to `target`. Raises ProvisionError for a changed key."""
+    """Asks every host for its key and adds the new ones to `target`.
+
+    Raises UnreachableError naming every host that does not answer, or one whose key is another than before.
+    """
     inventory = load_inventory(inventory_path)
     hosts = inventory.match(limit or "all")
     known = KnownHosts.load(known_hosts_files(inventory))
     path = target or inventory.path.parent / "known_hosts"
     new: list[Offered] = []
     with connect_to(inventory) as pool:
-        answers = pool.each([host.name for host in hosts], pool.offered)
+        answers = all_reached(pool.each([host.name for host in hosts], pool.offered))
     for host in hosts:
         offered = answers[host.name]
-        if isinstance(offered, Exception):
-            raise (
-                offered if isinstance(offered, ProvisionError) else ProvisionError(f"{host.name}: {offered}")
-            )
         fingerprint = offered.key.fingerprint
         if known.known(offered.address, offered.port):
             _check(host.name, known, offered)

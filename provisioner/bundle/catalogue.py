@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from provisioner.errors import ProvisionError
+from provisioner.errors import InputError, Problem
+from provisioner.inventory.words import hint_for
 
 DIRECTORY = Path(__file__).parent
 
@@ -124,15 +124,17 @@ def load(path: Path = DIRECTORY / "catalogue.yaml") -> tuple[Component, ...]:
 def select(components: Iterable[Component], names: Sequence[str] | None) -> tuple[Component, ...]:
     """Those with one of the `names`; all if there are none.
 
-    Raises ProvisionError for a name that is not there.
+    Raises InputError with every name that is not there.
     """
     every = tuple(components)
     known = sorted({component.name for component in every})
-    for name in names or ():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "there are: " + ", ".join(known)
-            raise ProvisionError(f"no component is named {name!r}", hint)
+    problems = [
+        Problem("COMPONENT", 0, 0, f"no component is named '{name}'", hint_for(name, known))
+        for name in names or ()
+        if name not in known
+    ]
+    if problems:
+        raise InputError(problems)
     return tuple(component for component in every if not names or component.name in names)
 
 

@@ -41,7 +41,7 @@ class ArtifactKind:
         path, blob = task.path("dest"), _blob(artifact)
         if task.args.get("unpack"):
             members = file_members(artifact.path, artifact.path.stat().st_mtime_ns)
-            return [unpacked(artifact.name, blob, path, members, "root:root")]
+            return [unpacked(artifact.name, blob, path, members, "root:root", deep=self._deep)]
         attrs = {"sha256": artifact.sha256, "mode": task.mode("0755")}
         return [Resource("artifact", path, Present(attrs), {"blob": blob}, writes=(path,))]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from provisioner.cli.options import inventory_argument, request, selection_options
+from provisioner.cli.options import inventory_argument, is_plan, request, selection_options
+from provisioner.errors import InputError, Problem
 
 
 @click.command()
@@ -24,12 +25,17 @@ def command(
 ) -> None:
     """Bring the hosts to what INVENTORY (or a plan file) declares, and prove that pods talk."""
     from provisioner.action.apply import apply
-    from provisioner.action.planfile import is_plan_file, read_plan
+    from provisioner.action.planfile import read_plan
     from provisioner.report.choose import reporter
     from provisioner.report.confirm import confirm
 
     agreed = None
-    if inventory is not None and is_plan_file(Path(inventory)):
+    if inventory is not None and is_plan(Path(inventory)):
+        if limit is not None or tags or stages or playbook is not None:
+            reason = "the plan says what is done; it cannot be limited further"
+            raise InputError(
+                [Problem(inventory, 0, 0, reason, "limit `provision plan`, or name the inventory")]
+            )
         agreed = read_plan(Path(inventory))
         wanted = agreed.request
     else:

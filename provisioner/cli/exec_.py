@@ -12,7 +12,13 @@ from provisioner.cli.options import inventory_path
 @click.argument("pattern")
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line a host.")
-@click.option("--timeout", type=float, default=300.0, show_default=True, help="Seconds for each host.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 86400, min_open=True),
+    default=300.0,
+    show_default=True,
+    help="Seconds for each host.",
+)
 def command(inventory: str, pattern: str, words: tuple[str, ...], as_json: bool, timeout: float) -> None:
     """Run a command line on the hosts of PATTERN: provision exec INVENTORY PATTERN -- COMMAND."""
     from provisioner.action.execute import execute

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import sys
 from importlib import import_module
 
@@ -11,9 +12,14 @@ import click
 from provisioner import __version__
 
 COMMANDS = {
+    "init": "write a commented inventory to begin with",
+    "inventory": "show hosts, groups and variables as they are understood",
     "plan": "show what apply would change",
     "apply": "bring the hosts to what the inventory declares, and prove that pods talk",
     "verify": "read everything again and run the checks; change nothing",
+    "status": "nodes, components, drift and certificates at one glance",
+    "history": "the runs on record and what they changed",
+    "kubeconfig": "write an admin kubeconfig that expires",
     "render": "write what would be sent to the hosts into a folder",
     "trust": "enrol the host keys of the inventory's hosts",
     "exec": "run a command on hosts",
@@ -72,6 +78,10 @@ def main() -> None:
     # Most objects live as long as the program. Looking for garbage among them, while modules are imported and once
     # more at the end, was a sixth of an unchanged run's own time.
     gc.set_threshold(50_000, 20, 20)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # as stderr: a letter that a terminal lacks is no failure
     try:
         status = cli.main(standalone_mode=False)
     except click.exceptions.Exit as leave:
@@ -81,8 +91,7 @@ def main() -> None:
     except KeyboardInterrupt:
         status = _say("interrupted", 130)
     except click.ClickException as error:
-        error.show()
-        status = 3
+        status = _misused(error)
     except BrokenPipeError:
         status = 1
     except Exception as error:
@@ -99,10 +108,29 @@ def _explain(error: Exception) -> int:
         error = ProvisionError(f"{error.filename}: {error.strerror}")
     if not isinstance(error, ProvisionError):
         raise error
-    tell(error, json="--json" in sys.argv)
+    tell(error, json=_wants_json())
     return error.exit_code
 
 
+def _wants_json() -> bool:
+    """Whether --json is among our own words; those after -- are a host's."""
+    words = sys.argv[1:]
+    return "--json" in (words[: words.index("--")] if "--" in words else words)
+
+
+def _misused(error: click.ClickException) -> int:
+    """The command line itself is wrong."""
+    from provisioner.errors import InputError
+    from provisioner.report.faults import tell_misuse
+
+    tell_misuse(error, json=_wants_json())
+    return InputError.exit_code
+
+
 def _say(text: str, status: int) -> int:
-    click.echo(f"\n{text}: what was done stays done; the same command goes on", err=True)
+    from provisioner.report.faults import tell_interrupted
+
+    tell_interrupted(
+        f"{text}: what was done stays done; the same command goes on", status, json=_wants_json()
+    )
     return status

@@ -26,7 +26,7 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--playbook", type=click.Path(path_type=Path), help="Use this playbook, not the shipped one."
         ),
         click.option("--stage", "stages", multiple=True, help="Only these stages (may be repeated)."),
-        click.option("--tags", default="", help="Only tasks with one of these tags (comma-separated)."),
+        click.option("--tags", callback=_tags, help="Only tasks with one of these tags (comma-separated)."),
         click.option("--limit", help="Only these hosts (an Ansible pattern)."),
     ):
         function = option(function)
@@ -37,13 +37,47 @@ def inventory_path(given: str | None) -> Path:
     """The inventory's path. Raises InputError when there is none."""
     path = Path(given or "inventory.yaml")
     if not path.exists():
-        hint = "name one, set PROVISION_INVENTORY, or write ./inventory.yaml" if given is None else ""
+        hint = (
+            "name one, set PROVISION_INVENTORY, or write ./inventory.yaml" if given is None else _beside(path)
+        )
         raise InputError([Problem(str(path), 0, 0, "there is no such inventory", hint)])
+    if path.is_file() and is_plan(path):
+        raise InputError(
+            [Problem(str(path), 0, 0, "this is a plan, not an inventory", f"provision apply {path}")]
+        )
     return path
 
 
+def is_plan(path: Path) -> bool:
+    """Whether the file was written by `provision plan -o`."""
+    from provisioner.action.planfile import is_plan_file
+
+    return is_plan_file(path)
+
+
+def _beside(path: Path) -> str:
+    from provisioner.inventory.words import nearest
+
+    folder = path.parent
+    names = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+    near = nearest(path.name, names)
+    return f"did you mean '{folder / near}'?" if near else ""
+
+
+def _tags(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+    """An empty variable in a script must not stand for everything."""
+    if value is not None and not value.replace(",", "").strip():
+        raise click.BadParameter("it names no tag", ctx, param)
+    return value or ""
+
+
 def request(
-    given: str | None, playbook: Path | None, limit: str | None, tags: str, stages: tuple[str, ...]
+    given: str | None,
+    playbook: Path | None,
+    limit: str | None,
+    tags: str,
+    stages: tuple[str, ...],
+    component: str | None = None,
 ) -> Any:
     """An action.load.Request from what was typed."""
     from provisioner.action.load import Request
@@ -53,4 +87,4 @@ def request(
         raise InputError([Problem(str(playbook), 0, 0, "there is no such playbook")])
     wanted = frozenset(tag.strip() for tag in tags.split(",") if tag.strip())
     path = playbook.resolve() if playbook else None
-    return Request(inventory_path(given), path, limit, Selection(wanted, frozenset(stages)))
+    return Request(inventory_path(given), path, limit, Selection(wanted, frozenset(stages), component))

@@ -38,5 +38,5 @@ def command(
     if output.exists() and not output.is_dir():
         raise InputError([Problem(str(output), 0, 0, "is no folder to write to")])
     with reporter(as_json) as report:
-        wanted = request(inventory, playbook, limit, tags, stages)
-        render(wanted, output, report.emit, component=component, facts_file=facts_file, save_facts=save_facts)
+        wanted = request(inventory, playbook, limit, tags, stages, component)
+        render(wanted, output, report.emit, facts_file=facts_file, save_facts=save_facts)

@@ -1,14 +1,22 @@
-"""What in a plan is asked for before it is done: deletes, and restarts of a running cluster's etcd or API server."""
+"""What in a plan is asked for before it is done: deletes, and restarts of a running cluster's etcd or API server.
+
+A delete needs no consent where it takes away only what this tool itself has put there, because then the playbook that
+is being applied is the whole of the agreement:
+- `bootstrap_token` finds nothing but Secrets with the tool's own label;
+- `absent_paths` knows of each path whether it bears the tool's stamp or is written by the same plan; whatever else it
+  finds (`foreign`) somebody wants to know of before it is gone for ever, although the playbook names it: a pattern may
+  find more than its author thought of.
+Every other delete asks.
+"""
 
 from __future__ import annotations
 
 from provisioner.engine.plan import Plan
+from provisioner.resources.absent import paths_of
 from provisioner.resources.model import LEFT_OVER, Change, Present
 
-_DECLARED = ("absent_paths", "bootstrap_token", "displaced_paths")
-"""Playbooks use them for what a run itself leaves (a joining node's token), or to move things aside: not asked for."""
-
 _PRECIOUS = ("etcd.service", "kube-apiserver.service")
+_SHOWN = 3
 
 
 def dangers(plan: Plan, *, established: bool) -> tuple[str, ...]:
@@ -18,8 +26,9 @@ def dangers(plan: Plan, *, established: bool) -> tuple[str, ...]:
     """
     reasons = []
     for _, host, change in plan.changes():
-        if change.action == "delete" and change.resource.kind not in _DECLARED:
-            reasons.append(f"{host}: deletes {change.resource.id}")
+        if change.action == "delete":
+            if what := _deleted(change):
+                reasons.append(f"{host}: deletes {what}")
         elif established and _restarts(change):
             reasons.append(f"{host}: restarts {change.resource.name}, which is running")
         elif _stops(change):
@@ -29,6 +38,18 @@ def dangers(plan: Plan, *, established: bool) -> tuple[str, ...]:
 
 def _stops(change: Change) -> bool:
     return change.resource.kind == "systemd" and LEFT_OVER in change.resource.spec and "active" in change.keys
+
+
+def _deleted(change: Change) -> str:
+    """What somebody may miss; empty when all of it is the tool's own."""
+    resource, before = change.resource, change.before
+    if resource.kind == "bootstrap_token":
+        return ""
+    if resource.kind != "absent_paths" or not isinstance(before, Present):
+        return resource.id
+    foreign = paths_of(before, "foreign")
+    more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+    return f"{', '.join(foreign[:_SHOWN])}{more}, which it did not put there" if foreign else ""
 
 
 def _restarts(change: Change) -> bool:

@@ -17,10 +17,15 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
+    """`who` is user@machine, `path` the inventory's absolute path, `options` the rest of the command line."""
+
     run: str
     command: str
     inventory: str
     hosts: tuple[str, ...]
+    who: str = ""
+    path: str = ""
+    options: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +133,15 @@ class RunEnded(Event):
     phases: Mapping[str, float] = field(default_factory=dict)
     resume: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStopped(Event):
+    """For the journal only: the run was given up for `reason`, which is said to people as an error."""
+
+    run: str
+    reason: str
+    exit_code: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Carries out a plan: stage by stage, hosts in parallel, read again, gates between.
 
-Hosts run ahead of each other inside a segment: the stages up to and with the next gate or `serial`.
+Hosts run ahead of each other inside a segment: the stages up to and with the next gate, barrier or `serial`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Protocol
 from provisioner.engine.events import Emit, Failed, GatePassed, GateStarted, StageEnded, StageStarted
 from provisioner.engine.hostwork import HostWork
 from provisioner.engine.plan import Plan, StagePlan
-from provisioner.errors import LockedError, ProvisionError
+from provisioner.engine.watch import AGE, Watch
+from provisioner.errors import ProvisionError
 
 Gate = Callable[[], str]
 """A named check: returns a detail for people, raises ProvisionError with evidence when it does not pass."""
@@ -50,7 +51,6 @@ class Outcome:
     changed: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     failures: list[Failed] = field(default_factory=list)
-    locked: LockedError | None = None
 
     @property
     def ok(self) -> bool:
@@ -65,12 +65,19 @@ class Outcome:
 
 class Executor:
     """Runs a plan once. `gates` by name; `work` changes one host's stage; `each` runs it for several hosts in parallel
-    and ends it when the run is interrupted (Pool.each)."""
+    and ends it when the run is interrupted (Pool.each); `watch` knows what was started and has to stay."""
 
     def __init__(
-        self, work: HostWork, gates: Mapping[str, Gate], emit: Emit, *, each: Each = in_threads
+        self,
+        work: HostWork,
+        gates: Mapping[str, Gate],
+        emit: Emit,
+        *,
+        each: Each = in_threads,
+        watch: Watch | None = None,
     ) -> None:
         self._work = work
+        self._watch = watch
         self._gates = gates
         self._emit = emit
         self._each = each
@@ -86,11 +93,33 @@ class Executor:
             last = segment[-1]
             rest = sum(stage.count for stage in plan.stages[index:])
             changed = any(stage.count for stage in segment)
+            self._stays(outcome, AGE)
             if outcome.ok and last.gate and (last.always or changed or rest):
                 self._gate(last, outcome)
             if not outcome.ok:
                 break
+        self._all_stays(outcome)
         return outcome
+
+    def _stays(self, outcome: Outcome, age: float = 0.0) -> None:
+        """What was started at least `age` seconds ago and does not run on has failed."""
+        watch = self._watch
+        if watch is None or not (hosts := watch.hosts(age)):
+            return
+        found: list[Failed] = []
+        answers = self._each(hosts, lambda host: found.extend(watch.ask(host, age)))
+        for fault in answers.values():
+            if isinstance(fault, Exception):
+                raise fault
+        for failure in found:
+            outcome.failures.append(failure)
+            self._emit(failure)
+
+    def _all_stays(self, outcome: Outcome) -> None:
+        """A run that has failed does not wait: what has died until now may be why."""
+        if self._watch is not None and outcome.ok:
+            self._watch.wait()
+        self._stays(outcome)
 
     def _check_gates(self, plan: Plan) -> None:
         for stage in plan.stages:
@@ -111,8 +140,10 @@ class Executor:
                 if isinstance(fault, Exception):
                     raise fault
             last = segment[-1]
-            if outcome.ok and last.serial and last.gate and start + size < len(hosts):
-                self._gate(last, outcome)  # it must pass before the next batch, too
+            if last.serial and start + size < len(hosts):  # all must be well before the next batch, too
+                self._all_stays(outcome)
+                if outcome.ok and last.gate:
+                    self._gate(last, outcome)
             if not outcome.ok:
                 break
         for stage in segment:
@@ -174,7 +205,7 @@ def _segments(stages: Sequence[StagePlan]) -> Iterator[tuple[int, list[StagePlan
             yield index, current
             current = []
         current.append(stage)
-        if stage.gate or stage.serial:
+        if stage.gate or stage.barrier or stage.serial:
             yield index + 1, current
             current = []
     if current:

@@ -10,6 +10,7 @@ from provisioner.engine.diff import remaining
 from provisioner.engine.events import Changed, Emit, Failed, HostChanging, Note
 from provisioner.engine.ownership import Ownership
 from provisioner.engine.read import Sessions, answered, by_kind, parsed, read_host
+from provisioner.engine.watch import Watch
 from provisioner.errors import ProvisionError
 from provisioner.remote.session import Result
 from provisioner.resources.model import (
@@ -38,10 +39,13 @@ class HostWork:
         run: str,
         guard: Callable[[str], None] = lambda _host: None,
         ownership: Ownership | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        """`guard` is called before each piece of work on a host and raises ProvisionError when a lock was lost."""
+        """`guard` is called before each piece of work on a host and raises ProvisionError when a lock was lost;
+        `watch` is told what was changed."""
         self._guard = guard
         self._ownership = ownership or Ownership(run, "", {}, kinds)
+        self._watch = watch
         self._sessions = sessions
         self._kinds = kinds
         self._emit = emit
@@ -66,6 +70,8 @@ class HostWork:
                 failure = _failed(
                     stage, host, "", fault.reason, mine, 0, hint=fault.hint, exit_code=fault.exit_code
                 )
+        if self._watch is not None:
+            self._watch.add(host, stage, done)
         return failure, len(done)
 
     def _by_script(

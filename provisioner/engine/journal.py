@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from provisioner.engine.events import Emit, Event, HostChanging, Progress
+from provisioner.engine.events import Emit, Event, HostChanging, Progress, RunStopped
+from provisioner.errors import ProvisionError
 
 
 def runs_directory() -> Path:
@@ -24,16 +27,27 @@ def as_line(event: Event) -> str:
     return json.dumps(data, separators=(",", ":"), sort_keys=False, default=str)
 
 
-def journal(run: str, emit: Emit) -> Emit:
-    """`emit` that also writes to the run's journal; progress is left out."""
+@contextmanager
+def journal(run: str, emit: Emit) -> Iterator[Emit]:
+    """`emit` that also writes to the run's journal; progress is left out. What the block raises is noted there, too."""
     folder = runs_directory()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{run}.jsonl"
 
+    def write(event: Event) -> None:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(as_line(event) + "\n")
+
     def both(event: Event) -> None:
         if not isinstance(event, Progress | HostChanging):
-            with path.open("a", encoding="utf-8") as stream:
-                stream.write(as_line(event) + "\n")
+            write(event)
         emit(event)
 
-    return both
+    try:
+        yield both
+    except ProvisionError as fault:
+        write(RunStopped(run=run, reason=fault.reason, exit_code=fault.exit_code))
+        raise
+    except KeyboardInterrupt:
+        write(RunStopped(run=run, reason="interrupted", exit_code=130))
+        raise

@@ -19,6 +19,7 @@ class StagePlan:
     serial: int = 0
     gate: str | None = None
     always: bool = False
+    barrier: bool = False
 
     @property
     def count(self) -> int:
@@ -62,3 +63,4 @@ class Desired:
     serial: int = 0
     gate: str | None = None
     always: bool = False
+    barrier: bool = False

@@ -57,9 +57,8 @@ class Planner:
                 before.extend(found)
                 if found:
                     changes[host] = tuple(found)
-            stages.append(
-                StagePlan(stage.name, tuple(stage.hosts), changes, stage.serial, stage.gate, stage.always)
-            )
+            own = (stage.serial, stage.gate, stage.always, stage.barrier)
+            stages.append(StagePlan(stage.name, tuple(stage.hosts), changes, *own))
         return tuple(stages)
 
     def _texts(self, plan: Plan) -> dict[tuple[str, str], tuple[Section, ...]]:

@@ -7,7 +7,7 @@ equal keys and expands aliases without a limit; so the events are put together h
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ import yaml
 
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.secrets import KINDS, Secret
+from provisioner.inventory.syntax import Clues, syntax_problem
 
 MAX_DEPTH = 64
 MAX_ALIASED = 100_000
 """How many values the aliases of one file may stand for, all together."""
+MAX_NUMBER = 100
+"""Characters of a number. Python refuses to print much longer ones."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PREFIX = "tag:yaml.org,2002:"
@@ -29,12 +32,16 @@ _TEXTS = frozenset(_PREFIX + name for name in ("str", "timestamp", "value"))
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Line and column of a value, from 1, with the places of what is in it (`keys`: of a mapping's keys)."""
+    """Line and column of a value, from 1, with the places of what is in it (`keys`: of a mapping's keys).
+
+    `written` is how a number or a boolean is spelt in the file; "" for anything else.
+    """
 
     line: int
     column: int
     children: Mapping[Hashable, Place] = field(default_factory=dict)
     keys: Mapping[Hashable, tuple[int, int]] = field(default_factory=dict)
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ def compose(text: str, file: str) -> tuple[Any, Place]:
     try:
         node = composer.document()
     except yaml.MarkedYAMLError as error:
-        composer.problems.append(_syntax_problem(error, text, file))
+        composer.problems.append(syntax_problem(error, composer.clues, text, file))
     except yaml.YAMLError as error:
         composer.problems.append(Problem(file, 0, 0, f"not YAML: {error}"))
     if composer.problems:
@@ -63,27 +70,10 @@ def compose(text: str, file: str) -> tuple[Any, Place]:
     return node.value, node.place
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    if mark is None:
-        return Problem(file, 0, 0, f"not YAML: {error.problem}")
-    lines = text.split("\n")
-    line = lines[mark.line] if mark.line < len(lines) else ""
-    reason, hint = f"not YAML: {error.problem}", ""
-    if error.context:
-        reason += f" {error.context}"
-    if line[mark.column : mark.column + 1] == "\t":
-        reason, hint = "a tab indents this line; YAML allows only spaces", "replace the tab by spaces"
-    elif "mapping values" in str(error.problem):
-        hint = "quote a value that contains ': ', and align the keys of a mapping"
-    elif line[mark.column : mark.column + 1] in ("@", "`", "%"):
-        hint = "quote a value that begins with this character"
-    return Problem(file, mark.line + 1, mark.column + 1, reason, hint)
-
-
 class _Composer:
     def __init__(self, text: str, file: str) -> None:
         self.problems: list[Problem] = []
+        self.clues = Clues()
         self._file = file
         self._loader = _Loader(text)
         self._anchors: dict[str, _Node | None] = {}
@@ -113,12 +103,16 @@ class _Composer:
             self._anchors[event.anchor] = (
                 None  # known, but not complete: an alias inside would contain itself
             )
+        if getattr(event, "flow_style", False):
+            self.clues.brackets.append(event.start_mark)
         if isinstance(event, yaml.ScalarEvent):
             node = self._scalar(event)
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self._sequence(event, depth)
         else:
             node = self._mapping(event, depth)
+        if getattr(event, "flow_style", False):
+            self.clues.brackets.pop()
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node
@@ -146,18 +140,21 @@ class _Composer:
         if tag is None or tag == "!":
             tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
         place = _place(event)
+        self.clues.see(event)
         if tag in _TEXTS or tag == _PREFIX + "merge":
             return _Node(event.value, place, tag=tag)
         if tag == _PREFIX + "null":
             return _Node(None, place)
         if tag in _CONSTRUCTED:
-            return _Node(self._constructed(event, tag), place)
+            return _Node(self._constructed(event, tag), replace(place, written=event.value))
         self._unknown_tag(event, tag)
         return _Node(None, place)
 
     def _constructed(self, event: yaml.ScalarEvent, tag: str) -> Any:
         node = yaml.ScalarNode(tag, event.value)
         try:
+            if len(event.value) > MAX_NUMBER:
+                raise OverflowError
             return self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError, OverflowError, KeyError):  # KeyError: "!!bool maybe"
             kind = tag.removeprefix(_PREFIX)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from provisioner.inventory import names
 from provisioner.inventory.graph import Variable
 from provisioner.inventory.model import Connection
 from provisioner.inventory.secrets import Secret
+from provisioner.inventory.spelling import kind_of, oddly_spelt, said
 from provisioner.inventory.sshargs import SshArgumentError, SshArguments, read_ssh_arguments
 
 _ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,254}\$?")
 _TRUE = frozenset({"yes", "true", "on", "1", "y", "t"})
 _FALSE = frozenset({"no", "false", "off", "0", "n", "f"})
 
@@ -36,12 +37,9 @@ def connection_of(
     reader = _Reader(values, variables)
     reader.refuse_unusable()
     arguments = reader.ssh_arguments()
-    address = reader.text("address")
-    if address is None:
-        problem = _address_problem(host)
-        reader.problems += [_moved(at, problem, "give it an ansible_host")] if problem else []
-    elif problem := _address_problem(address):
-        reader.complain("address", problem)
+    address = reader.text("address", _address_problem)
+    if not reader.has("address") and (problem := _address_problem(host)):
+        reader.problems.append(_moved(at, problem, "give it an ansible_host"))
     key_file = reader.text("key_file") or arguments.key_file
     port = reader.port() or arguments.port or 22
     checking = reader.boolean("host_key_checking")
@@ -77,7 +75,13 @@ def _address_problem(address: str) -> str | None:
         # Digits and dots that are no address would be looked up, or read as octal, somewhere later.
         if re.fullmatch(r"[0-9.]+", address) or ":" in address:
             return f"not an IP address: {error}"
-    return None if _ADDRESS.fullmatch(address) else f"'{address}' is neither an IP address nor a host name"
+    if len(address) <= 253 and _ADDRESS.fullmatch(address):
+        return None
+    return f"{said(address)} is neither an IP address nor a host name"
+
+
+def _user_problem(user: str) -> str | None:
+    return None if _USER.fullmatch(user) else f"{said(user)} is not a user's name"
 
 
 class _Reader:
@@ -88,24 +92,36 @@ class _Reader:
         self._values = values
         self._variables = variables
 
+    def has(self, meaning: str) -> bool:
+        """Whether it is written at all, well or not."""
+        return any(name in self._variables for name in names.ALIASES[meaning])
+
     def complain(self, meaning: str, reason: str, hint: str = "") -> None:
         name = self._name(meaning)
         if name is not None:
             self.problems.append(self._variables[name].problem((), f"{name}: {reason}", hint))
 
-    def text(self, meaning: str) -> str | None:
-        value = self._value(meaning)
-        if value is None or (isinstance(value, str) and value and value.isprintable()):
+    def text(self, meaning: str, fault: Callable[[str], str | None] = lambda _: None) -> str | None:
+        """The value when it is a text in which `fault` finds nothing wrong."""
+        value, name = self._value(meaning), self._name(meaning)
+        if value is None or name is None:
+            return None
+        written = value if isinstance(value, str) else self._variables[name].written()
+        if not written:
+            self.complain(meaning, "is empty" if value == "" else f"must be a text, this is {kind_of(value)}")
+        elif not written.isprintable():
+            self.complain(meaning, f"{said(written)} has characters that cannot be printed")
+        elif reason := fault(written):
+            self.complain(meaning, reason)
+        elif isinstance(value, str):
             return value
-        self.complain(meaning, "must be a text", "quote it" if isinstance(value, int | float) else "")
+        else:
+            hint = "" if isinstance(value, bool) else f"quote it: '{written}'"
+            self.complain(meaning, f"must be a text, this is {kind_of(value)}", hint)
         return None
 
     def user(self, meaning: str) -> str | None:
-        user = self.text(meaning)
-        if user is None or _USER.fullmatch(user):
-            return user
-        self.complain(meaning, f"'{user}' is not a user's name")
-        return None
+        return self.text(meaning, _user_problem)
 
     def secret(self, meaning: str) -> Secret | None:
         value = self._value(meaning)
@@ -127,11 +143,17 @@ class _Reader:
         return None
 
     def port(self) -> int | None:
-        value = self._value("port")
+        value, name = self._value("port"), self._name("port")
+        if value is None or name is None:
+            return None
+        odd = oddly_spelt(self._variables[name].written(), value) if type(value) is int else None
+        if odd:
+            self.complain("port", *odd)
+            return None
         number = _whole(value)
-        if value is None or (number is not None and 1 <= number <= 65535):
+        if number is not None and 1 <= number <= 65535:
             return number
-        self.complain("port", "must be a number between 1 and 65535")
+        self.complain("port", f"must be a number between 1 and 65535{_said(value)}")
         return None
 
     def seconds(self, meaning: str) -> float | None:
@@ -195,4 +217,11 @@ class _Reader:
 def _whole(value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,5}", value) else None
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,4}", value) else None
+
+
+def _said(value: Any) -> str:
+    """What was written instead, where that is short and no secret."""
+    if isinstance(value, bool | dict | list | Secret):
+        return f", this is {kind_of(value)}"
+    return f", this is {said(value)}"

@@ -38,6 +38,13 @@ class Document:
             place = child
         return found
 
+    def written(self, path: Sequence[str | int]) -> str:
+        """How the number or the boolean at `path` is spelt; "" when there is none of them."""
+        place: Place | None = self.places
+        for step in path:
+            place = place.children.get(step) if place else None
+        return place.written if place else ""
+
     def problem(
         self, path: Sequence[str | int], reason: str, hint: str = "", *, key: bool = False
     ) -> Problem:

@@ -23,6 +23,10 @@ class Variable:
     document: Document
     path: Path
 
+    def written(self, inside: Path = ()) -> str:
+        """How a number or a boolean in it is spelt in the file; "" for anything else."""
+        return self.document.written((*self.path, *inside))
+
     def problem(self, inside: Path, reason: str, hint: str = "", *, key: bool = False) -> Problem:
         return self.document.problem((*self.path, *inside), reason, hint, key=key)
 
@@ -56,6 +60,13 @@ class Graph:
     groups: dict[str, Group] = field(default_factory=dict)
     hosts: dict[str, HostEntry] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    gaps: bool = False
+    """Something could not be understood, so that groups, hosts or variables are missing here."""
+
+    def lose(self, problem: Problem) -> None:
+        """Notes a problem for which a part of the files is left out."""
+        self.problems.append(problem)
+        self.gaps = True
 
     def group(self, written: str, document: Document, path: Path) -> Group:
         """The group with this name, made if it is new."""

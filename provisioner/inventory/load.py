@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from provisioner.inventory import names
 from provisioner.inventory.aliases import ROLES, SPELLINGS, canonical, spellings
 from provisioner.inventory.connections import connection_of
 from provisioner.inventory.documents import Document, read_document
-from provisioner.inventory.graph import Graph
-from provisioner.inventory.model import Host, Inventory, Sources
+from provisioner.inventory.graph import UNGROUPED, Graph
+from provisioner.inventory.model import Branch, Host, Inventory, Sources
 from provisioner.inventory.parse import add_document
 from provisioner.inventory.precedence import Merged, merge
 from provisioner.inventory.rendering import RenderedVariables
@@ -47,10 +47,11 @@ def read_inventory(path: Path) -> tuple[Inventory, list[Problem]]:
     for document in documents:
         add_document(graph, document)
     graph.finish(documents[0])
+    misspelt = list(_misspelt_groups(graph))
     merged = merge(graph, folder)
     inventory, problems = _assemble(path, folder, graph, merged, documents)
-    found = [*graph.problems, *problems, *_misspelt_groups(graph), *_misspelt_variables(inventory)]
-    if not graph.hosts and not found:
+    found = [*graph.problems, *problems, *misspelt, *_misspelt_variables(inventory)]
+    if not graph.hosts and not graph.gaps:
         found.append(documents[0].problem((), "the inventory has no hosts", "name them under 'hosts:'"))
     return inventory, list(dict.fromkeys(found))
 
@@ -92,7 +93,20 @@ def _assemble(
     common = _magic(folder, path, members, rendered)
     everyone = RenderedVariables(merged.everyone, common)
     digest = _digest(folder, [*documents, *merged.documents])
-    return Inventory(path, hosts, members, everyone, digest, sources), problems
+    inventory = Inventory(path, hosts, members, everyone, digest, sources, not graph.gaps, tree=_tree(graph))
+    return inventory, problems
+
+
+def _tree(graph: Graph) -> dict[str, Branch]:
+    """`ungrouped` comes first in `all`, as in Ansible."""
+    return {
+        name: Branch(
+            group.written,
+            tuple(group.hosts),
+            tuple(sorted(group.children, key=lambda child: child != UNGROUPED)),
+        )
+        for name, group in graph.groups.items()
+    }
 
 
 def _rendered(
@@ -130,10 +144,13 @@ def _digest(folder: Path, documents: Iterable[Document]) -> str:
     return total.hexdigest()
 
 
-def _misspelt_groups(graph: Graph) -> Iterable[Problem]:
-    """Groups whose names are near to ours, unless their hosts are in ours anyway or they add a number."""
+def _misspelt_groups(graph: Graph) -> Iterator[Problem]:
+    """Groups whose names are near to ours, unless their hosts are in ours anyway or they add a number.
+
+    They are taken for the groups that are meant, so that no role is missing for the same slip.
+    """
     members = graph.members()
-    for name, group in graph.groups.items():
+    for name, group in list(graph.groups.items()):
         near = nearest(name, (*ROLES, *SPELLINGS))
         if name in ROLES or near is None or name.rstrip("0123456789_-") == near:
             continue
@@ -143,9 +160,10 @@ def _misspelt_groups(graph: Graph) -> Iterable[Problem]:
             continue
         reason = f"the group '{group.written}' has no meaning for a cluster, but is nearly '{near}'"
         yield group.document.problem(group.path, reason, f"did you mean '{near}'?", key=True)
+        graph.join(graph.group(meant, group.document, group.path), group)
 
 
-def _misspelt_variables(inventory: Inventory) -> Iterable[Problem]:
+def _misspelt_variables(inventory: Inventory) -> Iterator[Problem]:
     slips = names.misspelt({name for variables in inventory.sources.hosts.values() for name in variables})
     for variables in inventory.sources.hosts.values():
         for name in slips.keys() & variables.keys():

@@ -62,11 +62,24 @@ class Sources:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """One group as the files have it: its spelling there, and what is named in it directly, in their order.
+
+    `children` are canonical names.
+    """
+
+    written: str
+    hosts: tuple[str, ...]
+    children: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Inventory:
     """`hosts` in the order of the files; `groups` by canonical name, members in that order too.
 
     `variables` are those of `all`, rendered without a host. `digest` is the SHA-256, in hex, over all files
-    read.
+    read. `whole` is False when something in them was not understood, so that hosts or variables may be missing.
+    `tree` has every group by canonical name, `all` and `ungrouped` too.
     """
 
     path: Path
@@ -75,6 +88,8 @@ class Inventory:
     variables: Mapping[str, Any]
     digest: str
     sources: Sources = field(repr=False)
+    whole: bool = True
+    tree: Mapping[str, Branch] = field(default_factory=dict, repr=False)
 
     def match(self, pattern: str) -> tuple[Host, ...]:
         """The hosts that an Ansible pattern selects.
@@ -104,6 +119,12 @@ class Inventory:
         if host is None:
             return self.origin_of_group("all")
         return self.sources.names.get(host, (str(self.path), 0, 0))
+
+    def written(self, host: str | None, *path: str | int) -> str:
+        """How a number or a boolean at `path` in a variable of `host`, or of `all`, is spelt; "" for anything else."""
+        variables = self.sources.everyone if host is None else self.sources.hosts.get(host, {})
+        variable = variables.get(str(path[0])) if path else None
+        return "" if variable is None else variable.written(path[1:])
 
     def origin_of_group(self, name: str) -> Position:
         """Where a group is named; the inventory's first line when it is not."""

@@ -68,6 +68,8 @@ def _split_port(written: str) -> tuple[str, int | None]:
         return base, None
     if len(digits) > 5 or not 1 <= int(digits) <= 65535:
         raise RangeError(f"the port {digits[:20]} is not between 1 and 65535")
+    if digits.startswith("0"):
+        raise RangeError(f"the port {digits} has a leading zero")
     return base, int(digits)
 
 

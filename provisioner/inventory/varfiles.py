@@ -7,7 +7,8 @@ from pathlib import Path
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.documents import Document, read_document
 from provisioner.inventory.graph import Graph, Variable
-from provisioner.inventory.parse import kind_of, variables_of
+from provisioner.inventory.parse import variables_of
+from provisioner.inventory.spelling import kind_of
 
 _SUFFIXES = ("", ".yml", ".yaml", ".json")
 
@@ -47,10 +48,11 @@ def read_variables(graph: Graph, path: Path) -> tuple[Document | None, dict[str,
     try:
         document = read_document(path, may_be_empty=True)
     except InputError as error:
-        graph.problems += error.problems
+        for problem in error.problems:
+            graph.lose(problem)
         return None, {}
     if isinstance(document.data, dict):
         return document, variables_of(graph, document, (), document.data)
     reason = f"a variables file must be a mapping, this is {kind_of(document.data)}"
-    graph.problems.append(document.problem((), reason, "write 'name: value' lines"))
+    graph.lose(document.problem((), reason, "write 'name: value' lines"))
     return document, {}

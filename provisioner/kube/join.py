@@ -16,6 +16,7 @@ from provisioner.resources.task import TaskCall
 from provisioner.shell.assemble import parse_probes, probe_script
 from provisioner.shell.quote import quote, words
 from provisioner.shell.script import Script
+from provisioner.shell.worklock import LOCK_SECONDS, locked
 
 DEADLINE = 120.0
 """Seconds from the kubelets' start to the last node's registration."""
@@ -79,7 +80,7 @@ class NodeJoinedKind:
             self._admit(joining, asking, runner)
         lines = [line for change in changes for line in _marks(change.resource)]
         if lines:
-            _ask(runner, "set -e\n" + "\n".join(lines) + "\n")
+            _ask(runner, locked("\n".join(["set -e", *lines])) + "\n")
 
     def _admit(self, joining: set[str], asking: set[str], runner: Runner) -> None:
         end = time.monotonic() + DEADLINE
@@ -95,7 +96,7 @@ class NodeJoinedKind:
                 elif reason and requested_node(item) in joining:
                     refused[requested_node(item)] = reason
             if good:
-                _ask(runner, f"{KUBECTL} certificate approve {words(good)} >/dev/null\n")
+                _ask(runner, locked(f"{KUBECTL} certificate approve {words(good)} >/dev/null") + "\n")
             names = _ask(runner, f"{KUBECTL} get nodes -o jsonpath='{{.items[*].metadata.name}}'\n")
             missing = joining - set(names.decode().split()) | asking - self._granted(requests)
             if missing and time.monotonic() > end:
@@ -134,7 +135,7 @@ def _marks(resource: Resource) -> list[str]:
 
 
 def _ask(runner: Runner, script: str) -> bytes:
-    result = runner.run(probe_script([Script(script)]), deadline=60)
+    result = runner.run(probe_script([Script(script)]), deadline=60 + LOCK_SECONDS)
     answer = parse_probes(result.stdout).get(0)
     if answer is None or answer.status != 0:
         said = (answer.stderr if answer else result.stderr).decode(errors="replace").strip()

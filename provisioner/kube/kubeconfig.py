@@ -7,10 +7,9 @@ from typing import Any
 
 import yaml
 
-from provisioner.resources.model import Change, Present, Resource, State
-from provisioner.resources.paths import PathKind
+from provisioner.resources.model import Present, Resource
 from provisioner.resources.task import TaskCall
-from provisioner.shell.script import Blob, Script
+from provisioner.shell.script import Blob
 
 
 def kubeconfig_text(
@@ -28,10 +27,8 @@ def kubeconfig_text(
     return yaml.safe_dump(data, sort_keys=True)
 
 
-class KubeconfigKind:
-    """Is a file with rights 0600; read and changed as such."""
-
-    name = "kubeconfig"
+class Kubeconfig:
+    """Makes a file (resources.paths) with rights 0600."""
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         required = {"dest": str, "server": str, "authority": str, "user": str}
@@ -56,12 +53,3 @@ class KubeconfigKind:
         attrs = {"type": "file", "mode": "600", "owner": owner, "group": "root", "sha256": blob.sha256}
         spec = {"content": blob, "rewritten_by": task.args.get("rewritten_by")}
         return [Resource("file", path, Present(attrs), spec, text, writes=(path,))]
-
-    def probe(self, resources: Sequence[Resource]) -> Script:
-        return PathKind().probe(resources)
-
-    def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
-        return PathKind().parse(output, resources)
-
-    def change(self, change: Change) -> Script:
-        return PathKind().change(change)

@@ -7,7 +7,9 @@ objects that differ. What differs is decided by the API server (`kubectl diff --
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import yaml
 
@@ -84,6 +86,21 @@ done
 """
 
 
+# Fields that another manager owns with another value are taken from it; an apply without force is what names it. One by
+# one, because what kubectl says of a conflict does not name the object.
+_OWNERS = f"""
+for f in "$P"/*.object; do
+  [ -e "$f" ] || continue
+  {KUBECTL} apply --server-side --dry-run=server --field-manager={FIELD_MANAGER} -f - <"$f" >/dev/null 2>"$P/fault" &&
+    continue
+  n=${{f##*/}}
+  echo "owners ${{n%.object}} $(wc -c <"$P/fault")"
+  cat "$P/fault"
+done
+:
+"""
+
+
 class ManifestKind:
     """Attributes: one per object ("DaemonSet kube-flannel/kube-flannel-ds"), its digest when it is as wanted."""
 
@@ -108,7 +125,8 @@ class ManifestKind:
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         states: dict[str, State] = {}
-        for name, body, fault in _answers(output):
+        for word, name, body in _answers(output):
+            fault = word == "fault"
             lines = [] if fault else [line.split(" ") for line in body.decode(errors="replace").splitlines()]
             seen = {file: (state, digest) for state, file, digest in lines}
             for resource in resources if name == "all" else [resources[int(name)]]:
@@ -133,16 +151,30 @@ class ManifestKind:
         return Script("\n".join(lines) + "\n", payload)
 
     def show(self, changes: Sequence[Change]) -> Script:
-        """Prints live and wanted text of every object that differs."""
-        texts = "PROVISION_TEXTS=1\nexport PROVISION_TEXTS\n"
-        return _diff_script([change.resource for change in changes], texts + _ASK + _APART)
+        """Prints live and wanted text of every object that differs, and who owns fields that will be taken."""
+        main = "PROVISION_TEXTS=1\nexport PROVISION_TEXTS\n" + _ASK + _APART + _OWNERS
+        script = _diff_script([change.resource for change in changes], main)
+        objects = {
+            f"{index}-{number}.object": Blob.of(list_json([item]))
+            for index, change in enumerate(changes)
+            for number, item in enumerate(change.resource.spec["objects"])
+            if _differs(change, item)
+        }
+        return replace(script, payload={**script.payload, **objects})
 
     def parse_shown(self, output: bytes, changes: Sequence[Change]) -> Mapping[str, tuple[Section, ...]]:
-        texts: dict[str, tuple[Section, ...]] = {}
-        for name, body, fault in _answers(output):
-            if not fault:
-                texts[changes[int(name)].resource.id] = _texts(body)
-        return texts
+        answers = _answers(output)
+        taken: dict[int, dict[str, str]] = {}
+        for word, name, body in answers:
+            if word == "owners":
+                index, number = map(int, name.split("-"))
+                file = diff_file(changes[index].resource.spec["objects"][number])
+                taken.setdefault(index, {})[file] = taken_fields(body.decode(errors="replace"))
+        return {
+            changes[int(name)].resource.id: _texts(body, taken.get(int(name), {}))
+            for word, name, body in answers
+            if word == "manifest"
+        }
 
 
 def _given(task: TaskCall) -> list[Object]:
@@ -167,13 +199,39 @@ def _diff_script(resources: Sequence[Resource], main: str) -> Script:
     return Script(main, payload)
 
 
-def _answers(output: bytes) -> list[tuple[str, bytes, bool]]:
-    """(number of the resource, or "all"; body; is a fault) for each part."""
+def _differs(change: Change, item: Object) -> bool:
+    """Whether the object is there and not as wanted."""
+    before = change.before.attrs if isinstance(change.before, Present) else {}
+    return str(before.get(object_key(item), "")).startswith("differs")
+
+
+_CONFLICT = re.compile(
+    r'conflicts? with "(?P<who>[^"]*)"(?: with subresource "[^"]*")? using .*?:(?:\s+(?P<field>\..*))?$'
+)
+
+
+def taken_fields(said: str) -> str:
+    """Which fields belong to whom, from what kubectl says of conflicts; "" when it speaks of something else."""
+    fields: dict[str, list[str]] = {}
+    own: list[str] = []
+    for line in said.splitlines():
+        if found := _CONFLICT.search(line):
+            own = fields.setdefault(found["who"], [])
+            own += [found["field"]] if found["field"] else []
+        elif line.startswith("- ") and fields:
+            own.append(line[2:])
+        elif fields:
+            break
+    return "; ".join(f"{', '.join(those)} from {who}" for who, those in fields.items())
+
+
+def _answers(output: bytes) -> list[tuple[str, str, bytes]]:
+    """(word, name, body) of each part: "manifest" or "fault" with the number of the resource or "all", or "owners"."""
     answers = []
     while output:
         head, _, rest = output.partition(b"\n")
         word, number, size = head.split()
-        answers.append((number.decode(), rest[: int(size)], word == b"fault"))
+        answers.append((word.decode(), number.decode(), rest[: int(size)]))
         output = rest[int(size) :]
     return answers
 
@@ -189,7 +247,7 @@ def _state(resource: Resource, seen: Mapping[str, tuple[str, str]]) -> State:
     return Present(attrs) if attrs else Absent()
 
 
-def _texts(body: bytes) -> tuple[Section, ...]:
+def _texts(body: bytes, taken: Mapping[str, str]) -> tuple[Section, ...]:
     sections = []
     while body:
         head, _, rest = body.partition(b"\n")
@@ -197,7 +255,8 @@ def _texts(body: bytes) -> tuple[Section, ...]:
         before, after = rest[: int(live)], rest[int(live) : int(live) + int(merged)]
         body = rest[int(live) + int(merged) :]
         if state != "same":
-            sections.append(Section(name, before.decode(errors="replace"), after.decode(errors="replace")))
+            title = f"{name}  (takes {taken[name]})" if taken.get(name) else name
+            sections.append(Section(title, before.decode(errors="replace"), after.decode(errors="replace")))
     return tuple(sections)
 
 

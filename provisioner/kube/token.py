@@ -9,6 +9,7 @@ import string
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
+from provisioner.inventory.secrets import Secret
 from provisioner.kube.kubeconfig import kubeconfig_text
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.resources.model import Absent, Change, Present, Resource, State
@@ -32,8 +33,8 @@ class BootstrapToken:
         return "".join(secrets.choice(_ALPHABET) for _ in range(6))
 
     @cached_property
-    def secret(self) -> str:
-        return "".join(secrets.choice(_ALPHABET) for _ in range(16))
+    def secret(self) -> Secret:
+        return Secret.text("".join(secrets.choice(_ALPHABET) for _ in range(16)))
 
     @property
     def user(self) -> str:
@@ -54,7 +55,7 @@ class BootstrapToken:
             },
             "stringData": {
                 "token-id": self.identifier,
-                "token-secret": self.secret,
+                "token-secret": self.secret.reveal(),
                 "expiration": end.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "usage-bootstrap-authentication": "true",
                 "auth-extra-groups": GROUP,
@@ -136,7 +137,7 @@ class BootstrapKubeconfigKind:
 
     def change(self, change: Change) -> Script:
         resource = change.resource
-        credentials = {"token": f"{self._token.identifier}.{self._token.secret}"}
+        credentials = {"token": f"{self._token.identifier}.{self._token.secret.reveal()}"}
         text = kubeconfig_text(
             resource.spec["server"],
             resource.spec["authority"],
@@ -145,5 +146,10 @@ class BootstrapKubeconfigKind:
             "kubernetes",
         )
         script = f'mkdir -p -- "$(dirname -- {quote(resource.name)})"\n'
-        script += f'put "$P/content" {quote(resource.name)} 600 root root\n'
-        return Script(script, {"content": Blob.of(text.encode(), secret=True)})
+        content = Blob.of(text.encode(), secret=True)
+        # With a stamp, so that whoever removes it knows whose it is (resources.absent).
+        script += (
+            f'put "$P/content" {quote(resource.name)} 600 root root\n'
+            f"stamp {quote(resource.name)} {content.sha256}\n"
+        )
+        return Script(script, {"content": content})

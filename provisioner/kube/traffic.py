@@ -6,24 +6,21 @@ carries the run's label and is removed again; what a killed run left is removed 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.check_objects import LABEL, PORT, ROLES, check_objects
-from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
-from provisioner.kube.objects import list_json
+from provisioner.kube.check_objects import PORT
+from provisioner.kube.check_pods import CheckPods
+from provisioner.kube.kubectl import KUBECTL_WAITING
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote
-from provisioner.shell.script import Blob, Script
+from provisioner.shell.script import Script
 
 PATIENCE = 25
 """Seconds in which a target has to answer: DNS and service rules follow the pods by seconds on a new cluster."""
-
-_COLUMNS = "O:.involvedObject.name,M:.message"
 
 
 @dataclass(frozen=True)
@@ -68,51 +65,45 @@ class TrafficCheck:
     def namespace(self) -> str:
         return f"provision-check-{re.sub('[^a-z0-9]', '', self.run.lower())[-10:]}"
 
+    @property
+    def pods(self) -> CheckPods:
+        """The objects that it makes, and takes away."""
+        return CheckPods(self.namespace, self.run, self.image)
+
     def __call__(self, runner: Runner) -> str:
-        """How many connections work, in words. Raises ProvisionError with every pair that does not talk."""
+        """How many connections work, in words. Raises ProvisionError with every pair that does not talk, and when
+        something of the check itself could not be removed."""
         try:
-            pods, services = self._set_up(runner)
-            wishes = {pod: self._targets(pod, pods, services) for pod in pods if pod.role != "answerer"}
-            broken = self._ask(runner, wishes)
-        finally:
-            self._clean(runner)
+            said = self._prove(runner)
+        except ProvisionError as fault:
+            raise _joined(fault, self._left(runner)) from None
+        except BaseException:  # interrupted: what was made still goes
+            self._left(runner)
+            raise
+        left = self._left(runner)
+        if left is not None:
+            raise left
+        return said
+
+    def _prove(self, runner: Runner) -> str:
+        items = self.pods.set_up(runner, list(self.nodes))
+        services = {item["metadata"]["name"]: item["spec"] for item in items if item["kind"] == "Service"}
+        every = [_pod(item) for item in items if item["kind"] == "Pod"]
+        pods = [pod for pod in every if pod.node in self.nodes]
+        wishes = {pod: self._targets(pod, pods, services) for pod in pods if pod.role != "answerer"}
+        broken = self._ask(runner, wishes)
         if broken:
             raise _failure(broken)
         count = sum(len(targets) for targets in wishes.values())
         return f"{count} connections between {len(self.nodes)} nodes: pods, services, node ports, DNS"
 
-    def _set_up(self, runner: Runner) -> tuple[list[Pod], dict[str, Any]]:
-        kubectl = f"{KUBECTL} -n {self.namespace}"
-        script = f"""
-{KUBECTL} delete namespace -l '{LABEL},{LABEL}!={self.run}' --wait=false >/dev/null 2>&1 &
-{KUBECTL} create --validate=false -f "$W/objects.json" >/dev/null || exit 1
-if ! {KUBECTL_WAITING} -n {self.namespace} rollout status --timeout=120s daemonset -l {LABEL} >"$W/out" 2>&1; then
-  tail -n 2 "$W/out" >&2
-  {kubectl} get pods -o wide >&2
-  {kubectl} get events --field-selector=type=Warning -o custom-columns={_COLUMNS} >&2
-  exit 1
-fi
-{kubectl} get pods,services -o json
-wait
-"""
-        objects = check_objects(self.namespace, self.run, self.image)
-        result = runner.run(Script(script, {"objects.json": Blob.of(list_json(objects))}), deadline=420)
-        if result.status != 0:
-            raise ProvisionError(f"the pods of the traffic check did not start:\n{_tail(result.stderr)}")
-        items = json.loads(result.stdout)["items"]
-        alive = [
-            item for item in items if item["kind"] == "Pod" and "deletionTimestamp" not in item["metadata"]
-        ]
-        services = {item["metadata"]["name"]: item["spec"] for item in items if item["kind"] == "Service"}
-        pods = [_pod(item) for item in alive]
-        there = {(pod.node, pod.role) for pod in pods}
-        missing = [f"{role} on {node}" for node in self.nodes for role in ROLES if (node, role) not in there]
-        if missing:
-            raise ProvisionError(
-                f"pods of the traffic check are missing: {', '.join(missing)}",
-                "is every node registered, and may DaemonSets run there?",
-            )
-        return [pod for pod in pods if pod.node in self.nodes], services
+    def _left(self, runner: Runner) -> ProvisionError | None:
+        """Removes what was made; what came in the way of that."""
+        try:
+            self.pods.remove(runner)
+        except ProvisionError as fault:
+            return fault
+        return None
 
     def _targets(self, pod: Pod, pods: Sequence[Pod], services: Mapping[str, Any]) -> list[Target]:
         port = int(services["node-port"]["ports"][0]["nodePort"])
@@ -146,20 +137,6 @@ wait
         answers = ((pod, targets, said.get(index, [])) for index, (pod, targets) in enumerate(wishes.items()))
         return [broken for pod, targets, texts in answers for broken in _judge(pod, targets, texts)]
 
-    def _clean(self, runner: Runner) -> None:
-        """Waits for the pods to go, not for the namespace: its controller lets 5 s pass before it looks
-        (namespaceDeletionGracePeriod in kube-controller-manager)."""
-        script = f"""
-{KUBECTL} -n {self.namespace} delete daemonset,service --all --wait=false >/dev/null 2>&1
-n=0
-while [ "$n" -lt 50 ] && [ -n "$({KUBECTL} -n {self.namespace} get pods -o name 2>/dev/null)" ]; do
-  n=$((n + 1))
-  sleep 0.1
-done
-{KUBECTL} delete namespace {self.namespace} --ignore-not-found --wait=false >/dev/null
-"""
-        runner.run(Script(script), deadline=90)
-
 
 def _pod(item: Mapping[str, Any]) -> Pod:
     addresses = tuple(each["ip"] for each in item["status"]["podIPs"])
@@ -180,6 +157,13 @@ def _judge(pod: Pod, targets: Sequence[Target], texts: Sequence[str]) -> list[Br
         for target in targets
         if f"ok {target.kind} {target.address}" not in good
     ]
+
+
+def _joined(fault: ProvisionError, left: ProvisionError | None) -> ProvisionError:
+    """Why the check failed and, behind it, what it could not remove."""
+    if left is None or left.reason == fault.reason:
+        return fault
+    return type(fault)(f"{fault.reason}\n{left.reason}", "; ".join(filter(None, (fault.hint, left.hint))))
 
 
 def _failure(broken: Sequence[Broken]) -> ProvisionError:
@@ -214,7 +198,3 @@ wait
 
 def _endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _tail(stderr: bytes) -> str:
-    return "\n".join(stderr.decode(errors="replace").strip().splitlines()[-15:])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from provisioner.inventory.secrets import Secret
 
 CA_DAYS = 3650
 LEAF_DAYS = 365
@@ -22,10 +24,10 @@ USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageO
 
 @dataclass(frozen=True)
 class KeyPair:
-    """PEM texts of a certificate (or a bare public key) and its private key."""
+    """PEM text of a certificate (or a bare public key), and the PEM of its private key."""
 
     cert: str
-    key: str = field(repr=False)
+    key: Secret
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,16 @@ class Leaf:
     organizations: tuple[str, ...] = ()
     sans: tuple[str, ...] = ()
     usages: tuple[str, ...] = ("client",)
-    days: int = LEAF_DAYS
+    days: float = LEAF_DAYS
 
 
-def new_key_pem() -> tuple[ec.EllipticCurvePrivateKey, str]:
+def new_key_pem() -> tuple[ec.EllipticCurvePrivateKey, Secret]:
     """A fresh P-256 key and its PKCS #8 PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return key, pem.decode()
+    return key, Secret.text(pem.decode())
 
 
 def new_authority(common_name: str) -> KeyPair:
@@ -70,7 +72,7 @@ def new_signing_pair() -> KeyPair:
 def issue(authority: KeyPair, leaf: Leaf) -> KeyPair:
     """A new key and a certificate for it, signed by `authority`."""
     ca = x509.load_pem_x509_certificate(authority.cert.encode())
-    ca_key = serialization.load_pem_private_key(authority.key.encode(), None)
+    ca_key = serialization.load_pem_private_key(authority.key.reveal().encode(), None)
     if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
         raise TypeError("the authority's key is no elliptic-curve key")
     key, pem = new_key_pem()
@@ -95,7 +97,7 @@ def _builder(
     issuer: x509.Name,
     public: ec.EllipticCurvePublicKey,
     ca_public: ec.EllipticCurvePublicKey,
-    days: int,
+    days: float,
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public)

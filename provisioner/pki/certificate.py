@@ -89,7 +89,7 @@ class CertificateKind:
             f'put "$P/key" {name}.key 600 {owner} root\nput "$P/crt" {name}.crt 644 {owner} root\n'
             f"stamp {name}.key {cert.sha256}\n"
         )
-        return Script(script, {"key": Blob.of(pair.key.encode(), secret=True), "crt": cert})
+        return Script(script, {"key": Blob.of(pair.key.reveal().encode(), secret=True), "crt": cert})
 
     def gone(self, owned: Owned) -> Resource | None:
         """Absent; an original that was moved aside stays there, because a key is nothing to put back unasked."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from provisioner.errors import ProvisionError
+from provisioner.inventory.secrets import Secret
 from provisioner.pki.authority import KeyPair, new_authority, new_signing_pair
 
 FORMAT = 1
@@ -26,19 +27,23 @@ class ClusterState:
     authorities: Mapping[str, KeyPair] = field(repr=False)
     service_account: KeyPair = field(repr=False)
 
-    def to_json(self) -> str:
+    def to_json(self) -> Secret:
         """The state file's text; the same state gives the same text."""
         pairs = {
-            name: {"cert": pair.cert, "key": pair.key} for name, pair in sorted(self.authorities.items())
+            name: {"cert": pair.cert, "key": pair.key.reveal()}
+            for name, pair in sorted(self.authorities.items())
         }
         data = {
             "format": FORMAT,
             "uuid": self.uuid,
             "name": self.name,
             "authorities": pairs,
-            "service_account": {"public": self.service_account.cert, "key": self.service_account.key},
+            "service_account": {
+                "public": self.service_account.cert,
+                "key": self.service_account.key.reveal(),
+            },
         }
-        return json.dumps(data, indent=1, sort_keys=True) + "\n"
+        return Secret.text(json.dumps(data, indent=1, sort_keys=True) + "\n")
 
     def mark(self) -> str:
         """The text of the file by which every host of the cluster knows whose it is."""
@@ -51,27 +56,25 @@ def new_state(name: str) -> ClusterState:
     return ClusterState(str(uuid.uuid4()), name, authorities, new_signing_pair())
 
 
-def parse_state(text: str, host: str) -> ClusterState:
+def parse_state(text: Secret, host: str) -> ClusterState:
     """Raises ProvisionError when the file is damaged or of a newer format than this version knows."""
     try:
-        data = json.loads(text)
+        data = json.loads(text.reveal())
         if data["format"] > FORMAT:
             raise ProvisionError(
                 f"{host}: {STATE_FILE} has format {data['format']}, this version knows {FORMAT}",
                 "use the version of provision that wrote it, or a newer one",
             )
-        authorities = {name: KeyPair(pair["cert"], pair["key"]) for name, pair in data["authorities"].items()}
-        signing = data["service_account"]
-        return ClusterState(
-            data["uuid"], data["name"], authorities, KeyPair(signing["public"], signing["key"])
-        )
+        authorities = {name: _pair(each["cert"], each["key"]) for name, each in data["authorities"].items()}
+        signing = _pair(data["service_account"]["public"], data["service_account"]["key"])
+        return ClusterState(data["uuid"], data["name"], authorities, signing)
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         reason = f"{host}: {STATE_FILE} is damaged ({type(fault).__name__}: {fault})"
         raise ProvisionError(reason, "restore it from another control-plane host or a backup") from None
 
 
 def agreed_state(
-    name: str, found: Mapping[str, str], marks: Mapping[str, str], pending: str = ""
+    name: str, found: Mapping[str, Secret], marks: Mapping[str, str], pending: Secret | None = None
 ) -> ClusterState:
     """The cluster's state from what the hosts carry: `found` state files of the control planes and `marks` of all
     hosts, by host.
@@ -105,6 +108,10 @@ def agreed_state(
             f"restore {STATE_FILE} on a control-plane host",
         )
     return parse_state(pending, "the plan's promise") if pending else new_state(name)
+
+
+def _pair(cert: str, key: str) -> KeyPair:
+    return KeyPair(cert, Secret.text(key))
 
 
 def _mark_uuid(text: str, host: str) -> str:

@@ -12,16 +12,16 @@ import jinja2
 from provisioner.errors import InputError, Problem
 from provisioner.playbook.model import Playbook, Selection, Stage, Task
 from provisioner.playbook.render import evaluate, render_file, render_value
-from provisioner.resources.model import AnyKind, Resource
+from provisioner.resources.model import Module, Resource
 from provisioner.resources.task import TaskCall
 
 
 @dataclass(frozen=True)
 class Compiler:
-    """Compiles one playbook. `modules` are the kinds by the name that a task calls them by."""
+    """Compiles one playbook. `modules` by the name that a task calls them by."""
 
     playbook: Playbook
-    modules: Mapping[str, AnyKind]
+    modules: Mapping[str, Module]
     selection: Selection = field(default_factory=Selection)
 
     def stage(self, stage: Stage, host: str, variables: Mapping[str, Any]) -> tuple[Resource, ...]:
@@ -54,13 +54,13 @@ class Compiler:
         return rendered
 
     def _task(self, stage: Stage, task: Task, host: str, context: Mapping[str, Any]) -> Iterator[Resource]:
-        kind = self.modules[task.module]
+        module = self.modules[task.module]
         for variables in self._items(stage, task, context):
             if not all(self._rendered(stage, task, "when", each, variables, bare=True) for each in task.when):
                 continue
             secret = task.args.get("secret") is True
             args = self._rendered(stage, task, task.module, dict(task.args), variables, reveals=secret)
-            yield from kind.build(self._call(stage, task, host, args, variables))
+            yield from module.build(self._call(stage, task, host, args, variables))
 
     def _items(self, stage: Stage, task: Task, context: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         variables = {**context, **self._rendered(stage, task, "vars", dict(task.variables), context)}

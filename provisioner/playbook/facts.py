@@ -17,6 +17,8 @@ _ARCHITECTURES = {
     "ppc64le": "ppc64le",
     "s390x": "s390x",
 }
+ARCHITECTURES = frozenset(_ARCHITECTURES.values())
+"""As facts name them."""
 
 # Nothing is started that the shell can do by itself: each program costs a millisecond a host, and a dozen of them were
 # half of the facts' time. All is said at once, because each line by itself would be a packet. Of the kubelet's client
@@ -50,6 +52,7 @@ part owned; [ ! -e "$f" ] || cat "$f"
 part resolver; lines /etc/resolv.conf; [ ! -e /run/systemd/resolve/resolv.conf ] || echo systemd-resolved
 part machine; lines /etc/machine-id
 part mark; lines /var/lib/provision/cluster.json
+part change; lines /var/lib/provision/last-change
 f=/var/lib/kubelet/pki/kubelet-client-current.pem
 part kubelet; [ ! -e "$f" ] || sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$f"
 )
@@ -63,8 +66,8 @@ class Facts:
     `resolver` is the resolv.conf that pods are to inherit.
 
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
-    (resources.owned), "" when there are none; `state`, which holds
-    the cluster's keys, is None then.
+    (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
+    names the script of ours that changed the host last.
     """
 
     architecture: str
@@ -84,6 +87,7 @@ class Facts:
     machine_id: str = ""
     mark: str = ""
     owned: str = field(default="", repr=False)
+    last_change: str = ""
     kubelet_certificate: str = field(default="", repr=False)
 
     @property
@@ -131,6 +135,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         machine_id=parts["machine"].strip(),
         mark=parts["mark"],
         owned=parts["owned"],
+        last_change=parts["change"].strip(),
         kubelet_certificate=parts["kubelet"],
     )
 

@@ -13,7 +13,11 @@ from provisioner.inventory.documents import Document, read_document
 from provisioner.inventory.words import nearest
 from provisioner.playbook.model import Playbook, Stage, Task
 
-_STAGE_WORDS = {"name", "hosts", "serial", "gate", "always", "tags", "vars", "tasks"}
+_STAGE_WORDS = {"name", "hosts", "serial", "gate", "always", "barrier", "tags", "vars", "tasks"}
+_STAGE_TYPES: tuple[tuple[str, type | tuple[type, ...]], ...] = (
+    ("vars", dict), ("tasks", list), ("hosts", str), ("tags", (str, list)), ("gate", str), ("always", bool),
+    ("barrier", bool),
+)  # fmt: skip
 _TASK_WORDS = {"name", "when", "loop", "with_items", "vars", "tags", "become", "args"}
 _ALIASES = {"systemd": "systemd_service", "service": "systemd_service"}
 _NOT_HERE = {
@@ -85,7 +89,7 @@ def _stage(
         return None
     _known(document, (index,), item, _STAGE_WORDS, problems)
     where = (index,)
-    for key, kinds in (("vars", dict), ("tasks", list), ("hosts", str), ("tags", (str, list)), ("gate", str)):
+    for key, kinds in _STAGE_TYPES:
         item = _checked(document, where, item, key, kinds, problems)
     variables, tags = item.get("vars") or {}, _tags(item)
     tasks = [
@@ -106,6 +110,7 @@ def _stage(
         serial=serial,
         gate=item.get("gate"),
         always=bool(item.get("always")),
+        barrier=bool(item.get("barrier")),
         tags=tags,
         variables=variables,
     )
@@ -195,7 +200,7 @@ def _checked(
     return {**item, key: None}
 
 
-_NAMES: Mapping[type, str] = {dict: "a mapping", list: "a list", str: "a text"}
+_NAMES: Mapping[type, str] = {dict: "a mapping", list: "a list", str: "a text", bool: "yes or no"}
 
 
 def _tags(item: Mapping[str, Any]) -> frozenset[str]:

@@ -29,7 +29,8 @@ class Stage:
     """A named step of a run. `serial` is the batch size (0: all hosts at once).
 
     `gate` names a check that must pass before any host goes beyond this stage; `always` runs it even when nothing
-    changes. `tags` are the stage's own, inherited by its tasks.
+    changes. With `barrier` no host goes beyond it before all have ended it. `tags` are the stage's own, inherited by
+    its tasks.
     """
 
     name: str
@@ -40,19 +41,22 @@ class Stage:
     serial: int = 0
     gate: str | None = None
     always: bool = False
+    barrier: bool = False
     tags: frozenset[str] = frozenset()
     variables: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What a run is limited to; empty means everything."""
+    """What a run is limited to; empty means everything. `component` is a stage's name or one of its tags."""
 
     tags: frozenset[str] = frozenset()
     stages: frozenset[str] = frozenset()
+    component: str | None = None
 
     def wants_stage(self, stage: Stage) -> bool:
-        return not self.stages or stage.name in self.stages
+        wanted = self.component is None or self.component in {stage.name, *stage.tags}
+        return wanted and (not self.stages or stage.name in self.stages)
 
     def wants_task(self, task: Task) -> bool:
         return not self.tags or bool(task.tags & (self.tags | {"always"}))

@@ -117,16 +117,6 @@ def host_id(address: str, port: int) -> str:
     return address if port == 22 else f"[{address}]:{port}"
 
 
-def scan(address: str, port: int = 22, timeout: float = 10.0) -> HostKey:
-    """The key by which the host answers now, not checked against anything. Raises UnreachableError.
-
-    For hosts behind gateways use Pool.offered.
-    """
-    from provisioner.remote.scan import scan_key
-
-    return scan_key(address, port, timeout)
-
-
 def enrol(path: Path, address: str, port: int, key: HostKey) -> bool:
     """Append the key to `path` unless it is there; True when it was added.
 

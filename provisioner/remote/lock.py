@@ -46,16 +46,6 @@ while [ -n "$(timeout "$SILENCE" head -c 1 <&3 9>&-)" ]; do :; done
 rm -f "/run/provision/$NAME.holder"
 """
 
-WORK_LOCK = """\
-mkdir -p /run/provision || exit 74
-exec 8>>/run/provision/work.lock || exit 74
-if ! flock -w 60 8; then
-    echo "another script of provision still changes this host" >&2
-    exit 75
-fi
-"""
-"""Opens every script that changes a host: an orphan of a broken run and a new run never write together."""
-
 
 def hold(name: str, silence: int) -> str:
     """The script that holds the lock `name` until descriptor 3 ends or is silent for `silence` seconds."""

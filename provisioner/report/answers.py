@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 
 from provisioner.engine.events import Answer
+from provisioner.report.printable import printable
 
 
 def show_answer(answer: Answer, as_json: bool) -> None:
@@ -15,7 +16,7 @@ def show_answer(answer: Answer, as_json: bool) -> None:
         sys.stdout.write(json.dumps(asdict(answer), separators=(",", ":")) + "\n")
         return
     head = answer.error or (f"exit status {answer.status}" if answer.status else "")
-    sys.stdout.write(f"{answer.host}:{' ' + head if head else ''}\n")
+    sys.stdout.write(printable(f"{answer.host}:{' ' + head if head else ''}") + "\n")
     for text in (answer.stdout, answer.stderr):
         for line in text.splitlines():
-            sys.stdout.write(f"  {line}\n")
+            sys.stdout.write(f"  {printable(line)}\n")

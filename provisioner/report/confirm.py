@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import click
 
 from provisioner.report.choose import Report
+from provisioner.report.printable import printable
 
 
 def confirm(reasons: Sequence[str], report: Report) -> bool:
     """Shows why consent is needed and asks for it."""
     with report.pause():
         for reason in reasons:
-            click.echo(f"  {reason}", err=True)
+            click.echo(f"  {printable(reason)}", err=True)
     return ask("This plan needs your consent. Go ahead?", report)
 
 
@@ -23,4 +24,4 @@ def ask(question: str, report: Report) -> bool:
     if not sys.stdin.isatty():
         return False
     with report.pause():
-        return click.confirm(question, default=False, err=True)
+        return click.confirm(printable(question), default=False, err=True)

@@ -25,6 +25,7 @@ from provisioner.engine.events import (
     StageEnded,
     Step,
 )
+from provisioner.report.printable import printable
 from provisioner.report.wording import Line, lines_of, size
 
 _STYLES = {
@@ -96,13 +97,15 @@ class Console:
         with self._lock:
             rows = list(self._doing.items())[-12:]
         for name, (doing, since) in rows:
-            table.add_row(Text(name, "cyan"), Text(doing), Text(f"{now - since:.0f} s", "dim"))
+            table.add_row(
+                Text(printable(name), "cyan"), Text(printable(doing)), Text(f"{now - since:.0f} s", "dim")
+            )
         return table
 
 
 def styled(line: Line) -> Text:
     """A line with its colour."""
-    return Text(line.text, _STYLES.get(line.style, ""))
+    return Text(printable(line.text), _STYLES.get(line.style, ""))
 
 
 def _measure(event: Progress) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 from provisioner.engine.events import Event, Progress
+from provisioner.report.printable import printable
 from provisioner.report.wording import lines_of
 
 _SECONDS = 5.0
@@ -35,7 +36,7 @@ class PlainLines:
             return
         with self._lock:
             for line in lines_of(event):
-                sys.stderr.write(line.text + "\n")
+                sys.stderr.write(printable(line.text) + "\n")
             sys.stderr.flush()
 
     @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from provisioner.engine.plan import Plan
+from provisioner.report.tables import coloured
 from provisioner.report.wording import Line
 from provisioner.resources.model import Change, Present, Section, State, Unknown
 
@@ -21,7 +22,7 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(plan_value(plan), separators=(",", ":")) + "\n")
         return
     for line in plan_lines(plan):
-        sys.stdout.write(_coloured(line) + "\n")
+        sys.stdout.write(coloured(line) + "\n")
 
 
 def plan_lines(plan: Plan) -> list[Line]:
@@ -121,14 +122,3 @@ def _state(change: Change, state: State) -> Any:
     if change.resource.secret:
         return {key: "(secret)" if key == "sha256" else value for key, value in state.attrs.items()}
     return dict(state.attrs)
-
-
-def _coloured(line: Line) -> str:
-    import os
-
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return line.text
-    code = {"good": "32", "change": "33", "delete": "31", "bad": "1;31", "dim": "2", "head": "1"}.get(
-        line.style
-    )
-    return f"\033[{code}m{line.text}\033[0m" if code else line.text

@@ -17,12 +17,13 @@ class Line:
     style: str = ""
 
 
-_SIGNS = {
+SIGNS = {
     "create": ("+", "change"),
     "update": ("~", "change"),
     "delete": ("-", "delete"),
     "restart": ("↻", "change"),
 }
+"""By what is done to a resource: a sign and a style."""
 
 
 def lines_of(event: ev.Event) -> list[Line]:
@@ -75,7 +76,7 @@ def _stage_started(event: ev.StageStarted) -> list[Line]:
 
 
 def _changed(event: ev.Changed) -> list[Line]:
-    sign, style = _SIGNS.get(event.action, ("~", "change"))
+    sign, style = SIGNS.get(event.action, ("~", "change"))
     detail = f"  ({event.detail})" if event.detail else ""
     return [Line(f"  {sign} {event.host}  {event.resource}{detail}", style)]
 

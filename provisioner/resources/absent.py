@@ -7,13 +7,18 @@ from collections.abc import Collection, Mapping, Sequence
 
 from provisioner.resources.model import Absent, Change, Present, Resource, State
 from provisioner.resources.removal import removable
+from provisioner.resources.stamps import OURS
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import glob_word
 from provisioner.shell.script import Script
 
 
 class AbsentPathsKind:
-    """Absent when nothing matches; else Present with what was found."""
+    """Absent when nothing matches; else Present with the paths that were found.
+
+    `foreign` are those of them that do not carry the stamp of this tool: somebody else's, which go with consent only
+    (engine.danger). A path that the same plan writes is not foreign.
+    """
 
     name = "absent_paths"
 
@@ -26,20 +31,19 @@ class AbsentPathsKind:
         ]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
-        lines = []
+        lines = [OURS + _FOUND]
         for index, each in enumerate(resources):
             word = glob_word(str(each.spec["pattern"]))
-            found = f'if [ -e "$f" ] || [ -L "$f" ]; then printf \'{index} %s\\0\' "$f"; fi'
-            lines.append(f"for f in {word}; do {found}; done")
+            lines.append(f'for f in {word}; do found {index} "$f"; done')
         return Script("\n".join(lines) + "\n")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
-        found: dict[int, list[str]] = {}
+        found: dict[int, list[tuple[str, bool]]] = {}
         for record in output.decode(errors="replace").split("\0")[:-1]:
-            index, _, path = record.partition(" ")
-            found.setdefault(int(index), []).append(path)
+            index, whose, path = record.split(" ", 2)
+            found.setdefault(int(index), []).append((path, whose == "foreign"))
         return {
-            each.id: Present({"paths": tuple(found[index])}) if index in found else Absent()
+            each.id: _present(found[index]) if index in found else Absent()
             for index, each in enumerate(resources)
         }
 
@@ -53,12 +57,37 @@ class AbsentPathsKind:
             for path in change.resource.writes
             if _finds(pattern, path)
         ]
-        if not made or isinstance(actual, Present):
-            return actual
-        return Present({"paths": tuple(made)})
+        if isinstance(actual, Present):
+            foreign = paths_of(actual, "foreign")
+            return Present({**actual.attrs, "foreign": tuple(path for path in foreign if path not in made)})
+        return _present([(path, False) for path in made]) if made else actual
 
     def change(self, change: Change) -> Script:
         return Script(f"rm -rf -- {glob_word(str(change.resource.spec['pattern']))}\n")
+
+
+_FOUND = """
+found() {
+  [ -e "$2" ] || [ -L "$2" ] || return 0
+  if ours "$2"; then w=ours; else w=foreign; fi
+  printf '%s %s %s\\0' "$1" "$w" "$2"
+}
+"""
+
+
+def paths_of(state: Present, key: str) -> tuple[str, ...]:
+    """The paths under `key` ("paths", "foreign") of what was found."""
+    value = state.attrs.get(key)
+    return value if isinstance(value, tuple) else ()
+
+
+def _present(found: Sequence[tuple[str, bool]]) -> Present:
+    return Present(
+        {
+            "paths": tuple(path for path, _ in found),
+            "foreign": tuple(path for path, foreign in found if foreign),
+        }
+    )
 
 
 def _finds(pattern: str, path: str) -> bool:

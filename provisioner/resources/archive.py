@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from provisioner.resources.content import file_blob
-from provisioner.resources.model import Absent, Change, Owned, Present, Resource, State
+from provisioner.resources.model import Absent, Change, Owned, Plain, Present, Resource, State
 from provisioner.resources.paths import account
 from provisioner.resources.printed import lines_of
 from provisioner.resources.remembered import remembered
@@ -35,6 +35,17 @@ stats() {
 }
 """
 
+# The members one by one: sha256sum writes names in a form of its own, and a link's target is not what is meant.
+_CONTENTS = """
+contents() {
+  tr '\\0' '\\n' <"$1.members" | while IFS= read -r m; do
+    if [ -L "$m" ]; then echo "to $(readlink -- "$m")"; else sha256sum <"$m" 2>/dev/null || echo gone; fi
+  done | sha256sum | { read -r digest rest; echo " $digest"; }
+}
+"""
+_NO_CONTENTS = """
+contents() { :; }
+"""
 # One that left the playbook has a dash before its name: it counts whatever became of its members.
 _READ = """
 while IFS= read -r n; do
@@ -47,7 +58,7 @@ while IFS= read -r n; do
   esac
   { [ -f "$n.stat" ] && IFS= read -r was <"$n.stat" && IFS= read -r said <"$n.archive"; } || continue
   IFS= read -r d <"$n.dest" || [ -n "$d" ] || continue
-  cd "$d" 2>/dev/null && [ "$(stats "$n" | sha256sum)" = "$was" ] && echo "$said  ${n##*/}"
+  cd "$d" 2>/dev/null && [ "$(stats "$n" | sha256sum)" = "$was" ] && echo "$said$(contents "$n")  ${n##*/}"
 done <"$P/names"
 :
 """
@@ -63,9 +74,15 @@ rm -f -- "$r.members" "$r.folders" "$r.dest" "$r.stat" "$r.archive"
 
 
 class ArchiveKind:
-    """Present(sha256 of the archive, owner) while every member is as it was unpacked."""
+    """Present(sha256 of the archive, owner) while every member is as it was unpacked, by its stat.
+
+    With `deep` the members are read, too: `contents` is the digest of what they hold.
+    """
 
     name = "unarchive"
+
+    def __init__(self, *, deep: bool = False) -> None:
+        self._deep = deep
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         task.check({"src": str, "dest": str}, {"owner": (str, int), "group": (str, int)})
@@ -80,20 +97,21 @@ class ArchiveKind:
         except (tarfile.TarError, OSError, EOFError) as fault:
             raise task.error(f"'{source.name}' is no readable tar archive: {fault}", "", "src") from None
         owner = f"{account(task, 'owner')}:{account(task, 'group')}"
-        return [unpacked(source.name, file_blob(source), task.path("dest"), members, owner)]
+        return [unpacked(source.name, file_blob(source), task.path("dest"), members, owner, deep=self._deep)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         names = "".join(
             f"{'-' if isinstance(each.desired, Absent) else ''}{_record(each)}\n" for each in resources
         )
-        return Script(_STATS + _READ, {"names": Blob.of(names.encode())})
+        contents = _CONTENTS if any("contents" in _wanted(each) for each in resources) else _NO_CONTENTS
+        return Script(_STATS + contents + _READ, {"names": Blob.of(names.encode())})
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         lines = (line.partition("  ") for line in lines_of(output))
         found = {record: said.split(" ") for said, _, record in lines}
         names = {each.id: _record(each).rpartition("/")[2] for each in resources}
         return {
-            rid: Present(dict(zip(("sha256", "owner"), found[name], strict=False)))
+            rid: Present(dict(zip(("sha256", "owner", "contents"), found[name], strict=False)))
             if name in found
             else Absent()
             for rid, name in names.items()
@@ -109,7 +127,7 @@ class ArchiveKind:
         unpack = "-xzf" if _starts(blob.path, _GZIP) else "-xf"
         script = _STATS + (
             f"mkdir -p -- {_FOLDER} {dest}\nrm -f -- {record}.stat\nreceive {blob.size} {blob.sha256} {new}\n"
-            f"tar -C {dest} --no-same-owner {unpack} {new}\nrm -f -- {new}\ncd {dest} || exit 1\n"
+            f"tar -C {dest} --no-same-owner {unpack} {new}\nrm -f -- {new}\npartial=\ncd {dest} || exit 1\n"
             f'cat "$P/members" "$P/folders" | xargs -0 -r chown -h -- {quote(owner)}\n'
             f'cp -- "$P/members" {record}.members\ncp -- "$P/folders" {record}.folders\n'
             f"printf %s {dest} >{record}.dest\necho {blob.sha256} {quote(owner)} >{record}.archive\n"
@@ -126,11 +144,19 @@ class ArchiveKind:
         return owned.wish(Absent())
 
 
-def unpacked(name: str, blob: Blob, dest: str, members: tuple[str, ...], owner: str) -> Resource:
-    """The wish that `members` of the tar `blob` lie below `dest`. Only gzip or no compression reaches a host."""
+def unpacked(
+    name: str, blob: Blob, dest: str, members: tuple[str, ...], owner: str, *, deep: bool = False
+) -> Resource:
+    """The wish that `members` of the tar `blob` lie below `dest`. Only gzip or no compression reaches a host.
+
+    `deep`: that they hold what the archive does, too. Raises tarfile.TarError, OSError then.
+    """
     spec = {"archive": blob, "dest": dest, "members": members, "owner": owner}
     writes = tuple(f"{dest}/{member}".rstrip("/") for member in members)
-    attrs = {"sha256": blob.sha256, "owner": owner}
+    attrs: dict[str, Plain] = {"sha256": blob.sha256, "owner": owner}
+    path = blob.path
+    if deep and path is not None:
+        attrs["contents"] = str(remembered(path, "contents 1", lambda: _contents(path, members)))
     return Resource("unarchive", f"{dest}/{name}", Present(attrs), spec, writes=writes)
 
 
@@ -151,6 +177,29 @@ def _members(path: Path) -> list[str]:
             raise tarfile.TarError(f"the member '{name}' is neither file, link nor folder")
         names.append(name.removeprefix("./") + ("/" if member.isdir() else ""))
     return list(dict.fromkeys(names))
+
+
+def _contents(path: Path, members: Sequence[str]) -> str:
+    """What the probe prints of members that are as in the tar at `path`."""
+    said = hashlib.sha256()
+    with tarfile.open(path) as archive:
+        infos = {each.name.removeprefix("./").rstrip("/"): each for each in archive}
+        for name in members:
+            if name.endswith("/"):
+                continue
+            info = infos[name]
+            if info.issym():
+                said.update(f"to {info.linkname}\n".encode(errors="surrogateescape"))
+                continue
+            stream = archive.extractfile(info)
+            if stream is None:
+                raise tarfile.TarError(f"the member '{name}' cannot be read")
+            said.update(f"{hashlib.file_digest(stream, 'sha256').hexdigest()}  -\n".encode())  # type: ignore[arg-type]
+    return said.hexdigest()
+
+
+def _wanted(resource: Resource) -> Mapping[str, Plain]:
+    return resource.desired.attrs if isinstance(resource.desired, Present) else {}
 
 
 def _starts(path: Path, magic: tuple[bytes, ...]) -> bool:

@@ -129,8 +129,16 @@ class Runner(Protocol):
         ...
 
 
+class Module(Protocol):
+    """What a task calls by name. Every kind is one; some only make resources of other kinds."""
+
+    def build(self, task: TaskCall) -> Sequence[Resource]:
+        """Resources from a task's arguments. Raises InputError with the task's position."""
+        ...
+
+
 @runtime_checkable
-class HostKind(Protocol):
+class HostKind(Module, Protocol):
     """The contract of a resource kind that lives on hosts. One instance is made for a run.
 
     It is either a ScriptedKind or a ConductedKind.
@@ -138,10 +146,6 @@ class HostKind(Protocol):
 
     @property
     def name(self) -> str: ...
-
-    def build(self, task: TaskCall) -> Sequence[Resource]:
-        """Resources from a task's arguments. Raises InputError with the task's position."""
-        ...
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         """One fragment that reads all `resources`; its stdout goes to `parse` as it is."""
@@ -174,13 +178,11 @@ class ConductedKind(HostKind, Protocol):
 
 
 @runtime_checkable
-class ControllerKind(Protocol):
+class ControllerKind(Module, Protocol):
     """A kind that the controller itself reads and changes (an image in a registry)."""
 
     @property
     def name(self) -> str: ...
-
-    def build(self, task: TaskCall) -> Sequence[Resource]: ...
 
     def read(self, resources: Sequence[Resource]) -> Mapping[str, State]:
         """States by resource id, read from the controller. Never raises for one that cannot be read: Unknown."""
@@ -206,6 +208,16 @@ class Owning(Protocol):
 
     def gone(self, owned: Owned) -> Resource | None:
         """The wish that it be as it was before this tool came; None when nothing is to be done."""
+        ...
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """For kinds whose change may come undone by itself a moment later: a unit that starts, and dies."""
+
+    def stays(self, change: Change) -> Script | None:
+        """A fragment that succeeds as long as what `change` started runs on, and else fails and prints what became of
+        it: a line, and what it said itself. None when the change starts nothing."""
         ...
 
 

@@ -20,14 +20,28 @@ fi
 :
 """
 
+# apt does not look at the sources by itself, dnf and yum do: the lists of a fresh host are empty, those of an old one
+# name files that are no longer there. They are fetched then, and only then.
 _CHANGE = """
+known() {
+  apt-cache policy -- "$1" | grep -q '^  Candidate: [^(]'
+}
+apt() {
+  # A changed configuration file stays as it is: dpkg would ask, and nobody answers.
+  apt-get -q -y "$1" --no-install-recommends -o DPkg::Lock::Timeout=120 -o Acquire::Retries=1 \\
+    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -- "$2" >"$P/said" 2>&1 && s=0 || s=$?
+  cat "$P/said"
+  return "$s"
+}
+fetch_lists() { apt-get -q -o Acquire::Retries=1 update; }
 ask() {
   if command -v apt-get >/dev/null; then
     DEBIAN_FRONTEND=noninteractive
     export DEBIAN_FRONTEND
-    # A changed configuration file stays as it is: dpkg would ask, and nobody answers.
-    apt-get -q -y %(verb)s --no-install-recommends -o DPkg::Lock::Timeout=120 -o Acquire::Retries=1 \\
-      -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -- %(name)s
+%(lists)s    apt %(verb)s %(name)s || {
+      grep -q '^E: Unable to fetch some archives' "$P/said" || return 1
+      fetch_lists && apt %(verb)s %(name)s
+    }
   elif command -v dnf >/dev/null; then
     dnf -q -y %(verb)s -- %(name)s
   elif command -v yum >/dev/null; then
@@ -72,4 +86,6 @@ class PackageKind:
 
     def change(self, change: Change) -> Script:
         verb = "install" if isinstance(change.resource.desired, Present) else "remove"
-        return Script(_CHANGE % {"verb": verb, "name": quote(change.resource.name)})
+        name = quote(change.resource.name)
+        lists = f"    known {name} || fetch_lists || :\n" if verb == "install" else ""
+        return Script(_CHANGE % {"verb": verb, "name": name, "lists": lists})

@@ -17,6 +17,15 @@ done
 """
 """Prints `SHA256  PATH` for each file that is as it was when it was installed."""
 
+OURS = """
+ours() {
+  f=/var/lib/provision/stamps/$(printf '%s' "$1" | sha256sum | cut -c1-32)
+  { IFS= read -r path && IFS= read -r noted && IFS= read -r noted; } 2>/dev/null <"$f" || return 1
+  [ "$path" = "$1" ] && [ "$(stat -c '%i %s %Y %.9Z' -- "$1" 2>/dev/null)" = "$noted" ]
+}
+"""
+"""`ours PATH`: whether the file is one that was installed with a stamp, and as it was then."""
+
 
 def parse_stamps(output: bytes) -> dict[str, str]:
     """SHA-256 (hex) by path."""

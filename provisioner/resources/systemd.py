@@ -135,6 +135,22 @@ class SystemdKind:
         """Enabled and active as it was before; one that was not there is stopped and disabled."""
         return owned.wish(Present({key: bool(owned.before.get(key)) for key in ("enabled", "active")}))
 
+    def stays(self, change: Change) -> Script | None:
+        """Whether the unit is still in the invocation that was recorded when it was started."""
+        wanted = change.resource.desired.attrs if isinstance(change.resource.desired, Present) else {}
+        started = bool({"active", "inputs"} & set(change.keys)) or change.action == "create"
+        return Script(_STAYS % quote(change.resource.name)) if wanted.get("active") and started else None
+
+
+_STAYS = """
+u=%s
+IFS= read -r noted <"/run/provision/units/$u" || noted=unknown
+systemctl show --property=ActiveState,SubState,Result,NRestarts,InvocationID -- "$u" >"$P/shown"
+if grep -qx "InvocationID=$noted" "$P/shown" && grep -qxE 'ActiveState=(active|reloading)' "$P/shown"; then exit 0; fi
+grep -v InvocationID "$P/shown" | paste -s -d ' ' -
+journalctl --no-pager --quiet -n 15 -o cat -u "$u"
+exit 1
+"""
 
 _LARGE = ("/opt/", "/usr/local/bin/", "/usr/bin/")
 """Below these lie binaries: their digest comes from the stamp; that of one without a stamp is made of its stat."""

@@ -15,6 +15,7 @@ from importlib import resources
 
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
+from provisioner.shell.worklock import TAKE_TELLING
 
 TRACE = "@@ "
 """Prefix of sh's trace lines on stderr: the last one names the line that failed."""
@@ -74,17 +75,14 @@ answer() {
 _RUN_CHANGES = """
 LC_ALL=C
 export LC_ALL
-mkdir -p /run/provision /var/lib/provision
-exec 8>/run/provision/work.lock
-if ! flock -n 8; then
-  echo waiting
-  flock -w 300 8 || { echo "another script of provision is still working on this host after 300 s" >&2; exit 75; }
-fi
+"""
+_STEP = """
 step() {
   echo "begin $1"
   P="$W/c$1"
   export P
   /bin/sh -eu "$P/run" >"$W/out" 2>"$W/err" </dev/null 8>&- && s=0 || s=$?
+  echo "$W $1" >/var/lib/provision/last-change
   if [ "$s" -ne 0 ]; then
     echo "fail $1 $s"
     # Errors last, because people see the end.
@@ -118,7 +116,7 @@ def change_script(
     changes: Sequence[Script], records: Sequence[StepRecord], probes: Sequence[Script]
 ) -> Script:
     """Runs `changes` in order, with a record of each, and stops at the first that fails; then the `probes`."""
-    lines = [_RUN_CHANGES, _RUN_PROBES]
+    lines = [_RUN_CHANGES, TAKE_TELLING, _STEP, _RUN_PROBES]
     for index, record in enumerate(records):
         lines += [f"owned {quote(record.before)}"] if record.before else []
         lines.append(f"step {index} {quote(record.journal)}")

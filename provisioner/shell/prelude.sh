@@ -5,6 +5,11 @@ LC_ALL=C
 export LC_ALL
 STAMPS=/var/lib/provision/stamps
 
+# What is half written when a fragment fails must not stay. Untraced, because the last line of the trace is the one that
+# failed.
+partial=
+trap '{ set +x; } 2>/dev/null; [ -z "$partial" ] || rm -f -- "$partial"' EXIT
+
 # make_room PATH TYPE: what is of another type than file, directory or link goes; a folder only when it is empty.
 make_room() {
   if [ -d "$1" ] && [ ! -L "$1" ]; then
@@ -31,6 +36,7 @@ install_as() {
   chmod -- "$3" "$1"
   if [ -d "$2" ]; then make_room "$2" file; fi
   mv -fT -- "$1" "$2"
+  partial=
 }
 
 # displace PATH: a file that is not ours is kept, the first time, before it is written over.
@@ -71,6 +77,7 @@ put_back() {
 put() {
   put_new=$(beside "$2")
   rm -f -- "$put_new"
+  partial=$put_new
   (umask 077 && cat -- "$1" >"$put_new")
   install_as "$put_new" "$2" "$3" "$4" "$5"
 }
@@ -85,10 +92,10 @@ put_stream() {
 # receive SIZE SHA256 FILE: the next blob of the stream, checked.
 receive() {
   rm -f -- "$3"
+  partial=$3
   # dd, because head may read ahead and eat the start of the next blob.
   (umask 077 && dd bs=1M count="$1" iflag=fullblock,count_bytes status=none <&3 >"$3")
   if [ "$(sha256sum <"$3")" != "$2  -" ]; then
-    rm -f -- "$3"
     echo "what arrived for $3 is damaged: its SHA-256 is not $2" >&2
     return 1
   fi

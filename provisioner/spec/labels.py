@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from provisioner.inventory.spelling import said
 from provisioner.inventory.words import hint_for
 from provisioner.spec.model import Taint
 from provisioner.spec.values import RefusedError, dns_name
@@ -20,18 +21,18 @@ def label_key(text: str) -> None:
             dns_name(prefix)
         except RefusedError:
             raise RefusedError(
-                f"'{text[:80]}': the prefix is not a DNS name", "such as example.com/name"
+                f"{said(text)}: the prefix is not a DNS name", "such as example.com/name"
             ) from None
     if not _NAME.fullmatch(name):
         raise RefusedError(
-            f"'{text[:80]}' is not a label's name", "letters, digits, '-', '_' and '.', at most 63"
+            f"{said(text)} is not a label's name", "letters, digits, '-', '_' and '.', at most 63"
         )
 
 
 def label_value(text: str) -> None:
     if text and not _NAME.fullmatch(text):
         raise RefusedError(
-            f"'{text[:80]}' is not a label's value", "letters, digits, '-', '_' and '.', at most 63"
+            f"{said(text)} is not a label's value", "letters, digits, '-', '_' and '.', at most 63"
         )
 
 
@@ -41,14 +42,14 @@ def taint(value: Any) -> Taint:
     label_key(key)
     label_value(content)
     if effect not in EFFECTS:
-        raise RefusedError(f"'{effect[:40]}' is not a taint's effect", hint_for(effect, EFFECTS))
+        raise RefusedError(f"{said(effect)} is not a taint's effect", hint_for(effect, EFFECTS))
     return Taint(key, content, effect)
 
 
 def _split(text: str) -> tuple[str, str, str]:
     head, colon, effect = text.rpartition(":")
     if not colon:
-        raise RefusedError(f"the taint '{text[:80]}' has no effect", "write it as key=value:NoSchedule")
+        raise RefusedError(f"the taint {said(text)} has no effect", "write it as key=value:NoSchedule")
     key, _, content = head.partition("=")
     return key, content, effect
 
@@ -57,9 +58,10 @@ def _from_mapping(value: dict[Any, Any]) -> tuple[str, str, str]:
     known = ("key", "value", "effect")
     for name, part in value.items():
         if name not in known:
-            raise RefusedError(f"a taint has no '{name}'", hint_for(name, known))
+            raise RefusedError(f"a taint has no {said(name)}", hint_for(name, known))
         if not isinstance(part, str):
-            raise RefusedError(f"'{name}' of a taint must be a text", "quote it")
+            hint = "" if isinstance(part, dict | list) else "quote it"
+            raise RefusedError(f"'{name}' of a taint must be a text", hint)
     if "key" not in value or "effect" not in value:
         raise RefusedError("a taint needs 'key' and 'effect'", "for instance {key: gpu, effect: NoSchedule}")
     return value["key"], value.get("value", ""), value["effect"]

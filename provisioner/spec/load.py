@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.load import read_inventory
 from provisioner.inventory.model import Inventory
-from provisioner.inventory.parse import kind_of
+from provisioner.inventory.spelling import kind_of
 from provisioner.inventory.words import nearest
 from provisioner.spec.build import build
 from provisioner.spec.draft import Draft
 from provisioner.spec.model import ClusterSpec
 from provisioner.spec.rules import broken_rules
 from provisioner.spec.schema import CLUSTER, HOST
+from provisioner.spec.slips import misspelt_variables
 from provisioner.spec.validation import Fault, validate
 
 
@@ -24,7 +27,7 @@ def load_cluster(path: Path) -> tuple[Inventory, ClusterSpec]:
     Raises InputError with every problem in either, together.
     """
     inventory, problems = read_inventory(path)
-    draft, found = _check(inventory)
+    draft, found = _check(inventory, problems)
     problems += found
     if problems or draft is None:
         raise InputError(problems)
@@ -39,21 +42,41 @@ def load_spec(inventory: Inventory) -> ClusterSpec:
     return build(draft)
 
 
-def _check(inventory: Inventory) -> tuple[Draft | None, list[Problem]]:
-    """The draft, None when there is no usable `cluster` section, and everything that is wrong with it."""
-    problems: list[Problem] = []
+def _check(inventory: Inventory, known: Sequence[Problem] = ()) -> tuple[Draft | None, list[Problem]]:
+    """The draft, None when there is no usable `cluster` section, and everything that is wrong with it.
+
+    `known` are the problems that the inventory itself has.
+    """
+    problems: list[Problem] = [*_clusters_of_hosts(inventory), *misspelt_variables(inventory)]
     bad_hosts = _check_hosts(inventory, problems)
     try:
         data = inventory.variables.get("cluster")
     except InputError as error:
         return None, [*problems, *error.problems]
     if not isinstance(data, dict):
-        return None, [*problems, _no_cluster(inventory, data)]
-    faults = validate(data, CLUSTER)
+        # On a host, where that is told already, or in what could not be read.
+        elsewhere = not inventory.whole or any("cluster" in each for each in inventory.sources.hosts.values())
+        missing = "cluster" in inventory.variables or not elsewhere
+        return None, [*problems, *([_no_cluster(inventory, data)] if missing else [])]
+    faults = validate(data, CLUSTER, lambda path: inventory.written(None, "cluster", *path))
     problems += [_problem(inventory, None, ("cluster", *fault.path), fault) for fault in faults]
-    draft = Draft(inventory, data, frozenset(fault.path for fault in faults), bad_hosts)
-    problems += broken_rules(draft)
+    bad = {path for fault in faults for path in (fault.path, fault.meant) if path}
+    draft = Draft(inventory, data, frozenset(bad), bad_hosts)
+    # What is wrong by itself breaks rules as well; that would be the same fault in other words.
+    told = {(problem.file, problem.line, problem.column) for problem in (*known, *problems)}
+    problems += [each for each in broken_rules(draft) if (each.file, each.line, each.column) not in told]
     return draft, list(dict.fromkeys(problems))
+
+
+def _clusters_of_hosts(inventory: Inventory) -> Iterator[Problem]:
+    """There is one cluster: a section on a group or a host would be read by nobody."""
+    everyone = inventory.sources.everyone.get("cluster")
+    for variables in inventory.sources.hosts.values():
+        variable = variables.get("cluster")
+        if variable is not None and variable is not everyone:
+            reason = "'cluster' is given for some of the hosts, but holds for all"
+            hint = "keep the one under all.vars" if everyone else "move it to all.vars"
+            yield variable.problem((), reason, hint, key=True)
 
 
 def _check_hosts(inventory: Inventory, problems: list[Problem]) -> frozenset[tuple[str, str]]:
@@ -67,10 +90,14 @@ def _check_hosts(inventory: Inventory, problems: list[Problem]) -> frozenset[tup
             except InputError as error:
                 bad.add((name, variable))
                 problems += error.problems
-        for fault in validate(values, HOST) if values else ():
+        for fault in validate(values, HOST, partial(_written, inventory, name)) if values else ():
             bad.add((name, fault.path[0]))
             problems.append(_problem(inventory, name, fault.path, fault))
     return frozenset(bad)
+
+
+def _written(inventory: Inventory, host: str, path: tuple[Any, ...]) -> str:
+    return inventory.written(host, *path)
 
 
 def _problem(inventory: Inventory, host: str | None, path: tuple[Any, ...], fault: Fault) -> Problem:
@@ -82,10 +109,6 @@ def _no_cluster(inventory: Inventory, data: Any) -> Problem:
         reason = f"'cluster' must be a mapping, this is {kind_of(data)}"
         return Problem(*inventory.origin(None, "cluster"), reason, "such as: cluster: {name: lab, …}")
     reason = "there is no 'cluster' under all.vars"
-    for name, host in inventory.hosts.items():
-        if "cluster" in host.vars:
-            hint = "'cluster' holds for all hosts: move it to all.vars"
-            return Problem(*inventory.origin(name, "cluster", key=True), reason, hint)
     near = nearest("cluster", inventory.variables)
     if near:
         where = inventory.origin(None, near, key=True)

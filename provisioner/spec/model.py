@@ -45,7 +45,6 @@ class Network:
     node_cidr_mask: int = 24
     node_cidr_mask_ipv6: int = 64
     flannel: Flannel = field(default_factory=Flannel)
-    allow_untested: bool = False
 
 
 @dataclass(frozen=True)

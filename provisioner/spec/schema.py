@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from provisioner.inventory.words import hint_for
 from provisioner.spec import labels, values, versions
 
 SEPARATOR = "\0"
@@ -64,7 +65,6 @@ CLUSTER: Mapping[str, Any] = {
             "service_cidrs": _CIDRS,
             "node_cidr_mask": _number(16, 28),
             "node_cidr_mask_ipv6": _number(48, 112),
-            "allow_untested": {"type": "boolean"},
             "flannel": _section(
                 {
                     "backend": _text(versions.backend),
@@ -99,6 +99,10 @@ CLUSTER: Mapping[str, Any] = {
 
 HOST: Mapping[str, Any] = {
     "node": {"type": "boolean"},
+    "kube_proxy_conntrack_max_per_core": _number(0, 2**31 - 1),
+    "kube_proxy_conntrack_min": _number(0, 2**31 - 1),
+    "containerd_restrict_oom_score_adj": {"type": "boolean"},
+    "kubelet_allow_swap": {"type": "boolean"},
     "node_address": _text(values.address),
     "node_interface": _text(values.interface),
     "node_labels": _LABELS,
@@ -106,8 +110,29 @@ HOST: Mapping[str, Any] = {
 }
 
 
-def keys_at(schema: Mapping[str, Any], path: tuple[Any, ...]) -> tuple[str, ...]:
-    """The keys that the mapping at `path` may have."""
+def rules_at(schema: Mapping[str, Any], path: tuple[Any, ...]) -> Mapping[str, Any]:
+    """The rules of the value at `path`, as far as it goes by the schema."""
+    rules: Mapping[str, Any] = {"type": "dict", "schema": schema}
     for step in path:
-        schema = schema.get(step, {}).get("schema", {})
-    return tuple(schema)
+        inner = rules.get("valuesrules") or rules.get("schema", {})
+        rules = inner if "valuesrules" in rules or isinstance(step, int) else inner.get(step, {})
+    return rules
+
+
+def keys_at(schema: Mapping[str, Any], path: tuple[Any, ...]) -> tuple[str, ...]:
+    """The keys that the mapping at `path` may have; none when it may have any."""
+    rules = rules_at(schema, path)
+    return tuple(rules.get("schema", {})) if rules.get("type") == "dict" else ()
+
+
+def refusal(rules: Mapping[str, Any], text: str) -> tuple[str, str] | None:
+    """Reason and hint when `text` would not do for a value with these rules."""
+    refused: list[str] = []
+    if "check_with" in rules:
+        rules["check_with"](None, text, lambda _, message: refused.append(message))
+    if "allowed" in rules and text not in rules["allowed"]:
+        refused.append(f"'{text}' is not known{SEPARATOR}{hint_for(text, rules['allowed'])}")
+    if not refused:
+        return None
+    reason, _, hint = refused[0].partition(SEPARATOR)
+    return reason, hint

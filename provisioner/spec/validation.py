@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cerberus import Validator, errors
 
-from provisioner.inventory.parse import kind_of
-from provisioner.inventory.words import hint_for
-from provisioner.spec.schema import SEPARATOR, keys_at
+from provisioner.inventory.spelling import kind_of, oddly_spelt, said
+from provisioner.inventory.words import hint_for, nearest
+from provisioner.spec.schema import SEPARATOR, keys_at, refusal, rules_at
 
 Path = tuple[Any, ...]
+Written = Callable[[Path], str]
+"""How the number or the boolean at a path is spelt in the file; "" for anything else."""
 
 _TYPES = {
     "string": "a text",
@@ -25,44 +27,85 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong at `path`; `key` when the key itself is meant, not its value."""
+    """What is wrong at `path`; `key` when the key itself is meant, not its value.
+
+    `meant` is the path that a misspelt key stands for.
+    """
 
     path: Path
     reason: str
     hint: str = ""
     key: bool = False
+    meant: Path | None = None
+    missing: bool = False
 
 
-def validate(data: Mapping[Any, Any], schema: Mapping[str, Any]) -> list[Fault]:
-    """Everything in `data` that the schema does not allow."""
-    faults: list[Fault] = []
-    texts_only = _with_text_keys(data, (), faults)
+def validate(
+    data: Mapping[Any, Any], schema: Mapping[str, Any], written: Written = lambda _: ""
+) -> list[Fault]:
+    """Everything in `data` that the schema does not allow; one fault for each path."""
+    faults = list(_odd_numbers(data, schema, written))
+    texts_only = _with_text_keys(data, (), schema, faults)
     validator = Validator(schema)
     validator.validate(texts_only, normalize=False)
     for error in validator._errors:
-        faults += _faults(error, schema)
-    return faults
+        faults += _faults(error, schema, written)
+    meant = {fault.meant for fault in faults}
+    bad = {fault.path for fault in faults if not fault.key}
+    first: dict[tuple[Path, bool], Fault] = {}
+    for fault in faults:  # further ones of the same value follow from its first
+        first.setdefault((fault.path, fault.key), fault)
+    return [
+        fault
+        for fault in first.values()
+        if not (fault.missing and fault.path in meant)
+        and not any(fault.path[:depth] in bad for depth in range(1, len(fault.path)))
+    ]
 
 
-def _with_text_keys(value: Any, path: Path, faults: list[Fault]) -> Any:
+def _odd_numbers(data: Any, schema: Mapping[str, Any], written: Written, path: Path = ()) -> Iterator[Fault]:
+    """Numbers that YAML reads differently than they look, and booleans, which cerberus takes for numbers."""
+    for key, rules in schema.items():
+        value = data.get(key) if isinstance(data, dict) else None
+        at = (*path, key)
+        if rules["type"] == "integer" and isinstance(value, bool):
+            yield Fault(
+                at, f"{key}: must be a whole number, this is the boolean {said(written(at) or value)}"
+            )
+        elif rules["type"] == "integer" and isinstance(value, int):
+            odd = oddly_spelt(written(at), value)
+            if odd:
+                yield Fault(at, f"{key}: {odd[0]}", odd[1])
+        elif rules["type"] == "dict":
+            yield from _odd_numbers(value, rules.get("schema", {}), written, at)
+
+
+def _with_text_keys(value: Any, path: Path, schema: Mapping[str, Any], faults: list[Fault]) -> Any:
     """A copy without keys that are no texts: cerberus cannot order them."""
     if isinstance(value, list):
-        return [_with_text_keys(item, (*path, index), faults) for index, item in enumerate(value)]
+        return [_with_text_keys(item, (*path, index), schema, faults) for index, item in enumerate(value)]
     if not isinstance(value, dict):
         return value
+    known = keys_at(schema, path)
     for key in value:
-        if not isinstance(key, str):
-            reason = f"the key '{key}' is {kind_of(key)}, not a text"
-            faults.append(Fault((*path, key), reason, "quote it", key=True))
+        if isinstance(key, str):
+            continue
+        at = (*path, key)
+        if known:
+            faults.append(_unknown(at, known))
+        else:
+            faults.append(
+                Fault(at, f"the key {said(key)} is {kind_of(key)}, not a text", "quote it", key=True)
+            )
     items = ((key, item) for key, item in value.items() if isinstance(key, str))
-    return {key: _with_text_keys(item, (*path, key), faults) for key, item in items}
+    return {key: _with_text_keys(item, (*path, key), schema, faults) for key, item in items}
 
 
-def _faults(error: Any, schema: Mapping[str, Any]) -> Iterator[Fault]:
+def _faults(error: Any, schema: Mapping[str, Any], written: Written) -> Iterator[Fault]:
     if error.is_group_error:
         of_keys = error.code == errors.KEYSRULES.code
         for child in error.child_errors:
-            for fault in _faults(child, schema):
+            for fault in _faults(child, schema, written):
                 yield Fault(fault.path, fault.reason, fault.hint, key=True) if of_keys else fault
         return
     path = error.document_path
@@ -71,12 +114,21 @@ def _faults(error: Any, schema: Mapping[str, Any]) -> Iterator[Fault]:
         reason, _, hint = error.info[0].partition(SEPARATOR)
         yield Fault(path, f"{name}: {reason}", hint)
     elif error.code == errors.UNKNOWN_FIELD.code:
-        known = keys_at(schema, path[:-1])
-        yield Fault(path, f"unknown key '{name}'", hint_for(name, known), key=True)
+        yield _unknown(path, keys_at(schema, path[:-1]))
     elif error.code == errors.REQUIRED_FIELD.code:
-        yield Fault(path, f"'{name}' is missing", "add it here")
+        yield Fault(path, f"'{name}' is missing", "add it here", missing=True)
+    elif error.code == errors.BAD_TYPE.code:
+        reason, hint = _bad_type(error, rules_at(schema, path), written(path))
+        yield Fault(path, f"{name}: {reason}", hint)
     else:
-        yield Fault(path, f"{name}: {_reason(error)}", _hint(error))
+        yield Fault(path, f"{name}: {_reason(error)}", _hint(error, rules_at(schema, path)))
+
+
+def _unknown(path: Path, known: tuple[str, ...]) -> Fault:
+    key = path[-1]
+    near = nearest(key, known) if isinstance(key, str) else None
+    meant = (*path[:-1], near) if near else None
+    return Fault(path, f"unknown key {said(key)}", hint_for(key, known), key=True, meant=meant)
 
 
 def _reason(error: Any) -> str:
@@ -84,26 +136,39 @@ def _reason(error: Any) -> str:
         return "has no value"
     if error.code == errors.EMPTY_NOT_ALLOWED.code:
         return "is empty"
-    if error.code == errors.BAD_TYPE.code:
-        wanted = [error.constraint] if isinstance(error.constraint, str) else error.constraint
-        return f"must be {' or '.join(_TYPES[name] for name in wanted)}, this is {kind_of(error.value)}"
     if error.code == errors.UNALLOWED_VALUE.code:
-        return f"'{error.value[:40]}' is not known"
+        return f"{said(error.value)} is not known"
     if error.code in (errors.MIN_VALUE.code, errors.MAX_VALUE.code):
         bound = "less than" if error.code == errors.MIN_VALUE.code else "more than"
-        return f"{str(error.value)[:40]} is {bound} {error.constraint}"
+        number = said(error.value, 40).strip("'")
+        return f"{number} is {bound} {error.constraint}"
     return f"breaks the rule '{error.rule}'"
 
 
-def _hint(error: Any) -> str:
+def _hint(error: Any, rules: Mapping[str, Any]) -> str:
     if error.code == errors.UNALLOWED_VALUE.code:
         return hint_for(error.value, error.constraint)
     if error.code == errors.NOT_NULLABLE.code:
-        return "give it a value, or leave the key out"
-    if error.code != errors.BAD_TYPE.code:
-        return ""
-    if error.constraint == "list" and isinstance(error.value, str | int | float):
-        return f"write a list: [{error.value}]"
-    if error.constraint == "string" and isinstance(error.value, bool | int | float):
-        return "quote it"
+        return "give it a value" + ("" if rules.get("required") else ", or leave the key out")
     return ""
+
+
+def _bad_type(error: Any, rules: Mapping[str, Any], written: str) -> tuple[str, str]:
+    """Reason and hint for a value of a wrong type. A hint is given only when following it ends the trouble."""
+    value = error.value
+    wanted = [error.constraint] if isinstance(error.constraint, str) else error.constraint
+    found = kind_of(value)
+    if isinstance(value, str | bool | int | float):
+        found = f"{found.replace('a ', 'the ', 1)} {said(written or value)}"
+    reason = f"must be {' or '.join(_TYPES[name] for name in wanted)}, this is {found}"
+    if "string" in wanted and written:
+        return refusal(rules, written) or (reason, f"quote it: '{written}'")
+    if wanted == ["list"] and isinstance(value, str):
+        parts = value.replace(",", " ").split()
+        if parts and all(refusal(rules.get("schema", {}), part) is None for part in parts):
+            return reason, f"write a list: [{', '.join(parts)}]"
+    if wanted == ["dict"] and rules.get("schema"):
+        return reason, f"its keys are: {', '.join(rules['schema'])}"
+    if wanted == ["integer"] and isinstance(value, str) and value.isdecimal() and value.isascii():
+        return reason, "leave out the quotes"
+    return reason, ""

@@ -7,10 +7,13 @@ import re
 from types import MappingProxyType
 
 import provisioner
-from provisioner.inventory.words import hint_for
+from provisioner.inventory.spelling import said
+from provisioner.inventory.words import hint_for, nearest
 from provisioner.spec.values import RefusedError
 
 OLDEST_MINOR = 31
+CATALOGUED = "1.33.13"
+"""The release in this version's catalogue of components, which `provision bundle build` makes. For hints only."""
 PLUGINS = ("flannel",)
 PLUGINS_TO_COME = ("calico", "cilium")
 BACKENDS = ("vxlan", "host-gw")
@@ -32,39 +35,42 @@ _COMPARE = MappingProxyType(
 
 def kubernetes(text: str) -> None:
     """An exact Kubernetes release that this tool installs."""
-    match = re.fullmatch(r"(v?)([0-9]{1,3})\.([0-9]{1,3})(?:\.([0-9]{1,3}))?", text)
+    match = re.fullmatch(r"([vV]?)([0-9]{1,3})\.([0-9]{1,3})(?:\.([0-9]{1,3}))?", text)
     if match is None:
-        raise RefusedError(f"'{text[:40]}' is not a Kubernetes version", "such as 1.33.13")
+        raise RefusedError(f"{said(text)} is not a Kubernetes version", f"such as {CATALOGUED}")
     major, minor, patch = int(match[2]), int(match[3]), match[4]
-    if patch is None:
-        raise RefusedError(
-            f"'{text}' names no exact version", f"add the patch release, such as {major}.{minor}.0"
-        )
-    if match[1]:
-        raise RefusedError(f"'{text}' begins with a v", f"did you mean '{text[1:]}'?")
     if major != 1:
-        raise RefusedError(f"there is no Kubernetes {text}", "such as 1.33.13")
+        raise RefusedError(f"there is no Kubernetes {text}", f"such as {CATALOGUED}")
     if minor < OLDEST_MINOR:
         reason = f"Kubernetes {text} is not installed: releases before 1.{OLDEST_MINOR} are out of support"
-        raise RefusedError(reason, f"1.{OLDEST_MINOR} or newer")
+        raise RefusedError(reason, f"1.{OLDEST_MINOR} or newer, such as {CATALOGUED}")
+    if patch is None:
+        near = CATALOGUED.startswith(f"{major}.{minor}.")
+        hint = f"did you mean '{CATALOGUED}'?" if near else f"add the patch release, as in {CATALOGUED}"
+        raise RefusedError(f"'{text}' names no exact version", hint)
+    exact = f"{major}.{minor}.{int(patch)}"
+    if text != exact:
+        slip = "begins with a v" if match[1] else "has a leading zero"
+        raise RefusedError(f"'{text}' {slip}", f"did you mean '{exact}'?")
 
 
 def plugin(text: str) -> None:
-    if text in PLUGINS_TO_COME:
-        raise RefusedError(f"the plug-in '{text}' is not yet installable by this version", "use flannel")
-    if text not in PLUGINS:
-        raise RefusedError(f"there is no plug-in '{text[:40]}'", hint_for(text, PLUGINS + PLUGINS_TO_COME))
+    if text in PLUGINS:
+        return
+    known = nearest(text, PLUGINS + PLUGINS_TO_COME)
+    if known in PLUGINS_TO_COME:
+        raise RefusedError(f"the plug-in '{known}' is not yet installable by this version", "use flannel")
+    raise RefusedError(f"there is no plug-in {said(text)}", hint_for(text, PLUGINS))
 
 
 def backend(text: str) -> None:
-    if text in BACKENDS_TO_COME:
-        raise RefusedError(
-            f"flannel's back end '{text}' is not yet supported by this version", "use vxlan or host-gw"
-        )
-    if text not in BACKENDS:
-        raise RefusedError(
-            f"flannel has no back end '{text[:40]}'", hint_for(text, BACKENDS + BACKENDS_TO_COME)
-        )
+    if text in BACKENDS:
+        return
+    known = nearest(text, BACKENDS + BACKENDS_TO_COME)
+    if known in BACKENDS_TO_COME:
+        reason = f"flannel's back end '{known}' is not yet supported by this version"
+        raise RefusedError(reason, "use vxlan or host-gw")
+    raise RefusedError(f"flannel has no back end {said(text)}", hint_for(text, BACKENDS))
 
 
 def runtime(text: str) -> None:
@@ -72,7 +78,7 @@ def runtime(text: str) -> None:
         reason = f"'{text}' is not installed: Kubernetes has had no dockershim since 1.24"
         raise RefusedError(reason, "use containerd; it runs the same images")
     if text not in RUNTIMES:
-        raise RefusedError(f"there is no runtime '{text[:40]}'", hint_for(text, RUNTIMES))
+        raise RefusedError(f"there is no runtime {said(text)}", hint_for(text, RUNTIMES))
 
 
 def requires(text: str) -> None:
@@ -80,9 +86,9 @@ def requires(text: str) -> None:
     for clause in text.split(","):
         match = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*([0-9]{1,6}(?:\.[0-9]{1,6})*)\s*", clause)
         if match is None:
-            raise RefusedError(f"'{clause[:40]}' is not a version requirement", "such as '>=0.1'")
+            raise RefusedError(f"{said(clause)} is not a version requirement", "such as '>=0.1'")
         if not _COMPARE[match[1]](_numbers(provisioner.__version__), _numbers(match[2])):
-            reason = f"this is provision {provisioner.__version__}, the inventory requires {text}"
+            reason = f"this is provision {provisioner.__version__}, the inventory requires {text[:60]}"
             raise RefusedError(reason, "install a version that fits")
 
 

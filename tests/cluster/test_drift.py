@@ -70,6 +70,12 @@ def test_texts_are_shown_as_diffs(
     assert [line.replace(".", " ") for line in changed] == lines
 
 
+def test_who_owned_what_is_taken_is_named(cluster: LabCluster, drifted: dict[str, str]) -> None:
+    """An edit by hand made the field its own; the plan says that it will be taken from there."""
+    diff = planned(cluster.plan("--limit", "cp1"))["cp1", "manifest:coredns"]["diff"]
+    assert "v1.ConfigMap.kube-system.coredns  (takes .data.Corefile from kubectl-edit)" in diff
+
+
 def test_values_and_binaries_are_shown_as_such(cluster: LabCluster, drifted: dict[str, str]) -> None:
     changes = planned(cluster.plan())
     value = changes["worker1", f"sysctl:{SYSCTL}"]
@@ -176,3 +182,28 @@ def test_verify_names_drift_and_changes_nothing(cluster: LabCluster, mended: Don
     again = cluster.apply("--stage", "kubelet")
     assert again.changed == {("worker2", "file:/etc/kubernetes/kubelet.yaml", "update")}
     assert cluster.one("worker2", "stat -c %a /etc/kubernetes/kubelet.yaml") == "644"
+
+
+def test_deep_verify_reads_what_was_unpacked(cluster: LabCluster, mended: Done) -> None:
+    """The record of the unpacking is forged, as if a disk had changed what no stat tells."""
+    plugin, folder = "/opt/cni/bin/loopback", "/var/lib/provision/archives"
+    forge = f"""
+    n=$(ls {folder}/*cni-plugins*.stat); n=${{n%.stat}}
+    printf x | dd of={plugin} bs=1 seek=4096 conv=notrunc status=none
+    cd /opt/cni/bin
+    {{ xargs -0 -r stat -c '%n %f %s %i %.9Z' -- <"$n.members"
+       [ ! -s "$n.folders" ] || xargs -0 -r stat -c '%n %f %u %g' -- <"$n.folders"; }} | sha256sum >"$n.stat"
+    """
+    cluster.one("worker1", forge)
+    assert cluster.plan("--stage", "node binaries").status == 0
+    done = provision("verify", cluster.inventory, "--json", "--stage", "node binaries", "--deep")
+    assert done.status == 1, done
+    ((place, change),) = planned(done).items()
+    assert place[0] == "worker1"
+    assert place[1].startswith("unarchive:/opt/cni/bin/")
+    assert change["keys"] == ["contents"]
+    cluster.one("worker1", f"rm {folder}/*cni-plugins*.stat")
+    again = cluster.apply("--stage", "node binaries")
+    assert {(host, resource) for host, resource, _ in again.changed} == {place}
+    clean = provision("verify", cluster.inventory, "--json", "--stage", "node binaries", "--deep")
+    assert clean.status == 0, clean

@@ -39,3 +39,27 @@ def test_pairs_that_do_not_talk_are_named(cluster: LabCluster, deaf: None) -> No
     assert not done.only("RunEnded")["ok"]
     left = [each for each in cluster.objects("namespaces") if "provision-check" in each["metadata"]["name"]]
     assert all(each["status"]["phase"] == "Terminating" for each in left)
+
+
+@pytest.fixture
+def no_sandboxes(cluster: LabCluster) -> Iterator[None]:
+    """flannel's plug-in on worker2 cannot make a pod's network: the file with the node's subnet is gone."""
+    cluster.one("worker2", "mv /run/flannel/subnet.env /run/flannel/subnet.kept")
+    yield
+    cluster.one("worker2", "mv /run/flannel/subnet.kept /run/flannel/subnet.env")
+    assert is_verified(provision("verify", cluster.inventory, "--json"))
+
+
+def test_pods_that_cannot_start_are_told_soon_and_with_their_reason(
+    cluster: LabCluster, no_sandboxes: None
+) -> None:
+    done = provision("verify", cluster.inventory, "--json")
+    assert done.status == 1, done
+    failure = done.only("Failed")
+    assert failure["resource"] == "gate:traffic"
+    assert "on worker2: FailedCreatePodSandBox: " in failure["reason"]
+    assert "subnet.env" in failure["reason"]
+    assert "on worker1" not in failure["reason"]
+    assert done.seconds < 40, "it waited for what could not come"
+    left = [each for each in cluster.objects("namespaces") if "provision-check" in each["metadata"]["name"]]
+    assert all(each["status"]["phase"] == "Terminating" for each in left)

@@ -32,7 +32,7 @@ def before(cluster: LabCluster) -> Iterator[dict[str, int]]:
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize("command", ["apply", "plan"])
+@pytest.mark.parametrize("command", ["apply", "plan", "verify", "render"])
 def test_a_wrong_spec_reaches_no_host(
     cluster: LabCluster, before: dict[str, int], tmp_path: Path, wrong: str, command: str
 ) -> None:

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
 import subprocess
-import sys
-import tarfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
+from onehost import Host
 
 pytestmark = [
     pytest.mark.hosts,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
 ]
 
-ADDRESS = "10.98.31.11"
-INVENTORY = f"""\
-all:
-  vars:
-    lab: {{name: kinds, subnet: 10.98.31.0/24}}
-    ansible_user: root
-  hosts:
-    one: {{ansible_host: {ADDRESS}}}
-"""
 BOOK = """\
 - name: everything
   hosts: all
@@ -58,107 +44,6 @@ ExecStart=/bin/sleep infinity
 [Install]
 WantedBy=multi-user.target
 """
-REPOSITORY = r"""
-set -eu
-mkdir -p /srv/deb/pkg/DEBIAN /srv/unwanted
-printf 'Package: provision-test\nVersion: 1\nArchitecture: all\nMaintainer: test <t@example.org>\nDescription: test\n' \
-  >/srv/deb/pkg/DEBIAN/control
-cd /srv/deb
-dpkg-deb -b pkg one.deb >/dev/null
-{ cat pkg/DEBIAN/control; echo "Filename: ./one.deb"; echo "Size: $(stat -c %s one.deb)"
-  echo "SHA256: $(sha256sum one.deb | cut -d' ' -f1)"; } >Packages
-echo 'deb [trusted=yes] file:/srv/deb ./' >/etc/apt/sources.list
-rm -rf /var/lib/apt/lists/*
-apt-get -q update >/dev/null
-"""
-
-
-@dataclass(frozen=True)
-class Host:
-    """The lab's host, with `provision` and with plain ssh."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    def provision(self, *words: str, status: int = 0) -> str:
-        done = subprocess.run(
-            self.argv(*words), env=self.environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def argv(self, *words: str) -> list[str]:
-        return [str(Path(sys.executable).with_name("provision")), *words]
-
-    def apply(self, *, status: int = 0) -> str:
-        return self.provision("apply", self.inventory, "--playbook", self.book, "--yes", status=status)
-
-    def plan(self) -> dict[str, list[str]]:
-        """Keys (or the action) by resource."""
-        words = ("plan", self.inventory, "--playbook", self.book, "--json")
-        done = subprocess.run(
-            self.argv(*words), env=self.environment, capture_output=True, text=True, timeout=120, check=False
-        )
-        events = [json.loads(line) for line in done.stdout.splitlines()]
-        (plan,) = [event for event in events if event["event"] == "Plan"]
-        assert done.returncode == (2 if plan["changes"] else 0), done.stderr
-        assert "hunter2" not in done.stdout + done.stderr
-        return {
-            each["resource"]: each["keys"] if each["action"] == "update" else [each["action"]]
-            for each in plan["changes"]
-        }
-
-    def ssh(self, script: str) -> str:
-        lab = self.folder / "state/provision/labs/kinds"
-        argv = [
-            "ssh",
-            "-i",
-            str(lab / "id_ed25519"),
-            "-o",
-            f"UserKnownHostsFile={lab / 'known_hosts'}",
-            "-o",
-            "BatchMode=yes",
-        ]
-        done = subprocess.run(
-            [*argv, f"root@{ADDRESS}", script], capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def invocation(self) -> str:
-        return self.ssh("systemctl show -p InvocationID --value sleeper")
-
-    def write(self, name: str, text: str) -> None:
-        (self.folder / name).write_text(text, encoding="utf-8")
-
-    @property
-    def inventory(self) -> str:
-        return str(self.folder / "inventory.yaml")
-
-    @property
-    def book(self) -> str:
-        return str(self.folder / "book.yaml")
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    folder = tmp_path_factory.mktemp("kinds")
-    one = Host(folder, {**os.environ, "XDG_STATE_HOME": str(folder / "state")})
-    one.write("inventory.yaml", INVENTORY)
-    for name in ("files", "templates"):
-        (folder / name).mkdir()
-    (folder / "files" / "large").write_bytes(os.urandom(3_000_001))
-    with tarfile.open(folder / "files" / "things.tgz", "w:gz") as tar:
-        for name, kind in (("folder", tarfile.DIRTYPE), ("folder/file", tarfile.REGTYPE)):
-            info = tarfile.TarInfo(name)
-            info.type, info.mode = kind, 0o755
-            tar.addfile(info, io.BytesIO())
-    one.provision("lab", "up", one.inventory)
-    try:
-        one.ssh(REPOSITORY)
-        yield one
-    finally:
-        one.provision("lab", "down", one.inventory)
 
 
 @pytest.fixture
@@ -336,107 +221,3 @@ def test_killed_in_the_middle_of_a_stage(ready: Host) -> None:
     assert ready.invocation() != before
     assert ready.ssh("cat /srv/slow-runs") == "killed", "an orphan and the new run did not both do it"
     assert ready.ssh("ls -d /run/provision.* 2>/dev/null | wc -l") == "0", "the killed run's folder is gone"
-
-
-LEAVING = """\
-- name: everything
-  hosts: all
-  tasks:
-    - file: {path: /srv/leaving, state: directory}
-    - copy: {dest: /srv/leaving/mine, content: "mine\\n"}
-    - copy: {dest: /srv/leaving/theirs, content: "ours\\n", mode: "0600"}
-    - file: {path: /srv/leaving/link, state: link, src: mine}
-    - copy: {dest: /srv/leaving/same, content: "same\\n"}
-    - unarchive: {src: things.tgz, dest: /srv/leaving/things}
-    - sysctl: {values: {net.ipv4.conf.all.log_martians: 1}, sysctl_file: /etc/sysctl.d/92-leaving.conf}
-    - template: {dest: /etc/systemd/system/leaver.service, src: sleeper.service.j2}
-    - systemd_service: {name: leaver}
-"""
-STAYING = """\
-- name: everything
-  hosts: all
-  tasks:
-    - file: {path: /srv/leaving, state: directory}
-"""
-SEEN = """
-cd /srv/leaving
-stat -c '%n %a %U' -- theirs same 2>&1
-cat theirs same
-for f in mine link things/folder /etc/sysctl.d/92-leaving.conf /etc/systemd/system/leaver.service; do
-  [ -e "$f" ] || [ -L "$f" ] || echo "no $f"
-done
-sysctl -n net.ipv4.conf.all.log_martians
-systemctl is-active leaver || :
-find /etc/systemd/system -name 'leaver*'
-"""
-
-
-def test_what_leaves_the_playbook_is_taken_away_and_what_was_there_comes_back(host: Host) -> None:
-    host.write("templates/sleeper.service.j2", UNIT)
-    host.write("book.yaml", STAYING)
-    host.apply()
-    host.ssh("cd /srv/leaving; echo theirs >theirs; chown daemon theirs; chmod 640 theirs; echo same >same")
-    host.ssh("sysctl -qw net.ipv4.conf.all.log_martians=0")
-    host.write("book.yaml", LEAVING)
-    host.apply()
-    assert host.ssh("cat /srv/leaving/theirs; systemctl is-active leaver") == "ours\nactive"
-    host.ssh("touch /srv/leaving/foreign")
-    host.write("book.yaml", STAYING)
-    assert host.plan() == {
-        "systemd:leaver.service": ["enabled", "active"],
-        "file:/etc/systemd/system/leaver.service": ["delete"],
-        "sysctl:net.ipv4.conf.all.log_martians": ["value"],
-        "file:/etc/sysctl.d/92-leaving.conf": ["delete"],
-        "unarchive:/srv/leaving/things/things.tgz": ["delete"],
-        "file:/srv/leaving/link": ["delete"],
-        "file:/srv/leaving/theirs": ["sha256"],
-        "file:/srv/leaving/mine": ["delete"],
-    }
-    said = host.provision("apply", host.inventory, "--playbook", host.book, status=1)
-    assert "deletes file:/srv/leaving/mine" in said
-    assert "stops leaver.service" in said
-    host.apply()
-    assert host.plan() == {}
-    assert host.ssh(SEEN).split("\n") == [
-        "theirs 640 daemon",
-        "same 644 root",
-        "theirs",
-        "same",
-        "no mine",
-        "no link",
-        "no things/folder",
-        "no /etc/sysctl.d/92-leaving.conf",
-        "no /etc/systemd/system/leaver.service",
-        "0",
-        "inactive",
-    ]
-    assert host.ssh("ls /srv/leaving") == "foreign\nsame\ntheirs\nthings"
-
-
-def test_what_a_killed_run_put_there_is_known_to_be_ours(host: Host) -> None:
-    """The record is written before the thing."""
-    early = "    - copy: {dest: /srv/leaving/early, content: x}\n"
-    host.write("book.yaml", f"{STAYING}{early}    - command: {{cmd: 'sleep 30', creates: /no}}\n")
-    run = subprocess.Popen(
-        host.argv("apply", host.inventory, "--playbook", host.book),
-        env=host.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    until = time.monotonic() + 30
-    while host.ssh("ls /srv/leaving/early 2>/dev/null || :") == "":
-        assert time.monotonic() < until
-    run.send_signal(signal.SIGKILL)
-    run.wait(10)
-    host.ssh("pkill -x sleep || :")
-    host.write("book.yaml", STAYING)
-    assert host.plan() == {"file:/srv/leaving/early": ["delete"]}
-    host.apply()
-
-
-def test_something_else_in_its_place_is_left_alone(host: Host) -> None:
-    host.write("book.yaml", STAYING + "    - copy: {dest: /srv/leaving/place, content: x}\n")
-    host.apply()
-    host.ssh("rm /srv/leaving/place; mkdir /srv/leaving/place")
-    host.write("book.yaml", STAYING)
-    assert host.plan() == {}

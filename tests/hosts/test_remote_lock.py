@@ -14,7 +14,7 @@ import pytest
 from sshd import READY, Sshd, serve
 
 from provisioner.errors import LockedError, ProvisionError
-from provisioner.remote.lock import WORK_LOCK, RemoteLock
+from provisioner.remote.lock import RemoteLock
 from provisioner.remote.route import UserConfig
 from provisioner.remote.session import Session, connect
 from provisioner.shell.script import Script
@@ -159,13 +159,6 @@ def test_a_host_that_goes_takes_the_lock_with_it(server: Sshd) -> None:
 def test_names(server: Sshd, name: str) -> None:
     with pytest.raises(ProvisionError):
         RemoteLock(lambda: dial(server), name, "x")
-
-
-def test_scripts_that_change_a_host_exclude_each_other(server: Sshd) -> None:
-    probe = "flock -n /run/provision/work.lock true || echo excluded"
-    with dial(server) as session:
-        assert session.run(Script(WORK_LOCK + probe)).stdout == b"excluded\n"
-        assert session.run(Script(probe)).stdout == b""
 
 
 def ask(holder: subprocess.Popen[str]) -> str:

@@ -16,7 +16,7 @@ from provisioner.errors import UnreachableError
 from provisioner.inventory.model import Connection
 from provisioner.inventory.secrets import Secret
 from provisioner.remote.dial import Timeouts
-from provisioner.remote.hostkeys import HostKey, KnownHosts, Offered, scan
+from provisioner.remote.hostkeys import HostKey, KnownHosts, Offered
 from provisioner.remote.pool import Pool
 from provisioner.remote.route import UserConfig
 from provisioner.remote.session import Session, connect
@@ -94,7 +94,8 @@ def test_an_unknown_host_key_is_shown_and_can_be_enrolled(server: Sshd) -> None:
         log_in(server, server.connection(), KnownHosts())
     assert server.host_key.fingerprint in caught.value.reason
     assert "provision trust" in caught.value.hint
-    assert scan("127.0.0.1", server.port) == server.host_key
+    with Pool({"h": server.connection()}, known_hosts=KnownHosts(), config=UserConfig(None)) as pool:
+        assert pool.offered("h").key == server.host_key
     assert whoami(log_in(server, server.connection(host_key_checking=False), KnownHosts())) == "root"
 
 

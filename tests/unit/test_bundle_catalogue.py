@@ -8,7 +8,7 @@ import pytest
 
 from provisioner.bundle import catalogue
 from provisioner.bundle.catalogue import Component
-from provisioner.errors import ProvisionError
+from provisioner.errors import InputError
 
 COMPONENTS = catalogue.load()
 EVERY = pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.name)
@@ -62,9 +62,12 @@ def test_what_a_cluster_asks_for_is_there() -> None:
 
 
 def test_a_wrong_name_is_answered_with_the_right_one() -> None:
-    with pytest.raises(ProvisionError) as caught:
-        catalogue.select(COMPONENTS, ["kubelt"])
-    assert "kubelet" in caught.value.hint
+    with pytest.raises(InputError) as caught:
+        catalogue.select(COMPONENTS, ["kubelt", "nosuch"])
+    assert [(each.reason, each.hint.partition(",")[0]) for each in caught.value.problems] == [
+        ("no component is named 'kubelt'", "did you mean 'kubelet'?"),
+        ("no component is named 'nosuch'", "known: agnhost"),
+    ]
     assert [component.name for component in catalogue.select(COMPONENTS, ["pause", "etcd"])] == [
         "etcd",
         "pause",

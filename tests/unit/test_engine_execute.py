@@ -157,6 +157,20 @@ def test_an_unknown_gate_is_told_before_anything_is_done() -> None:
     assert log.lines == []
 
 
+BARRIERS: list[tuple[str, list[StagePlan]]] = [
+    ("barrier", [stage("1", "ab", barrier=True), stage("2", "ab")]),
+    ("barrier without a change of its own", [stage("1", "ab"), stage("0", barrier=True), stage("2", "ab")]),
+]
+
+
+@pytest.mark.parametrize(("name", "stages"), BARRIERS, ids=[each[0] for each in BARRIERS])
+def test_no_host_goes_beyond_a_barrier_before_all_have_come_there(name: str, stages: list[StagePlan]) -> None:
+    log, slow = Log(), threading.Event()
+    log.meet = lambda host: (slow.wait(0.3), None)[1] if host == "a" else None
+    run(log, *stages)
+    assert [line[0] for line in log.lines] == ["1", "1", "2", "2"]
+
+
 def test_a_defect_is_not_hidden() -> None:
     log = Log()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from localhost import SHELLS, Here
 from provisioner.engine.events import Failed
 from provisioner.engine.plan import Desired
 from provisioner.resources.model import Change, Resource
+from provisioner.resources.paths import PathKind
+from provisioner.shell.assemble import StepRecord, change_script
 
 CASES: dict[str, dict[str, Any]] = {
     case["name"]: case
@@ -145,12 +147,18 @@ def test_numeric_owner(shell: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_content_is_never_readable_before_its_mode(shell: str, tmp_path: Path) -> None:
-    """A shell that stops before the last rename shows what others could read until then."""
+    """A shell that is killed before the last rename shows what others could read until then; one that only fails tidies
+    up."""
     here = Here(tmp_path, shell)
     here.shell("mkdir a; : >a/x")
     task = {"copy": {"dest": "{{ root }}/a", "content": "secret", "mode": "0600", "secret": True}}
-    assert here.apply(here.desired([task])) is not None
+    (change,) = here.changes(here.desired([task]))
+    script = PathKind().change(change)
+    killed = replace(script, main=f"trap - EXIT\n{script.main}")
+    here.session.run(change_script([killed], [StepRecord("{}")], []))
     assert (here.target / ".a.provision").stat().st_mode & 0o077 == 0
+    assert here.carry_out([change]) is not None
+    assert not (here.target / ".a.provision").exists()
 
 
 @pytest.mark.parametrize("size", [10, 200_000])

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from localhost import SHELLS, Here
 
+from provisioner.action.kinds import base_modules
 from provisioner.engine.plan import Desired
+from provisioner.resources.absent import paths_of
+from provisioner.resources.archive import _STATS as STATS
 from provisioner.resources.model import Change, Present, Resource
 from provisioner.resources.stamps import READ, parse_stamps
 from provisioner.shell.assemble import StepRecord, change_script, parse_probes, parse_steps, probe_script
@@ -104,6 +107,27 @@ def test_another_archive_of_that_name(here: Here) -> None:
     assert here.apply(here.desired([task])) is None
 
 
+CONTENTS = ["echo two >sub/one", "rm soft; ln -s ./-n soft"]
+"""What the stat tells, too; here the record of it is made anew, as if it told nothing."""
+
+
+@pytest.mark.parametrize("damage", CONTENTS)
+def test_deep_reads_what_an_archive_was_unpacked_to(damage: str, here: Here, tmp_path: Path) -> None:
+    task = {"unarchive": {"src": pack(here.book / "a.tgz"), "dest": "{{ root }}/to"}}
+    assert here.apply(here.desired([task])) is None
+    (tmp_path / "deep").mkdir()
+    deep = Here(tmp_path / "deep", here.session.shell, base_modules(deep=True))
+    deep.session.root, deep.target = here.session.root, here.target
+    assert deep.changes(deep.desired([task])) == []
+    here.shell(f"sleep 1.1; {damage}", "to")
+    forged = 'cd /var/lib/provision/archives && n=$(ls "$PWD"/*.stat) && n=${n%.stat}\n'
+    forged += f'cd {quote(str(here.target / "to"))} && stats "$n" | sha256sum >"$n.stat"\n'
+    assert here.session.run(Script(STATS + forged)).status == 0
+    assert here.changes(here.desired([task])) == []
+    (change,) = deep.changes(deep.desired([task]))
+    assert (change.action, change.keys) == ("update", ("contents",))
+
+
 def test_two_archives_whose_names_look_alike(here: Here) -> None:
     pack(here.book / "b_c")
     pack(here.book / "c", members=[member("new", b"x")])
@@ -188,6 +212,7 @@ def test_absent_paths(here: Here) -> None:
     desired = here.desired([{"absent_paths": {"paths": paths}}])
     changes = here.changes(desired)
     before = [change.before for change in changes]
+    assert all(paths_of(state, "foreign") == paths_of(state, "paths") for state in before)  # type: ignore[arg-type]
     assert [len(state.attrs["paths"]) for state in before if isinstance(state, Present)] == [3, 2]  # type: ignore[arg-type]
     assert here.carry_out(changes) is None
     assert here.changes(desired) == []
@@ -229,6 +254,28 @@ def test_what_would_be_read_first_is_moved_aside(here: Here) -> None:
     assert Path(kept, "10-calico.conflist").read_text() == "old\n"
     assert Path(kept, "10-calico.conflist.2").read_text() == "again\n"
     assert Path(kept, "0 a.json").is_symlink()
+
+
+def test_absent_paths_knows_what_the_tool_put_there(here: Here) -> None:
+    """A stamp speaks for a file until it is touched; what the plan itself writes is not foreign either."""
+    here.shell("mkdir d; : >d/ours; : >d/theirs; : >d/touched; : >d/written")
+    stamps = "".join(f"stamp {quote(f'{here.target}/d/{name}')} x\n" for name in ("ours", "touched"))
+    here.session.run(change_script([Script(stamps)], [StepRecord("{}")], []))
+    here.shell("sleep 1.1; echo more >d/touched")
+    gone = {"absent_paths": {"paths": ["{{ root }}/d/*"]}}
+    written = {"copy": {"dest": "{{ root }}/d/written", "content": "x"}}
+    change = here.changes(here.desired([written, gone]))[-1]
+    assert isinstance(change.before, Present)
+    names = {key: [Path(path).name for path in paths_of(change.before, key)] for key in ("paths", "foreign")}
+    assert names == {"paths": ["ours", "theirs", "touched", "written"], "foreign": ["theirs", "touched"]}
+
+
+def test_what_is_half_written_when_it_fails_does_not_stay(here: Here) -> None:
+    task = {"copy": {"dest": "{{ root }}/x", "content": "secret", "secret": True, "owner": "nobody-here"}}
+    failure = here.apply(here.desired([task]))
+    assert failure is not None
+    assert "nobody-here" in failure.stderr
+    here.shell('test -z "$(ls -A)"')
 
 
 def test_journal_and_events_follow_what_was_done(here: Here) -> None:

@@ -61,7 +61,7 @@ def test_a_node_with_labels_and_taints() -> None:
 
 def test_the_token_is_in_no_script_and_no_plan() -> None:
     token = BootstrapToken()
-    secret = token.secret
+    secret = token.secret.reveal()
     kind = BootstrapTokenKind(token)
     resource = kind.build(call("bootstrap_token"))[0]
     script = kind.change(Change(resource, Absent(), "create"))

@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 
 from provisioner.errors import InputError, ProvisionError
+from provisioner.inventory.secrets import Secret
 from provisioner.pki.authority import KeyPair, Leaf, issue, key_identifier, new_authority
 from provisioner.pki.certificate import CertificateKind
 from provisioner.pki.cluster import agreed_state, new_state, parse_state
@@ -207,4 +208,4 @@ def test_a_promised_identity_is_kept() -> None:
 )
 def test_a_damaged_or_newer_state_is_refused(text: str, words: str) -> None:
     with pytest.raises(ProvisionError, match=words):
-        parse_state(text, "cp1")
+        parse_state(Secret.text(text), "cp1")

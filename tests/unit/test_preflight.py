@@ -80,6 +80,7 @@ PARTS = {
     "owned": "",
     "machine": "1",
     "mark": "",
+    "change": "",
     "kubelet": "",
     "end": "",
 }

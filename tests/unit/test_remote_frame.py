@@ -146,8 +146,8 @@ def test_the_command_is_safe_for_any_login_shell(command: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [frame.BODY, *(mode.value for mode in sudo.Mode), lock.hold("name", 60), lock.WORK_LOCK],
-    ids=["frame", *(f"sudo {mode.name}" for mode in sudo.Mode), "lock", "work lock"],
+    [frame.BODY, *(mode.value for mode in sudo.Mode), lock.hold("name", 60)],
+    ids=["frame", *(f"sudo {mode.name}" for mode in sudo.Mode), "lock"],
 )
 def test_shellcheck(text: str) -> None:
     if not shutil.which("shellcheck"):

@@ -5,19 +5,27 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import sys
 from typing import Any
 
+import click
 import pytest
+import rich.console
 
 from provisioner.engine import events as ev
 from provisioner.engine.danger import dangers
 from provisioner.engine.journal import as_line
 from provisioner.engine.plan import Plan, StagePlan
-from provisioner.errors import InputError, Problem, UnreachableError
-from provisioner.report.faults import tell
+from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
+from provisioner.report.answers import show_answer
+from provisioner.report.confirm import confirm
+from provisioner.report.console import Console
+from provisioner.report.faults import tell, tell_misuse
 from provisioner.report.jsonl import JsonLines
-from provisioner.report.planned import plan_lines, plan_value
+from provisioner.report.plain import PlainLines
+from provisioner.report.planned import plan_lines, plan_value, show_plan
+from provisioner.report.printable import printable
 from provisioner.report.wording import lines_of, size
 from provisioner.resources.model import Absent, Change, Present, Resource, Section, State, Unknown
 
@@ -129,12 +137,17 @@ def test_consent() -> None:
     first = change("systemd", "etcd.service", Absent(), "create", ("inputs",))
     reload_only = change("systemd", "etcd.service", running, "update", ("reloaded",))
     delete = change("user", "etcd", Present(), "delete")
-    token = change("absent_paths", "/etc/kubernetes/bootstrap.kubeconfig", Present(), "delete")
+    ours, theirs = {"paths": ("/a", "/b"), "foreign": ()}, {"paths": tuple("abcde"), "foreign": tuple("abcd")}
+    token = change("bootstrap_token", "any", Present(), "delete")
+    left = change("absent_paths", "/etc/kubernetes/bootstrap.kubeconfig", Present(ours), "delete")
+    foreign = change("absent_paths", "/etc/cni/net.d/*", Present(theirs), "delete")
     other = change("systemd", "kubelet.service", running, "update", ("inputs",))
-    assert dangers(plan_of(first, reload_only, token, other), established=True) == ()
+    assert dangers(plan_of(first, reload_only, token, left, other), established=True) == ()
     assert dangers(plan_of(restart), established=False) == ()
     assert dangers(plan_of(restart), established=True) == ("cp1: restarts etcd.service, which is running",)
     assert dangers(plan_of(delete), established=False) == ("cp1: deletes user:etcd",)
+    told = "cp1: deletes a, b, c and 1 more, which it did not put there"
+    assert dangers(plan_of(foreign), established=False) == (told,)
 
 
 @pytest.mark.parametrize(
@@ -142,3 +155,41 @@ def test_consent() -> None:
 )
 def test_sizes(count: int, text: str) -> None:
     assert size(count) == text
+
+
+STEERING = "\x1b[2Jx\x07\x9b1m\r\u202egnp\u200b\ud800é→"
+SHOWN = "\\x1b[2Jx\\x07\\x9b1m\\r\\u202egnp\\u200b\\ud800é→"
+
+
+def test_only_what_steers_is_escaped() -> None:
+    assert printable(STEERING) == SHOWN
+    assert printable("a\tb\n  ü 漢 → ✓ \U0001f600") == "a\tb\n  ü 漢 → ✓ \U0001f600"
+
+
+def _through_console(event: ev.Event) -> str:
+    console = Console()
+    console._console = rich.console.Console(file=io.StringIO(), force_terminal=True, width=400)
+    console.emit(event)
+    return console._console.file.getvalue()  # type: ignore[attr-defined, no-any-return]  # it is a StringIO
+
+
+def test_what_hosts_say_does_not_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = dataclasses.replace(FAILED, stderr=STEERING, host=STEERING, reason=STEERING)
+    PlainLines().emit(failed)
+    tell(ProvisionError(STEERING, STEERING))
+    tell(InputError([Problem("f", 1, 1, STEERING + "\nall is well", STEERING)]))
+    tell_misuse(click.UsageError(STEERING))
+    show_answer(
+        ev.Answer(host="h", stdout=STEERING.replace("\r", ""), stderr="", error=STEERING), as_json=False
+    )
+    texts: Texts = {("cp1", "file:/etc/a"): (Section(STEERING, "a", STEERING.replace("\r", "")),)}
+    show_plan(plan_of(change("file", "/etc/a", Absent(), "create"), texts=texts), as_json=False)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    confirm([STEERING], PlainLines())
+    shown = capsys.readouterr()
+    for text in (shown.out, shown.err, re.sub(r"\x1b\[[0-9;]*m", "", _through_console(failed))):
+        assert "\\x1b[2J" in text
+        assert not set("\x1b\x07\x9b\r\u202e\u200b\ud800") & set(text)
+    assert "\\nall is well" in shown.err, "a problem is one line"

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import yaml
 
-from provisioner.action.kinds import base_modules
+from provisioner.action.kinds import base_modules, kinds_of
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.engine.diff import diff
 from provisioner.errors import ProvisionError
 from provisioner.kube import gates, traffic
 from provisioner.kube.join import NodeJoinedKind
-from provisioner.kube.kubeconfig import KubeconfigKind
+from provisioner.kube.kubeconfig import Kubeconfig
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
 from provisioner.pki.authority import new_authority
@@ -35,6 +35,7 @@ from provisioner.resources.model import (
     Change,
     ConductedKind,
     HostKind,
+    Lasting,
     Present,
     Resource,
     ScriptedKind,
@@ -42,6 +43,7 @@ from provisioner.resources.model import (
     State,
     Unknown,
 )
+from provisioner.shell import worklock
 from provisioner.shell.assemble import StepRecord, change_script, probe_script
 from provisioner.shell.script import Blob, Script
 
@@ -49,8 +51,8 @@ pytestmark = pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shel
 
 MEANT = {
     # The prelude lies on the host only; what is quoted is meant as it stands; a list may have one item; a file that is
-    # not there reads as an empty one.
-    "kinds": ["SC1091", "SC2016", "SC2043", "SC2002"],
+    # not there reads as an empty one; `partial` is the prelude's.
+    "kinds": ["SC1091", "SC2016", "SC2043", "SC2002", "SC2034"],
     "gates": ["SC2016"],
     # The frame stands in single quotes for any login shell, so none may occur in it.
     "transport": ["SC2064", "SC1091"],
@@ -120,7 +122,7 @@ def modules() -> dict[str, Any]:
     return {
         **base_modules(),
         "certificate": CertificateKind({"ca": new_authority("ca")}),
-        "kubeconfig": KubeconfigKind(),
+        "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),
         "node_joined": NodeJoinedKind(token),
         "bootstrap_token": BootstrapTokenKind(token),
@@ -159,12 +161,12 @@ def changes(resource: Resource) -> Iterator[Change]:
 
 def of_kinds(folder: Path) -> Iterator[Script]:
     kinds = modules()
-    by_name = {kind.name: kind for kind in kinds.values()}
+    by_name: dict[str, Any] = dict(kinds_of(kinds))
     by_name["artifact"] = ArtifactKind(None, {})  # type: ignore[arg-type]  # only `build` looks at the bundle
     groups: dict[str, list[Resource]] = {}
     for resource in resources(folder, kinds):
         groups.setdefault(resource.kind, []).append(resource)
-    assert set(groups) == set(by_name) - {"kubeconfig"}, "every kind has its task here"
+    assert set(groups) == set(by_name), "every kind has its task here"
     for name, group in groups.items():
         kind: HostKind = by_name[name]
         yield probe_script([kind.probe(group)])
@@ -177,6 +179,8 @@ def of_kinds(folder: Path) -> Iterator[Script]:
             )
         elif isinstance(kind, ConductedKind):
             yield from conducted(kind, group[0])
+        if isinstance(kind, Lasting):
+            yield probe_script([each for each in map(kind.stays, found) if each is not None])
         if isinstance(kind, Showing):
             yield probe_script([kind.show([each for each in found if each.resource.text is not None])])
 
@@ -195,10 +199,10 @@ def of_gates() -> Iterator[Script]:
     gates.api_ready([recorder])
     gates.network_ready(recorder, ["a", "b"], ["DaemonSet kube-flannel/kube-flannel-ds"])
     check = traffic.TrafficCheck("image", {"a": "10.0.0.1"}, "cluster.local", "run")
-    check._clean(recorder)
+    check.pods.remove(recorder)
     recorder.answers = [b'{"items": []}']
     with pytest.raises(ProvisionError, match="missing: asker on a, answerer on a, host on a"):
-        check._set_up(recorder)
+        check.pods.set_up(recorder, ["a"])
     pod, target = traffic.Pod("p", "a", "asker", ("10.0.0.2",)), traffic.Target("service", "10.0.0.3:80")
     check._ask(recorder, {pod: [target]})
     yield from recorder.scripts
@@ -208,7 +212,8 @@ def of_gates() -> Iterator[Script]:
 def of_transport() -> Iterator[Script]:
     yield facts_script()
     yield Script(lock.hold("run", 60))
-    yield Script(lock.WORK_LOCK)
+    yield worklock.after_others("echo")
+    yield Script(worklock.locked("echo") + "\n")
     yield Script(frame.BODY + "\n")
     yield Script(frame.command(10240, "mark") + "\n")
     yield Script(sudo.command(sudo.Become("root", None), sudo.Mode.UNKNOWN, "prompt", 10240, "mark") + "\n")

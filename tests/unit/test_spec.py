@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from provisioner.bundle import catalogue
 from provisioner.errors import InputError
 from provisioner.inventory.model import load_inventory
+from provisioner.spec import versions
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import (
     CONTROL_PLANE_TAINT,
@@ -27,6 +30,7 @@ from provisioner.spec.model import (
     Taint,
     load_spec,
 )
+from provisioner.spec.schema import HOST
 
 ROOT = Path(__file__).parents[2]
 BASE = (ROOT / "tests" / "data" / "spec" / "base.yaml").read_text()
@@ -207,7 +211,6 @@ FULL = (
         plugin: flannel
         node_cidr_mask: 24
         node_cidr_mask_ipv6: 64
-        allow_untested: false
         flannel: {backend: vxlan, vni: 1, port: 8472, mtu: 1400, interface: eth0}
         pod_cidrs:""",
     )
@@ -268,3 +271,16 @@ def test_damaged_bytes(tmp_path: Path) -> None:
             damaged[chance.randrange(len(damaged))] = chance.choice(b"\t\x00\xff:[]{}&*!|-'\"\n #%@")
         path.write_bytes(bytes(damaged))
         judge(path)
+
+
+def test_hints_name_the_release_that_is_built() -> None:
+    built = {each.version for each in catalogue.load() if each.name == "kube-apiserver"}
+    assert built == {f"v{versions.CATALOGUED}"}
+
+
+def test_what_templates_may_be_told_is_known() -> None:
+    """Names with a default in a template are the inventory's to set: of them a slip is found, and a wrong type."""
+    texts = [path.read_text() for path in (ROOT / "templates").rglob("*.j2")]
+    optional = {name for text in texts for name in re.findall(r"\b(\w+) \| default\(", text)}
+    assert optional
+    assert optional <= HOST.keys()

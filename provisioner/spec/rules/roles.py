@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import CONTROL_PLANE, ETCD, LOAD_BALANCER, NODE, REGISTRY, Draft
-from provisioner.spec.values import RefusedError, dns_name
+from provisioner.spec.values import RefusedError, dns_name, is_dns_name
 
 _CLUSTER_GROUPS = (ETCD, CONTROL_PLANE, NODE)
 
 
 def groups_are_filled(draft: Draft) -> Iterator[Problem]:
     """A control plane, etcd, at least one node, and one registry that is either a host or named."""
+    if not draft.inventory.whole or not draft.inventory.hosts:
+        return  # who is missing may be in what could not be read; and that there are no hosts at all is told already
     if not draft.group(CONTROL_PLANE):
         hint = f"name at least one host under '{CONTROL_PLANE}'"
         yield draft.group_problem(CONTROL_PLANE, "no control plane: the group has no hosts", hint)
@@ -36,7 +38,7 @@ def groups_are_filled(draft: Draft) -> Iterator[Problem]:
 
 
 def etcd_has_a_majority(draft: Draft) -> Iterator[Problem]:
-    members = len(draft.group(ETCD))
+    members = len(draft.group(ETCD)) if draft.inventory.whole else 0
     if members and members % 2 == 0:
         reason = f"{members} etcd members: an even number tolerates no more failures than {members - 1}"
         yield draft.group_problem(ETCD, reason, f"use {members - 1} or {members + 1}")
@@ -59,5 +61,6 @@ def names_fit_kubernetes(draft: Draft) -> Iterator[Problem]:
             dns_name(host.name)
         except RefusedError as refused:
             reason = f"'{host.name}' cannot be a node's name: {refused.hint}"
-            hint = f"did you mean '{host.name.lower().replace('_', '-')}'?"
+            near = host.name.lower().replace("_", "-")
+            hint = f"did you mean '{near}'?" if is_dns_name(near) else ""
             yield Problem(*draft.inventory.origin(host.name), reason, hint)

@@ -1,0 +1,34 @@
+"""Hosts that could not be reached are told together: whoever mends one wants to know of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from provisioner.errors import UnreachableError
+from provisioner.remote.pool import Pool
+
+T = TypeVar("T")
+
+
+def all_reached(answers: Mapping[str, T | Exception]) -> dict[str, T]:
+    """The answers of all hosts.
+
+    Raises UnreachableError naming every host that was not reached, else what the first host raised.
+    """
+    lost = {host: each for host, each in answers.items() if isinstance(each, UnreachableError)}
+    if lost:
+        hints = {each.hint: None for each in lost.values() if each.hint}
+        reason = "\n".join(f"{host}: {each.reason.removeprefix(f'{host}: ')}" for host, each in lost.items())
+        raise UnreachableError(reason, "; ".join(hints))
+    found: dict[str, T] = {}
+    for host, each in answers.items():
+        if isinstance(each, Exception):
+            raise each
+        found[host] = each
+    return found
+
+
+def reach(pool: Pool, hosts: Sequence[str]) -> None:
+    """Logs in to every host. Raises as `all_reached`."""
+    all_reached(pool.map(hosts, lambda _: None))

@@ -1,0 +1,51 @@
+"""What YAML 1.1 reads in what people write, and what its values are called in messages."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_PLAIN = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in YAML's words."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "a boolean"
+    kinds = {int: "a number", float: "a number", str: "a text", list: "a list", dict: "a mapping"}
+    return kinds.get(type(value), "a secret")
+
+
+def said(value: object, most: int = 60) -> str:
+    """`value` in quotes for a message, cut when it is longer than `most` characters."""
+    text = str(value)
+    return f"'{text}'" if len(text) <= most else f"'{text[:most]}…'"
+
+
+def oddly_spelt(written: str, value: int) -> tuple[str, str] | None:
+    """Reason and hint when `written` is not the decimal spelling of `value`, which YAML reads in it; else None.
+
+    YAML 1.1 (yaml.org/type/int.html): a leading zero means octal, 0b binary, 0x hexadecimal, a colon base 60; an
+    underscore means nothing.
+    """
+    if not written or _PLAIN.fullmatch(written):
+        return None
+    this, bare = said(written, 40), written.replace("_", "")
+    read = str(value) if len(written) <= 40 else "another number"
+    if ":" in bare:
+        return (
+            f"{this} is read as {read}: in YAML a colon makes a number of base 60",
+            "write a decimal number",
+        )
+    if re.match(r"[-+]?0[xb]", bare):
+        base = "hexadecimal" if "x" in bare else "binary"
+        return f"{this} is the {base} spelling of {read}", "write a decimal number"
+    if re.match(r"[-+]?0", bare):
+        meant = re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", bare)
+        return (
+            f"{this} is read as {read}: in YAML a leading zero makes it octal",
+            f"did you mean {meant[:40]}?",
+        )
+    return f"{this} has underscores", f"did you mean {bare[:40]}?"

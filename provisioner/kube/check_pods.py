@@ -1,0 +1,202 @@
+"""The pods of the traffic check: made, awaited with an eye on what keeps them from running, and removed again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.errors import ProvisionError
+from provisioner.kube.check_objects import LABEL, ROLES, check_objects
+from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
+from provisioner.kube.objects import list_json
+from provisioner.resources.model import Answer, Runner
+from provisioner.shell.script import Blob, Script
+from provisioner.shell.worklock import LOCK_SECONDS, locked
+
+PATIENCE = 120.0
+"""Seconds in which all pods have to run."""
+STUCK = 12.0
+"""Seconds after which a pod that fails all the time is given up: a kubelet tries again after 10 s and more."""
+_ROUND = 3
+"""Seconds between two looks at pods that do not run yet."""
+_REMOVAL = 30
+"""Seconds in which the pods have to be gone."""
+_NOT_YET = 3
+
+_WAITS = {"ContainerCreating", "PodInitializing"}
+"""What a container says that is on its way (pkg/kubelet/kubelet_pods.go)."""
+
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CheckPods:
+    """Those of one `run` in a `namespace` of their own; `image` is agnhost's."""
+
+    namespace: str
+    run: str
+    image: str
+
+    def set_up(self, runner: Runner, nodes: Sequence[str]) -> list[Item]:
+        """The running pods and the services, as the API has them; what killed runs left is removed.
+
+        Raises ProvisionError with what each pod complains of, soon when it is the same all the time, and when a node
+        has none.
+        """
+        stale = (
+            f"{KUBECTL} delete namespace -l '{LABEL},{LABEL}!={self.run}' --wait=false >/dev/null 2>&1 8>&- &"
+        )
+        create = f'{KUBECTL} create --validate=false -f "$W/objects.json" >/dev/null || exit 1'
+        made = locked("\n".join((stale, create, "wait")))
+        script = f"{made} || exit 1\n{self._look()}"
+        objects = {"objects.json": Blob.of(list_json(check_objects(self.namespace, self.run, self.image)))}
+        began = time.monotonic()
+        items = self._await(runner, runner.run(Script(script, objects), deadline=LOCK_SECONDS + 60), began)
+        missing = _missing(items, nodes)
+        if missing:
+            raise ProvisionError(
+                f"pods of the traffic check are missing: {', '.join(missing)}",
+                "is every node registered, and may DaemonSets run there?",
+            )
+        return items
+
+    def remove(self, runner: Runner) -> None:
+        """Raises ProvisionError when something is left.
+
+        Waits for the pods to go, not for the namespace: its controller lets 5 s pass before it looks
+        (namespaceDeletionGracePeriod in kube-controller-manager).
+        """
+        kubectl = f"{KUBECTL} -n {self.namespace}"
+        objects = locked(f"{kubectl} delete daemonset,service --all --wait=false >/dev/null")
+        space = locked(
+            f"{KUBECTL} delete namespace {self.namespace} --ignore-not-found --wait=false >/dev/null"
+        )
+        script = f"""
+{objects} || exit 1
+end=$(($(date +%s) + {_REMOVAL}))
+while left=$({kubectl} get pods -o name) && [ -n "$left" ] && [ "$(date +%s)" -lt "$end" ]; do
+  sleep 0.1
+done
+{space} || exit 1
+[ -z "$left" ] || {{
+  echo "$left" >&2
+  exit 1
+}}
+"""
+        result = runner.run(Script(script), deadline=2 * LOCK_SECONDS + 120)
+        if result.status != 0:
+            raise ProvisionError(
+                f"objects of the traffic check are left in the namespace {self.namespace}:\n{_tail(result)}",
+                f"look at what holds them, then `kubectl delete namespace {self.namespace}`",
+            )
+
+    def _look(self) -> str:
+        """Waits for a round, then prints all pods and services, with events when some pod does not run."""
+        kubectl = f"{KUBECTL_WAITING} -n {self.namespace}"
+        return f"""
+what=pods,services
+{kubectl} rollout status --timeout={_ROUND}s daemonset -l {LABEL} >/dev/null 2>&1 || what=$what,events
+{KUBECTL} -n {self.namespace} get "$what" -o json || exit 1
+[ "$what" = pods,services ] || exit {_NOT_YET}
+"""
+
+    def _await(self, runner: Runner, answer: Answer, began: float) -> list[Item]:
+        since: dict[str, float] = {}
+        while answer.status == _NOT_YET:
+            items = _items(answer)
+            told, now = complaints(items), time.monotonic()
+            since = {name: since.get(name, now) for name in told}
+            if now - began > PATIENCE or any(now - moment >= STUCK for moment in since.values()):
+                raise _stuck(items, told, now - began)
+            answer = runner.run(Script(self._look()), deadline=60 + 3 * _ROUND)
+        if answer.status != 0:
+            raise ProvisionError(f"the pods of the traffic check cannot be made:\n{_tail(answer)}")
+        return [item for item in _items(answer) if "deletionTimestamp" not in item["metadata"]]
+
+
+def complaints(items: Sequence[Item]) -> dict[str, str]:
+    """What keeps each object from running, by its name; a pod that is on its way complains of nothing.
+
+    `items` are pods and events. An event that was followed by a normal one is over.
+    """
+    events: dict[str, list[Item]] = {}
+    for event in sorted((each for each in items if each["kind"] == "Event"), key=_moment):
+        events.setdefault(event["involvedObject"]["name"], []).append(event)
+    told: dict[str, str] = {}
+    for item in items:
+        if item["kind"] == "Pod" and not _runs(item):
+            name = item["metadata"]["name"]
+            if reason := _complaint(item, events.get(name, [])):
+                told[name] = reason
+    for name, those in events.items():
+        if those[-1]["involvedObject"]["kind"] == "DaemonSet" and those[-1]["type"] == "Warning":
+            told[name] = _words(those[-1])
+    return told
+
+
+def _complaint(pod: Item, events: Sequence[Item]) -> str:
+    status = pod.get("status", {})
+    states = [
+        each.get("state", {}).get("waiting") or {}
+        for key in ("initContainerStatuses", "containerStatuses")
+        for each in status.get(key, ())
+    ]
+    waits = [each for each in states if each.get("reason", "ContainerCreating") not in _WAITS]
+    # "Error: ErrImagePull" repeats what another event has told with its reason.
+    warnings = [each for each in events if each["type"] == "Warning"]
+    telling = [each for each in warnings if not str(each.get("message", "")).startswith("Error: ")]
+    if waits or (events and events[-1]["type"] == "Warning"):
+        if telling:
+            return _words(telling[-1])
+        return _words(waits[0] if waits else events[-1])
+    return ""
+
+
+def _words(told: Item) -> str:
+    return f"{told.get('reason', '')}: {told.get('message', '')}".strip(": \n")
+
+
+def _moment(event: Item) -> tuple[str, int]:
+    """When it was seen last, and of several in one second which came last."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    seen = str(series or event.get("lastTimestamp") or event.get("eventTime") or "")
+    version = str(event["metadata"].get("resourceVersion", "0"))
+    return seen[:19], int(version) if version.isdigit() else 0
+
+
+def _runs(pod: Item) -> bool:
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
+
+
+def _stuck(items: Sequence[Item], told: Mapping[str, str], seconds: float) -> ProvisionError:
+    pods = {item["metadata"]["name"]: item for item in items if item["kind"] == "Pod" and not _runs(item)}
+    lines = []
+    for name in sorted({*pods, *told}):
+        node = pods.get(name, {}).get("spec", {}).get("nodeName", "")
+        lines.append(f"  {name}{f' on {node}' if node else ''}: {told.get(name, 'does not run yet')[:600]}")
+    return ProvisionError(
+        f"the pods of the traffic check do not run after {seconds:.0f} s:\n" + "\n".join(lines),
+        "see `journalctl -u kubelet -u containerd` on that node",
+    )
+
+
+def _missing(items: Sequence[Item], nodes: Sequence[str]) -> list[str]:
+    there = {
+        (item["spec"].get("nodeName"), item["metadata"]["labels"]["role"])
+        for item in items
+        if item["kind"] == "Pod"
+    }
+    return [f"{role} on {node}" for node in nodes for role in ROLES if (node, role) not in there]
+
+
+def _items(answer: Answer) -> list[Item]:
+    found: list[Item] = json.loads(answer.stdout)["items"]
+    return found
+
+
+def _tail(answer: Answer) -> str:
+    return "\n".join(answer.stderr.decode(errors="replace").strip().splitlines()[-15:])

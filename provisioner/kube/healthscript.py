@@ -1,0 +1,113 @@
+"""One script a host that reads how the cluster's parts on it are. Everything that asks a server runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, NODE, REGISTRY
+from provisioner.kube.kubectl import KUBECTL_WAITING
+from provisioner.shell.quote import words
+from provisioner.shell.script import Script
+
+UNITS: Mapping[str, tuple[str, ...]] = {
+    ETCD: ("etcd",),
+    CONTROL_PLANE: ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+    NODE: ("containerd", "kubelet", "kube-proxy"),
+    REGISTRY: ("docker-registry",),
+}
+"""The services of each role."""
+
+SECONDS = 3
+"""How long a server may take. Together with the rest a status stays within five seconds."""
+_LONGEST = 200
+
+# A server that hangs must not hold up the others; each answer is a section with the exit status in its head.
+_ASK = """
+ask() {
+  name=$1
+  shift
+  asked="$asked $name"
+  { "$@" >"$W/$name.out" 2>"$W/$name.err" && s=0 || s=$?; echo "$s" >"$W/$name.status"; } </dev/null &
+}
+tell() {
+  wait
+  for name in $asked; do
+    read -r s <"$W/$name.status"
+    echo "=$name $s"
+    cat "$W/$name.out"
+    [ "$s" -eq 0 ] || tail -n 3 "$W/$name.err"
+    echo
+  done
+}
+asked=
+"""
+_ETCDCTL = (
+    "/opt/kubernetes/bin/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt"
+    " --cert=/etc/kubernetes/pki/etcd/server.crt --key=/etc/kubernetes/pki/etcd/server.key"
+    f" --dial-timeout={SECONDS}s --command-timeout={SECONDS}s"
+)
+_KUBECTL = f"{KUBECTL_WAITING} --request-timeout={SECONDS}s"
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one question gave."""
+
+    status: int
+    text: str
+
+    @property
+    def last_line(self) -> str:
+        """The end of what was said, in a line that is not too long."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        line = lines[-1] if lines else f"exit status {self.status}"
+        return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def health_script(roles: Collection[str], fragments: Mapping[str, str], *, nodes: bool) -> Script:
+    """Asks what runs on a host with these roles. `fragments` are further questions, by name; `nodes`: also for nodes.
+
+    Sections: units, journal, and of a control plane readyz, controllers, scheduler, version, nodes, of an etcd member
+    member, status.
+    """
+    units = [f"{unit}.service" for role, names in UNITS.items() if role in roles for unit in names]
+    lines = [_ASK]
+    if units:
+        lines.append(f"ask units systemctl show --property=Id,ActiveState,SubState -- {words(units)}")
+    lines.append("ask journal tail -n 1 /var/lib/provision/journal")
+    if CONTROL_PLANE in roles:
+        lines += _api_questions(nodes=nodes)
+    if ETCD in roles:
+        lines += [
+            f"ask member {_ETCDCTL} endpoint health -w json",
+            f"ask status {_ETCDCTL} endpoint status -w json",
+        ]
+    for name, text in fragments.items():
+        lines += [f"{name}() {{\n{text}\n}}", f"ask {name} {name}"]
+    return Script("\n".join([*lines, "tell", ""]))
+
+
+def sections(output: bytes) -> dict[str, Section]:
+    """The answers by name."""
+    found = {}
+    for block in ("\n" + output.decode(errors="replace")).split("\n=")[1:]:
+        head, _, text = block.partition("\n")
+        name, _, status = head.partition(" ")
+        if status.isdigit():
+            found[name] = Section(int(status), text)
+    return found
+
+
+def _api_questions(*, nodes: bool) -> list[str]:
+    lines = [
+        f"ask readyz {_KUBECTL} get --raw '/readyz?verbose'",
+        f"ask controllers {_KUBECTL} --server=https://127.0.0.1:10257 get --raw /healthz",
+        f"ask scheduler {_KUBECTL} --server=https://127.0.0.1:10259 get --raw /healthz",
+    ]
+    if nodes:
+        lines += [
+            f"ask version {_KUBECTL} get --raw /version",
+            f"ask nodes {_KUBECTL} get --raw /api/v1/nodes",
+        ]
+    return lines
