@@ -3,6 +3,7 @@
 A delete needs no consent where it takes away only what this tool itself has put there, because then the playbook that
 is being applied is the whole of the agreement:
 - `bootstrap_token` finds nothing but Secrets with the tool's own label;
+- `displaced_paths` deletes nothing, it moves aside;
 - `absent_paths` knows of each path whether it bears the tool's stamp or is written by the same plan; whatever else it
   finds (`foreign`) somebody wants to know of before it is gone for ever, although the playbook names it: a pattern may
   find more than its author thought of.
@@ -11,12 +12,15 @@ Every other delete asks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from provisioner.engine.plan import Plan
 from provisioner.resources.absent import paths_of
 from provisioner.resources.model import LEFT_OVER, Change, Present
 
 _PRECIOUS = ("etcd.service", "kube-apiserver.service")
 _SHOWN = 3
+_HARMLESS = ("bootstrap_token", "displaced_paths")
 
 
 def dangers(plan: Plan, *, established: bool) -> tuple[str, ...]:
@@ -43,13 +47,21 @@ def _stops(change: Change) -> bool:
 def _deleted(change: Change) -> str:
     """What somebody may miss; empty when all of it is the tool's own."""
     resource, before = change.resource, change.before
-    if resource.kind == "bootstrap_token":
+    if resource.kind in _HARMLESS:
         return ""
+    if resource.kind == "components" and isinstance(before, Present):
+        return _few(
+            [str(each) for group in before.attrs.values() if isinstance(group, tuple) for each in group]
+        )
     if resource.kind != "absent_paths" or not isinstance(before, Present):
         return resource.id
     foreign = paths_of(before, "foreign")
-    more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
-    return f"{', '.join(foreign[:_SHOWN])}{more}, which it did not put there" if foreign else ""
+    return f"{_few(foreign)}, which it did not put there" if foreign else ""
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def _restarts(change: Change) -> bool:

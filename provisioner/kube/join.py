@@ -21,15 +21,23 @@ from provisioner.shell.worklock import LOCK_SECONDS, locked
 DEADLINE = 120.0
 """Seconds from the kubelets' start to the last node's registration."""
 
-_COLUMNS = '{.metadata.name}{"\\t"}{.metadata.labels}{"\\t"}{.spec.taints}{"\\n"}'
-_NODES = f"{KUBECTL} get nodes -o jsonpath='{{range .items[*]}}{_COLUMNS}{{end}}'"
+MARKS = "provision.dev/marks"
+"""The annotation that names what of a node's labels and taints is ours: only that is taken away again."""
+
+_OURS = r"{.metadata.annotations.provision\.dev/marks}"
+
+
+def _nodes(*fields: str) -> str:
+    """The command that prints a line for each node, its fields separated by tabs."""
+    row = r'{"\t"}'.join(("{.metadata.name}", *fields, _OURS)) + r'{"\n"}'
+    return f"{KUBECTL} get nodes -o jsonpath={quote('{range .items[*]}' + row + '{end}')}\n"
 
 
 _REQUESTS = f"{KUBECTL} get csr --field-selector=spec.signerName={SIGNER} -o json"
 
 
 class NodeJoinedKind:
-    """Attributes: `label:KEY` and `taint:KEY:EFFECT` with their values, of those that are wanted.
+    """Attributes: `label:KEY` and `taint:KEY:EFFECT` with their values, and `marks`, the names of those that are ours.
 
     A node whose kubelet has no identity (`joining`) counts as absent until a request by this run's token was granted,
     though its object may be there from a former life.
@@ -45,23 +53,26 @@ class NodeJoinedKind:
         attrs: dict[str, Plain] = {f"label:{k}": str(v) for k, v in (task.args.get("labels") or {}).items()}
         for taint in task.args.get("taints") or []:
             attrs[f"taint:{taint.key}:{taint.effect}"] = taint.value
+        attrs["marks"] = " ".join(sorted(attrs))
         spec = {"joining": bool(task.args.get("joining"))}
         return [Resource("node_joined", str(task.args["name"]), Present(attrs), spec)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         joining = any(each.spec["joining"] for each in resources)
-        return Script(_NODES + "\n" + (f"echo ==\n{_REQUESTS}\n" if joining else ""))
+        return Script(
+            _nodes("{.metadata.labels}", "{.spec.taints}") + (f"echo ==\n{_REQUESTS}\n" if joining else "")
+        )
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         nodes, _, requests = output.partition(b"==\n")
         granted = self._granted(json.loads(requests or b'{"items": []}')["items"])
         found = {}
         for line in nodes.decode(errors="replace").splitlines():
-            name, labels, taints = [*line.split("\t"), "", ""][:3]
+            name, labels, taints, marks = [*line.split("\t"), "", "", ""][:4]
             attrs: dict[str, Plain] = {f"label:{k}": str(v) for k, v in json.loads(labels or "{}").items()}
             for taint in json.loads(taints or "[]"):
                 attrs[f"taint:{taint['key']}:{taint['effect']}"] = str(taint.get("value") or "")
-            found[name] = attrs
+            found[name] = {**attrs, "marks": marks}
         joined = {
             each.name for each in resources if each.name in granted or not each.spec["joining"]
         } & found.keys()
@@ -76,16 +87,19 @@ class NodeJoinedKind:
         """Approves the requests of the joining nodes, waits until all are registered, sets labels and taints."""
         joining = {change.resource.name for change in changes if not isinstance(change.before, Present)}
         asking = {change.resource.name for change in changes if change.resource.spec["joining"]}
+        ours = {change.resource.name: _marks_before(change) for change in changes}
         if joining:
-            self._admit(joining, asking, runner)
-        lines = [line for change in changes for line in _marks(change.resource)]
+            ours |= self._admit(joining, asking, runner)
+        lines = [line for change in changes for line in _mark(change.resource, ours[change.resource.name])]
         if lines:
             _ask(runner, locked("\n".join(["set -e", *lines])) + "\n")
 
-    def _admit(self, joining: set[str], asking: set[str], runner: Runner) -> None:
+    def _admit(self, joining: set[str], asking: set[str], runner: Runner) -> dict[str, str]:
+        """Waits until all are registered. Returns the marks that they have from a former life, by node."""
         end = time.monotonic() + DEADLINE
         refused: dict[str, str] = {}
         missing = set(joining)
+        registered: dict[str, str] = {}
         while missing:
             requests = json.loads(_ask(runner, f"{_REQUESTS}\n"))["items"]
             good = []
@@ -97,12 +111,14 @@ class NodeJoinedKind:
                     refused[requested_node(item)] = reason
             if good:
                 _ask(runner, locked(f"{KUBECTL} certificate approve {words(good)} >/dev/null") + "\n")
-            names = _ask(runner, f"{KUBECTL} get nodes -o jsonpath='{{.items[*].metadata.name}}'\n")
-            missing = joining - set(names.decode().split()) | asking - self._granted(requests)
+            rows = (line.partition("\t") for line in _ask(runner, _nodes()).decode().splitlines())
+            registered = {name: marks for name, _, marks in rows}
+            missing = joining - registered.keys() | asking - self._granted(requests)
             if missing and time.monotonic() > end:
                 raise _timeout(missing, refused)
             if missing:
                 time.sleep(0.3)
+        return {name: registered[name] for name in joining}
 
 
 def _timeout(missing: set[str], refused: Mapping[str, str]) -> ProvisionError:
@@ -115,14 +131,19 @@ def _timeout(missing: set[str], refused: Mapping[str, str]) -> ProvisionError:
     return ProvisionError(reason, "see `journalctl -u kubelet` on the host")
 
 
-def _marks(resource: Resource) -> list[str]:
-    attrs: Mapping[str, Any] = resource.desired.attrs if isinstance(resource.desired, Present) else {}
-    node = quote(resource.name)
-    labels = [
-        f"{key.removeprefix('label:')}={value}" for key, value in attrs.items() if key.startswith("label:")
-    ]
+def _marks_before(change: Change) -> str:
+    return str(change.before.attrs["marks"]) if isinstance(change.before, Present) else ""
+
+
+def _mark(resource: Resource, before: str) -> list[str]:
+    """The commands that set what is wanted, take away what was ours `before`, and then note what is ours now."""
+    attrs = resource.desired.attrs if isinstance(resource.desired, Present) else {}
+    node, marks = quote(resource.name), str(attrs["marks"])
+    left = [each for each in before.split() if each not in attrs]
+    labels = [f"{key[6:]}={value}" for key, value in attrs.items() if key.startswith("label:")]
+    labels += [f"{each[6:]}-" for each in left if each.startswith("label:")]
     taints = [
-        f"{key.split(':')[1]}={value}:{key.split(':')[2]}"
+        "{1}={0}:{2}".format(value, *key.split(":")[1:])
         for key, value in attrs.items()
         if key.startswith("taint:")
     ]
@@ -131,6 +152,14 @@ def _marks(resource: Resource) -> list[str]:
         lines.append(f"{KUBECTL} label --overwrite node {node} {words(labels)} >/dev/null")
     if taints:
         lines.append(f"{KUBECTL} taint --overwrite node {node} {words(taints)} >/dev/null")
+    # kubectl fails on a taint that somebody else has taken away already.
+    lines += [
+        f"{KUBECTL} taint node {node} {quote(each[6:])}- >/dev/null 2>&1 || :"
+        for each in left
+        if each[:6] == "taint:"
+    ]
+    if marks != before:
+        lines.append(f"{KUBECTL} annotate --overwrite node {node} {quote(f'{MARKS}={marks}')} >/dev/null")
     return lines
 
 

@@ -22,6 +22,7 @@ ORDER = (
     "test_plan_files",
     "test_run_lock",
     "test_drift",
+    "test_ownership",
     "test_disk_full",
     "test_joining",
     "test_traffic_gate",

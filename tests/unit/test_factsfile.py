@@ -60,7 +60,7 @@ WRONG: list[tuple[str, Callable[[Data], Any], list[str]]] = [
     (
         "a misspelt fact",
         lambda data: data["a"].update(memmory=data["a"].pop("memory")),
-        ["20:3: a: there is no fact 'memmory' (did you mean 'memory'?)"],
+        ["22:3: a: there is no fact 'memmory' (did you mean 'memory'?)"],
     ),
     (
         "wrong types",

@@ -43,20 +43,21 @@ def test_a_node_with_labels_and_taints() -> None:
     kind = NodeJoinedKind(BootstrapToken())
     args = {"name": "cp1", "labels": {"zone": "a"}, "taints": (CONTROL_PLANE_TAINT,)}
     resource = kind.build(call("node_joined", **args))[0]
-    line = (
-        'cp1\t{"zone":"b","x":"y"}\t[{"key":"node-role.kubernetes.io/control-plane","effect":"NoSchedule"}]\n'
-    )
+    taints = '[{"key":"node-role.kubernetes.io/control-plane","effect":"NoSchedule"}]'
+    line = f'cp1\t{{"zone":"b","x":"y"}}\t{taints}\tlabel:x\n'
     state = kind.parse(line.encode(), [resource])[resource.id]
     assert isinstance(state, Present)
     assert isinstance(resource.desired, Present)
     assert resource.desired.attrs == {
         "label:zone": "a",
         "taint:node-role.kubernetes.io/control-plane:NoSchedule": "",
+        "marks": "label:zone taint:node-role.kubernetes.io/control-plane:NoSchedule",
     }
     assert state.attrs["label:zone"] == "b"
+    assert state.attrs["marks"] == "label:x"
     assert state.attrs["taint:node-role.kubernetes.io/control-plane:NoSchedule"] == ""
     assert kind.parse(b"", [resource])[resource.id] == Absent()
-    assert kind.parse(b"cp1\t\t\n", [resource])[resource.id] == Present({})
+    assert kind.parse(b"cp1\t\t\n", [resource])[resource.id] == Present({"marks": ""})
 
 
 def test_the_token_is_in_no_script_and_no_plan() -> None:
