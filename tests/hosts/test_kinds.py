@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
 import subprocess
-import sys
-import tarfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:  # pytest loads it as a plug-in, for its fixture
+    from onehost import Host
+
+pytest_plugins = ["onehost"]
 pytestmark = [
     pytest.mark.hosts,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
@@ -49,6 +47,8 @@ ExecStart=/bin/sleep infinity
 [Install]
 WantedBy=multi-user.target
 """
+
+
 @pytest.fixture
 def ready(host: Host) -> Host:
     """The host as the book wants it."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 import pytest
-from onehost import Host
 
+if TYPE_CHECKING:  # pytest loads it as a plug-in, for its fixture
+    from onehost import Host
+
+pytest_plugins = ["onehost"]
 pytestmark = [
     pytest.mark.hosts,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
@@ -63,23 +67,31 @@ def test_a_unit_that_stays_costs_a_second_at_most(host: Host) -> None:
     assert time.monotonic() - began < 2, "what was not started is not waited for"
 
 
-def test_lists_of_packages_are_fetched_when_one_is_not_known_and_only_then(host: Host) -> None:
+@pytest.fixture
+def packaged(host: Host) -> Host:
+    """The host's book wants a package, which is not there."""
+    host.write("book.yaml", "- {name: one, hosts: all, tasks: [{package: {name: provision-test}}]}\n")
+    host.ssh("dpkg --purge provision-test >/dev/null 2>&1")
+    return host
+
+
+def test_lists_of_packages_are_fetched_when_one_is_not_known_and_only_then(packaged: Host) -> None:
     lists = "stat -c '%n %y' /var/lib/apt/lists /var/lib/apt/lists/* | sort"
-    host.ssh("dpkg --purge provision-test >/dev/null; rm -rf /var/lib/apt/lists/*")
-    host.apply()
-    assert host.ssh("dpkg-query -W provision-test") == "provision-test\t1"
-    before = host.ssh(lists)
+    packaged.ssh("rm -rf /var/lib/apt/lists/*")
+    packaged.apply()
+    assert packaged.ssh("dpkg-query -W provision-test") == "provision-test\t1"
+    before = packaged.ssh(lists)
     assert "Packages" in before
-    host.ssh("dpkg --purge provision-test >/dev/null")
-    host.apply()
-    assert host.ssh(lists) == before
+    packaged.ssh("dpkg --purge provision-test >/dev/null")
+    packaged.apply()
+    assert packaged.ssh(lists) == before
 
 
-def test_lists_that_name_a_file_that_is_gone_are_fetched_anew(host: Host) -> None:
+def test_lists_that_name_a_file_that_is_gone_are_fetched_anew(packaged: Host) -> None:
     """The repository has gone on to another version since the lists were fetched."""
     newer = "cd /srv/deb; sed -i 's/^Version: .*/Version: 2/' pkg/DEBIAN/control; rm one.deb; dpkg-deb -b pkg two.deb"
     index = """{ cat pkg/DEBIAN/control; echo "Filename: ./two.deb"; echo "Size: $(stat -c %s two.deb)"
       echo "SHA256: $(sha256sum two.deb | cut -d' ' -f1)"; } >Packages"""
-    host.ssh(f"dpkg --purge provision-test >/dev/null; {newer} >/dev/null\n{index}")
-    host.apply()
-    assert host.ssh("dpkg-query -W provision-test") == "provision-test\t2"
+    packaged.ssh(f"{newer} >/dev/null\n{index}")
+    packaged.apply()
+    assert packaged.ssh("dpkg-query -W provision-test") == "provision-test\t2"
