@@ -270,8 +270,8 @@ def gather_each(pool: Pool, hosts: Sequence[str]) -> dict[str, Facts | Exception
 
 
 def usable(answers: Mapping[str, Facts | Exception]) -> dict[str, Facts]:
-    """The facts. Raises UnreachableError with all that were not reached, ProvisionError for hosts without root rights or
-    tools."""
+    """The facts. Raises UnreachableError with all that were not reached, ProvisionError for those without root rights
+    or tools."""
     facts = all_reached(answers)
     plain = [host for host, each in facts.items() if not each.root]
     if plain:

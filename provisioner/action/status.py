@@ -33,9 +33,9 @@ from provisioner.spec.model import ClusterSpec
 Answers = Mapping[str, Section]
 
 _DEADLINE = 20.0
-_CONNECTING = 3.5
+_CONNECTING = 3.0
 """Seconds in which a host has to answer, unless the inventory gives it fewer: all is to be said in five."""
-_PATIENCE, _PATIENCE_UNREADY = 60.0, 1.0
+_PATIENCE, _PATIENCE_UNREADY = 60.0, 0.3
 """Seconds that the plan may take once all else is answered: with API servers that are ready, and without."""
 _ROLE_NAMES = {CONTROL_PLANE: "control-plane", ETCD: "etcd", NODE: "worker", REGISTRY: "registry"}
 

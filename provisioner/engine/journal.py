@@ -45,9 +45,14 @@ def journal(run: str, emit: Emit) -> Iterator[Emit]:
 
     try:
         yield both
-    except ProvisionError as fault:
-        write(RunStopped(run=run, reason=fault.reason, exit_code=fault.exit_code))
+    except (Exception, KeyboardInterrupt) as fault:
+        write(_stopped(run, fault))
         raise
-    except KeyboardInterrupt:
-        write(RunStopped(run=run, reason="interrupted", exit_code=130))
-        raise
+
+
+def _stopped(run: str, fault: BaseException) -> RunStopped:
+    if isinstance(fault, ProvisionError):
+        return RunStopped(run=run, reason=fault.reason, exit_code=fault.exit_code)
+    if isinstance(fault, KeyboardInterrupt):
+        return RunStopped(run=run, reason="interrupted", exit_code=130)
+    return RunStopped(run=run, reason=f"{type(fault).__name__}: {fault}", exit_code=1)

@@ -14,9 +14,11 @@ from provisioner.resources.model import Runner
 from provisioner.shell.script import Script
 
 ADMIN_GROUP = "provision:cluster-admins"
-"""The group of the certificates, and the name of the ClusterRoleBinding that gives it cluster-admin. Not system:masters:
-the API server lets that group pass without asking RBAC, so that nothing but a new CA takes it away from a certificate
-that was lost. Without the binding every certificate of this group is worth nothing at once."""
+"""The group of the certificates, and the name of the ClusterRoleBinding that gives it cluster-admin.
+
+Not system:masters: the API server lets that group pass without asking RBAC, so that nothing but a new CA takes it away
+from a certificate that was lost. Without the binding every certificate of this group is worth nothing at once.
+"""
 
 
 def common_name(user: str) -> str:
@@ -34,8 +36,8 @@ def portable_kubeconfig(
     key: Secret,
     tls_server_name: str | None = None,
 ) -> Secret:
-    """A kubeconfig that needs no other file. `authority`, `certificate` and `key` are PEM; `tls_server_name` is the name
-    that the API server's certificate is checked for, where that is not in `server`.
+    """A kubeconfig that needs no other file. `authority`, `certificate` and `key` are PEM; `tls_server_name` is what
+    the API server's certificate is checked for, where that is not in `server`.
 
     Names in it begin with the cluster's, because kubectl merges several kubeconfigs by name.
     """

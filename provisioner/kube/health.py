@@ -92,7 +92,9 @@ def runtime_version(answers: Answers) -> str:
 
 def _node(item: Mapping[str, Any], now: dt.datetime) -> NodeHealth:
     metadata, status = item["metadata"], item["status"]
-    condition = next((each for each in status.get("conditions", ()) if each["type"] == "Ready"), {})
+    condition: Mapping[str, Any] = next(
+        (each for each in status.get("conditions", ()) if each["type"] == "Ready"), {}
+    )
     ready = condition.get("status") == "True"
     labels = metadata.get("labels", {})
     created = dt.datetime.fromisoformat(metadata["creationTimestamp"])

@@ -19,7 +19,7 @@ def show_runs(runs: Sequence[RunRecord], *, as_json: bool) -> None:
     """Prints the runs: one JSON line each, or a table."""
     if as_json:
         for run in runs:
-            sys.stdout.write(json.dumps(asdict(run), separators=(",", ":")) + "\n")
+            sys.stdout.write(json.dumps({"event": "Run", **asdict(run)}, separators=(",", ":")) + "\n")
         return
     _write(run_table(runs))
 
@@ -27,7 +27,7 @@ def show_runs(runs: Sequence[RunRecord], *, as_json: bool) -> None:
 def show_run(run: RunRecord, changes: Sequence[RecordedChange], *, as_json: bool) -> None:
     """Prints one run with its changes."""
     if as_json:
-        value = {**asdict(run), "changed": [asdict(change) for change in changes]}
+        value = {"event": "Run", **asdict(run), "changed": [asdict(change) for change in changes]}
         sys.stdout.write(json.dumps(value, separators=(",", ":")) + "\n")
         return
     _write(run_lines(run, changes))

@@ -28,7 +28,12 @@ def show_status(health: ClusterHealth, *, as_json: bool) -> None:
 
 def status_value(health: ClusterHealth) -> dict[str, Any]:
     """Plain data, but for times."""
-    value = {"healthy": health.exit_code == 0, "troubles": health.troubles, **asdict(health)}
+    value = {
+        "event": "Status",
+        "healthy": health.exit_code == 0,
+        "troubles": health.troubles,
+        **asdict(health),
+    }
     drift = [host.drift for host in health.hosts if host.drift is not None]
     return {**value, "drift": sum(drift) if not health.drift_unknown else None}
 
@@ -78,7 +83,8 @@ def _last_run(health: ClusterHealth) -> Line:
         return Line("  no run from this machine is on record", "dim")
     ago = duration(max(0.0, health.at.timestamp() - run.began))
     told = f"{run.command} {run.options}".rstrip()
-    text = f"  last run from here: {told} by {run.who or 'somebody'}, {ago} ago: {run.result}, {many(run.changes, 'change')}"
+    how = f"{run.result}, {many(run.changes, 'change')}"
+    text = f"  last run from here: {told} by {run.who or 'somebody'}, {ago} ago: {how}"
     return Line(text, "" if run.result == "ok" else "warn")
 
 
@@ -113,8 +119,10 @@ def _components(health: ClusterHealth) -> list[Line]:
 
 
 def _hosts(health: ClusterHealth) -> list[Line]:
-    rows = [("host", "services", "drift", "certificates end", "")]
-    rows += [_host(host, health.at) for host in health.hosts]
+    rows = [
+        ("host", "services", "drift", "certificates end", ""),
+        *(_host(host, health.at) for host in health.hosts),
+    ]
     return _table(rows, [_style(host, health.at) for host in health.hosts])
 
 

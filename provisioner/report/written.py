@@ -11,7 +11,7 @@ from provisioner.inventory.secrets import Secret
 
 def show_text(text: str, *, as_json: bool) -> None:
     """Prints a text that was not written to a file."""
-    sys.stdout.write(json.dumps({"path": None, "text": text}) + "\n" if as_json else text)
+    sys.stdout.write(json.dumps({"event": "Written", "path": None, "text": text}) + "\n" if as_json else text)
 
 
 def show_secret(text: Secret) -> None:
@@ -22,7 +22,7 @@ def show_secret(text: Secret) -> None:
 def show_written(path: Path, then: str, *, as_json: bool, **facts: str) -> None:
     """Says what was written, with `facts` about it, and the command that comes next."""
     if as_json:
-        sys.stdout.write(json.dumps({"path": str(path), **facts}) + "\n")
+        sys.stdout.write(json.dumps({"event": "Written", "path": str(path), **facts}) + "\n")
         return
     sys.stderr.write(f"{path} written\n")
     for name, fact in facts.items():

@@ -145,9 +145,13 @@ class SystemdKind:
 _STAYS = """
 u=%s
 IFS= read -r noted <"/run/provision/units/$u" || noted=unknown
-systemctl show --property=ActiveState,SubState,Result,NRestarts,InvocationID -- "$u" >"$P/shown"
-if grep -qx "InvocationID=$noted" "$P/shown" && grep -qxE 'ActiveState=(active|reloading)' "$P/shown"; then exit 0; fi
-grep -v InvocationID "$P/shown" | paste -s -d ' ' -
+shown=$(systemctl show --property=ActiveState,SubState,Result,NRestarts,InvocationID -- "$u")
+case $shown in
+*"InvocationID=$noted"*)
+  case $shown in *ActiveState=active* | *ActiveState=reloading*) exit 0 ;; esac
+  ;;
+esac
+printf '%%s\\n' "$shown" | grep -v InvocationID | paste -s -d ' ' -
 journalctl --no-pager --quiet -n 15 -o cat -u "$u"
 exit 1
 """

@@ -18,6 +18,8 @@ ORDER = (
     "test_wrong_spec",
     "test_refusals",
     "test_trust",
+    "test_glance",
+    "test_kubeconfig",
     "test_render",
     "test_plan_files",
     "test_run_lock",

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ADDRESS = "10.98.31.11"
 INVENTORY = f"""\
 all:
@@ -123,3 +125,10 @@ def one_host(folder: Path) -> Iterator[Host]:
         yield one
     finally:
         one.provision("lab", "down", one.inventory)
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """For all tests of kinds: brought up for the first, taken down after the last."""
+    with one_host(tmp_path_factory.mktemp("kinds")) as one:
+        yield one

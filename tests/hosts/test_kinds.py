@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from onehost import Host
 
+if TYPE_CHECKING:  # pytest loads it as a plug-in, for its fixture
+    from onehost import Host
+
+pytest_plugins = ["onehost"]
 pytestmark = [
     pytest.mark.hosts,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 import pytest
-from onehost import Host
 
+if TYPE_CHECKING:  # pytest loads it as a plug-in, for its fixture
+    from onehost import Host
+
+pytest_plugins = ["onehost"]
 pytestmark = [
     pytest.mark.hosts,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),

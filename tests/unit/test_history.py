@@ -57,7 +57,7 @@ def run(
                 raise fault
             if ok is not None:
                 emit(ev.RunEnded(run=name, ok=ok, seconds=4.25))
-    except (LockedError, KeyboardInterrupt):
+    except (LockedError, KeyboardInterrupt, KeyError):
         pass
 
 
@@ -73,7 +73,11 @@ def test_newest_first_with_all_that_is_known(inventory: Path) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
-    [(LockedError("bob holds the lock"), "bob holds the lock"), (KeyboardInterrupt(), "interrupted")],
+    [
+        (LockedError("bob holds the lock"), "bob holds the lock"),
+        (KeyboardInterrupt(), "interrupted"),
+        (KeyError("x"), "KeyError: 'x'"),
+    ],
 )
 def test_what_stopped_a_run_is_on_record(inventory: Path, fault: BaseException, reason: str) -> None:
     run("20260101-000000-aaaa", inventory, fault=fault)

@@ -18,13 +18,17 @@ from provisioner.action.kinds import base_modules, kinds_of
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.engine.diff import diff
 from provisioner.errors import ProvisionError
+from provisioner.inventory.aliases import ROLES
 from provisioner.kube import gates, traffic
+from provisioner.kube.access import group_is_bound
+from provisioner.kube.healthscript import health_script
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
 from provisioner.pki.authority import new_authority
 from provisioner.pki.certificate import CertificateKind
+from provisioner.pki.expiry import READ_CERTIFICATES
 from provisioner.playbook.compile import Compiler
 from provisioner.playbook.facts import facts_script
 from provisioner.playbook.load import load_playbook
@@ -200,6 +204,8 @@ def of_gates() -> Iterator[Script]:
     gates.network_ready(recorder, ["a", "b"], ["DaemonSet kube-flannel/kube-flannel-ds"])
     check = traffic.TrafficCheck("image", {"a": "10.0.0.1"}, "cluster.local", "run")
     check.pods.remove(recorder)
+    group_is_bound(recorder)
+    yield health_script(ROLES, {"certificates": READ_CERTIFICATES}, nodes=True)
     recorder.answers = [b'{"items": []}']
     with pytest.raises(ProvisionError, match="missing: asker on a, answerer on a, host on a"):
         check.pods.set_up(recorder, ["a"])

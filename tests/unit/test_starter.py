@@ -146,5 +146,5 @@ def test_no_file_is_written_over(tmp_path: Path) -> None:
 
 def test_json(tmp_path: Path) -> None:
     path = tmp_path / "inventory.yaml"
-    assert json.loads(init("--json", "-o", path).output) == {"path": str(path)}
+    assert json.loads(init("--json", "-o", path).output) == {"event": "Written", "path": str(path)}
     assert json.loads(init("--json").output)["text"] == text_of()
