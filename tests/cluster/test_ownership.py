@@ -58,8 +58,11 @@ def test_labels_and_taints_that_left_the_spec(marked: LabCluster) -> None:
     node = json.loads(marked.kubectl("get node worker1 -o json"))
     assert node["metadata"]["labels"]["disk"] == "fast"
     planned = marked.plan().only("Plan")["changes"]
+    # A kubelet registers with the taints in its configuration, so that nothing is scheduled before they are set.
     assert [(each["host"], each["resource"], each["keys"]) for each in planned] == [
-        ("cp1", "node_joined:worker1", ["marks"])
+        ("worker1", "file:/etc/kubernetes/kubelet.yaml", ["sha256"]),
+        ("worker1", "systemd:kubelet.service", ["inputs"]),
+        ("cp1", "node_joined:worker1", ["marks"]),
     ]
     done = marked.apply()
     assert is_verified(done), done
