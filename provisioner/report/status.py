@@ -28,7 +28,12 @@ def show_status(health: ClusterHealth, *, as_json: bool) -> None:
 
 def status_value(health: ClusterHealth) -> dict[str, Any]:
     """Plain data, but for times."""
-    value = {"event": "Status", "healthy": health.exit_code == 0, "troubles": health.troubles, **asdict(health)}
+    value = {
+        "event": "Status",
+        "healthy": health.exit_code == 0,
+        "troubles": health.troubles,
+        **asdict(health),
+    }
     drift = [host.drift for host in health.hosts if host.drift is not None]
     return {**value, "drift": sum(drift) if not health.drift_unknown else None}
 
