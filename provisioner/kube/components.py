@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
+from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING, PROBING
 from provisioner.kube.objects import Object
 from provisioner.resources.model import Absent, Change, Present, Resource, State
 from provisioner.resources.task import TaskCall
@@ -64,7 +64,7 @@ class ComponentsKind:
     def probe(self, resources: Sequence[Resource]) -> Script:
         kinds = dict.fromkeys(kind for each in resources for kind in each.spec["types"])
         types = quote(",".join(kind.lower() for kind in kinds))
-        return Script(f"{KUBECTL} get {types} --all-namespaces -l {LABEL} -o jsonpath={quote(_ROW)}\n")
+        return Script(f"{PROBING}probing get {types} --all-namespaces -l {LABEL} -o jsonpath={quote(_ROW)}\n")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         rows = [line.split("\t") for line in output.decode(errors="replace").splitlines()]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.kubectl import KUBECTL, PROBING
 from provisioner.kube.requests import SIGNER, is_pending, objection, requested_node
 from provisioner.kube.token import GROUP, BootstrapToken
 from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Runner, State
@@ -28,12 +28,12 @@ _OURS = r"{.metadata.annotations.provision\.dev/marks}"
 
 
 def _nodes(*fields: str) -> str:
-    """The command that prints a line for each node, its fields separated by tabs."""
+    """The words of the kubectl command that prints a line for each node, its fields separated by tabs."""
     row = r'{"\t"}'.join(("{.metadata.name}", *fields, _OURS)) + r'{"\n"}'
-    return f"{KUBECTL} get nodes -o jsonpath={quote('{range .items[*]}' + row + '{end}')}\n"
+    return f"get nodes -o jsonpath={quote('{range .items[*]}' + row + '{end}')}\n"
 
 
-_REQUESTS = f"{KUBECTL} get csr --field-selector=spec.signerName={SIGNER} -o json"
+_REQUESTS = f"get csr --field-selector=spec.signerName={SIGNER} -o json"
 
 
 class NodeJoinedKind:
@@ -59,9 +59,8 @@ class NodeJoinedKind:
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         joining = any(each.spec["joining"] for each in resources)
-        return Script(
-            _nodes("{.metadata.labels}", "{.spec.taints}") + (f"echo ==\n{_REQUESTS}\n" if joining else "")
-        )
+        requests = f"echo ==\nprobing {_REQUESTS}\n" if joining else ""
+        return Script(f"{PROBING}probing {_nodes('{.metadata.labels}', '{.spec.taints}')}{requests}")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         nodes, _, requests = output.partition(b"==\n")
@@ -101,7 +100,7 @@ class NodeJoinedKind:
         missing = set(joining)
         registered: dict[str, str] = {}
         while missing:
-            requests = json.loads(_ask(runner, f"{_REQUESTS}\n"))["items"]
+            requests = json.loads(_ask(runner, f"{KUBECTL} {_REQUESTS}\n"))["items"]
             good = []
             for item in requests:
                 reason = objection(item, asking, self._token.user, GROUP)
@@ -111,7 +110,9 @@ class NodeJoinedKind:
                     refused[requested_node(item)] = reason
             if good:
                 _ask(runner, locked(f"{KUBECTL} certificate approve {words(good)} >/dev/null") + "\n")
-            rows = (line.partition("\t") for line in _ask(runner, _nodes()).decode().splitlines())
+            rows = (
+                line.partition("\t") for line in _ask(runner, f"{KUBECTL} {_nodes()}").decode().splitlines()
+            )
             registered = {name: marks for name, _, marks in rows}
             missing = joining - registered.keys() | asking - self._granted(requests)
             if missing and time.monotonic() > end:

@@ -5,4 +5,16 @@ from __future__ import annotations
 KUBECTL_WAITING = "/opt/kubernetes/bin/kubectl --kubeconfig=/etc/kubernetes/admin.kubeconfig"
 """For `wait` and `rollout status`, which have a time-out of their own."""
 KUBECTL = f"{KUBECTL_WAITING} --request-timeout=20s"
+
+PROBING = f"""
+probing() {{
+  [ ! -e "$W/api-dead" ] || {{ echo "the API server does not answer" >&2; return 1; }}
+  timeout 15 {KUBECTL_WAITING} --request-timeout=6s "$@" && return 0
+  code=$?
+  timeout 5 {KUBECTL_WAITING} --request-timeout=3s get --raw /readyz >/dev/null 2>&1 || : >"$W/api-dead"
+  return "$code"
+}}
+"""
+"""Defines `probing`, kubectl for probes. Several of them in one script ask an API server that hangs only once: what
+cannot be read is Unknown, and the stages that start the server come first all the same."""
 FIELD_MANAGER = "provision"

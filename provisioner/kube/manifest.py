@@ -14,7 +14,7 @@ from dataclasses import replace
 import yaml
 
 from provisioner.kube.components import labelled
-from provisioner.kube.kubectl import FIELD_MANAGER, KUBECTL
+from provisioner.kube.kubectl import FIELD_MANAGER, KUBECTL, PROBING
 from provisioner.kube.objects import Object, diff_file, list_json, object_digest, object_key, split_first
 from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Section, State, Unknown
 from provisioner.resources.task import TaskCall
@@ -53,7 +53,7 @@ exit 0
 
 # ask NAME -f FILE ...: what kubectl says of the files. Starting it costs 0.15 s of CPU, so a probe asks once for all
 # manifests; only when that fails (a namespace or kind that is not there yet) is each asked for by itself.
-_ASK = f"""
+_ASK = f"""{PROBING}
 chmod 755 "$P/collect"
 export KUBECTL_EXTERNAL_DIFF="$P/collect" PROVISION_RACED="$P/raced"
 ask() {{
@@ -62,7 +62,7 @@ ask() {{
   tries=10
   while :; do
     rm -f "$P/raced"
-    {KUBECTL} diff {_SIDE} "$@" >"$P/answer" 2>"$P/fault" || return 1
+    probing diff {_SIDE} "$@" >"$P/answer" 2>"$P/fault" || return 1
     tries=$((tries - 1))
     if [ ! -e "$P/raced" ] || [ "$tries" = 0 ]; then break; fi
     sleep 0.1

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from provisioner.inventory.secrets import Secret
 from provisioner.kube.kubeconfig import kubeconfig_text
-from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.kubectl import KUBECTL, PROBING
 from provisioner.resources.model import Absent, Change, Present, Resource, State
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote
@@ -85,7 +85,7 @@ class BootstrapTokenKind:
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         del resources
-        return Script(f"{KUBECTL} -n kube-system get secret -l {LABEL} -o name 2>/dev/null || :\n")
+        return Script(f"{PROBING}probing -n kube-system get secret -l {LABEL} -o name 2>/dev/null || :\n")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         ours, some = self._name.encode() in output, bool(output.strip())
