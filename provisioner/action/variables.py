@@ -53,6 +53,7 @@ class ClusterVariables:
             "cluster": spec,
             "authorities": state.authorities,
             "service_account": state.service_account,
+            "encryption_key": state.encryption_key,
             "state_text": state.to_json(),
             "mark_text": state.mark(),
             "control_planes": self.control_planes,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from provisioner.errors import ProvisionError
 from provisioner.inventory.secrets import Secret
 from provisioner.pki.authority import KeyPair, new_authority, new_signing_pair
 
-FORMAT = 1
+FORMAT = 2
 STATE_FILE = "/var/lib/provision/state/state.json"
 MARK_FILE = "/var/lib/provision/cluster.json"
 
@@ -20,12 +23,15 @@ _AUTHORITIES = {"kubernetes": "kubernetes-ca", "etcd": "etcd-ca", "front-proxy":
 
 @dataclass(frozen=True)
 class ClusterState:
-    """`uuid` names the cluster for ever; `authorities` are CAs by name; `service_account` signs tokens."""
+    """`uuid` names the cluster for ever; `authorities` are CAs by name; `service_account` signs tokens; with
+    `encryption_key`, 32 bytes in base64, the API server encrypts Secrets before they reach etcd (secretbox).
+    """
 
     uuid: str
     name: str
     authorities: Mapping[str, KeyPair] = field(repr=False)
     service_account: KeyPair = field(repr=False)
+    encryption_key: Secret = field(repr=False)
 
     def to_json(self) -> Secret:
         """The state file's text; the same state gives the same text."""
@@ -42,6 +48,7 @@ class ClusterState:
                 "public": self.service_account.cert,
                 "key": self.service_account.key.reveal(),
             },
+            "encryption_key": self.encryption_key.reveal(),
         }
         return Secret.text(json.dumps(data, indent=1, sort_keys=True) + "\n")
 
@@ -53,11 +60,13 @@ class ClusterState:
 def new_state(name: str) -> ClusterState:
     """A new cluster's identity and keys."""
     authorities = {each: new_authority(common) for each, common in _AUTHORITIES.items()}
-    return ClusterState(str(uuid.uuid4()), name, authorities, new_signing_pair())
+    key = Secret.text(base64.b64encode(secrets.token_bytes(32)).decode())
+    return ClusterState(str(uuid.uuid4()), name, authorities, new_signing_pair(), key)
 
 
 def parse_state(text: Secret, host: str) -> ClusterState:
-    """Raises ProvisionError when the file is damaged or of a newer format than this version knows."""
+    """The state, brought to the format of now. Raises ProvisionError when the file is damaged or of a newer format than
+    this version knows."""
     try:
         data = json.loads(text.reveal())
         if data["format"] > FORMAT:
@@ -65,9 +74,11 @@ def parse_state(text: Secret, host: str) -> ClusterState:
                 f"{host}: {STATE_FILE} has format {data['format']}, this version knows {FORMAT}",
                 "use the version of provision that wrote it, or a newer one",
             )
+        data = _migrated(data)
         authorities = {name: _pair(each["cert"], each["key"]) for name, each in data["authorities"].items()}
         signing = _pair(data["service_account"]["public"], data["service_account"]["key"])
-        return ClusterState(data["uuid"], data["name"], authorities, signing)
+        key = Secret.text(data["encryption_key"])
+        return ClusterState(data["uuid"], data["name"], authorities, signing, key)
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         reason = f"{host}: {STATE_FILE} is damaged ({type(fault).__name__}: {fault})"
         raise ProvisionError(reason, "restore it from another control-plane host or a backup") from None
@@ -108,6 +119,27 @@ def agreed_state(
             f"restore {STATE_FILE} on a control-plane host",
         )
     return parse_state(pending, "the plan's promise") if pending else new_state(name)
+
+
+def _migrated(data: dict[str, Any]) -> dict[str, Any]:
+    for step in range(data["format"], FORMAT):
+        data = {**_MIGRATIONS[step](data), "format": step + 1}
+    return data
+
+
+def _with_encryption(data: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 had no such key. It is derived, not drawn, so that every control plane and every controller comes to the
+    same one (HKDF, RFC 5869)."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    derive = HKDF(hashes.SHA256(), 32, salt=data["uuid"].encode(), info=b"provision: encryption of Secrets")
+    key = derive.derive(data["service_account"]["key"].encode())
+    return {**data, "encryption_key": base64.b64encode(key).decode()}
+
+
+_MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_encryption}
+"""From each older format to the next one."""
 
 
 def _pair(cert: str, key: str) -> KeyPair:

@@ -25,6 +25,7 @@ ORDER = (
     "test_run_lock",
     "test_drift",
     "test_ownership",
+    "test_state",
     "test_disk_full",
     "test_joining",
     "test_traffic_gate",

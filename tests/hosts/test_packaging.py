@@ -5,20 +5,19 @@ In this tier because `render` reads the bundle.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import venv
 import zipfile
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 import pytest
 
 from provisioner.playbook.facts import Facts
+from provisioner.playbook.factsfile import write_facts
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("provisioner", "playbooks", "templates", "inventories", "pyproject.toml", "README.md")
@@ -74,25 +73,19 @@ def provision(program: Path, empty: Path, *words: str | Path) -> subprocess.Comp
     )
 
 
-def facts() -> str:
-    found = {
-        name: asdict(
-            Facts(
-                architecture="amd64",
-                kernel="6.1.0",
-                hostname=name,
-                os_id="debian",
-                os_version="12",
-                clock_skew=0.0,
-                swap=False,
-                memory=4_000_000,
-                addresses={"eth0": (f"{address}/24",)},
-                default_link="eth0",
-            )
-        )
-        for name, address in HOSTS.items()
-    }
-    return json.dumps(found)
+def facts(name: str, address: str) -> Facts:
+    return Facts(
+        architecture="amd64",
+        kernel="6.1.0",
+        hostname=name,
+        os_id="debian",
+        os_version="12",
+        clock_skew=0.0,
+        swap=False,
+        memory=4_000_000,
+        addresses={"eth0": (f"{address}/24",)},
+        default_link="eth0",
+    )
 
 
 def test_every_file_of_data_is_in_it(wheel: Path) -> None:
@@ -111,7 +104,7 @@ def test_every_file_of_data_is_in_it(wheel: Path) -> None:
 
 def test_render(installed: Path, tmp_path: Path) -> None:
     inventory = installed.parents[1] / "share/provision/inventories/lab.yaml"
-    (tmp_path / "facts.json").write_text(facts())
+    write_facts(tmp_path / "facts.json", {name: facts(name, address) for name, address in HOSTS.items()})
     words = ("--facts", tmp_path / "facts.json", "-o", tmp_path / "out")
     done = provision(installed, tmp_path, "render", inventory, *words)
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import ipaddress
 import json
@@ -186,6 +187,24 @@ def test_two_clusters_never_mix() -> None:
         agreed_state("a", {"cp1": one.to_json()}, {"worker1": other.mark()})
     with pytest.raises(ProvisionError, match="keys are on none"):
         agreed_state("a", {}, {"worker1": other.mark()})
+
+
+def test_an_older_format_is_brought_to_the_one_of_now() -> None:
+    """Each control plane by itself, and all to the same."""
+    now = new_state("a")
+    data = json.loads(now.to_json().reveal())
+    del data["encryption_key"]
+    old = Secret.text(json.dumps({**data, "format": 1}))
+    first, second = parse_state(old, "cp1"), parse_state(old, "cp2")
+    assert first == second
+    assert len(base64.b64decode(first.encryption_key.reveal())) == 32
+    assert replace(first, encryption_key=now.encryption_key) == now
+    assert agreed_state("a", {"cp1": old, "cp2": first.to_json()}, {}) == first
+    data["uuid"] = "another"
+    assert (
+        parse_state(Secret.text(json.dumps({**data, "format": 1})), "x").encryption_key
+        != first.encryption_key
+    )
 
 
 def test_a_planted_state_with_other_keys_is_no_state() -> None:

@@ -41,7 +41,7 @@ case " $* " in
 *" get nodes "*) printf worker1 ;;
 esac
 """
-CHANGING = {"approve", "label", "taint", "create", "delete", "apply"}
+CHANGING = {"approve", "label", "taint", "annotate", "create", "delete", "apply"}
 
 
 class Host(LocalSession):
@@ -61,7 +61,8 @@ class Host(LocalSession):
     def asked(self) -> set[tuple[str, str]]:
         """(verb, held or free) of what was asked for."""
         lines = (self.root / "asked").read_text().split("\n")[:-1]
-        return {(verb, held) for verb, held in map(str.split, lines) if verb in CHANGING | {"get", "rollout"}}
+        words = (line.rsplit(" ", 1) for line in lines)
+        return {(verb, held) for verb, held in words if verb in CHANGING | {"get", "rollout"}}
 
 
 @pytest.fixture
@@ -77,10 +78,10 @@ def test_requests_labels_and_taints(host: Host) -> None:
     granted = {"status": {"certificate": "x"}}
     sent = request(username=token.user)
     host.prepare(requests=json.dumps({"items": [sent, {**sent, **granted}]}))
-    attrs = {"label:zone": "a", "taint:a/b:NoSchedule": "c"}
+    attrs = {"label:zone": "a", "taint:a/b:NoSchedule": "c", "marks": "label:zone taint:a/b:NoSchedule"}
     wish = Resource("node_joined", "worker1", Present(attrs), {"joining": True})
     NodeJoinedKind(token).conduct([Change(wish, Absent(), "create")], host)
-    verbs = {("approve", "held"), ("label", "held"), ("taint", "held"), ("get", "free")}
+    verbs = {(verb, "held") for verb in ("approve", "label", "taint", "annotate")} | {("get", "free")}
     assert host.asked == verbs
 
 
