@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.engine.execute import Gate
 from provisioner.errors import ProvisionError
+from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.gates import api_ready, network_ready
 from provisioner.remote.pool import Pool
 
@@ -44,7 +45,8 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
     return {
         "registry_ready": lambda: _registry_ready(prepared),
         "api_ready": lambda: api_ready([pool.session(host) for host in cluster.control_planes]),
-        "network_ready": lambda: network_ready(pool.session(first), cluster.node_names, [flannel.DAEMONS]),
+        "network_ready": ready,
+        "no_anonymous": lambda: no_anonymous(pool.session(first)),
         "traffic": traffic,
     }
 

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 
 import pytest
-from lab_cluster import LabCluster
+from lab_cluster import LabCluster, provision
 
 PKI = "/etc/kubernetes/pki"
 
@@ -121,3 +121,21 @@ def test_a_node_may_do_its_own_business(cluster: LabCluster, words: str, allowed
     answer = cluster.kubectl(script)
     assert (answer == "yes") is allowed, answer
     assert allowed or "orbidden" in answer
+
+
+def test_a_binding_to_anonymous_users_is_named(cluster: LabCluster) -> None:
+    """Articles advise it, to get past a kubelet or a dashboard that is refused."""
+    cluster.kubectl("create clusterrolebinding article --clusterrole=cluster-admin --user=system:anonymous")
+    cluster.kubectl("-n default create rolebinding article --clusterrole=view --group=system:unauthenticated")
+    try:
+        done = provision("verify", cluster.inventory, "--json")
+    finally:
+        cluster.kubectl("delete clusterrolebinding article")
+        cluster.kubectl("-n default delete rolebinding article")
+    assert done.status == 1
+    (failed,) = done.named("Failed")
+    assert failed["resource"] == "gate:no_anonymous"
+    assert "ClusterRoleBinding article gives them ClusterRole cluster-admin" in failed["reason"]
+    assert "RoleBinding default/article gives them ClusterRole view" in failed["reason"]
+    assert "kubectl delete clusterrolebinding article" in failed["hint"]
+    assert provision("verify", cluster.inventory, "--json").status == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lab_cluster import HOSTS, NODES, Done, LabCluster, is_verified, restarted
 
-GATES = {"registry_ready", "api_ready", "network_ready", "traffic"}
+GATES = {"registry_ready", "api_ready", "network_ready", "no_anonymous", "traffic"}
 STANDING = ("coredns", "kube-flannel")
 
 

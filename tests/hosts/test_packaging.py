@@ -5,6 +5,7 @@ In this tier because `render` reads the bundle.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess

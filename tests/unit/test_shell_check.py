@@ -21,6 +21,7 @@ from provisioner.errors import ProvisionError
 from provisioner.inventory.aliases import ROLES
 from provisioner.kube import gates, traffic
 from provisioner.kube.access import group_is_bound
+from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.healthscript import health_script
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
@@ -206,6 +207,8 @@ def of_gates() -> Iterator[Script]:
     check.pods.remove(recorder)
     group_is_bound(recorder)
     yield health_script(ROLES, {"certificates": READ_CERTIFICATES}, nodes=True)
+    recorder.answers = [b'{"items": []}']
+    no_anonymous(recorder)
     recorder.answers = [b'{"items": []}']
     with pytest.raises(ProvisionError, match="missing: asker on a, answerer on a, host on a"):
         check.pods.set_up(recorder, ["a"])
