@@ -7,6 +7,7 @@ the machine's FORWARD chain, and whatever firewall or container engine runs ther
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,7 +28,11 @@ def check_free(plan: LabPlan) -> None:
     """Raises ProvisionError, naming a free subnet, when a route of the machine overlaps the lab's."""
     taken: list[tuple[IPv4Network, str]] = []
     for route in json.loads(run(["ip", "-4", "-j", "route", "show", "table", "all"])):
-        if route["dst"] != "default" and route.get("dev") != plan.names.uplink:
+        if (
+            route["dst"] != "default"
+            and route.get("dev") != plan.names.uplink
+            and not _vanished(route.get("dev", ""))
+        ):
             taken.append((IPv4Network(route["dst"], strict=False), route.get("dev", "")))
     for network, device in taken:
         if network.overlaps(plan.subnet):
@@ -36,6 +41,11 @@ def check_free(plan: LabPlan) -> None:
                 f"the lab's subnet {plan.subnet} collides with {network} on {device or 'a route'} here",
                 f"take another one, such as --subnet {free}",
             )
+
+
+def _vanished(device: str) -> bool:
+    """Whether a route's device went while `ip` listed it: it calls one without a name after its number ("if223")."""
+    return re.fullmatch(r"if\d+", device) is not None and not Path("/sys/class/net", device).exists()
 
 
 def _free_subnet(prefix: int, taken: list[IPv4Network]) -> IPv4Network:

@@ -14,7 +14,6 @@ from provisioner.kube.healthscript import UNITS
 from provisioner.lab.declared import plan_of
 from provisioner.lab.power import power_off, power_on
 
-SECONDS = 5.0
 KEYS = """find /etc -name '*.key' -path '*pki*' | while read -r f; do
   [ ! -e "${f%.key}.crt" ] || echo "${f%.key}.crt"
 done"""
@@ -24,8 +23,8 @@ STARTED = r"""sed -n 's/.*"id":"systemd:\([^"]*\)".*/\1/p' /var/lib/provision/jo
 
 
 def status(cluster: LabCluster) -> tuple[Done, dict[str, Any]]:
-    done = provision("status", cluster.inventory, "--json")
-    assert done.seconds <= SECONDS, done
+    # A glance, whatever is broken: bench/ measures it, this only catches one that waits for something that is dead.
+    done = provision("status", cluster.inventory, "--json", seconds=20)
     return done, done.only("Status")
 
 
