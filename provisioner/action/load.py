@@ -18,7 +18,7 @@ from provisioner.action.choice import check_choice
 from provisioner.action.hostvars import common_variables, host_variables
 from provisioner.action.modules import BASE_MODULES, CLUSTER_MODULES
 from provisioner.action.reach import all_reached
-from provisioner.engine.events import Emit
+from provisioner.engine.events import Emit, Note
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.labs import lab_of
 from provisioner.inventory.model import Host, Inventory, load_inventory
@@ -30,6 +30,7 @@ from provisioner.remote.hostkeys import KnownHosts
 from provisioner.remote.pool import Pool
 from provisioner.remote.session import Session
 from provisioner.resources.model import Owned
+from provisioner.resources.modprobe import IPVS_MODULES
 from provisioner.resources.owned import parse_owned
 
 # The rest is imported by `get_ready` while the hosts are being connected; and what only a cluster needs, 0.2 s, not at
@@ -81,6 +82,11 @@ class Loaded:
             limited = {host.name for host in self.inventory.match(self.request.limit)}
             chosen = (chosen & limited) | {host.name for host in self.inventory.group("kube_control_plane")}
         return tuple(name for name in self.inventory.hosts if name in chosen)
+
+    @property
+    def kernel_modules(self) -> tuple[str, ...]:
+        """What the spec needs that not every kernel has."""
+        return IPVS_MODULES if self.spec is not None and self.spec.proxy.mode == "ipvs" else ()
 
     @property
     def playbook_name(self) -> str:
@@ -193,12 +199,16 @@ def known_hosts_files(inventory: Inventory) -> list[Path]:
 def prepare(loaded: Loaded, pool: Pool, emit: Emit) -> Prepared:
     """Facts of all hosts, then the compiled wishes. Raises UnreachableError naming every host that is not reached."""
     get_ready(loaded, pool)
-    facts = gather(pool, loaded.hosts)
+    facts = gather(loaded, pool)
     if loaded.spec is not None:
-        from provisioner.action.preflight import check_hosts
+        from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
 
         nodes = [name for name, node in loaded.spec.nodes.items() if node.node]
-        check_hosts(facts, nodes, swap=bool(loaded.inventory.variables.get("kubelet_allow_swap")))
+        swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
+        check_hosts(facts, nodes, loaded.spec.proxy, swap=swap)
+        if loaded.spec.proxy.mode == "ipvs" and loaded.spec.kubernetes.minor >= IPVS_DEPRECATED:
+            said = f"kube-proxy's mode ipvs is deprecated since Kubernetes 1.{IPVS_DEPRECATED}"
+            emit(Note(level="warning", message=said, hint="nftables is its successor"))
     return compile_with(loaded, facts, emit)
 
 
@@ -254,17 +264,19 @@ def _pending(request: Request) -> Secret | None:
     return read_pending(request.identity)
 
 
-def gather(pool: Pool, hosts: Sequence[str]) -> dict[str, Facts]:
+def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
     """Facts by host, one exec each, in parallel. Raises as `usable`."""
-    return usable(gather_each(pool, hosts))
+    return usable(gather_each(pool, loaded.hosts, loaded.kernel_modules))
 
 
-def gather_each(pool: Pool, hosts: Sequence[str]) -> dict[str, Facts | Exception]:
-    """Facts by host, or what was raised instead."""
+def gather_each(
+    pool: Pool, hosts: Sequence[str], modules: Sequence[str] = ()
+) -> dict[str, Facts | Exception]:
+    """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for."""
 
     def ask(session: Session) -> Facts:
         began = time.time()
-        return parse_facts(session.host, session.run(facts_script(), deadline=60).stdout, began)
+        return parse_facts(session.host, session.run(facts_script(modules), deadline=60).stdout, began)
 
     return pool.map(hosts, ask)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from provisioner.errors import ProvisionError
 from provisioner.playbook.facts import Facts
+from provisioner.spec.model import Proxy
 
 CLOCK_SECONDS = 10.0
 """By which clocks may differ. etcd's members warn of each other from 1 s on (etcd, rafthttp/probing_status.go), and
@@ -16,8 +18,15 @@ MEMORY_KIB = 700 * 1024
 """Below this a node with kubelet, runtime, proxy and the network's agent begins to kill pods."""
 
 
-def check_hosts(facts: Mapping[str, Facts], nodes: Sequence[str], *, swap: bool) -> None:
-    """Raises ProvisionError naming every fault of every host. `swap`: nodes may use swap."""
+IPVS_DEPRECATED = 35
+"""The minor version of Kubernetes since which it is (KEP-5495)."""
+
+NFTABLES_KERNEL = (5, 13)
+"""The oldest on which kube-proxy's mode nftables works (kube-proxy, nftables/proxier.go)."""
+
+
+def check_hosts(facts: Mapping[str, Facts], nodes: Sequence[str], proxy: Proxy, *, swap: bool) -> None:
+    """Raises ProvisionError naming every fault of every host. `swap`: `nodes` may use swap."""
     faults = [
         *_clocks(facts),
         *(
@@ -30,6 +39,7 @@ def check_hosts(facts: Mapping[str, Facts], nodes: Sequence[str], *, swap: bool)
             if name in facts and facts[name].memory < MEMORY_KIB
         ),
         *_twins(facts, nodes),
+        *_proxy(facts, nodes, proxy),
     ]
     if faults:
         raise ProvisionError(
@@ -66,10 +76,34 @@ def _twins(facts: Mapping[str, Facts], nodes: Sequence[str]) -> Iterator[str]:
             yield f"{name}: has the same /etc/machine-id as {seen[number]}"
 
 
+def _proxy(facts: Mapping[str, Facts], nodes: Sequence[str], proxy: Proxy) -> Iterator[str]:
+    for name in nodes:
+        if name not in facts:
+            continue
+        kernel = facts[name].kernel
+        if proxy.mode == "nftables" and _version(kernel) < NFTABLES_KERNEL:
+            yield f"{name}: kube-proxy's mode nftables needs Linux 5.13, this host runs {kernel}"
+        if proxy.mode == "ipvs":
+            missing = [
+                each for each in ("ip_vs", f"ip_vs_{proxy.ipvs.scheduler}") if each not in facts[name].modules
+            ]
+            if not {"nf_conntrack", "nf_conntrack_ipv4"} & set(facts[name].modules):
+                missing.append("nf_conntrack")
+            if missing:
+                yield f"{name}: kube-proxy's mode ipvs needs {', '.join(missing)}, which the kernel {kernel} has not"
+
+
+def _version(kernel: str) -> tuple[int, ...]:
+    numbers = re.match(r"(\d+)\.(\d+)", kernel)
+    return tuple(map(int, numbers.groups())) if numbers else (0,)
+
+
 def _hint(faults: Sequence[str]) -> str:
     hints = {
         "clock": "let chrony or systemd-timesyncd set the clocks",
         "swap": "swapoff -a and remove it from /etc/fstab, or set kubelet_allow_swap: true",
+        "mode ipvs": "use proxy.mode nftables, or install the kernel's extra modules",
+        "mode nftables": "use proxy.mode iptables",
         "machine-id": "rm /etc/machine-id && systemd-machine-id-setup, then reboot",
     }
     return "; ".join(hint for word, hint in hints.items() if any(word in each for each in faults))

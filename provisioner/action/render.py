@@ -32,7 +32,7 @@ def render(
         facts: Mapping[str, Facts] = read_facts(facts_file, loaded.hosts)
     else:
         with connect(loaded) as pool:
-            facts = gather(pool, loaded.hosts)
+            facts = gather(loaded, pool)
     if save_facts is not None:
         write_facts(save_facts, facts)
     desired = compile_with(loaded, facts, emit, for_show=True).desired

@@ -93,5 +93,12 @@ class ClusterVariables:
             "address": node.address,
             "facts": self._facts[host],
             "joining": host in self.joining,
+            "ipvs_modules": _ipvs_modules(self._facts[host]),
             "first_control_plane": self.control_planes[0] == host,
         }
+
+
+def _ipvs_modules(facts: Facts) -> list[str]:
+    """The old name of connection tracking only where the kernel has no other."""
+    old = "nf_conntrack" in facts.modules
+    return [each for each in facts.modules if not (old and each == "nf_conntrack_ipv4")]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from provisioner.errors import ProvisionError
 from provisioner.inventory.secrets import Secret
+from provisioner.shell.quote import words
 from provisioner.shell.script import Script
 
 _ARCHITECTURES = {
@@ -56,14 +57,26 @@ part change; lines /var/lib/provision/last-change
 f=/var/lib/kubelet/pki/kubelet-client-current.pem
 part kubelet; [ ! -e "$f" ] || sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$f"
 )
-printf '%s\\n=end\\n' "$facts"
+printf '%s\\n' "$facts"
 """
+# Built in, loaded, or a file that may be compressed: .ko, .ko.gz, .ko.xz, .ko.zst.
+_MODULES = """
+echo '=modules'
+k=/lib/modules/$(uname -r)
+for m in %s; do
+  if [ -d "/sys/module/$m" ] || grep -qE "/$m[.]ko" "$k/modules.builtin" "$k/modules.dep" 2>/dev/null; then
+    echo "$m"
+  fi
+done
+"""
+_END = "echo '=end'\n"
 
 
 @dataclass(frozen=True)
 class Facts:
     """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `addresses` by link;
-    `resolver` is the resolv.conf that pods are to inherit.
+    `resolver` is the resolv.conf that pods are to inherit; `modules` those of the kernel that were asked for and are
+    there, loaded or not.
 
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
@@ -89,6 +102,7 @@ class Facts:
     owned: str = field(default="", repr=False)
     last_change: str = ""
     kubelet_certificate: str = field(default="", repr=False)
+    modules: tuple[str, ...] = ()
 
     @property
     def platform(self) -> str:
@@ -96,9 +110,9 @@ class Facts:
         return f"linux/{self.architecture}"
 
 
-def facts_script() -> Script:
-    """Prints the parts, each after a line `=NAME`."""
-    return Script(_GATHER)
+def facts_script(modules: Sequence[str] = ()) -> Script:
+    """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for."""
+    return Script(_GATHER + (_MODULES % words(modules) if modules else "") + _END)
 
 
 def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
@@ -137,6 +151,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         owned=parts["owned"],
         last_change=parts["change"].strip(),
         kubelet_certificate=parts["kubelet"],
+        modules=tuple(parts.get("modules", "").split()),
     )
 
 
@@ -144,11 +159,11 @@ def _resolver(lines: Sequence[str]) -> str:
     """The file whose name servers pods can use. A loop-back address is the pod's own there, and CoreDNS would ask
     itself for ever (its plug-in `loop`); systemd-resolved keeps the real ones in another file.
     """
-    words = [line.split() for line in lines]
-    servers = [each[1] for each in words if len(each) > 1 and each[0] == "nameserver"]
+    said = [line.split() for line in lines]
+    servers = [each[1] for each in said if len(each) > 1 and each[0] == "nameserver"]
     loops = bool(servers) and all(each.startswith("127.") or each == "::1" for each in servers)
     return (
-        "/run/systemd/resolve/resolv.conf" if loops and ["systemd-resolved"] in words else "/etc/resolv.conf"
+        "/run/systemd/resolve/resolv.conf" if loops and ["systemd-resolved"] in said else "/etc/resolv.conf"
     )
 
 

@@ -10,6 +10,9 @@ from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote, words
 from provisioner.shell.script import Blob, Script
 
+IPVS_MODULES = ("ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_sh", "nf_conntrack", "nf_conntrack_ipv4")
+"""What kube-proxy's mode ipvs may need; the last was merged into the one before it in Linux 4.19."""
+
 # A module that left the playbook is asked for with a dash before its name: it counts while nothing uses it.
 _READ = """
 k=$(uname -r)

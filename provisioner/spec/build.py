@@ -16,6 +16,7 @@ from provisioner.spec.model import (
     Dns,
     Endpoint,
     Flannel,
+    Ipvs,
     Kubernetes,
     Network,
     NodeSpec,
@@ -34,7 +35,7 @@ def build(draft: Draft) -> ClusterSpec:
         name=data["name"],
         kubernetes=Kubernetes(**data["kubernetes"]),
         network=_network(draft),
-        proxy=Proxy(**data.get("proxy", {})),
+        proxy=_proxy(data.get("proxy", {})),
         dns=_dns(draft),
         endpoint=_endpoint(draft),
         registry=_registry(draft),
@@ -42,6 +43,10 @@ def build(draft: Draft) -> ClusterSpec:
         nodes=MappingProxyType({host.name: _node(draft, host) for host in draft.inventory.hosts.values()}),
         bundle=_bundle(draft),
     )
+
+
+def _proxy(written: Mapping[str, Any]) -> Proxy:
+    return Proxy(**{**written, "ipvs": Ipvs(**written.get("ipvs", {}))})
 
 
 def _network(draft: Draft) -> Network:

@@ -48,10 +48,20 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Ipvs:
+    """Of kube-proxy's mode ipvs: how connections are spread, and whether a node answers ARP for its own addresses only
+    (what load balancers such as MetalLB need)."""
+
+    scheduler: str = "rr"
+    strict_arp: bool = False
+
+
+@dataclass(frozen=True)
 class Proxy:
     """`mode` is iptables, nftables or ipvs."""
 
     mode: str = "iptables"
+    ipvs: Ipvs = field(default_factory=Ipvs)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,17 @@ CLUSTER: Mapping[str, Any] = {
             ),
         }
     ),
-    "proxy": _section({"mode": _text(allowed=list(versions.PROXY_MODES))}),
+    "proxy": _section(
+        {
+            "mode": _text(allowed=list(versions.PROXY_MODES)),
+            "ipvs": _section(
+                {
+                    "scheduler": _text(allowed=list(versions.IPVS_SCHEDULERS)),
+                    "strict_arp": {"type": "boolean"},
+                }
+            ),
+        }
+    ),
     "dns": _section(
         {
             "address": _text(values.address),

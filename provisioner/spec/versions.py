@@ -19,6 +19,8 @@ PLUGINS_TO_COME = ("calico", "cilium")
 BACKENDS = ("vxlan", "host-gw")
 BACKENDS_TO_COME = ("wireguard", "ipip", "udp", "ipsec", "alloc", "extension", "tencent-vpc")
 PROXY_MODES = ("iptables", "nftables", "ipvs")
+IPVS_SCHEDULERS = ("rr", "wrr", "sh")
+"""Those whose module is loaded: round robin, by weight, by source."""
 RUNTIMES = ("containerd",)
 _DOCKER = ("docker", "dockershim", "cri-dockerd")
 _COMPARE = MappingProxyType(

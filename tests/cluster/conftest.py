@@ -24,6 +24,7 @@ ORDER = (
     "test_run_lock",
     "test_drift",
     "test_ownership",
+    "test_proxy_modes",
     "test_state",
     "test_glance",
     "test_disk_full",

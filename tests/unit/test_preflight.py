@@ -9,6 +9,7 @@ import pytest
 from provisioner.action.preflight import check_hosts
 from provisioner.errors import ProvisionError
 from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.spec.model import Ipvs, Proxy
 
 GOOD: dict[str, Any] = {
     "architecture": "amd64",
@@ -52,7 +53,7 @@ def test_each_fault_of_each_host_is_named_at_once(
     changed: dict[str, dict[str, Any]], words: list[str], hint: str
 ) -> None:
     with pytest.raises(ProvisionError) as caught:
-        check_hosts(hosts(**changed), HOSTS, swap=False)
+        check_hosts(hosts(**changed), HOSTS, Proxy(), swap=False)
     lines = caught.value.reason.splitlines()[1:]
     assert len(lines) == len(words)
     assert all(line.strip().startswith(word) for line, word in zip(lines, words, strict=True))
@@ -60,9 +61,37 @@ def test_each_fault_of_each_host_is_named_at_once(
 
 
 def test_good_hosts_pass_and_others_than_nodes_need_less() -> None:
-    check_hosts(hosts(), HOSTS, swap=False)
-    check_hosts(hosts(a={"swap": True}), HOSTS, swap=True)
-    check_hosts(hosts(c={"swap": True, "memory": 1, "machine_id": "a" * 32}), ("a", "b"), swap=False)
+    check_hosts(hosts(), HOSTS, Proxy(), swap=False)
+    check_hosts(hosts(a={"swap": True}), HOSTS, Proxy(), swap=True)
+    check_hosts(hosts(c={"swap": True, "memory": 1, "machine_id": "a" * 32}), ("a", "b"), Proxy(), swap=False)
+
+
+IPVS = Proxy("ipvs")
+MODES: list[tuple[Proxy, dict[str, Any], str]] = [
+    (Proxy("nftables"), {"kernel": "5.10.0-28-amd64"}, "needs Linux 5.13, this host runs 5.10.0-28-amd64"),
+    (Proxy("nftables"), {"kernel": "5.13.0"}, ""),
+    (
+        IPVS,
+        {},
+        "b: kube-proxy's mode ipvs needs ip_vs, ip_vs_rr, nf_conntrack, which the kernel 6.1.0 has not",
+    ),
+    (IPVS, {"modules": ("ip_vs", "ip_vs_rr", "nf_conntrack")}, ""),
+    (IPVS, {"modules": ("ip_vs", "ip_vs_rr", "nf_conntrack_ipv4")}, ""),
+    (Proxy("ipvs", Ipvs("sh")), {"modules": ("ip_vs", "ip_vs_rr", "nf_conntrack")}, "needs ip_vs_sh, which"),
+    (Proxy("iptables"), {"kernel": "4.19.0"}, ""),
+]
+
+
+@pytest.mark.parametrize(("proxy", "changed", "words"), MODES)
+def test_a_mode_that_the_kernel_cannot_is_refused(proxy: Proxy, changed: dict[str, Any], words: str) -> None:
+    facts = {"b": Facts(**{**GOOD, **changed})}
+    if not words:
+        check_hosts(facts, ["b"], proxy, swap=False)
+        return
+    with pytest.raises(ProvisionError) as caught:
+        check_hosts(facts, ["b"], proxy, swap=False)
+    assert words in caught.value.reason
+    assert "use proxy.mode" in caught.value.hint
 
 
 PARTS = {
