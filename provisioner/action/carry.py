@@ -81,7 +81,7 @@ def _executor(prepared: Prepared, pool: Pool, emit: Emit, locks: Mapping[str, Re
             locks[each].ensure()
 
     watch = Watch(pool, prepared.kinds)
-    ownership = Ownership(loaded.run, loaded.playbook_name, prepared.owned, prepared.kinds)
+    ownership = Ownership(loaded.run, prepared.memory.playbook, prepared.memory.owned, prepared.kinds)
     work = HostWork(pool, prepared.kinds, emit, loaded.run, guard=guard, watch=watch, ownership=ownership)
     return Executor(work, gates_of(prepared, pool), emit, each=pool.each, watch=watch)
 

@@ -16,6 +16,7 @@ def with_leftovers(
     desired: tuple[Desired, ...],
     owned: Mapping[str, Mapping[str, Owned]],
     kinds: Mapping[str, AnyKind],
+    playbook: str,
 ) -> tuple[Desired, ...]:
     """`desired` with that stage, once all the rest stands, and before the last proof.
 
@@ -26,7 +27,7 @@ def with_leftovers(
         return desired
     limited = {host.name for host in loaded.inventory.match(request.limit)} if request.limit else set(owned)
     mine = {host: each for host, each in owned.items() if host in limited}
-    stage = leftovers(desired, mine, loaded.playbook_name, kinds)
+    stage = leftovers(desired, mine, playbook, kinds)
     if "components" in kinds and request.playbook is None and loaded.state_host in limited:
         stage = _with_objects(stage, desired, loaded.state_host)
     if not stage.hosts:
@@ -34,7 +35,11 @@ def with_leftovers(
     at = len(desired)
     while at and desired[at - 1].always:
         at -= 1
-    return (*desired[:at], stage, *desired[at:])
+    # Nothing goes anywhere before all the rest stands everywhere.
+    before = [*desired[:at]]
+    if before:
+        before[-1] = replace(before[-1], barrier=True)
+    return (*before, stage, *desired[at:])
 
 
 def _with_objects(stage: Desired, desired: tuple[Desired, ...], host: str) -> Desired:

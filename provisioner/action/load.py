@@ -89,9 +89,9 @@ class Loaded:
         return IPVS_MODULES if self.spec is not None and self.spec.proxy.mode == "ipvs" else ()
 
     @property
-    def playbook_name(self) -> str:
+    def playbook_path(self) -> str:
         """By which the hosts remember what it wanted; another playbook's things are none of this one's."""
-        return self.request.playbook.name if self.request.playbook else "site"
+        return str(self.request.playbook.resolve()) if self.request.playbook else "site"
 
     @property
     def state_host(self) -> str:
@@ -110,6 +110,14 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What the hosts remember to be ours, by host and resource id, and the name of this playbook in that."""
+
+    playbook: str
+    owned: Mapping[str, Mapping[str, Owned]]
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Everything that the engine needs. `cluster` is None without a spec."""
 
@@ -118,7 +126,7 @@ class Prepared:
     kinds: Mapping[str, AnyKind]
     desired: tuple[Desired, ...]
     inputs: str
-    owned: Mapping[str, Mapping[str, Owned]]
+    memory: Memory
     cluster: ClusterVariables | None
     fresh: ClusterState | None = None
     """The identity of a cluster that does not exist yet."""
@@ -226,6 +234,7 @@ def compile_with(
     modules: dict[str, Module] = dict(base_modules(deep=loaded.request.deep))
     cluster: ClusterVariables | None = None
     fresh: ClusterState | None = None
+    state: ClusterState | None = None
     if loaded.spec is not None and loaded.bundle is not None:
         from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
         from provisioner.action.variables import ClusterVariables
@@ -251,8 +260,10 @@ def compile_with(
     desired = _compile(loaded, modules, cluster, facts)
     kinds = kinds_of(modules)
     owned = {host: parse_owned(each.owned) for host, each in facts.items()}
-    desired = with_leftovers(loaded, desired, owned, kinds)
-    return Prepared(loaded, facts, kinds, desired, _inputs(loaded), owned, cluster, fresh)
+    playbook = f"site of {state.uuid}" if state and not loaded.request.playbook else loaded.playbook_path
+    desired = with_leftovers(loaded, desired, owned, kinds, playbook)
+    memory = Memory(playbook, owned)
+    return Prepared(loaded, facts, kinds, desired, _inputs(loaded), memory, cluster, fresh)
 
 
 def _pending(request: Request) -> Secret | None:

@@ -39,6 +39,11 @@ def check_hosts(facts: Mapping[str, Facts], nodes: Sequence[str], proxy: Proxy, 
             if name in facts and facts[name].memory < MEMORY_KIB
         ),
         *_twins(facts, nodes),
+        *(
+            f"{name}: is a node of the cluster, and the inventory says that it is none (node: false)"
+            for name, each in facts.items()
+            if each.kubelet_certificate and name not in nodes
+        ),
         *_proxy(facts, nodes, proxy),
     ]
     if faults:
@@ -101,6 +106,8 @@ def _version(kernel: str) -> tuple[int, ...]:
 def _hint(faults: Sequence[str]) -> str:
     hints = {
         "clock": "let chrony or systemd-timesyncd set the clocks",
+        "node: false": "first take it away: kubectl drain NAME --ignore-daemonsets; there `systemctl stop kubelet` and "
+        "`rm -r /var/lib/kubelet/pki`; kubectl delete node NAME",
         "swap": "swapoff -a and remove it from /etc/fstab, or set kubelet_allow_swap: true",
         "mode ipvs": "use proxy.mode nftables, or install the kernel's extra modules",
         "mode nftables": "use proxy.mode iptables",

@@ -22,6 +22,7 @@ class ArtifactKind:
     """
 
     name = "artifact"
+    ours = ("sha256",)
 
     def __init__(self, bundle: Bundle, platforms: Mapping[str, str], *, deep: bool = False) -> None:
         """`platforms` by host ("linux/amd64"), from facts. `deep` hashes the files instead of trusting stamps."""

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from provisioner.resources.model import Absent, AnyKind, Change, Present, Resource, Settling, State, Unknown
+from provisioner.engine.ownership import leaving
+from provisioner.resources.model import (
+    CLAIM,
+    FORGET,
+    LEFT_OVER,
+    MEMORY_ONLY,
+    Absent,
+    AnyKind,
+    Change,
+    Present,
+    Resource,
+    Settling,
+    State,
+    Unknown,
+)
 
 
 def diff(resource: Resource, actual: State) -> Change | None:
@@ -20,6 +34,26 @@ def diff(resource: Resource, actual: State) -> Change | None:
         return Change(resource, actual, "create", tuple(desired.attrs))
     keys = tuple(key for key, value in desired.attrs.items() if actual.attrs.get(key) != value)
     return Change(resource, actual, "update", keys) if keys else None
+
+
+def _leaving(resource: Resource, actual: State, kind: AnyKind) -> Change | None:
+    """The change with which a thing that no stage wants any more leaves, or leaves only the memory."""
+    if isinstance(actual, Unknown):
+        return None
+    change = diff(resource, actual)
+    if change is None or resource.spec.get(FORGET):
+        return Change(resource, actual, "forget")
+    if isinstance(actual, Present) and leaving(actual, resource.spec[LEFT_OVER], kind):
+        return change
+    return Change(resource, actual, "forget", ("changed by others, stays",))
+
+
+def _wish(resource: Resource, actual: State, kind: AnyKind) -> Change | None:
+    if LEFT_OVER in resource.spec:
+        return _leaving(resource, actual, kind)
+    if resource.spec.get(CLAIM):
+        return Change(resource, actual, "claim")
+    return diff(resource, actual)
 
 
 def diff_all(
@@ -38,7 +72,7 @@ def diff_all(
             actual = kind.settle(resource, actual, [*planned, *changes])
         if resource.id in before and actual == read:
             continue  # an earlier stage wants the same and sees to it
-        change = diff(resource, actual)
+        change = _wish(resource, actual, kind)
         if change is not None:
             changes.append(change)
     return changes
@@ -46,6 +80,8 @@ def diff_all(
 
 def remaining(change: Change, after: State, kind: AnyKind) -> str:
     """What is still not as wanted once the change was made, in words; empty when all is well."""
+    if change.action in MEMORY_ONLY:
+        return ""
     if isinstance(kind, Settling):
         after = kind.settle(change.resource, after, [])
     left = diff(change.resource, after)

@@ -14,6 +14,7 @@ from provisioner.engine.watch import Watch
 from provisioner.errors import ProvisionError
 from provisioner.remote.session import Result
 from provisioner.resources.model import (
+    MEMORY_ONLY,
     AnyKind,
     Change,
     ConductedKind,
@@ -23,6 +24,7 @@ from provisioner.resources.model import (
     Unknown,
 )
 from provisioner.shell.assemble import StepOutcome, StepRecord, change_script, parse_steps, split_trace
+from provisioner.shell.script import Script
 
 DEADLINE = 900.0
 """Seconds for all changes of one stage on one host."""
@@ -77,9 +79,7 @@ class HostWork:
     def _by_script(
         self, host: str, stage: str, changes: Sequence[Change], done: list[Change]
     ) -> Failed | None:
-        scripts = [
-            _scripted(self._kinds, change).change(self._ownership.judged(host, change)) for change in changes
-        ]
+        scripts = [self._script(host, change) for change in changes]
         records = [self._record(host, stage, change) for change in changes]
         groups = by_kind((change.resource for change in changes), self._kinds)
         script = change_script(scripts, records, [kind.probe(group) for kind, group in groups])
@@ -155,6 +155,11 @@ class HostWork:
             done.append(change)
             self._emit(_changed(stage, host, change, detail))
         return None
+
+    def _script(self, host: str, change: Change) -> Script:
+        if change.action in MEMORY_ONLY:
+            return Script(":\n")
+        return _scripted(self._kinds, change).change(self._ownership.judged(host, change))
 
     def _record(self, host: str, stage: str, change: Change) -> StepRecord:
         before, after = self._ownership.lines(host, change)

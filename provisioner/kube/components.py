@@ -1,14 +1,15 @@
 """Ownership of Kubernetes objects: all of a component bear a label, and one that no manifest wants is deleted.
 
-The label in the cluster is the record: it outlives controllers and control planes, and nothing without it is touched.
+The label in the cluster is the record, with the field manager that put it there: it outlives controllers and control
+planes, and nothing without both is touched. A copy that somebody made has the label alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING, PROBING
+from provisioner.kube.kubectl import FIELD_MANAGER, KUBECTL, KUBECTL_WAITING, PROBING
 from provisioner.kube.objects import Object
 from provisioner.resources.model import Absent, Change, Present, Resource, State
 from provisioner.resources.task import TaskCall
@@ -31,20 +32,39 @@ _TYPES = tuple(_LISTED.split())
 
 _ROW = (
     r'{range .items[*]}{.kind}{"\t"}{.apiVersion}{"\t"}{.metadata.namespace}{"\t"}{.metadata.name}{"\t"}'
-    r'{.metadata.labels.provision\.dev/component}{"\n"}{end}'
+    r'{.metadata.labels.provision\.dev/component}{"\t"}{.metadata.managedFields[*].manager}{"\n"}{end}'
 )
 
 # A namespace may have become home to things of others; what every namespace has by itself does not count.
 _DELETE = f"""
 inhabited() {{
-  for r in $({KUBECTL} api-resources --verbs=list --namespaced -o name); do
-    {KUBECTL} -n "$1" get "$r" -o name --ignore-not-found 2>/dev/null
-  done | grep -q -v -x -E 'configmap/kube-root-ca.crt|serviceaccount/default|(event|endpoint).*'
+  # What cannot be asked counts as yes.
+  types=$({KUBECTL} api-resources --verbs=list --namespaced -o name) && [ -n "$types" ] || return 0
+  for r in $types; do
+    found=$({KUBECTL} -n "$1" get "$r" -o name --ignore-not-found) || return 0
+    for o in $found; do
+      case $o in
+        configmap/kube-root-ca.crt | serviceaccount/default) ;;
+        event/* | event.events.k8s.io/* | endpoints/* | endpointslice.discovery.k8s.io/*) ;;
+        *) return 0 ;;
+      esac
+    done
+  done
+  return 1
+}}
+used() {{
+  found=$({KUBECTL} get "$1" --all-namespaces -o name) || return 0
+  [ -n "$found" ]
 }}
 gone() {{
   if [ "$1" = namespace ] && inhabited "$3"; then
     echo "the namespace $3 stays: others have things in it" >&2
     {KUBECTL} label --overwrite namespace "$3" {LABEL}- >/dev/null
+    return 0
+  fi
+  if [ "$1" = customresourcedefinition.apiextensions.k8s.io ] && used "$3"; then
+    echo "the custom resource definition $3 stays: there are objects of it" >&2
+    {KUBECTL} label --overwrite "$1" "$3" {LABEL}- >/dev/null
     return 0
   fi
   {KUBECTL_WAITING} delete "$1" --ignore-not-found --cascade=foreground --timeout=90s --namespace="$2" \\
@@ -68,7 +88,11 @@ class ComponentsKind:
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         rows = [line.split("\t") for line in output.decode(errors="replace").splitlines()]
-        found = [(component, _reference(*row)) for *row, component in rows]
+        found = [
+            (component, _reference(*row))
+            for *row, component, managers in rows
+            if FIELD_MANAGER in managers.split()
+        ]
         return {each.id: _left(found, each.spec["wanted"]) for each in resources}
 
     def change(self, change: Change) -> Script:
@@ -94,15 +118,16 @@ def labelled(component: str, objects: Iterable[Object]) -> list[Object]:
 
 def components(objects: Iterable[Object]) -> Resource:
     """The wish that the cluster has no labelled objects but `objects`."""
-    items = list(objects)
-    wanted = frozenset(
-        _reference(
-            item["kind"], item["apiVersion"], item["metadata"].get("namespace", ""), item["metadata"]["name"]
-        )
-        for item in items
-    )
+    wanted = frozenset(reference for item in objects for reference in _references(item))
     types = dict.fromkeys([*(each.split(" ")[0] for each in sorted(wanted)), *_TYPES])
     return Resource("components", "all", Absent(), {"wanted": wanted, "types": tuple(types)})
+
+
+def _references(item: Object) -> Iterator[str]:
+    """With and without its namespace: which kinds have one only the API server knows."""
+    metadata = item["metadata"]
+    for namespace in (metadata.get("namespace", "default"), ""):
+        yield _reference(item["kind"], item["apiVersion"], namespace, metadata["name"])
 
 
 def _reference(kind: str, version: str, namespace: str, name: str) -> str:

@@ -36,6 +36,7 @@ class CertificateKind:
     file is the one that came with this certificate), mode, owner of the key."""
 
     name = "certificate"
+    ours = ("issuer", "subject", "key")
 
     def __init__(self, authorities: Mapping[str, KeyPair]) -> None:
         self._authorities = authorities
@@ -93,7 +94,7 @@ class CertificateKind:
 
     def gone(self, owned: Owned) -> Resource | None:
         """Absent; an original that was moved aside stays there, because a key is nothing to put back unasked."""
-        return owned.wish(Absent())
+        return owned.wish(Absent(), (f"{owned.name}.crt", f"{owned.name}.key"))
 
     def _meaning(self, authority: str, leaf: Leaf) -> dict[str, Plain]:
         ca = x509.load_pem_x509_certificate(self._authorities[authority].cert.encode())

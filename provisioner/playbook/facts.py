@@ -47,9 +47,9 @@ part tools; for t in tar gzip ip modprobe systemctl flock sha256sum xargs stat; 
   command -v "$t" >/dev/null || echo "$t"
 done
 f=/var/lib/provision/state/state.json
-part state; [ ! -e "$f" ] || cat "$f"
+part state; [ ! -e "$f" ] || { cat "$f"; echo; }
 f=/var/lib/provision/owned
-part owned; [ ! -e "$f" ] || cat "$f"
+part owned; [ ! -e "$f" ] || { cat "$f"; echo; }
 part resolver; lines /etc/resolv.conf; [ ! -e /run/systemd/resolve/resolv.conf ] || echo systemd-resolved
 part machine; lines /etc/machine-id
 part mark; lines /var/lib/provision/cluster.json

@@ -13,7 +13,8 @@ from provisioner.report.tables import coloured
 from provisioner.report.wording import Line
 from provisioner.resources.model import Change, Present, Section, State, Unknown
 
-_SIGNS = {"create": "+", "update": "~", "delete": "-"}
+_SIGNS = {"create": "+", "update": "~", "delete": "-", "forget": ".", "claim": "."}
+_MEMORY = {"forget": "is no longer ours", "claim": "is wanted by this playbook, too"}
 
 
 def show_plan(plan: Plan, *, as_json: bool) -> None:
@@ -78,6 +79,9 @@ def plan_value(plan: Plan) -> dict[str, Any]:
 def _title(change: Change) -> str:
     if isinstance(change.before, Unknown):
         return f"{change.resource.id}  (cannot be read yet: {change.before.reason})"
+    if change.action in _MEMORY:
+        reason = f": {change.keys[0]}" if change.keys else ""
+        return f"{change.resource.id}  ({_MEMORY[change.action]}{reason})"
     if change.action != "update" or not isinstance(change.before, Present):
         return change.resource.id
     return f"{change.resource.id}  ({_differences(change, change.before)})"

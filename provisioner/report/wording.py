@@ -22,6 +22,8 @@ SIGNS = {
     "update": ("~", "change"),
     "delete": ("-", "delete"),
     "restart": ("↻", "change"),
+    "forget": (".", "dim"),
+    "claim": (".", "dim"),
 }
 """By what is done to a resource: a sign and a style."""
 

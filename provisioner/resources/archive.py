@@ -46,16 +46,8 @@ contents() {
 _NO_CONTENTS = """
 contents() { :; }
 """
-# One that left the playbook has a dash before its name: it counts whatever became of its members.
 _READ = """
 while IFS= read -r n; do
-  case $n in
-    -*)
-      n=${n#-}
-      [ ! -e "$n.archive" ] || echo "- -  ${n##*/}"
-      continue
-      ;;
-  esac
   { [ -f "$n.stat" ] && IFS= read -r was <"$n.stat" && IFS= read -r said <"$n.archive"; } || continue
   IFS= read -r d <"$n.dest" || [ -n "$d" ] || continue
   cd "$d" 2>/dev/null && [ "$(stats "$n" | sha256sum)" = "$was" ] && echo "$said$(contents "$n")  ${n##*/}"
@@ -63,13 +55,22 @@ done <"$P/names"
 :
 """
 
-# Members that were there before the archive was unpacked were written over then. Folders go only when they are empty.
+# Members that other things of ours stand for by now stay; what they were written over comes back. Folders go only when
+# they are empty.
 _REMOVE = """
 r=%s
 IFS= read -r d <"$r.dest" || [ -n "$d" ]
-cd "$d" && xargs -0 -r rm -f -- <"$r.members"
+cd "$d"
+tr '\\0' '\\n' <"$r.members" | while IFS= read -r m; do
+  if grep -qxF -- "$d/$m" "$P/keep"; then continue; fi
+  put_back "$d/$m" 2>/dev/null || rm -f -- "$m"
+done
 xargs -0 -r rmdir --ignore-fail-on-non-empty -p -- <"$r.folders" 2>/dev/null || :
 rm -f -- "$r.members" "$r.folders" "$r.dest" "$r.stat" "$r.archive"
+"""
+# The first unpacking may write over files of others.
+_ASIDE = """
+[ -e %s.archive ] || tr '\\0' '\\n' <"$P/members" | while IFS= read -r m; do displace %s/"$m"; done
 """
 
 
@@ -80,6 +81,7 @@ class ArchiveKind:
     """
 
     name = "unarchive"
+    ours = ("sha256",)
 
     def __init__(self, *, deep: bool = False) -> None:
         self._deep = deep
@@ -100,9 +102,7 @@ class ArchiveKind:
         return [unpacked(source.name, file_blob(source), task.path("dest"), members, owner, deep=self._deep)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
-        names = "".join(
-            f"{'-' if isinstance(each.desired, Absent) else ''}{_record(each)}\n" for each in resources
-        )
+        names = "".join(f"{_record(each)}\n" for each in resources)
         contents = _CONTENTS if any("contents" in _wanted(each) for each in resources) else _NO_CONTENTS
         return Script(_STATS + contents + _READ, {"names": Blob.of(names.encode())})
 
@@ -120,18 +120,23 @@ class ArchiveKind:
     def change(self, change: Change) -> Script:
         resource = change.resource
         if isinstance(resource.desired, Absent):
-            return Script(_REMOVE % quote(_record(resource)))
+            keep = "".join(f"{path}\n" for path in resource.spec.get("keep", ()))
+            return Script(_REMOVE % quote(_record(resource)), {"keep": Blob.of(keep.encode())})
         blob, members, owner = (resource.spec[key] for key in ("archive", "members", "owner"))
         dest, record = quote(str(resource.spec["dest"])), quote(_record(resource))
         new = quote(f"{resource.spec['dest']}/.provision.archive")
         unpack = "-xzf" if _starts(blob.path, _GZIP) else "-xf"
-        script = _STATS + (
-            f"mkdir -p -- {_FOLDER} {dest}\nrm -f -- {record}.stat\nreceive {blob.size} {blob.sha256} {new}\n"
-            f"tar -C {dest} --no-same-owner {unpack} {new}\nrm -f -- {new}\npartial=\ncd {dest} || exit 1\n"
-            f'cat "$P/members" "$P/folders" | xargs -0 -r chown -h -- {quote(owner)}\n'
-            f'cp -- "$P/members" {record}.members\ncp -- "$P/folders" {record}.folders\n'
-            f"printf %s {dest} >{record}.dest\necho {blob.sha256} {quote(owner)} >{record}.archive\n"
-            f"stats {record} | sha256sum >{record}.stat\n"
+        script = (
+            _STATS
+            + _ASIDE % (record, dest)
+            + (
+                f"mkdir -p -- {_FOLDER} {dest}\nrm -f -- {record}.stat\nreceive {blob.size} {blob.sha256} {new}\n"
+                f"tar -C {dest} --no-same-owner {unpack} {new}\nrm -f -- {new}\npartial=\ncd {dest} || exit 1\n"
+                f'cat "$P/members" "$P/folders" | xargs -0 -r chown -h -- {quote(owner)}\n'
+                f'cp -- "$P/members" {record}.members\ncp -- "$P/folders" {record}.folders\n'
+                f"printf %s {dest} >{record}.dest\necho {blob.sha256} {quote(owner)} >{record}.archive\n"
+                f"stats {record} | sha256sum >{record}.stat\n"
+            )
         )
         files = [name for name in members if not name.endswith("/")]
         payload = {

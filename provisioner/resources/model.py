@@ -73,6 +73,8 @@ class Section:
 class Change:
     """What the diff found: `action` is create, update or delete; `keys` the attributes that differ.
 
+    Two more concern only what a host remembers to be ours: forget, and claim (for a second playbook).
+
     `foreign`: what is there now was not put there by this tool, so a file is moved aside before it is written over.
     """
 
@@ -85,26 +87,36 @@ class Change:
 
 @dataclass(frozen=True)
 class Owned:
-    """What a host remembers of one thing that this tool put there for `playbook`: the attributes that were `wanted`,
+    """What a host remembers of one thing that this tool put there for `playbooks`: the attributes that were `wanted`,
     and those of what was there `before` ({}: nothing)."""
 
     kind: str
     name: str
-    playbook: str
+    playbooks: frozenset[str]
     wanted: Mapping[str, Plain]
     before: Mapping[str, Plain]
+    secret: bool = False
 
     @property
     def id(self) -> str:
         return f"{self.kind}:{self.name}"
 
-    def wish(self, desired: State) -> Resource:
-        """The resource with which it leaves."""
-        return Resource(self.kind, self.name, desired, {LEFT_OVER: self.wanted}, writes=(self.name,))
+    def wish(self, desired: State, writes: tuple[str, ...] = ()) -> Resource:
+        """The resource with which it leaves. `writes` when that is not its name."""
+        spec = {LEFT_OVER: self.wanted}
+        return Resource(
+            self.kind, self.name, desired, spec, secret=self.secret, writes=writes or (self.name,)
+        )
 
 
 LEFT_OVER = "left over"
 """In the spec of a resource that no stage wants any more: what was wanted of it."""
+FORGET = "forget"
+"""In its spec when it only leaves the memory: another stage or playbook wants the thing under it."""
+CLAIM = "claim"
+"""In the spec of a resource that another playbook has put there: this one wants it, too."""
+MEMORY_ONLY = frozenset({"forget", "claim"})
+"""Actions that change nothing but what the host remembers."""
 
 
 class Answer(Protocol):
@@ -204,7 +216,14 @@ class Settling(Protocol):
 
 @runtime_checkable
 class Owning(Protocol):
-    """For kinds whose things can be taken away again after they left the playbook."""
+    """For kinds whose things can be taken away again after they left the playbook.
+
+    `ours` are the attributes by which a thing is known to be what was put there; without that it is somebody else's by
+    now, and stays.
+    """
+
+    @property
+    def ours(self) -> tuple[str, ...]: ...
 
     def gone(self, owned: Owned) -> Resource | None:
         """The wish that it be as it was before this tool came; None when nothing is to be done."""

@@ -33,6 +33,7 @@ class ModprobeKind:
     """Present while the module is loaded or built into the kernel."""
 
     name = "modprobe"
+    ours = ()
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         task.check({"name": (str, list)}, {"persistent": str, "file": str})
@@ -43,7 +44,7 @@ class ModprobeKind:
         for name in names:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
                 raise task.error(f"'{name}' is no module name", "", "name")
-        modules = [Resource("modprobe", name, Present()) for name in names]
+        modules = [Resource("modprobe", name, Present(), writes=(_module(name),)) for name in names]
         persistent = task.args.get("persistent") or "present"
         if persistent not in {"present", "disabled"}:
             raise task.error(f"unknown word '{persistent}'", "use 'present' or 'disabled'", "persistent")
@@ -71,7 +72,12 @@ class ModprobeKind:
 
     def gone(self, owned: Owned) -> Resource | None:
         """Unloaded, unless something uses it."""
-        return owned.wish(Absent())
+        return owned.wish(Absent(), (_module(owned.name),))
+
+
+def _module(name: str) -> str:
+    """One name for both spellings."""
+    return f"/sys/module/{name.replace('-', '_')}"
 
 
 def _asked(resource: Resource) -> str:

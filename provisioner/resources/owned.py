@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from provisioner.resources.model import LEFT_OVER, Absent, Change, Owned, Plain, Present
@@ -19,16 +20,25 @@ def parse_owned(text: str) -> dict[str, Owned]:
     found: dict[str, Owned] = {}
     for line in text.splitlines():
         try:
-            said = json.loads(line)
-            if said.get("gone"):
-                found.pop(f"{said['kind']}:{said['name']}", None)
-            else:
-                wanted, before = (_plain(said[key]) for key in ("wanted", "before"))
-                each = Owned(said["kind"], said["name"], said["playbook"], wanted, before)
-                found[each.id] = each
+            _take(found, json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return found
+
+
+def _take(found: dict[str, Owned], said: Mapping[str, Any]) -> None:
+    key, playbook = f"{said['kind']}:{said['name']}", str(said["playbook"])
+    known = found.get(key)
+    others = known.playbooks - {playbook} if known else frozenset()
+    if not said.get("gone"):
+        wanted, before = (_plain(said[name]) for name in ("wanted", "before"))
+        found[key] = Owned(
+            said["kind"], said["name"], others | {playbook}, wanted, before, bool(said.get("secret"))
+        )
+    elif known and others:
+        found[key] = replace(known, playbooks=others)
+    else:
+        found.pop(key, None)
 
 
 def owned_line(change: Change, playbook: str, known: Owned | None, run: str) -> str:
@@ -41,17 +51,21 @@ def owned_line(change: Change, playbook: str, known: Owned | None, run: str) -> 
     elif isinstance(change.before, Present):
         before = change.before.attrs
     record = {**_named(change), "playbook": playbook, "run": run, "wanted": wanted, "before": before}
-    return json.dumps(record, separators=(",", ":"))
+    return _line({**record, "secret": True} if change.resource.secret else record)
 
 
-def gone_line(change: Change, run: str) -> str:
-    """The line that ends the memory of a thing."""
-    return json.dumps({**_named(change), "run": run, "gone": True}, separators=(",", ":"))
+def gone_line(change: Change, playbook: str, run: str) -> str:
+    """The line that ends the memory of a thing for `playbook`."""
+    return _line({**_named(change), "playbook": playbook, "run": run, "gone": True})
 
 
 def is_gone(change: Change) -> bool:
     """Whether the thing is no longer the tool's once `change` is made."""
     return isinstance(change.resource.desired, Absent) or LEFT_OVER in change.resource.spec
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":"))
 
 
 def _named(change: Change) -> dict[str, Any]:

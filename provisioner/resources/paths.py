@@ -56,6 +56,7 @@ class PathKind:
     """A file, folder or symbolic link: type, mode, owner, group, and the SHA-256 or the link's target."""
 
     name = "file"
+    ours = ("type", "sha256", "target")
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         if task.module == "file":
@@ -126,13 +127,12 @@ class PathKind:
 
     def gone(self, owned: Owned) -> Resource | None:
         """Absent, or the original that was moved aside. A folder stays: others may have put things into it."""
-        content = ("type", "sha256", "target")
-        before = {key: owned.before[key] for key in content if key in owned.before}
+        before = {key: owned.before[key] for key in self.ours if key in owned.before}
         if "directory" in (owned.wanted.get("type"), before.get("type")):
             return None
         if not before:
             return owned.wish(Absent())
-        same = before == {key: owned.wanted[key] for key in content if key in owned.wanted}
+        same = before == {key: owned.wanted[key] for key in self.ours if key in owned.wanted}
         return None if same else owned.wish(Present(before))
 
     def show(self, changes: Sequence[Change]) -> Script:

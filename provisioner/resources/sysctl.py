@@ -17,6 +17,7 @@ class SysctlKind:
     """Present(value) of one key; Absent when the kernel does not have it."""
 
     name = "sysctl"
+    ours = ("value",)
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         task.check({}, {"name": str, "value": (str, int), "values": dict, "sysctl_file": str})
@@ -31,7 +32,11 @@ class SysctlKind:
         rights = {"type": "file", "mode": "644", "owner": "root", "group": "root", "sha256": blob.sha256}
         text = blob.data.decode() if blob.data else ""
         file = Resource("file", path, Present(rights), {"content": blob}, text, writes=(path,))
-        return [file, *(Resource("sysctl", key, Present({"value": wanted[key]})) for key in wanted)]
+        settings = (
+            Resource("sysctl", key, Present({"value": value}), writes=(_path(key),))
+            for key, value in wanted.items()
+        )
+        return [file, *settings]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         # grep, because sh reads byte by byte and /proc/sys gives nothing after the first.
@@ -55,7 +60,7 @@ class SysctlKind:
 
     def gone(self, owned: Owned) -> Resource | None:
         """The value that it had."""
-        return owned.wish(Present(owned.before)) if owned.before else None
+        return owned.wish(Present(owned.before), (_path(owned.name),)) if owned.before else None
 
 
 def _value(task: TaskCall, key: object, value: object) -> str:

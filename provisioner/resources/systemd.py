@@ -55,6 +55,7 @@ class SystemdKind:
     """Attributes: enabled, active, reloaded (systemd read the unit file of now), inputs ("current" or "stale")."""
 
     name = "systemd"
+    ours = ()
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         task.check({"name": str}, {"enabled": bool, "state": str, "inputs": list})
@@ -132,8 +133,10 @@ class SystemdKind:
         )
 
     def gone(self, owned: Owned) -> Resource | None:
-        """Enabled and active as it was before; one that was not there is stopped and disabled."""
-        return owned.wish(Present({key: bool(owned.before.get(key)) for key in ("enabled", "active")}))
+        """Stopped and disabled; but one that ran or was enabled before is left as it is."""
+        if owned.before.get("active") or owned.before.get("enabled"):
+            return None
+        return owned.wish(Present({"enabled": False, "active": False}))
 
     def stays(self, change: Change) -> Script | None:
         """Whether the unit is still in the invocation that was recorded when it was started."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from provisioner.shell.quote import quote
+from provisioner.shell.quote import words
 from provisioner.shell.script import Blob, Script
 from provisioner.shell.worklock import TAKE_TELLING
 
@@ -77,10 +77,14 @@ LC_ALL=C
 export LC_ALL
 """
 _STEP = """
+# owned LINE: begins on a line of its own, because the one before may have been cut off.
+owned() { [ -z "$1" ] || (umask 077 && printf '\\n%s\\n' "$1" >>/var/lib/provision/owned); }
 step() {
   echo "begin $1"
   P="$W/c$1"
   export P
+  # What cannot be written down is not done: nobody would know of it.
+  owned "$3" || { echo "fail $1 73"; exit 99; }
   /bin/sh -eu "$P/run" >"$W/out" 2>"$W/err" </dev/null 8>&- && s=0 || s=$?
   echo "$W $1" >/var/lib/provision/last-change
   if [ "$s" -ne 0 ]; then
@@ -91,9 +95,9 @@ step() {
     exit 99
   fi
   printf '%s\\n' "$2" >>/var/lib/provision/journal
+  owned "$4" || { echo "fail $1 73"; exit 99; }
   echo "ok $1"
 }
-owned() { (umask 077 && printf '%s\\n' "$1" >>/var/lib/provision/owned); }
 """
 
 
@@ -117,10 +121,9 @@ def change_script(
 ) -> Script:
     """Runs `changes` in order, with a record of each, and stops at the first that fails; then the `probes`."""
     lines = [_RUN_CHANGES, TAKE_TELLING, _STEP, _RUN_PROBES]
-    for index, record in enumerate(records):
-        lines += [f"owned {quote(record.before)}"] if record.before else []
-        lines.append(f"step {index} {quote(record.journal)}")
-        lines += [f"owned {quote(record.after)}"] if record.after else []
+    lines += [
+        f"step {index} {words((each.journal, each.before, each.after))}" for index, each in enumerate(records)
+    ]
     lines += _calls(probes)
     payload = _payload("c", changes, f"PS4='{TRACE}'\n. \"$W/prelude\"\nset -x\n") | _payload("p", probes, "")
     payload["prelude"] = Blob.of(prelude().encode())

@@ -64,7 +64,7 @@ move_aside() {
 # put_back PATH: what `displace` kept is where it was.
 put_back() {
   [ -f "/var/lib/provision/displaced$1" ] || [ -L "/var/lib/provision/displaced$1" ] || {
-    echo "its original is not in /var/lib/provision/displaced any more" >&2
+    echo "its original is not in /var/lib/provision/displaced any more: put it here by hand, or remove this file" >&2
     return 1
   }
   back=$(beside "$1")

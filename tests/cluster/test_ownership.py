@@ -74,7 +74,11 @@ def test_labels_and_taints_that_left_the_spec(marked: LabCluster) -> None:
 
 
 def test_objects_of_a_component_that_left(cluster: LabCluster) -> None:
-    cluster.one("cp1", f"{ADMIN} apply -f - <<'END'\n{OLD_ADDON}\nEND")
+    cluster.one(
+        "cp1", f"{ADMIN} apply --server-side --field-manager=provision -f - <<'END'\n{OLD_ADDON}\nEND"
+    )
+    copy = f"{ADMIN} get clusterrole old-addon -o yaml | sed 's/name: old-addon/name: copied/' | {ADMIN} create -f -"
+    cluster.one("cp1", copy)
     (planned,) = cluster.plan().only("Plan")["changes"]
     assert (planned["resource"], planned["action"]) == ("components:all", "delete")
     assert set(planned["before"]["old"]) == LEFT
@@ -87,7 +91,9 @@ def test_objects_of_a_component_that_left(cluster: LabCluster) -> None:
     assert not {"namespace/old-addon", "clusterrole.rbac.authorization.k8s.io/old-addon"} & set(names)
     assert cluster.kubectl("-n shared get configmap theirs -o name") == "configmap/theirs"
     assert cluster.plan().status == 0
+    assert "clusterrole.rbac.authorization.k8s.io/copied" in names, "somebody's copy, label and all"
     cluster.kubectl("delete namespace shared")
+    cluster.kubectl("delete clusterrole copied")
 
 
 def test_a_foreign_network_configuration_is_moved_aside(cluster: LabCluster) -> None:

@@ -6,7 +6,11 @@ from pathlib import Path
 
 from lab_cluster import NODES, LabCluster, is_verified, provision
 
-RULES = "nft list tables; iptables-legacy-save 2>/dev/null | grep -c KUBE-SVC || :; iptables-save | grep -c KUBE-SVC || :"
+RULES = """
+nft list tables
+iptables-legacy-save 2>/dev/null | grep -c KUBE-SVC || :
+iptables-save | grep -c KUBE-SVC || :
+"""
 
 
 def test_a_kernel_without_ipvs_is_refused_with_what_it_lacks(cluster: LabCluster, tmp_path: Path) -> None:
@@ -29,6 +33,7 @@ def test_nftables_and_back(cluster: LabCluster, tmp_path: Path) -> None:
     assert {resource for _, resource, _ in done.changed} == {
         "file:/etc/kubernetes/kube-proxy.yaml",
         "systemd:kube-proxy.service",
+        "manifest:flannel",  # its masquerading follows
     }
     for host in NODES:
         rules = cluster.one(host, RULES)

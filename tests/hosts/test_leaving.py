@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import signal
 import subprocess
+import tarfile
 import time
 from typing import TYPE_CHECKING
 
@@ -126,4 +129,159 @@ def test_something_else_in_its_place_is_left_alone(host: Host) -> None:
     host.apply()
     host.ssh("rm /srv/leaving/place; mkdir /srv/leaving/place")
     host.write("book.yaml", STAYING)
+    assert host.plan() == {"file:/srv/leaving/place": ["forget"]}
+    host.apply()
+    assert host.ssh("test -d /srv/leaving/place && echo there") == "there"
+
+
+FOLDER = "- {name: things, hosts: all, tasks: [{file: {path: /srv/l, state: directory}}, %s]}\n"
+ARCHIVE = "{unarchive: {src: %s, dest: /srv/l/tool}}"
+MARTIANS = "net.ipv4.conf.lo.log_martians"
+
+
+def archive(host: Host, name: str, **members: str) -> None:
+    with tarfile.open(host.folder / "files" / name, "w:gz") as tar:
+        for member, text in members.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+
+
+def given(host: Host, *tasks: str) -> None:
+    """The book has these tasks."""
+    host.write("book.yaml", FOLDER % ", ".join(tasks) if tasks else FOLDER.replace(", %s", ""))
+
+
+def test_another_version_in_the_same_folder(host: Host) -> None:
+    archive(host, "tool-1.tgz", common="old", old="x")
+    archive(host, "tool-2.tgz", common="new", new="x")
+    given(host, ARCHIVE % "tool-1.tgz")
+    host.apply()
+    given(host, ARCHIVE % "tool-2.tgz")
+    host.apply()
+    assert host.ssh("cd /srv/l/tool; cat common; ls") == "newcommon\nnew"
     assert host.plan() == {}
+
+
+def test_what_an_archive_wrote_over_comes_back(host: Host) -> None:
+    host.ssh("mkdir -p /srv/l/over; echo theirs >/srv/l/over/common")
+    archive(host, "over.tgz", common="ours")
+    given(host, "{unarchive: {src: over.tgz, dest: /srv/l/over}}")
+    host.apply()
+    assert host.ssh("cat /srv/l/over/common") == "ours"
+    given(host)
+    host.apply()
+    assert host.ssh("cat /srv/l/over/common") == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "check", "said"),
+    [
+        ("{copy: {dest: /var/run/l, content: x}}", "{copy: {dest: /run/l, content: x}}", "cat /run/l", "x"),
+        (
+            f"{{sysctl: {{values: {{{MARTIANS}: 1}}, sysctl_file: /etc/sysctl.d/l.conf}}}}",
+            f"{{sysctl: {{values: {{{MARTIANS.replace('.', '/')}: 1}}, sysctl_file: /etc/sysctl.d/l.conf}}}}",
+            f"sysctl -n {MARTIANS}",
+            "1",
+        ),
+        (
+            ARCHIVE % "tool-1.tgz",
+            "{copy: {dest: /srv/l/tool/common, content: y}}",
+            "cat /srv/l/tool/common",
+            "y",
+        ),
+    ],
+    ids=["a folder that is a link", "dots and slashes", "another kind"],
+)
+def test_the_same_thing_by_another_name_stays(host: Host, old: str, new: str, check: str, said: str) -> None:
+    archive(host, "tool-1.tgz", common="old", old="x")
+    host.ssh(f"sysctl -qw {MARTIANS}=0")
+    given(host, old)
+    host.apply()
+    given(host, new)
+    host.apply()
+    assert host.ssh(check) == said
+    assert host.plan() == {}
+    given(host)
+    host.apply()
+
+
+def test_an_original_is_kept_though_only_its_mode_was_changed_at_first(host: Host) -> None:
+    host.ssh("echo theirs >/srv/l/adopted; chmod 600 /srv/l/adopted")
+    given(host, "{file: {path: /srv/l/adopted, mode: '0640'}}")
+    host.apply()
+    given(host, "{copy: {dest: /srv/l/adopted, content: ours, mode: '0640'}}")
+    host.apply()
+    given(host)
+    host.apply()
+    assert host.ssh("cat /srv/l/adopted") == "theirs"
+
+
+def test_what_others_changed_or_removed_stays_so(host: Host) -> None:
+    tasks = [f"{{copy: {{dest: /srv/l/{name}, content: ours}}}}" for name in ("edited", "gone")]
+    given(host, *tasks)
+    host.apply()
+    host.ssh("echo edited >/srv/l/edited; rm /srv/l/gone")
+    given(host)
+    assert host.plan() == {"file:/srv/l/edited": ["forget"], "file:/srv/l/gone": ["forget"]}
+    told = host.provision("plan", host.inventory, "--playbook", host.book, status=2)
+    assert ". one  file:/srv/l/edited  (is no longer ours: changed by others, stays)" in told
+    assert ". one  file:/srv/l/gone  (is no longer ours)" in told
+    host.provision("apply", host.inventory, "--playbook", host.book)
+    assert host.ssh("cat /srv/l/edited") == "edited"
+    host.ssh("echo somebody >/srv/l/gone")
+    assert host.plan() == {}
+
+
+def test_a_unit_that_ran_before_is_neither_stopped_nor_started(host: Host) -> None:
+    unit = "/etc/systemd/system/theirs2.service"
+    host.ssh(f"printf '[Service]\\nExecStart=/bin/sleep 1000\\n' >{unit}; systemctl start theirs2; sleep 1.1")
+    service = "{systemd_service: {name: theirs2, enabled: false, inputs: [/srv/l/in]}}"
+    given(host, "{copy: {dest: /srv/l/in, content: x}}", service)
+    host.apply()
+    host.ssh("systemctl stop theirs2")
+    given(host)
+    host.apply()
+    assert host.ssh("systemctl is-active theirs2 || :") == "inactive"
+
+
+def test_what_two_playbooks_want_stays_until_both_drop_it(host: Host) -> None:
+    wish = "{copy: {dest: /srv/l/shared, content: x}}"
+    given(host, wish)
+    host.apply()
+    host.write("other.yaml", FOLDER % wish)
+    other = ("apply", host.inventory, "--playbook", str(host.folder / "other.yaml"), "--yes")
+    host.provision(*other)
+    given(host)
+    host.apply()
+    assert host.ssh("cat /srv/l/shared") == "x"
+    host.write("other.yaml", FOLDER.replace(", %s", ""))
+    host.provision(*other)
+    assert host.ssh("ls /srv/l/shared 2>/dev/null || echo none") == "none"
+
+
+def test_what_cannot_be_written_down_is_not_done(host: Host) -> None:
+    given(host)
+    host.apply()
+    host.ssh("cd /var/lib/provision; mv owned kept; mkdir owned")
+    given(host, "{copy: {dest: /srv/l/unknown, content: x}}")
+    host.apply(status=1)
+    assert host.ssh("ls /srv/l/unknown 2>/dev/null || echo none") == "none"
+    # And a line that was cut off takes no other with it.
+    host.ssh('cd /var/lib/provision; rmdir owned; mv kept owned; printf \'{"kind":"fi\' >>owned')
+    host.apply()
+    given(host)
+    assert host.plan() == {"file:/srv/l/unknown": ["delete"]}
+    host.apply()
+
+
+def test_a_secret_that_leaves_shows_no_digest(host: Host) -> None:
+    given(host, "{copy: {dest: /srv/l/pin, content: '1234', secret: true}}")
+    host.apply()
+    given(host)
+    digest = hashlib.sha256(b"1234").hexdigest()
+    for words in (("--json",), ()):
+        said = host.provision("plan", host.inventory, "--playbook", host.book, *words, status=2)
+        assert "/srv/l/pin" in said
+        assert digest[:12] not in said
+    host.apply()

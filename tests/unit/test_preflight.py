@@ -27,7 +27,10 @@ HOSTS = ("a", "b", "c")
 
 
 def hosts(**changed: dict[str, Any]) -> dict[str, Facts]:
-    return {name: Facts(**{**GOOD, "machine_id": name * 32, **changed.get(name, {})}) for name in HOSTS}
+    return {
+        name: Facts(**{**GOOD, "machine_id": name * 32, **changed.get(name, {})})
+        for name in (*HOSTS, *changed)
+    }
 
 
 CASES: list[tuple[dict[str, dict[str, Any]], list[str], str]] = [
@@ -39,6 +42,7 @@ CASES: list[tuple[dict[str, dict[str, Any]], list[str], str]] = [
         "chrony",
     ),
     ({"c": {"memory": 500_000}}, ["c: has 488 MiB of memory, a node needs 700"], ""),
+    ({"d": {"kubelet_certificate": "x"}}, ["d: is a node of the cluster"], "kubectl drain"),
     ({"c": {"machine_id": "a" * 32}}, ["c: has the same /etc/machine-id as a"], "systemd-machine-id-setup"),
     (
         {"a": {"swap": True}, "c": {"swap": True, "memory": 1}},
