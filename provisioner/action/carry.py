@@ -13,7 +13,7 @@ from provisioner.action.plan import plan_of
 from provisioner.action.planfile import Agreed, check_agreed
 from provisioner.action.undisturbed import disturbed
 from provisioner.engine.danger import dangers
-from provisioner.engine.events import Emit, Note
+from provisioner.engine.events import Emit, Event, Failed, Note
 from provisioner.engine.execute import Executor, Outcome
 from provisioner.engine.hostwork import HostWork
 from provisioner.engine.ownership import Ownership
@@ -80,10 +80,15 @@ def _executor(prepared: Prepared, pool: Pool, emit: Emit, locks: Mapping[str, Re
         for each in {loaded.state_host, host} & set(locks):
             locks[each].ensure()
 
+    def told(event: Event) -> None:
+        # An interrupted run hangs up; that its scripts then fail is no news.
+        if not (pool.closed and isinstance(event, Failed)):
+            emit(event)
+
     watch = Watch(pool, prepared.kinds)
     ownership = Ownership(loaded.run, prepared.memory.playbook, prepared.memory.owned, prepared.kinds)
-    work = HostWork(pool, prepared.kinds, emit, loaded.run, guard=guard, watch=watch, ownership=ownership)
-    return Executor(work, gates_of(prepared, pool), emit, each=pool.each, watch=watch)
+    work = HostWork(pool, prepared.kinds, told, loaded.run, guard=guard, watch=watch, ownership=ownership)
+    return Executor(work, gates_of(prepared, pool), told, each=pool.each, watch=watch)
 
 
 def prove(prepared: Prepared, pool: Pool, emit: Emit) -> tuple[Plan, Outcome]:

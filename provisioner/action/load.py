@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,6 +237,7 @@ def compile_with(
     state: ClusterState | None = None
     if loaded.spec is not None and loaded.bundle is not None:
         from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
+        from provisioner.action.fixed import check_fixed, fixed_of
         from provisioner.action.variables import ClusterVariables
         from provisioner.kube.token import BootstrapToken
         from provisioner.pki.cluster import agreed_state
@@ -245,6 +246,10 @@ def compile_with(
         found = {host: each.state for host, each in facts.items() if each.state and host in planes}
         marks = {host: each.mark for host, each in facts.items() if each.mark}
         state = agreed_state(loaded.spec.name, found, marks, _pending(loaded.request))
+        started = any(each.kubelet_certificate for each in facts.values())
+        if not (state.fixed and started):
+            state = replace(state, fixed=fixed_of(loaded.spec))
+        check_fixed(loaded.inventory, loaded.spec, state)
         fresh = None if found else state
         if fresh and loaded.request.partial and not for_show:
             raise ProvisionError(

@@ -14,6 +14,8 @@ from provisioner.engine.events import Emit, Note, silent
 from provisioner.errors import InputError, Problem
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network
+
     from provisioner.lab.plan import LabPlan
     from provisioner.lab.status import LabStatus
 
@@ -49,7 +51,11 @@ def _arguments(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--name", metavar="NAME", help="Another lab of the same hosts, by this name.", callback=_lab_name
         ),
-        click.option("--subnet", metavar="CIDR", help="Another lab of the same hosts, in this subnet."),
+        click.option(
+            "--subnet",
+            metavar="CIDR",
+            help="Another lab of the same hosts, in this subnet.  [default: where NAME is, else the file's]",
+        ),
         click.argument(
             "inventory",
             type=click.Path(path_type=Path),
@@ -117,14 +123,14 @@ def _chosen(inventory: Path, subnet: str | None, name: str | None, *, write: boo
     from provisioner.inventory.labs import lab_directory
     from provisioner.inventory.model import load_inventory
     from provisioner.lab.declared import plan_of
-    from provisioner.lab.move import Move, default_name, move_inventory, moved_plan
+    from provisioner.lab.move import Move, move_inventory, moved_plan
     from provisioner.lab.up import preflight
 
     plan = plan_of(load_inventory(inventory))
     if subnet is None and name is None:
         return plan, inventory
-    target = _network(subnet) if subnet else plan.subnet
-    move = Move(plan.subnet, target, name or default_name(plan.name, target))
+    target, chosen = _target(plan, subnet, name)
+    move = Move(plan.subnet, target, chosen)
     if move.name == plan.name:
         raise InputError([Problem("--name", 0, 0, f"the lab in {inventory} is called {plan.name} already")])
     directory = lab_directory(move.name)
@@ -136,7 +142,20 @@ def _chosen(inventory: Path, subnet: str | None, name: str | None, *, write: boo
     return plan_of(load_inventory(path)), path
 
 
-def _network(subnet: str) -> Any:
+def _target(plan: LabPlan, subnet: str | None, name: str | None) -> tuple[IPv4Network, str]:
+    """Where the moved lab lies, and its name. A lab that is there stays where it was put."""
+    from provisioner.inventory.labs import lab_directory
+    from provisioner.lab.move import default_name
+    from provisioner.lab.state import subnet_of
+
+    if subnet is not None:
+        target = _network(subnet)
+        return target, name or default_name(plan.name, target)
+    chosen = name or plan.name
+    return subnet_of(lab_directory(chosen)) or plan.subnet, chosen
+
+
+def _network(subnet: str) -> IPv4Network:
     from ipaddress import IPv4Network
 
     try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import io
 import sys
 from importlib import import_module
 
 import click
 
 from provisioner import __version__
+from provisioner.report.output import lost_output, tell_lost, watch_output
 
 COMMANDS = {
     "init": "write a commented inventory to begin with",
@@ -67,9 +67,9 @@ class _Lazy(click.Group):
 def cli() -> None:
     """Brings up, changes and checks binary-deployed Kubernetes clusters over SSH.
 
-    The inventory is the argument, else $PROVISION_INVENTORY, else ./inventory.yaml. Exit codes: 0 done or nothing to
-    do, 1 failed, 2 `plan` found changes, 3 the input is wrong, 4 hosts unreachable, 5 locked by another run,
-    130 interrupted.
+    The inventory is the argument, else $PROVISION_INVENTORY, else ./inventory.yaml; `exec` must be given it. Exit
+    codes: 0 done or nothing to do, 1 failed, 2 `plan` found changes, 3 the input is wrong, 4 hosts unreachable, 5
+    locked by another run, 130 interrupted.
     """
 
 
@@ -78,10 +78,22 @@ def main() -> None:
     # Most objects live as long as the program. Looking for garbage among them, while modules are imported and once
     # more at the end, was a sixth of an unchanged run's own time.
     gc.set_threshold(50_000, 20, 20)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # as stderr: a letter that a terminal lacks is no failure
+    watch_output()
+    try:
+        status = _run()
+    except OSError:
+        if lost_output() is None:
+            raise
+        status = 1
+    lost = lost_output()
+    if lost is not None:
+        tell_lost(lost)
+        status = 1
+    gc.freeze()
+    sys.exit(status)
+
+
+def _run() -> int:
     try:
         status = cli.main(standalone_mode=False)
     except click.exceptions.Exit as leave:
@@ -96,8 +108,7 @@ def main() -> None:
         status = 1
     except Exception as error:
         status = _explain(error)
-    gc.freeze()
-    sys.exit(status if isinstance(status, int) else 0)
+    return status if isinstance(status, int) else 0
 
 
 def _explain(error: Exception) -> int:

@@ -17,7 +17,8 @@ from provisioner.inventory.words import nearest
 class RunRecord:
     """One run. `began` is seconds since the epoch; `seconds` its length, for one that did not end as far as is known.
 
-    `result` is "ok", "failed" or "unfinished" (it was killed, or still runs); `reason` says why when it failed.
+    `result` is "ok", "failed", "interrupted", "refused" (nothing was changed: another run's lock, no consent) or
+    "unfinished" (it was killed, or still runs); `reason` says why.
     """
 
     run: str
@@ -128,10 +129,18 @@ def _record(path: Path) -> RunRecord | None:
     )
 
 
+_REFUSED = (3, 4, 5)
+"""Exit codes of runs that ended before they changed anything: wrong input, hosts not reached, a lock of another run."""
+
+
 def _result(events: list[dict[str, Any]]) -> tuple[str, str]:
     last = events[-1]
     if last.get("event") == "RunStopped":
-        return "failed", str(last.get("reason", ""))
+        reason = str(last.get("reason", ""))
+        if last.get("exit_code") == 130:
+            return "interrupted", reason
+        refused = last.get("exit_code") in _REFUSED or reason.startswith("nothing was changed")
+        return "refused" if refused else "failed", reason
     if last.get("event") != "RunEnded":
         return "unfinished", ""
     if last.get("ok"):

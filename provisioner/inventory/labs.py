@@ -19,6 +19,12 @@ def lab_directory(name: str) -> Path:
     return user_state_path("provision") / "labs" / name
 
 
+def lab_names() -> list[str]:
+    """The labs of this user, up or half-dead, by name."""
+    folder = lab_directory("any").parent
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
 def lab_of(inventory: Inventory) -> Path | None:
     """The folder of the lab that the inventory's hosts belong to, None when they are no lab's.
 

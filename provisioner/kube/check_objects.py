@@ -1,36 +1,43 @@
-"""The objects of the traffic check: DaemonSets of agnhost on the pod network and on the hosts' own, two services."""
+"""The objects of the traffic check: DaemonSets of agnhost on the pod network and on the hosts' own, two services.
+
+Their namespace is there all the time (templates/cluster/admission.yaml.j2).
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+NAMESPACE = "provision-check"
 LABEL = "provision.dev/check"
+"""Whose objects they are: its value is the run."""
 PORT = 8080
 """Where the answering pods listen; the services stand at 80."""
 
 ROLES = ("asker", "answerer", "host")
 
 
-def check_objects(namespace: str, run: str, image: str) -> list[dict[str, Any]]:
-    """Everything of one check, in the order of creation, labelled with its run."""
+NODE_PORT = "node-port"
+
+
+def cluster_ip(run: str) -> str:
+    """The name of the run's ClusterIP service. Not the same for all runs: CoreDNS keeps an answer for 30 s, and a
+    check soon after another one would get the address of a service that is gone."""
+    return f"cluster-ip-{re.sub('[^a-z0-9]', '', run.lower())[-10:]}"
+
+
+def check_objects(run: str, image: str) -> list[dict[str, Any]]:
+    """Everything of one check, in the order of creation, labelled with its run. The DaemonSets' names are fixed, so
+    that those of a killed run stand in the way of the next one, which then removes them."""
     labels = {LABEL: run}
-    space = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {
-            "name": namespace,
-            "labels": {**labels, "pod-security.kubernetes.io/enforce": "privileged"},
-        },
-    }
     return [
-        space,
-        *(_daemon_set(role, namespace, labels, image) for role in ROLES),
-        _service("cluster-ip", "ClusterIP", namespace, labels),
-        _service("node-port", "NodePort", namespace, labels),
+        *(_daemon_set(role, labels, image) for role in ROLES),
+        _service(cluster_ip(run), "ClusterIP", labels),
+        _service(NODE_PORT, "NodePort", labels),
     ]
 
 
-def _daemon_set(role: str, namespace: str, labels: dict[str, str], image: str) -> dict[str, Any]:
+def _daemon_set(role: str, labels: dict[str, str], image: str) -> dict[str, Any]:
     args = ["netexec", f"--http-port={PORT}"] if role == "answerer" else ["pause"]
     container = {"name": "agnhost", "image": image, "args": args, "imagePullPolicy": "IfNotPresent"}
     pod = {
@@ -45,18 +52,19 @@ def _daemon_set(role: str, namespace: str, labels: dict[str, str], image: str) -
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
-        "metadata": {"name": role, "namespace": namespace, "labels": labels},
+        "metadata": {"name": role, "namespace": NAMESPACE, "labels": labels},
         "spec": {
-            "selector": {"matchLabels": {"role": role}},
+            "selector": {"matchLabels": {"role": role, **labels}},
             "template": {"metadata": {"labels": {"role": role, **labels}}, "spec": pod},
         },
     }
 
 
-def _service(name: str, kind: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:
+def _service(name: str, kind: str, labels: dict[str, str]) -> dict[str, Any]:
+    ports = [{"port": 80, "targetPort": PORT}]
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
-        "spec": {"type": kind, "selector": {"role": "answerer"}, "ports": [{"port": 80, "targetPort": PORT}]},
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
+        "spec": {"type": kind, "selector": {"role": "answerer", **labels}, "ports": ports},
     }

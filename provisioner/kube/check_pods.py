@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.check_objects import LABEL, ROLES, check_objects
+from provisioner.kube.check_objects import LABEL, NAMESPACE, ROLES, check_objects
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
 from provisioner.resources.model import Answer, Runner
@@ -29,14 +29,41 @@ _NOT_YET = 3
 _WAITS = {"ContainerCreating", "PodInitializing"}
 """What a container says that is on its way (pkg/kubelet/kubelet_pods.go)."""
 
+_SPACE_MISSING = f'namespaces "{NAMESPACE}" not found'
+
+_OURS = f"{KUBECTL} -n {NAMESPACE}"
+_CLEARED = f"""
+cleared() {{
+  {_OURS} delete daemonset,service --all --wait=false >/dev/null
+}}
+gone() {{
+  end=$(($(date +%s) + SECONDS))
+  while left=$({_OURS} get pods -o name) || return 1; [ -n "$left" ] && [ "$(date +%s)" -lt "$end" ]; do
+    sleep 0.1
+  done
+  [ -z "$left" ] || {{ echo "$left" >&2; return 1; }}
+}}
+"""
+"""`cleared` deletes all objects of checks; `gone` waits for their pods to go, and names those that do not."""
+
+_CREATED = f"""
+created() {{
+  {KUBECTL} create --validate=false -f "$W/objects.json" >/dev/null 2>"$W/refused"
+}}
+anew() {{
+  grep -q '(AlreadyExists)' "$W/refused" && cleared 2>"$W/refused" && gone 2>"$W/refused" && created
+}}
+created || anew || {{ cat "$W/refused" >&2; exit 1; }}
+"""
+"""Only when something stands in the way is it asked for and removed: a killed run is rare."""
+
 Item = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class CheckPods:
-    """Those of one `run` in a `namespace` of their own; `image` is agnhost's."""
+    """Those of one `run`; `image` is agnhost's."""
 
-    namespace: str
     run: str
     image: str
 
@@ -46,15 +73,11 @@ class CheckPods:
         Raises ProvisionError with what each pod complains of, soon when it is the same all the time, and when a node
         has none.
         """
-        stale = (
-            f"{KUBECTL} delete namespace -l '{LABEL},{LABEL}!={self.run}' --wait=false >/dev/null 2>&1 8>&- &"
-        )
-        create = f'{KUBECTL} create --validate=false -f "$W/objects.json" >/dev/null || exit 1'
-        made = locked("\n".join((stale, create, "wait")))
-        script = f"{made} || exit 1\n{self._look()}"
-        objects = {"objects.json": Blob.of(list_json(check_objects(self.namespace, self.run, self.image)))}
+        script = f"{locked(_cleared() + _CREATED)} || exit 1\n{_look()}"
+        objects = {"objects.json": Blob.of(list_json(check_objects(self.run, self.image)))}
         began = time.monotonic()
-        items = self._await(runner, runner.run(Script(script, objects), deadline=LOCK_SECONDS + 60), began)
+        answer = runner.run(Script(script, objects), deadline=LOCK_SECONDS + 90 + _REMOVAL)
+        items = self._await(runner, answer, began)
         missing = _missing(items, nodes)
         if missing:
             raise ProvisionError(
@@ -64,57 +87,51 @@ class CheckPods:
         return items
 
     def remove(self, runner: Runner) -> None:
-        """Raises ProvisionError when something is left.
-
-        Waits for the pods to go, not for the namespace: its controller lets 5 s pass before it looks
-        (namespaceDeletionGracePeriod in kube-controller-manager).
-        """
-        kubectl = f"{KUBECTL} -n {self.namespace}"
-        objects = locked(f"{kubectl} delete daemonset,service --all --wait=false >/dev/null")
-        space = locked(
-            f"{KUBECTL} delete namespace {self.namespace} --ignore-not-found --wait=false >/dev/null"
-        )
-        script = f"""
-{objects} || exit 1
-end=$(($(date +%s) + {_REMOVAL}))
-while left=$({kubectl} get pods -o name) && [ -n "$left" ] && [ "$(date +%s)" -lt "$end" ]; do
-  sleep 0.1
-done
-{space} || exit 1
-[ -z "$left" ] || {{
-  echo "$left" >&2
-  exit 1
-}}
-"""
-        result = runner.run(Script(script), deadline=2 * LOCK_SECONDS + 120)
+        """Raises ProvisionError when something is left."""
+        script = f"{_cleared()}{locked('cleared')} || exit 1\ngone\n"
+        result = runner.run(Script(script), deadline=LOCK_SECONDS + 90 + _REMOVAL)
         if result.status != 0:
             raise ProvisionError(
-                f"objects of the traffic check are left in the namespace {self.namespace}:\n{_tail(result)}",
-                f"look at what holds them, then `kubectl delete namespace {self.namespace}`",
+                f"objects of the traffic check are left in the namespace {NAMESPACE}:\n{_tail(result)}",
+                f"look at what holds them, then `kubectl -n {NAMESPACE} delete daemonset,service,pod --all`",
             )
-
-    def _look(self) -> str:
-        """Waits for a round, then prints all pods and services, with events when some pod does not run."""
-        kubectl = f"{KUBECTL_WAITING} -n {self.namespace}"
-        return f"""
-what=pods,services
-{kubectl} rollout status --timeout={_ROUND}s daemonset -l {LABEL} >/dev/null 2>&1 || what=$what,events
-{KUBECTL} -n {self.namespace} get "$what" -o json || exit 1
-[ "$what" = pods,services ] || exit {_NOT_YET}
-"""
 
     def _await(self, runner: Runner, answer: Answer, began: float) -> list[Item]:
         since: dict[str, float] = {}
         while answer.status == _NOT_YET:
-            items = _items(answer)
+            items = self._items(answer)
             told, now = complaints(items), time.monotonic()
             since = {name: since.get(name, now) for name in told}
             if now - began > PATIENCE or any(now - moment >= STUCK for moment in since.values()):
                 raise _stuck(items, told, now - began)
-            answer = runner.run(Script(self._look()), deadline=60 + 3 * _ROUND)
+            answer = runner.run(Script(_look()), deadline=60 + 3 * _ROUND)
         if answer.status != 0:
-            raise ProvisionError(f"the pods of the traffic check cannot be made:\n{_tail(answer)}")
-        return [item for item in _items(answer) if "deletionTimestamp" not in item["metadata"]]
+            raise _refused(_tail(answer))
+        return [item for item in self._items(answer) if "deletionTimestamp" not in item["metadata"]]
+
+    def _items(self, answer: Answer) -> list[Item]:
+        """What is this run's, and the events of that: others' pods may be on their way out, and events stay for an
+        hour, also those of a DaemonSet that had the same name."""
+        found: list[Item] = json.loads(answer.stdout)["items"]
+        own = [item for item in found if (item["metadata"].get("labels") or {}).get(LABEL) == self.run]
+        uids = {item["metadata"].get("uid") for item in own}
+        told = (item for item in found if item["kind"] == "Event")
+        return [*own, *(item for item in told if item["involvedObject"].get("uid") in uids)]
+
+
+def _cleared() -> str:
+    return _CLEARED.replace("SECONDS", str(_REMOVAL))
+
+
+def _look() -> str:
+    """Waits for a round, then prints all pods and services; when some pod does not run, also what is told of them."""
+    return f"""
+what=pods,services
+{KUBECTL_WAITING} -n {NAMESPACE} rollout status --timeout={_ROUND}s daemonset -l {LABEL} >/dev/null 2>&1 ||
+  what=$what,daemonsets,events
+{_OURS} get "$what" -o json || exit 1
+[ "$what" = pods,services ] || exit {_NOT_YET}
+"""
 
 
 def complaints(items: Sequence[Item]) -> dict[str, str]:
@@ -184,6 +201,15 @@ def _stuck(items: Sequence[Item], told: Mapping[str, str], seconds: float) -> Pr
     )
 
 
+def _refused(said: str) -> ProvisionError:
+    if _SPACE_MISSING in said:
+        return ProvisionError(
+            f"the namespace {NAMESPACE} of the traffic check is missing: has an older version made the cluster?",
+            "`provision apply INVENTORY --stage admission`, once, makes it",
+        )
+    return ProvisionError(f"the pods of the traffic check cannot be made:\n{said}")
+
+
 def _missing(items: Sequence[Item], nodes: Sequence[str]) -> list[str]:
     there = {
         (item["spec"].get("nodeName"), item["metadata"]["labels"]["role"])
@@ -191,11 +217,6 @@ def _missing(items: Sequence[Item], nodes: Sequence[str]) -> list[str]:
         if item["kind"] == "Pod"
     }
     return [f"{role} on {node}" for node in nodes for role in ROLES if (node, role) not in there]
-
-
-def _items(answer: Answer) -> list[Item]:
-    found: list[Item] = json.loads(answer.stdout)["items"]
-    return found
 
 
 def _tail(answer: Answer) -> str:

@@ -1,26 +1,26 @@
 """The traffic gate: pods of every node reach pods, services, node ports and the cluster's DNS.
 
-Pods of agnhost, all taints tolerated, one `kubectl exec` a pod that asks. They live in a namespace of their own that
-carries the run's label and is removed again; what a killed run left is removed first.
+Pods of agnhost, all taints tolerated, one `kubectl exec` a pod that asks. They are removed again; what a killed run
+left is removed first.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.check_objects import PORT
+from provisioner.kube.check_objects import NAMESPACE, NODE_PORT, PORT, cluster_ip
 from provisioner.kube.check_pods import CheckPods
 from provisioner.kube.kubectl import KUBECTL_WAITING
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
 
-PATIENCE = 25
-"""Seconds in which a target has to answer: DNS and service rules follow the pods by seconds on a new cluster."""
+PATIENCE = 45
+"""Seconds in which a target has to answer: DNS and service rules follow the pods by seconds on a new cluster, and
+CoreDNS takes up to that long to ask again after an API server was away."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,9 @@ class TrafficCheck:
     run: str
 
     @property
-    def namespace(self) -> str:
-        return f"provision-check-{re.sub('[^a-z0-9]', '', self.run.lower())[-10:]}"
-
-    @property
     def pods(self) -> CheckPods:
         """The objects that it makes, and takes away."""
-        return CheckPods(self.namespace, self.run, self.image)
+        return CheckPods(self.run, self.image)
 
     def __call__(self, runner: Runner) -> str:
         """How many connections work, in words. Raises ProvisionError with every pair that does not talk, and when
@@ -95,7 +91,8 @@ class TrafficCheck:
         if broken:
             raise _failure(broken)
         count = sum(len(targets) for targets in wishes.values())
-        return f"{count} connections between {len(self.nodes)} nodes: pods, services, node ports, DNS"
+        said = f"{count} connections between {len(self.nodes)} nodes: pods, services, node ports, DNS"
+        return said + _strangers({pod.node for pod in every} - set(self.nodes))
 
     def _left(self, runner: Runner) -> ProvisionError | None:
         """Removes what was made; what came in the way of that."""
@@ -106,10 +103,11 @@ class TrafficCheck:
         return None
 
     def _targets(self, pod: Pod, pods: Sequence[Pod], services: Mapping[str, Any]) -> list[Target]:
-        port = int(services["node-port"]["ports"][0]["nodePort"])
+        port = int(services[NODE_PORT]["ports"][0]["nodePort"])
         others = {name: address for name, address in self.nodes.items() if name != pod.node} or self.nodes
         ports = [Target("node-port", _endpoint(address, port), name) for name, address in others.items()]
-        service = Target("service", _endpoint(services["cluster-ip"]["clusterIP"], 80))
+        name = cluster_ip(self.run)
+        service = Target("service", _endpoint(services[name]["clusterIP"], 80))
         if pod.role == "host":
             return [*ports, service]
         direct = [
@@ -120,12 +118,12 @@ class TrafficCheck:
             if each.role == "answerer"
             for address in each.addresses
         ]
-        return [*direct, service, *ports, Target("dns", f"cluster-ip.{self.namespace}.svc.{self.domain}:80")]
+        return [*direct, service, *ports, Target("dns", f"{name}.{NAMESPACE}.svc.{self.domain}:80")]
 
     def _ask(self, runner: Runner, wishes: Mapping[Pod, Sequence[Target]]) -> list[Broken]:
         lines = []
         for index, (pod, targets) in enumerate(wishes.items()):
-            line = f"{KUBECTL_WAITING} -n {self.namespace} exec {quote(pod.name)} -- /bin/sh -c "
+            line = f"{KUBECTL_WAITING} -n {NAMESPACE} exec {quote(pod.name)} -- /bin/sh -c "
             lines.append(f'({line}{quote(_inner_script(targets))} >"$W/{index}" 2>&1) </dev/null &')
         lines.append("wait")
         lines += [f'sed "s/^/{index} /" "$W/{index}"' for index in range(len(wishes))]
@@ -136,6 +134,12 @@ class TrafficCheck:
             said.setdefault(int(number), []).append(rest)
         answers = ((pod, targets, said.get(index, [])) for index, (pod, targets) in enumerate(wishes.items()))
         return [broken for pod, targets, texts in answers for broken in _judge(pod, targets, texts)]
+
+
+def _strangers(names: Iterable[str]) -> str:
+    """The nodes that the inventory does not name: every node has the check's pods, so no other question is needed."""
+    found = ", ".join(sorted(names))
+    return f"; not in the inventory: {found}" if found else ""
 
 
 def _pod(item: Mapping[str, Any]) -> Pod:

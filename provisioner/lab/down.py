@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from provisioner.engine.events import Emit, Note, Step
-from provisioner.inventory.labs import lab_directory
+from provisioner.inventory.labs import lab_directory, lab_names
 from provisioner.lab import cgroups, host, network, outer
 from provisioner.lab.locks import lab_lock, locked
 from provisioner.lab.names import Names
@@ -35,10 +35,16 @@ def down(lab: LabPlan | str, emit: Emit) -> bool:
         if found:
             _remove(directory, names)
         outer.release(names.key)
-    emit(
-        Step(task="lab down", subject=directory.name, seconds=time.monotonic() - started, changed=bool(found))
-    )
-    return bool(found)
+    if not found:
+        emit(Note(message=no_lab(directory.name)))
+        return False
+    emit(Step(task="lab down", subject=directory.name, seconds=time.monotonic() - started, changed=True))
+    return True
+
+
+def no_lab(name: str) -> str:
+    """What to say about a lab that is not there."""
+    return f"there is no lab {name} (labs: {', '.join(lab_names()) or 'none'})"
 
 
 def remains(directory: Path) -> list[str]:

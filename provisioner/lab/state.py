@@ -50,6 +50,15 @@ def read(directory: Path) -> LabState | None:
         return None
 
 
+def subnet_of(directory: Path) -> IPv4Network | None:
+    """The subnet of the lab in `directory`; None when there is no such lab, or none that can be read."""
+    state = read(directory)
+    try:
+        return IPv4Network(state.subnet) if state is not None else None
+    except ValueError:
+        return None
+
+
 def plan_of_directory(directory: Path) -> LabPlan:
     """The plan of a lab that was up once, for taking it down; without hosts when its lab.json is lost."""
     state = read(directory)

@@ -9,6 +9,7 @@ from provisioner.lab.down import remains
 from provisioner.lab.host import HostStatus, inspect
 from provisioner.lab.network import switch_is_up
 from provisioner.lab.plan import LabPlan
+from provisioner.lab.readdress import check_subnet
 from provisioner.lab.requirements import require_root
 
 
@@ -30,8 +31,9 @@ class LabStatus:
 
 
 def status(plan: LabPlan) -> LabStatus:
-    """Reads the lab; changes nothing."""
+    """Reads the lab; changes nothing. Raises InputError when its hosts run in another subnet."""
     require_root()
+    check_subnet(plan)
     with ThreadPoolExecutor(max_workers=16) as pool:
         hosts = tuple(pool.map(lambda host: inspect(plan, host), plan.hosts))
     return LabStatus(

@@ -14,6 +14,7 @@ from provisioner.lab.down import remains
 from provisioner.lab.host import HostStatus, inspect
 from provisioner.lab.locks import lab_lock, locked, machine_lock
 from provisioner.lab.plan import LabPlan, faults
+from provisioner.lab.readdress import check_subnet
 from provisioner.lab.requirements import require_machine
 from provisioner.lab.state import LabState
 
@@ -24,7 +25,8 @@ _PARALLEL = 16
 def up(plan: LabPlan, emit: Emit) -> LabState:
     """Brings the lab up, mending just what is broken. Two runs on one lab wait for each other.
 
-    Raises ProvisionError when the machine cannot carry it, and UnreachableError when a host does not come up.
+    Raises ProvisionError when the machine cannot carry it, InputError when its hosts run in another subnet, and
+    UnreachableError when a host does not come up.
     """
     preflight(plan)
     waiting = Note(message=f"another run changes the lab {plan.name}; waiting for it")
@@ -33,17 +35,21 @@ def up(plan: LabPlan, emit: Emit) -> LabState:
 
 
 def preflight(plan: LabPlan) -> None:
-    """Raises ProvisionError when the plan is wrong or the machine cannot carry it. Changes nothing."""
+    """Raises ProvisionError when the plan is wrong or the machine cannot carry it, and InputError when hosts of the lab
+    run in another subnet. Changes nothing.
+    """
     require_machine()
     wrong = faults(plan)
     if wrong:
         reasons = "\n".join(fault.reason for fault in wrong)
         raise ProvisionError(reasons, "mend the inventory's lab section and the hosts' addresses")
+    check_subnet(plan)
     if not network.switch_is_up(plan):
         network.check_free(plan)  # now, and not after a root was built for a minute
 
 
 def _up(plan: LabPlan, emit: Emit) -> LabState:
+    check_subnet(plan)  # once more: the run that was waited for may have brought it up
     started = time.monotonic()
     layers = _layers(plan, emit)
     changed = _ensure_network(plan, emit)

@@ -21,6 +21,10 @@ MARK_FILE = "/var/lib/provision/cluster.json"
 _AUTHORITIES = {"kubernetes": "kubernetes-ca", "etcd": "etcd-ca", "front-proxy": "front-proxy-ca"}
 
 
+Fixed = Mapping[str, str | int | list[str]]
+"""What cannot be changed once a cluster runs (action.fixed), as JSON holds it."""
+
+
 @dataclass(frozen=True)
 class ClusterState:
     """`uuid` names the cluster for ever; `authorities` are CAs by name; `service_account` signs tokens; with
@@ -32,6 +36,7 @@ class ClusterState:
     authorities: Mapping[str, KeyPair] = field(repr=False)
     service_account: KeyPair = field(repr=False)
     encryption_key: Secret = field(repr=False)
+    fixed: Fixed = field(default_factory=dict)
 
     def to_json(self) -> Secret:
         """The state file's text; the same state gives the same text."""
@@ -49,6 +54,7 @@ class ClusterState:
                 "key": self.service_account.key.reveal(),
             },
             "encryption_key": self.encryption_key.reveal(),
+            "fixed": self.fixed,
         }
         return Secret.text(json.dumps(data, indent=1, sort_keys=True) + "\n")
 
@@ -78,7 +84,7 @@ def parse_state(text: Secret, host: str) -> ClusterState:
         authorities = {name: _pair(each["cert"], each["key"]) for name, each in data["authorities"].items()}
         signing = _pair(data["service_account"]["public"], data["service_account"]["key"])
         key = Secret.text(data["encryption_key"])
-        return ClusterState(data["uuid"], data["name"], authorities, signing, key)
+        return ClusterState(data["uuid"], data["name"], authorities, signing, key, data["fixed"])
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         reason = f"{host}: {STATE_FILE} is damaged ({type(fault).__name__}: {fault})"
         raise ProvisionError(reason, "restore it from another control-plane host or a backup") from None
@@ -128,14 +134,14 @@ def _migrated(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_encryption(data: dict[str, Any]) -> dict[str, Any]:
-    """Format 1 had no such key. It is derived, not drawn, so that every control plane and every controller comes to the
-    same one (HKDF, RFC 5869)."""
+    """Format 1 had no such key, and nothing fixed: that is taken from the spec. The key is derived, not drawn, so that
+    every control plane and every controller comes to the same one (HKDF, RFC 5869)."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
     derive = HKDF(hashes.SHA256(), 32, salt=data["uuid"].encode(), info=b"provision: encryption of Secrets")
     key = derive.derive(data["service_account"]["key"].encode())
-    return {**data, "encryption_key": base64.b64encode(key).decode()}
+    return {**data, "encryption_key": base64.b64encode(key).decode(), "fixed": {}}
 
 
 _MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_encryption}

@@ -133,6 +133,11 @@ class Pool:
         finally:
             threads.shutdown(cancel_futures=True)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed: what fails after that fails because of it."""
+        return self._closed
+
     def close(self) -> None:
         """Hang up everywhere. Nothing connects any more afterwards."""
         self._closed = True

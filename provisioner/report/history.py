@@ -12,7 +12,7 @@ from provisioner.engine.history import RecordedChange, RunRecord
 from provisioner.report.tables import coloured, duration, table
 from provisioner.report.wording import SIGNS, Line
 
-_STYLES = {"ok": "", "failed": "bad", "unfinished": "warn"}
+_STYLES = {"ok": "", "failed": "bad", "interrupted": "warn", "refused": "dim", "unfinished": "warn"}
 
 
 def show_runs(runs: Sequence[RunRecord], *, as_json: bool) -> None:

@@ -93,10 +93,17 @@ def _bundle(draft: Draft) -> str | None:
     return str((folder / Path(written).expanduser()).absolute())
 
 
+def _role(host: Host) -> Mapping[str, str]:
+    """What `kubectl get nodes` shows as a node's role."""
+    return {CONTROL_PLANE_TAINT.key: ""} if CONTROL_PLANE in host.groups else {}
+
+
 def _node(draft: Draft, host: Host) -> NodeSpec:
     defaults: Mapping[str, Any] = draft.data.get("nodes", {})
     is_node = draft.is_node(host)
-    labels = {**defaults.get("labels", {}), **host.vars.get("node_labels", {})} if is_node else {}
+    labels = (
+        {**_role(host), **defaults.get("labels", {}), **host.vars.get("node_labels", {})} if is_node else {}
+    )
     written = host.vars.get("node_taints", defaults.get("taints", [])) if is_node else []
     taints = tuple(dict.fromkeys(taint(value) for value in written))
     # A control plane takes ordinary pods only when it is named as a node as well.

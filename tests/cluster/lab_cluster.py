@@ -235,6 +235,15 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> No
         time.sleep(0.2)
 
 
+def left_of_the_check(cluster: LabCluster) -> list[str]:
+    """What of the traffic check's is in its namespace, which is there all the time, and such namespaces beside it."""
+    spaces = {each["metadata"]["name"] for each in cluster.objects("namespaces")}
+    assert "provision-check" in spaces
+    found = cluster.objects("pods,daemonsets,services -n provision-check")
+    others = {name for name in spaces if name.startswith("provision-check-")}
+    return sorted(others | {f"{each['kind']} {each['metadata']['name']}" for each in found})
+
+
 def is_verified(done: Done) -> bool:
     """The run ended well, and it proved that pods talk."""
     gates = [event["gate"] for event in done.named("GatePassed")]

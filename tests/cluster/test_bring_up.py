@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from lab_cluster import HOSTS, NODES, Done, LabCluster, is_verified, restarted
+from lab_cluster import HOSTS, NODES, Done, LabCluster, is_verified, left_of_the_check, restarted
 
 GATES = {"registry_ready", "api_ready", "network_ready", "no_anonymous", "traffic"}
 STANDING = ("coredns", "kube-flannel")
@@ -35,11 +35,7 @@ def test_all_nodes_are_ready_and_have_their_roles(cluster: LabCluster) -> None:
 
 
 def test_the_traffic_check_leaves_nothing(cluster: LabCluster) -> None:
-    spaces = {space["metadata"]["name"]: space["status"]["phase"] for space in cluster.objects("namespaces")}
-    left = {name for name in spaces if name.startswith("provision-check")}
-    # A namespace takes a while to be gone; one that is going is on its way.
-    assert {spaces[name] for name in left} <= {"Terminating"}
-    assert "kube-system" in spaces
+    assert left_of_the_check(cluster) == []
 
 
 def test_no_way_to_join_is_left(cluster: LabCluster) -> None:

@@ -6,7 +6,7 @@ import random
 import time
 
 import pytest
-from lab_cluster import Done, LabCluster, Running, is_verified
+from lab_cluster import Done, LabCluster, Running, is_verified, left_of_the_check
 
 _STRATA = 8
 _RANDOM = random.Random(20240131)  # noqa: S311  moments, not secrets
@@ -52,8 +52,7 @@ def test_a_kill_in_the_traffic_check_leaves_none_of_it(lab: LabCluster, first_ru
         running.await_event(lambda event: event["event"] == "GateStarted" and event["gate"] == "traffic")
         time.sleep(1.5)
         goes_on_after(lab, running.kill())
-    spaces = {each["metadata"]["name"]: each["status"]["phase"] for each in lab.objects("namespaces")}
-    assert {phase for name, phase in spaces.items() if name.startswith("provision-check")} <= {"Terminating"}
+    assert left_of_the_check(lab) == []
 
 
 def await_events(running: Running, count: int) -> None:

@@ -115,7 +115,7 @@ def test_a_host_remembers_what_was_put_there(cluster: LabCluster) -> None:
         "worker1", "stat -c %a /var/lib/provision/owned; cat /var/lib/provision/owned"
     ).splitlines()
     assert lines[0] == "600"
-    names = {f"{each['kind']}:{each['name']}" for each in map(json.loads, lines[1:])}
+    names = {f"{each['kind']}:{each['name']}" for each in map(json.loads, filter(None, lines[1:]))}
     assert {
         "file:/etc/systemd/system/kubelet.service",
         "systemd:kubelet.service",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_cluster import PROVISION, Done, LabCluster, is_verified
+from lab_cluster import PROVISION, Done, LabCluster, is_verified, provision
 from platformdirs import user_cache_path
 
 from provisioner.inventory.secrets import Secret
@@ -82,7 +82,9 @@ def test_an_older_format_comes_along(cluster: LabCluster) -> None:
     """Format 1 knew no encryption: the key is added, and the API server gets it."""
     assert cluster.objects("secrets -A") == [], "they would be lost: this cluster was never of format 1"
     state = json.loads(cluster.one("cp1", f"cat {STATE_FILE}"))
-    old = json.dumps({key: value for key, value in state.items() if key != "encryption_key"} | {"format": 1})
+    old = json.dumps(
+        {key: value for key, value in state.items() if key not in {"encryption_key", "fixed"}} | {"format": 1}
+    )
     cluster.one("cp1", f"cat >{STATE_FILE} <<'END'\n{old}\nEND")
     asked = cluster.apply()
     assert asked.status == 1
@@ -134,3 +136,32 @@ def test_a_certificate_that_ends_soon_is_renewed_and_nothing_else(cluster: LabCl
         cluster.one("worker1", f"openssl x509 -in {path}.crt -noout -checkend 20000000 || :")
         != "Certificate will expire"
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "pod_cidrs: [10.244.0.0/16]",
+            "pod_cidrs: [10.240.0.0/16]",
+            "pod_cidrs: the cluster runs with [10.244.0.0/16]",
+        ),
+        (
+            "service_cidrs: [10.96.0.0/16]",
+            "service_cidrs: [10.97.0.0/16]",
+            "service_cidrs: the cluster runs with",
+        ),
+    ],
+)
+def test_what_cannot_change_is_refused_where_it_is_written(
+    cluster: LabCluster, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    inventory = cluster.edited(tmp_path, {old: new})
+    line = next(number for number, text in enumerate(inventory.read_text().splitlines(), 1) if new in text)
+    before = cluster.on("all", "cat /var/lib/provision/last-change")
+    for command in ("plan", "apply", "verify"):
+        done = provision(command, inventory)
+        assert done.status == 3, done
+        assert f"{inventory}:{line}:" in done.stderr
+        assert words in done.stderr
+    assert cluster.on("all", "cat /var/lib/provision/last-change") == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from lab_cluster import LabCluster, is_verified, provision
+from lab_cluster import LabCluster, is_verified, left_of_the_check, provision
 
 
 @pytest.fixture
@@ -37,8 +37,7 @@ def test_pairs_that_do_not_talk_are_named(cluster: LabCluster, deaf: None) -> No
     assert all("worker2" in line for line in pairs), failure["reason"]
     assert not [line for line in lines if "same-node" in line]
     assert not done.only("RunEnded")["ok"]
-    left = [each for each in cluster.objects("namespaces") if "provision-check" in each["metadata"]["name"]]
-    assert all(each["status"]["phase"] == "Terminating" for each in left)
+    assert left_of_the_check(cluster) == []
 
 
 @pytest.fixture
@@ -61,5 +60,16 @@ def test_pods_that_cannot_start_are_told_soon_and_with_their_reason(
     assert "subnet.env" in failure["reason"]
     assert "on worker1" not in failure["reason"]
     assert done.seconds < 40, "it waited for what could not come"
-    left = [each for each in cluster.objects("namespaces") if "provision-check" in each["metadata"]["name"]]
-    assert all(each["status"]["phase"] == "Terminating" for each in left)
+    assert left_of_the_check(cluster) == []
+
+
+def test_without_its_namespace_people_are_told_how_to_make_it(cluster: LabCluster) -> None:
+    """A cluster that an older version made has none."""
+    cluster.kubectl("delete namespace provision-check")
+    done = provision("verify", cluster.inventory, "--json")
+    failure = done.only("Failed")
+    assert "namespace provision-check" in failure["reason"]
+    assert "--stage admission" in failure["hint"]
+    assert cluster.apply("--stage", "admission").changed == {("cp1", "manifest:admission", "update")}
+    assert is_verified(provision("verify", cluster.inventory, "--json"))
+    assert left_of_the_check(cluster) == []

@@ -224,3 +224,29 @@ def test_killed_in_the_middle_of_a_stage(ready: Host) -> None:
     assert ready.invocation() != before
     assert ready.ssh("cat /srv/slow-runs") == "killed", "an orphan and the new run did not both do it"
     assert ready.ssh("ls -d /run/provision.* 2>/dev/null | wc -l") == "0", "the killed run's folder is gone"
+
+
+def test_interrupted_in_the_middle_of_a_stage(ready: Host) -> None:
+    """What fails because the run hangs up is no failure, and the same command goes on."""
+    ready.write("book.yaml", SLOW.replace("WORD", "interrupted"))
+    words = ready.argv("apply", ready.inventory, "--playbook", ready.book, "--yes")
+    # Where the tests run in a shell's background, SIGINT is ignored, and children inherit that.
+    run = subprocess.Popen(
+        ["env", "--default-signal=INT", *words],
+        env=ready.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    until = time.monotonic() + 30
+    while "interrupted" not in ready.ssh("cat /etc/sleeper.conf"):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    said, _ = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert "interrupted" in said
+    assert "FAILED" not in said
+    assert "interrupted" in ready.provision("history", ready.inventory, "-n", "1")
+    ready.apply()
+    assert ready.plan() == {}

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.engine.events import Event, Step, silent
-from provisioner.errors import ProvisionError
+from provisioner.engine.events import Event, Note, Step, silent
+from provisioner.errors import InputError, ProvisionError
 from provisioner.lab import cgroups
 from provisioner.lab.down import down
 from provisioner.lab.plan import LabPlan
@@ -77,8 +77,10 @@ def traces(plan: LabPlan) -> list[str]:
     mark, directory = f"pv-{plan.names.key}", str(plan.directory)
     found = [line for line in _output("ip", "-o", "link").splitlines() if mark in line]
     found += [str(path) for path in Path("/run/netns").glob(f"{mark}*")]
-    found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{mark}*")]
-    found += [str(path) for path in Path("/run").glob(f"**/*{plan.names.key}*")]
+    # Not glob: folders of others vanish meanwhile.
+    for root in ("/sys/fs/cgroup", "/run"):
+        for folder, folders, files in os.walk(root):
+            found += [f"{folder}/{name}" for name in (*folders, *files) if plan.names.key in name]
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (process / "cmdline").read_text() + (process / "mountinfo").read_text()
@@ -278,6 +280,24 @@ def test_down_needs_no_memory_and_leaves_nothing(tmp_path: Path) -> None:
     _until(lambda: not traces(plan))
     assert traces(plan) == []
     assert down(plan, silent) is False
+
+
+def test_running_hosts_are_not_given_other_addresses(whole: LabPlan) -> None:
+    before = pids(whole)
+    elsewhere = make_plan(whole.directory, 206)
+    for act in (lambda: up(elsewhere, silent), lambda: status(elsewhere)):
+        with pytest.raises(InputError, match=r"run in 10\.97\.201\.0/24, and 10\.97\.206\.0/24"):
+            act()
+    assert pids(whole) == before
+    assert status(whole).well
+
+
+def test_down_says_that_there_was_no_lab(tmp_path: Path) -> None:
+    events: list[Event] = []
+    assert down(make_plan(tmp_path / "neverwas", 207), events.append) is False
+    (event,) = events
+    assert isinstance(event, Note)
+    assert event.message.startswith("there is no lab neverwas (labs: ")
 
 
 def test_two_labs_do_not_meet(whole: LabPlan, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from provisioner.cli.history import command
 from provisioner.engine import events as ev
 from provisioner.engine.history import find_run, records
 from provisioner.engine.journal import journal, runs_directory
-from provisioner.errors import InputError, LockedError
+from provisioner.errors import InputError, LockedError, ProvisionError
 from provisioner.report.history import run_lines, run_table
 
 CHANGED = ev.Changed(
@@ -57,7 +57,7 @@ def run(
                 raise fault
             if ok is not None:
                 emit(ev.RunEnded(run=name, ok=ok, seconds=4.25))
-    except (LockedError, KeyboardInterrupt, KeyError):
+    except (ProvisionError, KeyboardInterrupt, KeyError):
         pass
 
 
@@ -72,17 +72,21 @@ def test_newest_first_with_all_that_is_known(inventory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("fault", "result", "reason"),
     [
-        (LockedError("bob holds the lock"), "bob holds the lock"),
-        (KeyboardInterrupt(), "interrupted"),
-        (KeyError("x"), "KeyError: 'x'"),
+        (LockedError("bob holds the lock"), "refused", "bob holds the lock"),
+        (ProvisionError("nothing was changed: no"), "refused", "nothing was changed: no"),
+        (ProvisionError("the disk is full"), "failed", "the disk is full"),
+        (KeyboardInterrupt(), "interrupted", "interrupted"),
+        (KeyError("x"), "failed", "KeyError: 'x'"),
     ],
 )
-def test_what_stopped_a_run_is_on_record(inventory: Path, fault: BaseException, reason: str) -> None:
+def test_what_stopped_a_run_is_on_record(
+    inventory: Path, fault: BaseException, result: str, reason: str
+) -> None:
     run("20260101-000000-aaaa", inventory, fault=fault)
     (found,) = records(inventory)
-    assert (found.result, found.reason) == ("failed", reason)
+    assert (found.result, found.reason) == (result, reason)
 
 
 def test_a_killed_run_is_unfinished(inventory: Path) -> None:

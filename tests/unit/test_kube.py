@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from provisioner.errors import InputError
+from provisioner.kube.check_objects import check_objects
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.objects import diff_file, object_digest, object_key, split_first
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
-from provisioner.kube.traffic import Broken, Pod, Target, TrafficCheck, _failure, _judge
+from provisioner.kube.traffic import Broken, Pod, Target, TrafficCheck, _failure, _judge, _strangers
 from provisioner.resources.model import Absent, Change, Present, Resource, Unknown
 from provisioner.resources.task import TaskCall
 from provisioner.spec.model import CONTROL_PLANE_TAINT
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def call(module: str, **args: Any) -> TaskCall:
@@ -128,13 +133,31 @@ def test_every_node_asks_every_other() -> None:
         for i, node in enumerate(nodes)
         for j, role in enumerate(("asker", "answerer", "host"))
     ]
-    services = {"node-port": {"ports": [{"nodePort": 30080}]}, "cluster-ip": {"clusterIP": "10.96.0.9"}}
+    services = {
+        "node-port": {"ports": [{"nodePort": 30080}]},
+        "cluster-ip-000000abcd": {"clusterIP": "10.96.0.9"},
+    }
     kinds = {pod.name: [target.kind for target in check._targets(pod, pods, services)] for pod in pods}
     assert kinds["asker-worker1"] == ["same-node", "other-node", "service", "node-port", "dns"]
     assert kinds["host-worker2"] == ["node-port", "service"]
     ports = [t for t in check._targets(pods[2], pods, services) if t.kind == "node-port"]
     assert ports == [Target("node-port", "10.98.0.22:30080", "worker2")]
-    assert check.namespace == "provision-check-000000abcd"
+    (name,) = [t.address for t in check._targets(pods[0], pods, services) if t.kind == "dns"]
+    assert name == "cluster-ip-000000abcd.provision-check.svc.cluster.local:80"
+
+
+def test_the_namespace_of_the_check_is_made_by_the_playbook() -> None:
+    text = (ROOT / "templates/cluster/admission.yaml.j2").read_text(encoding="utf-8")
+    (space,) = [each for each in yaml.safe_load_all(text) if each["kind"] == "Namespace"]
+    assert {each["metadata"]["namespace"] for each in check_objects("run", "image")} == {
+        space["metadata"]["name"]
+    }
+    assert space["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
+
+
+def test_nodes_that_the_inventory_does_not_name() -> None:
+    assert _strangers(set()) == ""
+    assert _strangers({"worker4", "worker3"}) == "; not in the inventory: worker3, worker4"
 
 
 def test_resources_of_one_manifest_have_a_digest_each() -> None:

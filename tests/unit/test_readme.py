@@ -36,12 +36,31 @@ def test_a_command_is_one(line: str) -> None:
     command = cli.get_command(None, name)  # type: ignore[arg-type]  # the context is not used
     assert command is not None
     first = words[0] if words else ""
-    assert first.endswith(".yaml") or first in getattr(command, "commands", {})
+    assert first.endswith(".yaml") or name == "init" or first in getattr(command, "commands", {})
 
 
 @pytest.mark.parametrize("target", re.findall(r"^ {4}make (\w+)", TEXT, re.MULTILINE))
 def test_a_target_is_one(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_what_comes_after_the_first_apply_is_shown() -> None:
+    shown = set(re.findall(r"^ {4}provision (\w+)", TEXT, re.MULTILINE))
+    assert shown == set(COMMANDS)
+
+
+def test_pip_is_that_of_a_virtual_environment() -> None:
+    assert {found.rpartition("/")[0] for found in re.findall(r"(\S*pip) install", TEXT)} == {".venv/bin"}
+    assert "python3 -m venv .venv" in TEXT
+
+
+def test_how_the_lab_is_moved() -> None:
+    (words,) = re.findall(r"`provision (lab up [^`]*--subnet [^`]*)`", TEXT)
+    _, _, path, *options = words.split()
+    assert (ROOT / path).is_file()
+    assert options[::2] == ["--name", "--subnet"]
+    assert "make lab INVENTORY=" in TEXT
+    assert "INVENTORY ?=" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def test_exit_codes() -> None:

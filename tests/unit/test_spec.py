@@ -88,7 +88,12 @@ def test_nodes(tmp_path: Path) -> None:
     default = Taint("d", "", "NoExecute")
     assert spec.nodes == {
         "registry1": NodeSpec("10.98.0.10", False),
-        "cp1": NodeSpec("10.98.0.11", True, {"a": "x", "b": "x"}, (CONTROL_PLANE_TAINT, default)),
+        "cp1": NodeSpec(
+            "10.98.0.11",
+            True,
+            {CONTROL_PLANE_TAINT.key: "", "a": "x", "b": "x"},
+            (CONTROL_PLANE_TAINT, default),
+        ),
         "worker1": NodeSpec("10.98.0.21", True, {"a": "x", "b": "y"}, (Taint("k", "v", "NoSchedule"),)),
         "worker2": NodeSpec("10.98.0.22", True, {"a": "x", "b": "x"}, (default,)),
     }

@@ -17,6 +17,7 @@ from provisioner.action.undisturbed import disturbed
 from provisioner.engine.events import Event, Note
 from provisioner.errors import ProvisionError
 from provisioner.kube import check_pods
+from provisioner.kube.check_objects import LABEL
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.token import BootstrapToken
 from provisioner.kube.traffic import TrafficCheck
@@ -34,6 +35,7 @@ for word do
   case $word in -*) ;; *) echo "$word $held" >>{root}/asked ;; esac
 done
 case " $* " in
+*" create "*) [ ! -s {root}/refusals ] || {{ cat {root}/refusals >&2; rm {root}/refusals; exit 1; }} ;;
 *" rollout "*) exit {rollout} ;;
 *" get csr "*) cat {root}/requests ;;
 *" get pods -o name "*) cat {root}/left ;;
@@ -45,17 +47,24 @@ CHANGING = {"approve", "label", "taint", "annotate", "create", "delete", "apply"
 
 
 class Host(LocalSession):
-    """This machine, with a kubectl of ours. `requests`, `pods` and `left` are what it answers."""
+    """This machine, with a kubectl of ours. `requests`, `pods` and `left` are what it answers, `refusals` what it says
+    of the first objects that it is to create."""
 
     def prepare(self, *, rollout: int = 0, **answers: str) -> None:
         for name in ("requests", "pods", "left"):
             (self.root / name).write_text(answers.get(name, '{"items": []}' if name != "left" else ""))
+        (self.root / "refusals").write_text(answers.get("refusals", ""))
         path = self.root / "kubectl"
         path.write_text(KUBECTL.format(root=self.root, rollout=rollout))
         path.chmod(0o755)
 
     def _text(self, text: str) -> str:
         return super()._text(text).replace("/opt/kubernetes/bin/kubectl", f"{self.root}/kubectl")
+
+    def verbs(self) -> list[str]:
+        """What was asked for, in order."""
+        words = [line.split(" ")[0] for line in (self.root / "asked").read_text().splitlines()]
+        return [word for word in words if word in CHANGING | {"get", "rollout"}]
 
     @property
     def asked(self) -> set[tuple[str, str]]:
@@ -85,13 +94,56 @@ def test_requests_labels_and_taints(host: Host) -> None:
     assert host.asked == verbs
 
 
-CHECK = TrafficCheck("agnhost", {"worker1": "10.0.0.1"}, "cluster.local", "20260101-000000-abcd")
+RUN = "20260101-000000-abcd"
+CHECK = TrafficCheck("agnhost", {"worker1": "10.0.0.1"}, "cluster.local", RUN)
 
 
 def test_objects_of_the_traffic_check(host: Host) -> None:
     with pytest.raises(ProvisionError, match="are missing"):
         CHECK(host)
     assert host.asked == {("create", "held"), ("delete", "held"), ("rollout", "free"), ("get", "free")}
+    assert host.verbs() == ["create", "rollout", "get", "delete", "get"]
+
+
+def test_what_a_killed_check_left_is_removed_first(host: Host) -> None:
+    host.prepare(refusals='Error from server (AlreadyExists): daemonsets.apps "asker" already exists\n')
+    with pytest.raises(ProvisionError, match="are missing"):
+        CHECK(host)
+    first = ["create", "delete", "get", "create"]
+    assert host.verbs() == [*first, "rollout", "get", "delete", "get"]
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "hint"),
+    [
+        (
+            'Error from server (NotFound): namespaces "provision-check" not found\n',
+            "is missing",
+            "--stage admission",
+        ),
+        ("Error from server (Forbidden): quota\n", "cannot be made:\nError from server .*quota", ""),
+    ],
+)
+def test_objects_that_cannot_be_made(host: Host, said: str, told: str, hint: str) -> None:
+    host.prepare(refusals=said)
+    with pytest.raises(ProvisionError, match=told) as caught:
+        CHECK(host)
+    assert hint in caught.value.hint
+    assert host.verbs() == ["create", "delete", "get"]
+
+
+def test_what_another_run_left_is_not_looked_at(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pods may be on their way out, and its DaemonSets' events are there for an hour."""
+    monkeypatch.setattr(check_pods, "PATIENCE", 0)
+    late = {
+        **event(1, "FailedCreate", "forbidden", kind="DaemonSet"),
+        "involvedObject": involved("DaemonSet", "u0"),
+    }
+    old = {**pod("ImagePullBackOff"), "metadata": {"name": "old", "labels": {LABEL: "another"}}}
+    host.prepare(rollout=1, pods=json.dumps({"items": [late, old, pod("ContainerCreating")]}))
+    with pytest.raises(ProvisionError) as caught:
+        CHECK(host)
+    assert caught.value.reason.splitlines()[1:] == ["  p on worker1: does not run yet"]
 
 
 def test_what_the_traffic_check_leaves_fails_it_and_hides_nothing(
@@ -103,9 +155,9 @@ def test_what_the_traffic_check_leaves_fails_it_and_hides_nothing(
         CHECK(host)
     reason = caught.value.reason
     assert reason.index("are missing") < reason.index(
-        f"are left in the namespace {CHECK.namespace}:\npod/asker-x"
+        "are left in the namespace provision-check:\npod/asker-x"
     )
-    assert f"kubectl delete namespace {CHECK.namespace}" in caught.value.hint
+    assert "kubectl -n provision-check delete daemonset,service,pod --all" in caught.value.hint
     with pytest.raises(ProvisionError, match="are left"):
         CHECK.pods.remove(host)
 
@@ -116,7 +168,12 @@ def pod(reason: str = "", message: str = "", *, ready: bool = False) -> dict[str
         "containerStatuses": [{"state": waiting}],
         "conditions": [{"type": "Ready", "status": str(ready)}],
     }
-    return {"kind": "Pod", "metadata": {"name": "p"}, "spec": {"nodeName": "worker1"}, "status": status}
+    metadata = {"name": "p", "uid": "u1", "labels": {LABEL: RUN}}
+    return {"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "worker1"}, "status": status}
+
+
+def involved(kind: str, uid: str = "u1") -> dict[str, Any]:
+    return {"kind": kind, "name": "p", "uid": uid}
 
 
 def event(
@@ -126,7 +183,7 @@ def event(
         "kind": "Event",
         "type": "Warning" if warning else "Normal",
         "metadata": {"name": f"e{seconds}", "resourceVersion": str(100 + seconds)},
-        "involvedObject": {"kind": kind, "name": "p"},
+        "involvedObject": involved(kind),
         "lastTimestamp": f"2026-01-01T00:00:{seconds:02}Z",
         "reason": reason,
         "message": message,
