@@ -13,6 +13,7 @@ from provisioner.inventory.model import load_inventory
 from provisioner.kube.healthscript import UNITS
 from provisioner.lab.declared import plan_of
 from provisioner.lab.power import power_off, power_on
+from provisioner.pki.cluster import FORMAT
 
 KEYS = """find /etc -name '*.key' -path '*pki*' | while read -r f; do
   [ ! -e "${f%.key}.crt" ] || echo "${f%.key}.crt"
@@ -37,7 +38,7 @@ def test_a_healthy_cluster(cluster: LabCluster) -> None:
     assert {each["name"] for each in told["components"]} == {*UNITS["kube_control_plane"], "etcd"}
     mark = cluster.one("cp1", "cat /var/lib/provision/cluster.json")
     assert told["uuid"] in mark
-    assert told["state_format"] == 1
+    assert told["state_format"] == FORMAT
     assert told["last_run"]["result"] == "ok"
 
 

@@ -43,7 +43,7 @@ def test_a_fresh_plan_is_carried_out_once(cluster: LabCluster, agreed: Path) -> 
 
 
 def test_another_inventory_makes_it_stale(agreed: Path, inventory: Path) -> None:
-    inventory.write_text(inventory.read_text().replace("10.96.0.0/16", "10.97.0.0/16"))
+    inventory.write_text(inventory.read_text().replace("conntrack_min: 0", "conntrack_min: 1"))
     assert refused(provision("apply", agreed, "--json"), "changed since the plan was made")
 
 
