@@ -68,7 +68,7 @@ def tools(lab: Lab, work: Path, cache: Path) -> tuple[Tool, ...]:
 def provision(inventory: Path, cache: Path) -> Tool:
     """This tree's provision, installed as users install it: an editable installation starts 0.03 s later."""
     folder = cache / "provision"
-    argv = (f"{folder}/bin/provision", "apply", str(inventory), "--playbook", "provision.yaml")
+    argv = (f"{folder}/bin/provision", "apply", str(inventory), "--playbook", "provision.yaml", "--yes")
     return Tool("provision", argv, "nothing to change")
 
 
