@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from provisioner.action.carried import Carried
 from provisioner.action.load import connect_to, gather_each, usable
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
@@ -18,7 +19,7 @@ from provisioner.inventory.model import Inventory
 from provisioner.inventory.secrets import Secret
 from provisioner.kube.access import ADMIN_GROUP, common_name, group_is_bound, portable_kubeconfig
 from provisioner.pki.authority import KeyPair, Leaf, issue
-from provisioner.pki.cluster import ClusterState, agreed_state
+from provisioner.pki.cluster import ClusterState
 from provisioner.playbook.facts import Facts
 from provisioner.remote.pool import Pool
 from provisioner.spec.load import load_cluster
@@ -92,13 +93,12 @@ def _control_planes(inventory: Inventory, pool: Pool, emit: Emit) -> dict[str, F
 
 
 def _state(name: str, facts: Mapping[str, Facts]) -> ClusterState:
-    found = {host: each.state for host, each in facts.items() if each.state}
-    marks = {host: each.mark for host, each in facts.items() if each.mark}
-    if not found and not marks:
+    carried = Carried.of(facts, facts.keys())
+    if not carried.states and not carried.marks:
         raise ProvisionError(
             f"there is no cluster '{name}' on these hosts yet", "make it with `provision apply`"
         )
-    return agreed_state(name, found, marks)
+    return carried.agreed(name)
 
 
 def _issued(authority: KeyPair, user: str, life: dt.timedelta) -> KeyPair:

@@ -236,21 +236,20 @@ def compile_with(
     fresh: ClusterState | None = None
     state: ClusterState | None = None
     if loaded.spec is not None and loaded.bundle is not None:
+        from provisioner.action.carried import Carried
         from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
         from provisioner.action.fixed import check_fixed, fixed_of
         from provisioner.action.variables import ClusterVariables
         from provisioner.kube.token import BootstrapToken
-        from provisioner.pki.cluster import agreed_state
 
         planes = {host.name for host in loaded.inventory.group("kube_control_plane")}
-        found = {host: each.state for host, each in facts.items() if each.state and host in planes}
-        marks = {host: each.mark for host, each in facts.items() if each.mark}
-        state = agreed_state(loaded.spec.name, found, marks, _pending(loaded.request))
+        carried = Carried.of(facts, planes)
+        state = carried.agreed(loaded.spec.name, _pending(loaded.request))
         started = any(each.kubelet_certificate for each in facts.values())
         if not (state.fixed and started):
             state = replace(state, fixed=fixed_of(loaded.spec))
         check_fixed(loaded.inventory, loaded.spec, state)
-        fresh = None if found else state
+        fresh = None if carried.states else state
         if fresh and loaded.request.partial and not for_show:
             raise ProvisionError(
                 "this cluster does not exist yet: its keys have to be saved before anything is signed with them",

@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import json
 import os
-import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +28,6 @@ _FORMAT = 1
 _PLACE = ("stage", "host", "id", "action")
 _CUT = "this plan is cut off or garbled"
 _AGAIN = "make a new plan with `provision plan -o FILE`"
-_HEAD = re.compile(rb'\s*\{\s*"provision_plan"')
 
 
 @dataclass(frozen=True)
@@ -39,15 +37,6 @@ class Agreed:
     request: Request
     inputs: str
     changes: Mapping[tuple[str, str, str, str], str] = field(repr=False)
-
-
-def is_plan_file(path: Path) -> bool:
-    """By content, not by name."""
-    try:
-        with path.open("rb") as stream:
-            return _HEAD.match(stream.read(64)) is not None
-    except OSError:
-        return False
 
 
 def write_plan(plan: Plan, path: Path) -> None:

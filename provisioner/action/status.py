@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from provisioner.action.carried import Carried
 from provisioner.action.load import Request, compile_with, connect_to, gather_each, load, usable
 from provisioner.action.plan import plan_of
 from provisioner.engine.events import silent
@@ -22,7 +23,6 @@ from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, NODE, REGISTRY, R
 from provisioner.inventory.model import Inventory
 from provisioner.kube import health
 from provisioner.kube.healthscript import Section, health_script, sections
-from provisioner.pki.cluster import agreed_state
 from provisioner.pki.expiry import READ_CERTIFICATES, parse_expiries
 from provisioner.playbook.facts import Facts
 from provisioner.remote.pool import Pool
@@ -52,10 +52,6 @@ class _Reading:
     now: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
     @property
-    def hosts(self) -> tuple[str, ...]:
-        return tuple(host.name for host in self.inventory.hosts.values() if set(host.groups) & set(ROLES))
-
-    @property
     def installed(self) -> bool:
         """Some host has belonged to a cluster."""
         return any(each.mark or each.state for each in self.facts.values())
@@ -77,8 +73,7 @@ def read_status(request: Request) -> ClusterHealth:
     """Raises InputError, and ProvisionError when a host that is reached cannot be used at all."""
     inventory, spec = load_cluster(request.inventory)
     with connect_to(_hurried(inventory)) as pool:
-        hosts = [host.name for host in inventory.hosts.values() if set(host.groups) & set(ROLES)]
-        asked = gather_each(pool, hosts)
+        asked = gather_each(pool, _hosts(inventory))
         lost = {host: _told(host, each) for host, each in asked.items() if isinstance(each, UnreachableError)}
         facts = usable({host: each for host, each in asked.items() if host not in lost})
         drift, answers = _both(
@@ -87,6 +82,11 @@ def read_status(request: Request) -> ClusterHealth:
     lost |= {host: _told(host, each) for host, each in answers.items() if isinstance(each, Exception)}
     read = {host: each for host, each in answers.items() if not isinstance(each, Exception)}
     return _judged(_Reading(inventory, spec, facts, read, lost), drift, request)
+
+
+def _hosts(inventory: Inventory) -> list[str]:
+    """Those with a role."""
+    return [host.name for host in inventory.hosts.values() if set(host.groups) & set(ROLES)]
 
 
 def _hurried(inventory: Inventory) -> Inventory:
@@ -108,7 +108,7 @@ def _judged(reading: _Reading, drift: _Drift, request: Request) -> ClusterHealth
         network=spec.network.plugin,
         proxy=spec.proxy.mode,
         at=reading.now,
-        hosts=tuple(_host(reading, host, drift) for host in reading.hosts),
+        hosts=tuple(_host(reading, host, drift) for host in _hosts(reading.inventory)),
         drift_unknown=drift.reason,
         last_run=next(records(request.inventory), None),
     )
@@ -125,14 +125,15 @@ def _with_identity(whole: ClusterHealth, reading: _Reading) -> ClusterHealth:
         )
     if not planes:  # nobody is left who could say; that they are lost is said already
         return whole
-    found = {host: text for host in planes if (text := reading.facts[host].state)}
-    marks = {host: each.mark for host, each in reading.facts.items() if each.mark}
+    carried = Carried.of(reading.facts, planes)
     try:
-        state = agreed_state(reading.spec.name, found, marks)
+        state = carried.agreed(reading.spec.name)
     except ProvisionError as fault:
         return replace(whole, faults=tuple(fault.reason.splitlines()))
-    bare = tuple(f"{host} has no copy of the cluster's state" for host in planes if host not in found)
-    number = min(int(json.loads(text.reveal())["format"]) for text in found.values())
+    bare = tuple(
+        f"{host} has no copy of the cluster's state" for host in planes if host not in carried.states
+    )
+    number = min(int(json.loads(text.reveal())["format"]) for text in carried.states.values())
     return replace(whole, uuid=state.uuid, state_format=number, faults=bare)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from provisioner.cli.options import inventory_argument, is_plan, request, selection_options
+from provisioner.action.plankind import is_plan_file
+from provisioner.cli.options import inventory_argument, request, selection_options
 from provisioner.errors import InputError, Problem
 
 
@@ -30,7 +31,7 @@ def command(
     from provisioner.report.confirm import confirm
 
     agreed = None
-    if inventory is not None and is_plan(Path(inventory)):
+    if inventory is not None and is_plan_file(Path(inventory)):
         if limit is not None or tags or stages or playbook is not None:
             reason = "the plan says what is done; it cannot be limited further"
             raise InputError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from provisioner.action.plankind import is_plan_file
 from provisioner.errors import InputError, Problem
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -41,18 +42,11 @@ def inventory_path(given: str | None) -> Path:
             "name one, set PROVISION_INVENTORY, or write ./inventory.yaml" if given is None else _beside(path)
         )
         raise InputError([Problem(str(path), 0, 0, "there is no such inventory", hint)])
-    if path.is_file() and is_plan(path):
+    if path.is_file() and is_plan_file(path):
         raise InputError(
             [Problem(str(path), 0, 0, "this is a plan, not an inventory", f"provision apply {path}")]
         )
     return path
-
-
-def is_plan(path: Path) -> bool:
-    """Whether the file was written by `provision plan -o`."""
-    from provisioner.action.planfile import is_plan_file
-
-    return is_plan_file(path)
 
 
 def _beside(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from provisioner.errors import ProvisionError
 from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.objects import object_key
 from provisioner.resources.model import Runner
 from provisioner.shell.script import Script
 
@@ -45,7 +46,5 @@ def _named(item: Any) -> str:
 
 
 def _told(item: Any) -> str:
-    namespace = item["metadata"].get("namespace")
-    name, role = item["metadata"]["name"], item["roleRef"]
-    where = f"{namespace}/{name}" if namespace else name
-    return f"{item['kind']} {where} gives them {role['kind']} {role['name']}"
+    role = item["roleRef"]
+    return f"{object_key(item)} gives them {role['kind']} {role['name']}"

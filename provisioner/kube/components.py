@@ -74,7 +74,7 @@ gone() {{
 
 
 class ComponentsKind:
-    """Present({{component: objects}}) of labelled objects that no manifest wants; Absent when there are none."""
+    """Present({component: objects}) of labelled objects that no manifest wants; Absent when there are none."""
 
     name = "components"
 

@@ -21,11 +21,17 @@ def deaf(cluster: LabCluster) -> Iterator[None]:
     assert is_verified(provision("verify", cluster.inventory, "--json"))
 
 
-def test_pairs_that_do_not_talk_are_named(cluster: LabCluster, deaf: None) -> None:
+def failed_traffic(cluster: LabCluster) -> tuple[Done, Event]:
+    """A `verify` that ends at the traffic gate, and the event that tells why."""
     done = provision("verify", cluster.inventory, "--json")
     assert done.status == 1, done
     failure = done.only("Failed")
     assert failure["resource"] == "gate:traffic"
+    return done, failure
+
+
+def test_pairs_that_do_not_talk_are_named(cluster: LabCluster, deaf: None) -> None:
+    done, failure = failed_traffic(cluster)
     assert "worker1" in failure["reason"]
     assert "worker2" in failure["reason"]
     assert failure["hint"]
@@ -52,10 +58,7 @@ def no_sandboxes(cluster: LabCluster) -> Iterator[None]:
 def test_pods_that_cannot_start_are_told_soon_and_with_their_reason(
     cluster: LabCluster, no_sandboxes: None
 ) -> None:
-    done = provision("verify", cluster.inventory, "--json")
-    assert done.status == 1, done
-    failure = done.only("Failed")
-    assert failure["resource"] == "gate:traffic"
+    done, failure = failed_traffic(cluster)
     assert "on worker2: FailedCreatePodSandBox: " in failure["reason"]
     assert "subnet.env" in failure["reason"]
     assert "on worker1" not in failure["reason"]

@@ -19,7 +19,6 @@ from provisioner.inventory.model import Connection
 from provisioner.remote.hostkeys import HostKey, KnownHosts, enrol
 
 SSHD = Path("/usr/sbin/sshd")
-READY = SSHD.exists() and os.geteuid() == 0
 
 _CONFIG = """\
 ListenAddress 127.0.0.1
@@ -88,6 +87,8 @@ class Sshd:
 @contextmanager
 def serve(folder: Path, *, passwords: bool = False, extra: Sequence[str] = ()) -> Iterator[Sshd]:
     """Run sshd until the block ends; its connections are ended with it."""
+    assert SSHD.exists(), "this tier needs sshd: `make hosts` installs it"
+    assert os.geteuid() == 0, "this tier needs root"
     # sshd reads authorized_keys as the user who logs in, and pytest's folders are closed to others.
     with tempfile.TemporaryDirectory(prefix="provision-test-", dir="/run") as public:
         Path(public).chmod(0o755)

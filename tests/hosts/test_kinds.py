@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -15,10 +14,6 @@ if TYPE_CHECKING:  # pytest loads it as a plug-in, for its fixture
     from onehost import Host
 
 pytest_plugins = ["onehost"]
-pytestmark = [
-    pytest.mark.hosts,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
 
 BOOK = """\
 - name: everything

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +10,6 @@ if TYPE_CHECKING:  # pytest loads it as a plug-in, for its fixture
     from onehost import Host
 
 pytest_plugins = ["onehost"]
-pytestmark = [
-    pytest.mark.hosts,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
 
 LIVES = """\
 [Service]

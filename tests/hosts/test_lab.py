@@ -25,11 +25,6 @@ from provisioner.lab.power import power_off, power_on
 from provisioner.lab.status import status
 from provisioner.lab.up import up
 
-pytestmark = [
-    pytest.mark.hosts,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
-
 HOSTS = {"one": 11, "two": 12, "three.example": 13}
 UP = """\
 import sys

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import signal
 import subprocess
 import tarfile
@@ -17,10 +16,6 @@ if TYPE_CHECKING:  # pytest loads it as a plug-in, for its fixture
     from onehost import Host
 
 pytest_plugins = ["onehost"]
-pytestmark = [
-    pytest.mark.hosts,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
 
 UNIT = """\
 [Service]

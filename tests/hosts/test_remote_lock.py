@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sshd import READY, Sshd, serve
+from sshd import Sshd, serve
 
 from provisioner.errors import LockedError, ProvisionError
 from provisioner.remote.lock import RemoteLock
@@ -19,7 +19,6 @@ from provisioner.remote.route import UserConfig
 from provisioner.remote.session import Session, connect
 from provisioner.shell.script import Script
 
-pytestmark = [pytest.mark.hosts, pytest.mark.skipif(not READY, reason="needs root and sshd")]
 NAME = f"test-{os.getpid()}"
 
 _HOLDER = """\

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sshd import READY, Sshd, account, keygen, serve
+from sshd import Sshd, account, keygen, serve
 
 from provisioner.errors import UnreachableError
 from provisioner.inventory.model import Connection
@@ -22,7 +22,6 @@ from provisioner.remote.route import UserConfig
 from provisioner.remote.session import Session, connect
 from provisioner.shell.script import Script
 
-pytestmark = [pytest.mark.hosts, pytest.mark.skipif(not READY, reason="needs root and sshd")]
 USER, PASSWORD = "provtest-login", "s3cret word"
 
 

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from sshd import READY, Sshd, serve
+from sshd import Sshd, serve
 
 from provisioner.errors import UnreachableError
 from provisioner.remote.pool import Pool
 from provisioner.remote.route import UserConfig
 from provisioner.shell.script import Script
-
-pytestmark = [pytest.mark.hosts, pytest.mark.skipif(not READY, reason="needs root and sshd")]
 
 
 @pytest.fixture(scope="module")

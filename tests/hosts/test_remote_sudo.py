@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sshd import READY, Sshd, account, serve
+from sshd import Sshd, account, serve
 
 from provisioner.errors import UnreachableError
 from provisioner.inventory.secrets import Secret
@@ -16,10 +16,6 @@ from provisioner.remote.route import UserConfig
 from provisioner.remote.session import Session, connect
 from provisioner.shell.script import Blob, Script
 
-pytestmark = [
-    pytest.mark.hosts,
-    pytest.mark.skipif(not (READY and Path("/usr/bin/sudo").exists()), reason="needs root, sshd and sudo"),
-]
 USER, PASSWORD = "provtest-sudo", "pa$$ 'word\""
 
 

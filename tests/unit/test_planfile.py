@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.action.planfile import check_agreed, is_plan_file, read_plan, write_plan
+from provisioner.action.planfile import check_agreed, read_plan, write_plan
+from provisioner.action.plankind import is_plan_file
 from provisioner.engine.plan import Plan, StagePlan
 from provisioner.errors import InputError, ProvisionError
 from provisioner.resources.model import Absent, Change, Present, Resource, State, Unknown

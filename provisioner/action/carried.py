@@ -1,0 +1,28 @@
+"""What hosts carry of a cluster: its state on control planes, its mark on every host."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from provisioner.inventory.secrets import Secret
+from provisioner.pki.cluster import ClusterState, agreed_state
+from provisioner.playbook.facts import Facts
+
+
+@dataclass(frozen=True)
+class Carried:
+    """State files of control planes, and marks, by host."""
+
+    states: Mapping[str, Secret] = field(repr=False)
+    marks: Mapping[str, str]
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Facts], planes: Collection[str]) -> Carried:
+        """As `facts` have it. A state on another host than one of `planes` does not count."""
+        states = {host: each.state for host, each in facts.items() if each.state and host in planes}
+        return cls(states, {host: each.mark for host, each in facts.items() if each.mark})
+
+    def agreed(self, name: str, pending: Secret | None = None) -> ClusterState:
+        """The state of the cluster `name`. Raises as pki.cluster.agreed_state."""
+        return agreed_state(name, self.states, self.marks, pending)
