@@ -15,9 +15,9 @@ import yaml
 
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.secrets import KINDS, Secret
-from provisioner.inventory.syntax import Clues, syntax_problem
+from provisioner.inventory.spelling import said
+from provisioner.inventory.syntax import MAX_DEPTH, Clues, syntax_problem
 
-MAX_DEPTH = 64
 MAX_ALIASED = 100_000
 """How many values the aliases of one file may stand for, all together."""
 MAX_NUMBER = 100
@@ -120,9 +120,8 @@ class _Composer:
     def _alias(self, event: yaml.AliasEvent) -> _Node:
         place = _place(event)
         if event.anchor not in self._anchors:
-            self._problem(
-                event.start_mark, f"the alias *{event.anchor} has no anchor &{event.anchor} before it"
-            )
+            reason = f"the alias *{event.anchor} has no anchor &{event.anchor} before it"
+            self._problem(event.start_mark, reason, "quote a text that begins with '*'")
             return _Node(None, place)
         node = self._anchors[event.anchor]
         if node is None:
@@ -158,9 +157,8 @@ class _Composer:
             return self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError, OverflowError, KeyError):  # KeyError: "!!bool maybe"
             kind = tag.removeprefix(_PREFIX)
-            self._problem(
-                event.start_mark, f"'{event.value[:40]}' is not a valid {kind}", "quote it to make it text"
-            )
+            what = "is too long for a number" if len(event.value) > MAX_NUMBER else f"is not a valid {kind}"
+            self._problem(event.start_mark, f"{said(event.value, 40)} {what}", "quote it to make it text")
             return None
 
     def _sequence(self, event: yaml.SequenceStartEvent, depth: int) -> _Node:
@@ -206,8 +204,11 @@ class _Composer:
             self.problems.append(Problem(self._file, *where, "a mapping or list cannot be a key", hint))
             return False
         if key.value in seen:
-            reason = f"the key '{key.value}' is given twice"
-            hint = f"the first is in line {seen[key.value][0]}"
+            first = next(each for each in seen if each == key.value)
+            reason, hint = f"the key {_spelt(key)} is given twice", f"the first is in line {seen[first][0]}"
+            if type(first) is not type(key.value):  # 1 and true, which are one key in Python
+                reason = f"the key {_spelt(key)} counts as the same as {said(first)} in line {seen[first][0]}"
+                hint = "quote both to make them texts"
             self.problems.append(Problem(self._file, *where, reason, hint))
             return False
         return True
@@ -259,6 +260,10 @@ class _Composer:
 
     def _problem(self, mark: Any, reason: str, hint: str = "") -> None:
         self.problems.append(Problem(self._file, mark.line + 1, mark.column + 1, reason, hint))
+
+
+def _spelt(key: _Node) -> str:
+    return said(key.place.written or key.value)
 
 
 def _place(

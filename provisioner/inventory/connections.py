@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,14 +9,16 @@ from typing import Any
 
 from provisioner.errors import InputError, Problem
 from provisioner.inventory import names
+from provisioner.inventory.addresses import address_fault
 from provisioner.inventory.graph import Variable
 from provisioner.inventory.model import Connection
 from provisioner.inventory.secrets import Secret
-from provisioner.inventory.spelling import kind_of, oddly_spelt, said
+from provisioner.inventory.spelling import kind_of, odd_letters, oddly_spelt, said
 from provisioner.inventory.sshargs import SshArgumentError, SshArguments, read_ssh_arguments
 
 _ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,254}\$?")
+_DAY = 86400
 _TRUE = frozenset({"yes", "true", "on", "1", "y", "t"})
 _FALSE = frozenset({"no", "false", "off", "0", "n", "f"})
 
@@ -39,7 +40,9 @@ def connection_of(
     arguments = reader.ssh_arguments()
     address = reader.text("address", _address_problem)
     if not reader.has("address") and (problem := _address_problem(host)):
-        reader.problems.append(_moved(at, problem, "give it an ansible_host"))
+        reader.problems.append(
+            Problem(at.file, at.line, at.column, problem[0], "mend it, or give it an ansible_host")
+        )
     key_file = reader.text("key_file") or arguments.key_file
     port = reader.port() or arguments.port or 22
     checking = reader.boolean("host_key_checking")
@@ -62,26 +65,32 @@ def connection_of(
     return connection, reader.problems
 
 
-def _moved(at: Problem, reason: str, hint: str) -> Problem:
-    return Problem(at.file, at.line, at.column, reason, hint)
+_Fault = tuple[str, str]
+"""Reason and hint."""
 
 
-def _address_problem(address: str) -> str | None:
+def _address_problem(address: str) -> _Fault | None:
     """Why `address` is neither an IP address nor a host name; None when it is one."""
-    try:
-        ipaddress.ip_address(address)
+    fault = address_fault(address)
+    if fault is None:
         return None
-    except ValueError as error:
-        # Digits and dots that are no address would be looked up, or read as octal, somewhere later.
-        if re.fullmatch(r"[0-9.]+", address) or ":" in address:
-            return f"not an IP address: {error}"
+    name, colon, port = address.partition(":")
+    if colon and port.isdecimal() and _address_problem(name) is None:
+        return f"{said(address)} has a port", "write the port as ansible_port"
+    if "://" in address:
+        return f"{said(address)} is a URL", "write only the address"
+    if "@" in address:
+        return f"{said(address)} names a user", "write the user as ansible_user"
+    # Digits and dots that are no address would be looked up, or read as octal, somewhere later.
+    if re.fullmatch(r"[0-9./ ]+", address) or ":" in address:
+        return fault if said(address) in fault[0] else (f"{said(address)}: {fault[0]}", fault[1])
     if len(address) <= 253 and _ADDRESS.fullmatch(address):
         return None
-    return f"{said(address)} is neither an IP address nor a host name"
+    return f"{said(address)} is neither an IP address nor a host name", odd_letters(address)
 
 
-def _user_problem(user: str) -> str | None:
-    return None if _USER.fullmatch(user) else f"{said(user)} is not a user's name"
+def _user_problem(user: str) -> _Fault | None:
+    return None if _USER.fullmatch(user) else (f"{said(user)} is not a user's name", odd_letters(user))
 
 
 class _Reader:
@@ -101,7 +110,7 @@ class _Reader:
         if name is not None:
             self.problems.append(self._variables[name].problem((), f"{name}: {reason}", hint))
 
-    def text(self, meaning: str, fault: Callable[[str], str | None] = lambda _: None) -> str | None:
+    def text(self, meaning: str, fault: Callable[[str], _Fault | None] = lambda _: None) -> str | None:
         """The value when it is a text in which `fault` finds nothing wrong."""
         value, name = self._value(meaning), self._name(meaning)
         if value is None or name is None:
@@ -111,8 +120,8 @@ class _Reader:
             self.complain(meaning, "is empty" if value == "" else f"must be a text, this is {kind_of(value)}")
         elif not written.isprintable():
             self.complain(meaning, f"{said(written)} has characters that cannot be printed")
-        elif reason := fault(written):
-            self.complain(meaning, reason)
+        elif found := fault(written):
+            self.complain(meaning, *found)
         elif isinstance(value, str):
             return value
         else:
@@ -129,7 +138,8 @@ class _Reader:
             return value
         if isinstance(value, str):
             return Secret.text(value)
-        self.complain(meaning, "must be a text or a !secret", "quote it")
+        hint = "" if isinstance(value, dict | list) else "quote it"
+        self.complain(meaning, f"must be a text or a !secret, this is {kind_of(value)}", hint)
         return None
 
     def boolean(self, meaning: str) -> bool | None:
@@ -139,7 +149,7 @@ class _Reader:
         word = str(value).strip().lower() if isinstance(value, str | int) else ""
         if word in _TRUE or word in _FALSE:
             return word in _TRUE
-        self.complain(meaning, "must be true or false")
+        self.complain(meaning, f"must be true or false{_said(value)}")
         return None
 
     def port(self) -> int | None:
@@ -162,9 +172,9 @@ class _Reader:
             return None
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", value):
             value = float(value)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 86400:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _DAY:
             return float(value)
-        self.complain(meaning, "must be a number of seconds, more than 0")
+        self.complain(meaning, f"must be a number of seconds, above 0 and up to {_DAY}{_said(value)}")
         return None
 
     def ssh_arguments(self) -> SshArguments:
@@ -175,7 +185,9 @@ class _Reader:
                 continue
             try:
                 if not isinstance(value, str):
-                    raise SshArgumentError("must be a text")
+                    raise SshArgumentError(
+                        f"must be a text, this is {kind_of(value)}", "such as '-J bastion'"
+                    )
                 found = read_ssh_arguments(value, found)
             except SshArgumentError as error:
                 self.problems.append(self._variables[name].problem((), f"{name}: {error}", error.hint))

@@ -76,7 +76,9 @@ def misspelt(variables: Iterable[str]) -> Mapping[str, str]:
     for name in variables:
         if name in KNOWN or not _could_be_ansible(name):
             continue
-        slips = [(distance(name, known), known) for known in KNOWN if abs(len(known) - len(name)) <= 2]
+        slips = [
+            (distance(name.lower(), known), known) for known in KNOWN if abs(len(known) - len(name)) <= 2
+        ]
         count, meant = min(slips, default=(99, ""))
         if count <= (2 if len(meant) > len("ansible_host") else 1) and meant not in IGNORED:
             found[name] = meant

@@ -9,7 +9,7 @@ from typing import Any
 from provisioner.inventory.documents import Document
 from provisioner.inventory.graph import ALL, Graph, Group, Path, Variable
 from provisioner.inventory.ranges import RangeError, expand
-from provisioner.inventory.spelling import kind_of
+from provisioner.inventory.spelling import kind_of, odd_letters
 from provisioner.inventory.words import hint_for, nearest
 
 _SECTIONS = ("hosts", "vars", "children")
@@ -59,7 +59,7 @@ def _meant(key: Any) -> str | None:
 
 def _add_group(graph: Graph, document: Document, path: Path, body: Any, name: Any) -> Group | None:
     if not isinstance(name, str) or not _GROUP_NAME.fullmatch(name):
-        hint = "letters, digits, '_', '-' and '.' allowed, at most 200"
+        hint = odd_letters(str(name)) or "letters, digits, '_', '-' and '.' allowed, at most 200"
         graph.lose(document.problem(path, f"'{str(name)[:80]}' is not a group name", hint, key=True))
         return None
     group = graph.group(name, document, path)
@@ -79,7 +79,8 @@ def _add_section(graph: Graph, document: Document, path: Path, body: Mapping[Any
     meant = key if key in _SECTIONS else _meant(key)
     if key not in _SECTIONS:
         reason = f"the group '{group.written}' has an unknown key '{key}'"
-        problem = document.problem(path, reason, hint_for(key, _SECTIONS), key=True)
+        hint = odd_letters(str(key)) or hint_for(key, _SECTIONS)
+        problem = document.problem(path, reason, hint, key=True)
         if meant is None:
             graph.lose(problem)
             return
@@ -124,7 +125,9 @@ def variables_of(
             found[name] = Variable(value, document, (*path, name))
         else:
             reason = f"'{name}' is not a variable's name"
-            hint = "letters, digits and '_' are allowed, no digit first"
+            meant = str(name).replace("-", "_")
+            near = f"did you mean '{meant}'?" if _VARIABLE_NAME.fullmatch(meant) else ""
+            hint = odd_letters(str(name)) or near or "letters, digits and '_' are allowed, no digit first"
             graph.problems.append(document.problem((*path, name), reason, hint, key=True))
     return found
 
@@ -147,7 +150,7 @@ def _add_hosts(graph: Graph, document: Document, path: Path, body: Any, group: G
     try:
         expanded = expand(written)
     except RangeError as error:
-        graph.lose(document.problem(path, str(error), key=True))
+        graph.lose(document.problem(path, str(error), error.hint, key=True))
         return
     if body is not None and not isinstance(body, dict):
         reason = f"the variables of the host '{written}' must be a mapping, this is {kind_of(body)}"

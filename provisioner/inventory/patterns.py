@@ -50,7 +50,8 @@ def _terms(pattern: str, hosts: Sequence[str]) -> list[str]:
     else:
         terms = _TERM.findall(pattern)
         if ":".join(terms) != pattern:  # an open bracket or an empty part
-            raise PatternError(f"'{pattern}' is not a host pattern")
+            hint = "part names by ','" if len(pattern.split()) > 1 else ""
+            raise PatternError(f"'{pattern}' is not a host pattern", hint)
     terms = [term for term in terms if term.strip("&!")]
     if not terms:
         raise PatternError(f"'{pattern}' is not a host pattern")
@@ -95,7 +96,7 @@ def _named(term: str, hosts: Sequence[str], groups: Mapping[str, tuple[str, ...]
     if not in_groups or term.startswith("~") or any(letter in term for letter in ".?*["):
         found |= dict.fromkeys(named)
     if not found and not in_groups and canonical(term) not in ROLES:
-        raise PatternError(f"no host or group is named '{term}'", _hint(term, [*groups, *hosts]))
+        raise PatternError(f"no host or group is named '{term}'", _hint(term, [*groups, *hosts, *ROLES]))
     return tuple(found)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from provisioner.inventory.aliases import spellings
 from provisioner.inventory.documents import Document
 from provisioner.inventory.graph import ALL, Graph, Group, Variable
+from provisioner.inventory.spelling import kind_of
 from provisioner.inventory.varfiles import read_variables, variable_files
 
 Variables = Mapping[str, Variable]
@@ -95,5 +96,6 @@ def _priority(graph: Graph, group: Group) -> int:
     try:
         return int(variable.value)
     except (TypeError, ValueError, OverflowError):
-        graph.problems.append(variable.problem((), "ansible_group_priority must be a whole number"))
+        reason = f"ansible_group_priority: must be a whole number, this is {kind_of(variable.value)}"
+        graph.problems.append(variable.problem((), reason, "such as 10; the greater wins"))
         return 1

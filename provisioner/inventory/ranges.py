@@ -8,6 +8,8 @@ import re
 import string
 from dataclasses import dataclass
 
+from provisioner.inventory.spelling import odd_letters, said
+
 MAX_HOSTS = 10_000
 MAX_LENGTH = 200
 """Characters in a name: it names files as well (host_vars/NAME.yaml), which may have 255 bytes."""
@@ -18,6 +20,10 @@ _PORT = re.compile(r"(.*):([0-9]+)", re.DOTALL)
 
 class RangeError(ValueError):
     """A host name that cannot be understood; its text is the reason."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,10 @@ def expand(written: str) -> HostNames:
         if len(name) > MAX_LENGTH:
             raise RangeError(f"'{name[:20]}…' is longer than {MAX_LENGTH} characters")
         if not _NAME.fullmatch(name):
-            raise RangeError(f"'{name}' is not a host name: letters, digits, '.', '-' and '_' are allowed")
+            hint = "write a range as [1:3]" if set("[]") & set(name) else odd_letters(name)
+            raise RangeError(
+                f"{said(name)} is not a host name", hint or "letters, digits, '.', '-' and '_' are allowed"
+            )
     return HostNames(names, port)
 
 
@@ -69,7 +78,7 @@ def _split_port(written: str) -> tuple[str, int | None]:
     if len(digits) > 5 or not 1 <= int(digits) <= 65535:
         raise RangeError(f"the port {digits[:20]} is not between 1 and 65535")
     if digits.startswith("0"):
-        raise RangeError(f"the port {digits} has a leading zero")
+        raise RangeError(f"the port {digits} has a leading zero", f"did you mean {int(digits)}?")
     return base, int(digits)
 
 
@@ -94,7 +103,9 @@ def _values(match: re.Match[str]) -> tuple[str, ...]:
     letters = string.ascii_letters
     if begin.isdigit() and end.isdigit():
         if len(begin) > 1 and begin.startswith("0") and len(begin) != len(end):
-            raise RangeError(f"the ends of the range {match[0]} must have equally many digits")
+            meant = match[0].replace(f":{end}", f":{end.zfill(len(begin))}", 1)
+            hint = f"did you mean {meant}?" if len(end) < len(begin) else ""
+            raise RangeError(f"the ends of the range {match[0]} must have equally many digits", hint)
         if len(begin) > 9 or len(end) > 9:
             raise RangeError(f"the range {match[0]} is too large")
         width = len(begin) if begin.startswith("0") else 0
@@ -107,5 +118,5 @@ def _values(match: re.Match[str]) -> tuple[str, ...]:
     else:
         raise RangeError(f"the range {match[0]} needs two numbers or two letters")
     if not values:
-        raise RangeError(f"the range {match[0]} ends before it begins")
+        raise RangeError(f"the range {match[0]} ends before it begins", f"did you mean [{end}:{begin}]?")
     return values

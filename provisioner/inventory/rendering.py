@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from provisioner.errors import InputError
 from provisioner.inventory.graph import Path, Variable
+from provisioner.inventory.words import nearest
 
 
 def is_template(value: Any) -> bool:
@@ -78,12 +80,15 @@ class RenderedVariables(Mapping[str, Any]):
         try:
             return render_text(text, self.scope)
         except TemplateFaultError as fault:
-            hint = (
-                "for values from the environment write !secret {env: NAME}"
-                if "'lookup'" in str(fault)
-                else ""
-            )
-            raise InputError([variable.problem(path, str(fault), hint)]) from None
+            raise InputError([variable.problem(path, str(fault), _hint(str(fault), self.scope))]) from None
+
+
+def _hint(fault: str, known: Iterable[str]) -> str:
+    if "'lookup'" in fault:
+        return "for values from the environment write !secret {env: NAME}"
+    undefined = re.search(r"'(\w+)' is undefined", fault)
+    near = nearest(undefined[1], known) if undefined else None
+    return f"did you mean '{near}'?" if near else ""
 
 
 class _Scope(Mapping[str, Any]):

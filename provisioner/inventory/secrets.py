@@ -56,8 +56,12 @@ class Secret:
         path = self._base / Path(self._source).expanduser()
         try:
             return path.read_text(encoding="utf-8").removesuffix("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._problem(f"the secret's file {path} cannot be read: {error}", "") from None
+        except UnicodeDecodeError:
+            raise self._problem(f"the secret's file {path} is not UTF-8", "save it as UTF-8") from None
+        except (OSError, ValueError) as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            hint = "relative paths count from the folder of the file that names it"
+            raise self._problem(f"the secret's file {path} cannot be read: {why}", hint) from None
 
     def _from_command(self) -> str:
         try:
@@ -71,10 +75,22 @@ class Secret:
             )
             return done.stdout.decode("utf-8").removesuffix("\n")
         except UnicodeDecodeError:
-            raise self._problem("the secret's command printed something that is not UTF-8", "") from None
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            # A CalledProcessError names the command and its status, never its output.
-            raise self._problem(f"the secret's command failed: {error}", "run it by hand") from None
+            raise self._problem(
+                "the secret's command printed something that is not UTF-8", "let it print text"
+            ) from None
+        except subprocess.TimeoutExpired:
+            reason = f"the secret's command took longer than {COMMAND_TIMEOUT:.0f} s"
+            raise self._problem(reason, "it must not wait for a person") from None
+        except subprocess.CalledProcessError as error:
+            reason = f"the secret's command failed with exit status {error.returncode}"
+            raise self._problem(reason, f"run it by hand: {self._source}") from None
+        except OSError as error:
+            reason = f"the secret's command cannot be run: {error.filename}: {error.strerror}"
+            raise self._problem(reason, "name an installed program, or its whole path") from None
+        except ValueError as error:
+            raise self._problem(
+                f"the secret's command cannot be split into words: {error}", "mend its quotes"
+            ) from None
 
     def _problem(self, reason: str, hint: str) -> InputError:
         return InputError([Problem(self._file, self._line, self._column, reason, hint)])

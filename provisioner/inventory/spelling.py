@@ -24,6 +24,13 @@ def said(value: object, most: int = 60) -> str:
     return f"'{text}'" if len(text) <= most else f"'{text[:most]}…'"
 
 
+def odd_letters(text: str) -> str:
+    """A hint about letters that word processors and web pages put where plain ones are meant; "" without them."""
+    if re.search("[\u2018-\u201f\u00ab\u00bb]", text):
+        return "typographic quotes quote nothing: write ' or \""
+    return "it has a no-break space: write a plain one" if "\u00a0" in text else ""
+
+
 def oddly_spelt(written: str, value: int) -> tuple[str, str] | None:
     """Reason and hint when `written` is not the decimal spelling of `value`, which YAML reads in it; else None.
 

@@ -9,6 +9,10 @@ import yaml
 
 from provisioner.errors import Problem
 
+MAX_DEPTH = 64
+_NAMED = ("while scanning an alias", "while scanning an anchor")
+_CONFLICT = ("<<<<<<<", "=======", ">>>>>>>")
+
 
 @dataclass
 class Clues:
@@ -31,7 +35,16 @@ def syntax_problem(error: yaml.MarkedYAMLError, clues: Clues, text: str, file: s
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return Problem(file, 0, 0, f"not YAML: {error.problem}")
+    if "nesting depth" in str(error.problem):  # libyaml's own limit, met by its scanner ahead of ours
+        return _at(file, mark, f"nested deeper than {MAX_DEPTH} levels", "")
+    if error.context_mark is not None and (
+        "expected ':'" in str(error.problem) or str(error.context).startswith(_NAMED)
+    ):
+        mark = error.context_mark
     context, lines = error.context or "", text.split("\n")
+    if "unknown escape" in str(error.problem) and _letter(lines, mark) != "\\":
+        # PyYAML's two parsers disagree by one.
+        mark = yaml.Mark(mark.name, mark.index, mark.line, mark.column - 1, None, 0)
     if context.startswith("while scanning a quoted scalar") and mark.line >= text.count("\n"):
         start: Any = error.context_mark
         quote = _letter(lines, start)
@@ -62,28 +75,42 @@ def _words(error: yaml.MarkedYAMLError, lines: list[str], mark: Any) -> tuple[st
     """Reason and hint."""
     letter, context = _letter(lines, mark), error.context or ""
     before = lines[mark.line][: mark.column].rstrip(" ")[-1:] if mark.line < len(lines) else ""
+    if lines[min(mark.line, len(lines) - 1)].startswith(_CONFLICT):
+        return "not YAML: this is a mark of a merge conflict", "settle the conflict and delete its marks"
     if letter == "\t":
         return "a tab indents this line; YAML allows only spaces", "replace the tab by spaces"
-    if "mapping values" in str(error.problem):
-        hint = "quote a value that contains ': ', and align the keys of a mapping"
-    elif letter in tuple("]}"):
+    problem = str(error.problem)
+    if "mapping values" in problem:
+        return (
+            "not YAML: this ':' makes a key where none can be",
+            "quote a value that contains ': ', and align the keys of a mapping",
+        )
+    if "expected ':'" in problem:
+        return "not YAML: no ':' follows this key", "write 'name: value', or '- ' before an item of a list"
+    if letter in tuple("]}"):
         return f"not YAML: this '{letter}' closes nothing", "delete it"
-    elif letter in tuple("@`%"):
-        hint = "quote a value that begins with this character"
-    elif context.startswith("while parsing a block") and before in ("'", '"'):
+    if context.startswith(_NAMED):
+        return f"not YAML: no name follows this '{letter}'", "quote a value that begins with '*' or '&'"
+    if "cannot start any token" in problem and letter:
+        return f"not YAML: a value cannot begin with '{letter}'", "quote it"
+    if "unknown escape" in problem:
+        escape = lines[mark.line][mark.column : mark.column + 2]
+        return (
+            f"not YAML: there is no escape '{escape}'",
+            "in \"quotes\" write \\\\ for a backslash, or use 'quotes'",
+        )
+    if context.startswith("while parsing a block") and before in ("'", '"'):
         return (
             "not YAML: text follows a closing quote",
             f"write a {before} in such a text twice, or leave it out",
         )
-    elif context.startswith("while parsing a block") and error.context_mark:
+    if context.startswith("while parsing a block") and error.context_mark:
         what, how = ("mapping", "keys") if "mapping" in context else ("list", "'- '")
         reason = (
             f"not YAML: this does not belong to the {what} that begins in line {error.context_mark.line + 1}"
         )
-        return reason, f"align its {how}"
-    else:
-        hint = ""
-    return f"not YAML: {error.problem} {context}".rstrip(), hint
+        return reason, f"align its {how}" if letter != "-" else "align the '-' of a list's items"
+    return f"not YAML: {error.problem} {context}".rstrip(), ""
 
 
 def _letter(lines: list[str], mark: Any) -> str:

@@ -89,7 +89,9 @@ def render_text(text: str, scope: Mapping[str, Any]) -> Any:
     except TemplateFaultError:
         raise
     except TemplateError as error:
-        raise TemplateFaultError(f"the template fails: {error.message}") from None
+        raise TemplateFaultError(
+            f"the template fails: {(error.message or 'it is none').rstrip('.')}"
+        ) from None
     except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise TemplateFaultError(f"the template fails: {error}") from None
 

@@ -9,7 +9,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that `word` most likely stands for, or None when none is near.
 
     Case, hyphens and underscores do not count; two swapped letters count as one slip. A third of the letters
-    may be wrong, at least one and at most four.
+    may be wrong, at least one and at most four, but never all.
     """
     wanted = _folded(word)
     if not wanted:
@@ -17,7 +17,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     best: tuple[int, str] | None = None
     for candidate in known:
         folded = _folded(candidate)
-        limit = min(4, max(1, min(len(wanted), len(folded)) // 3))
+        shorter = min(len(wanted), len(folded))
+        limit = min(4, max(1, shorter // 3), shorter - 1)
         if abs(len(wanted) - len(folded)) > limit:
             continue
         slips = distance(wanted, folded)

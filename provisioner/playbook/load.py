@@ -10,6 +10,7 @@ from typing import Any
 
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.documents import Document, read_document
+from provisioner.inventory.spelling import kind_of, said
 from provisioner.inventory.words import nearest
 from provisioner.playbook.model import Playbook, Stage, Task
 
@@ -63,7 +64,8 @@ def _stages(
     document = read_document(path)
     digest.update(path.read_bytes())
     if not isinstance(document.data, list):
-        problems.append(Problem(document.file, 1, 1, "a playbook is a list of stages"))
+        reason = f"a playbook is a list of stages, this is {kind_of(document.data)}"
+        problems.append(_problem(document, (), reason, "begin each stage with '- name:'"))
         return
     for index, item in enumerate(document.data):
         if isinstance(item, dict) and "import_playbook" in item:
@@ -84,10 +86,20 @@ def _stages(
 def _stage(
     document: Document, index: int, item: Any, modules: Collection[str], problems: list[Problem]
 ) -> Stage | None:
-    if not isinstance(item, dict) or "hosts" not in item or "name" not in item:
-        problems.append(_problem(document, (index,), "a stage is a mapping with 'name', 'hosts' and 'tasks'"))
+    if not isinstance(item, dict):
+        reason = f"a stage is a mapping with 'name', 'hosts' and 'tasks', this is {kind_of(item)}"
+        problems.append(_problem(document, (index,), reason))
         return None
     _known(document, (index,), item, _STAGE_WORDS, problems)
+    meant = {nearest(str(key), _STAGE_WORDS) for key in item if key not in _STAGE_WORDS}
+    missing = [word for word in ("name", "hosts") if word not in item]
+    problems += [
+        _problem(document, (index,), f"the stage has no '{word}'", "add it here")
+        for word in missing
+        if word not in meant
+    ]
+    if missing:
+        return None
     where = (index,)
     for key, kinds in _STAGE_TYPES:
         item = _checked(document, where, item, key, kinds, problems)
@@ -99,7 +111,8 @@ def _stage(
     ]
     serial = item.get("serial") or 0
     if not isinstance(serial, int) or isinstance(serial, bool) or serial < 0:
-        problems.append(_problem(document, (index, "serial"), "'serial' is a count of hosts"))
+        reason = f"'serial' must be a count of hosts, this is {said(serial)}"
+        problems.append(_problem(document, (index, "serial"), reason, "such as 1; 0 or none for all at once"))
         serial = 0
     return Stage(
         name=str(item["name"]),
@@ -125,7 +138,7 @@ def _task(
     problems: list[Problem],
 ) -> Task | None:
     if not isinstance(item, dict):
-        problems.append(_problem(document, where, "a task is a mapping"))
+        problems.append(_problem(document, where, f"a task is a mapping, this is {kind_of(item)}"))
         return None
     item = {_ALIASES.get(key, key): value for key, value in item.items()}
     named = [key for key in item if key in modules]
@@ -133,7 +146,7 @@ def _task(
         reason = (
             f"a task names one module, not {' and '.join(named)}"
             if named
-            else "no module of ours in this task"
+            else "the task names no module, so it would do nothing"
         )
         unknown = [key for key in item if key not in _TASK_WORDS]
         _known(document, where, dict.fromkeys(unknown), set(modules) | set(_ALIASES) | _TASK_WORDS, problems)
@@ -177,7 +190,7 @@ def _args(
             _problem(document, (*where, "args"), f"'args' belongs to a command line, not to '{module}'")
         )
     if args is not None and not isinstance(args, dict):
-        reason = f"the arguments of '{module}' are a mapping, not {type(args).__name__}"
+        reason = f"the arguments of '{module}' must be a mapping, this is {kind_of(args)}"
         problems.append(_problem(document, (*where, module), reason, "write `{name: value, …}`"))
         return {}
     return args or {}
@@ -196,7 +209,10 @@ def _checked(
     if value is None or isinstance(value, kinds):
         return item
     names = " or ".join(_NAMES[kind] for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
-    problems.append(_problem(document, (*where, key), f"'{key}' must be {names}, not {type(value).__name__}"))
+    hint = "write one pattern, with ':' between its parts" if (key, type(value)) == ("hosts", list) else ""
+    problems.append(
+        _problem(document, (*where, key), f"'{key}' must be {names}, this is {kind_of(value)}", hint)
+    )
     return {**item, key: None}
 
 

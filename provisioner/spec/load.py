@@ -113,4 +113,4 @@ def _no_cluster(inventory: Inventory, data: Any) -> Problem:
     if near:
         where = inventory.origin(None, near, key=True)
         return Problem(*where, f"{reason}, but '{near}'", "did you mean 'cluster'?")
-    return Problem(*inventory.origin_of_group("all"), reason, "inventories/lab.yaml is a commented example")
+    return Problem(*inventory.origin_of_group("all"), reason, "`provision init` prints one to begin with")

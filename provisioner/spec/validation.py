@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ _TYPES = {
     "integer": "a whole number",
     "boolean": "true or false",
 }
+
+_BOOLEANS = ("true", "false", "yes", "no", "on", "off")
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def _faults(error: Any, schema: Mapping[str, Any], written: Written) -> Iterator
                 yield Fault(fault.path, fault.reason, fault.hint, key=True) if of_keys else fault
         return
     path = error.document_path
-    name = next((str(step) for step in reversed(path) if isinstance(step, str)), "")
+    name = next((said(step).strip("'") for step in reversed(path) if isinstance(step, str)), "")
     if error.code == errors.CUSTOM.code:
         reason, _, hint = error.info[0].partition(SEPARATOR)
         yield Fault(path, f"{name}: {reason}", hint)
@@ -148,8 +151,10 @@ def _reason(error: Any) -> str:
 def _hint(error: Any, rules: Mapping[str, Any]) -> str:
     if error.code == errors.UNALLOWED_VALUE.code:
         return hint_for(error.value, error.constraint)
-    if error.code == errors.NOT_NULLABLE.code:
-        return "give it a value" + ("" if rules.get("required") else ", or leave the key out")
+    if error.code in (errors.NOT_NULLABLE.code, errors.EMPTY_NOT_ALLOWED.code):
+        return "give it a value" + ("" if rules.get("required") else ", or leave it out")
+    if error.code in (errors.MIN_VALUE.code, errors.MAX_VALUE.code):
+        return f"{rules['min']} to {rules['max']}"
     return ""
 
 
@@ -169,6 +174,12 @@ def _bad_type(error: Any, rules: Mapping[str, Any], written: str) -> tuple[str, 
             return reason, f"write a list: [{', '.join(parts)}]"
     if wanted == ["dict"] and rules.get("schema"):
         return reason, f"its keys are: {', '.join(rules['schema'])}"
+    if wanted == ["dict"]:
+        return reason, "write 'name: value' lines"
+    if wanted == ["boolean"] and isinstance(value, str) and value.lower() in _BOOLEANS:
+        return reason, "leave out the quotes"
+    if wanted == ["integer"] and isinstance(value, str) and re.fullmatch("/[0-9]{1,3}", value):
+        return reason, f"did you mean {int(value[1:])}?"
     if wanted == ["integer"] and isinstance(value, str) and value.isdecimal() and value.isascii():
         return reason, "leave out the quotes"
     return reason, ""

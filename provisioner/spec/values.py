@@ -6,17 +6,17 @@ import ipaddress
 import re
 
 from provisioner.errors import ProvisionError
+from provisioner.inventory.addresses import DIGITS_AND_DOTS, address_fault, unreplaced, without_zeros
 from provisioner.inventory.spelling import said
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_LABEL_RULES = "small letters, digits and '-', at most 63"
 _DNS_LABEL = re.compile(_LABEL)
 _DNS_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _PATH_SEGMENTS = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
-_EACH_NUMBER = "each number of an IPv4 address is 0 to 255"
-_V4_LIKE = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 class RefusedError(ProvisionError, ValueError):
@@ -57,50 +57,28 @@ def cidr(text: str) -> IPNetwork:
 def _nearest_cidr(text: str) -> str:
     """A hint with the CIDR that is meant; empty when none can be told that would pass."""
     base, _, prefix = text.partition("/")
-    if _V4_LIKE.fullmatch(base):
-        # "10." -> "8.3." is a replacement that once ran over a whole published text; its victims still paste it.
-        base = re.sub(r"^8\.3\.(?=[0-9]+\.[0-9]+\.[0-9]+$)", "10.", base)
-        base = _without_zeros(base)
+    if DIGITS_AND_DOTS.fullmatch(base):
+        base = without_zeros(unreplaced(base))
+        missing = 3 - base.count(".")
+        if missing > 0 and prefix.isdecimal() and int(prefix[:3]) <= 32 - 8 * missing:
+            base += ".0" * missing  # "10.244/16"
     try:
-        meant = ipaddress.ip_network(f"{base}/{_without_zeros(prefix)}", strict=False)
+        meant = ipaddress.ip_network(f"{base}/{without_zeros(prefix)}", strict=False)
         cidr(str(meant))
     except (ValueError, RefusedError):
         return ""
     return f"did you mean '{meant}'?"
 
 
-def _without_zeros(text: str) -> str:
-    return ".".join(number.lstrip("0") or "0" for number in text.split("."))
-
-
 def address(text: str) -> IPAddress:
     """An IPv4 or IPv6 address without a zone."""
-    if _V4_LIKE.fullmatch(text):
-        _check_v4(text)
-    try:
-        found = ipaddress.ip_address(text)
-    except ValueError:
-        raise RefusedError(f"{said(text)} is not an IP address", "such as 10.0.0.10") from None
+    fault = address_fault(text)
+    if fault is not None:
+        raise RefusedError(*fault)
+    found = ipaddress.ip_address(text)
     if isinstance(found, ipaddress.IPv6Address) and found.scope_id:
         raise RefusedError(f"'{text}' has a zone", "leave out what follows '%'")
     return found
-
-
-def _check_v4(text: str) -> None:
-    parts = text.split(".")
-    if len(parts) != 4:
-        raise RefusedError(
-            f"an IPv4 address has 4 numbers, {said(text)} has {len(parts)}", "such as 10.244.0.0"
-        )
-    for part in parts:
-        if len(part) > 1 and part.startswith("0"):
-            octal = int(part, 8) if re.fullmatch("[0-7]{1,4}", part) else None
-            meaning = f"; some programs read it as octal {octal}" if octal is not None else ""
-            stripped = _without_zeros(text)
-            hint = f"did you mean '{stripped}'?" if is_address(stripped) else ""
-            raise RefusedError(f"{said(part, 20)} has a leading zero{meaning}", hint)
-        if len(part) > 3 or int(part) > 255:
-            raise RefusedError(f"{said(part, 20)} is over 255", _EACH_NUMBER)
 
 
 def is_address(text: str) -> bool:
@@ -113,29 +91,53 @@ def is_address(text: str) -> bool:
 
 
 def dns_label(text: str) -> None:
+    """RFC 1123's label, in lower case."""
     if not _DNS_LABEL.fullmatch(text):
-        raise RefusedError(f"{said(text)} is not a DNS label", "small letters, digits and '-', at most 63")
+        raise RefusedError(f"{said(text)} is not a DNS label", _dns_hint(text, _DNS_LABEL) or _LABEL_RULES)
 
 
 def dns_name(text: str) -> None:
-    if len(text) > 253 or not _DNS_NAME.fullmatch(text):
-        raise RefusedError(f"{said(text)} is not a DNS name", "small letters, digits and '-', parted by '.'")
+    """RFC 1123's subdomain, in lower case, as Kubernetes wants it (apimachinery: IsDNS1123Subdomain)."""
+    slip = dns_slip(text)
+    if slip:
+        raise RefusedError(f"{said(text)} is not a DNS name: {slip}", _dns_hint(text, _DNS_NAME))
 
 
-def is_dns_name(text: str) -> bool:
-    """Whether `dns_name` accepts it."""
-    try:
-        dns_name(text)
-    except RefusedError:
-        return False
-    return True
+def dns_slip(text: str) -> str:
+    """What is wrong with a DNS name in lower case; "" for a right one."""
+    if len(text) > 253:
+        return f"it has {len(text)} characters, 253 are the most"
+    for part in text.split("."):
+        strange = re.search(r"[^-a-z0-9]", part)
+        if strange:
+            return f"{said(strange[0])} is none of small letters, digits, '-' and '.'"
+        if not part:
+            return "nothing is before or after a '.'" if text else "it is empty"
+        if len(part) > 63:
+            return f"{said(part, 20)} has {len(part)} characters, 63 are the most between dots"
+        if not _DNS_LABEL.fullmatch(part):
+            return f"{said(part, 20)} does not begin and end with a letter or a digit"
+    return ""
+
+
+def _dns_hint(text: str, right: re.Pattern[str]) -> str:
+    near = dns_like(text)
+    return f"did you mean '{near}'?" if near != text and right.fullmatch(near) else ""
+
+
+def dns_like(text: str) -> str:
+    """`text` in lower case, with '-' for '_' and blanks, and neither '-' nor '.' where they cannot be."""
+    parts = re.sub(r"[_ ]", "-", text.lower()).split(".")
+    return ".".join(part.strip("-") for part in parts if part.strip("-"))
 
 
 def host(text: str) -> None:
     """A DNS name or an IP address."""
+    if "://" in text:
+        raise RefusedError(f"{said(text)} is a URL", "write only the host, and its port under 'port:'")
     if re.fullmatch(r"[^:]+:[0-9]+", text):
         raise RefusedError(f"{said(text)} has a port", "write the port under 'port:'")
-    if _V4_LIKE.fullmatch(text) or ":" in text:
+    if DIGITS_AND_DOTS.fullmatch(text) or ":" in text:
         address(text)
     else:
         dns_name(text)

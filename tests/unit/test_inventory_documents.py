@@ -1,50 +1,20 @@
-"""YAML files: what is refused, with its place; places of values; secrets."""
+"""YAML files: places of values, limits, secrets. What is refused, and in which words: test_broken_input."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from provisioner.errors import InputError
-from provisioner.inventory import compose
 from provisioner.inventory.documents import parse_document, read_document
 from provisioner.inventory.secrets import Secret
-
-DATA = Path(__file__).parents[1] / "data" / "inventory"
-CASES = yaml.safe_load((DATA / "documents.yaml").read_text())
 
 
 def refused(text: bytes | str) -> list[str]:
     with pytest.raises(InputError) as caught:
         parse_document(text, "f.yaml")
     return [str(problem) for problem in caught.value.problems]
-
-
-@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
-@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
-def test_refusals(case: dict[str, Any], loader: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose, "_Loader", getattr(yaml, loader))
-    problems = refused(case["text"])
-    assert len(problems) == len(case["problems"]), problems
-    for problem, expected in zip(problems, case["problems"], strict=True):
-        place, reason = expected.split(" | ")
-        assert problem.startswith(f"f.yaml:{place}: "), problem
-        assert reason in problem
-
-
-def test_bytes_that_are_not_utf8() -> None:
-    assert refused(b"a: 1\nb: \xc3\xa9\xff\n") == [
-        "f.yaml:2:5: the file is not UTF-8: byte 0xff (save it as UTF-8)"
-    ]
-    assert "not UTF-8" in refused("a: 1".encode("utf-16"))[0]
-
-
-def test_aliases_that_explode() -> None:
-    lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    assert "stand for more than 100000 values" in refused("\n".join(lines))[0]
 
 
 @pytest.mark.parametrize("opener", ["[", "{a: ", "- ", "? "])
@@ -98,13 +68,3 @@ def test_secrets_do_not_show_and_reveal_what_they_name(
     assert "from" not in f"{data} {data['f']!s} {data['f']!r} {data['f']:>20}"
     assert repr(Secret.text("plain")) == str(Secret.text("plain")) == "********"
     assert Secret.text("a") == Secret.text("a") != Secret.text("b")
-
-
-@pytest.mark.parametrize(
-    "source", ["env: PROVISION_NO_SUCH", "file: none", "command: 'false'", "command: /no/such"]
-)
-def test_secrets_that_have_no_source(source: str, tmp_path: Path) -> None:
-    secret = parse_document(f"\na: !secret {{{source}}}", str(tmp_path / "i.yaml")).data["a"]
-    with pytest.raises(InputError) as caught:
-        secret.reveal()
-    assert (caught.value.problems[0].line, caught.value.problems[0].column) == (2, 4)

@@ -55,7 +55,8 @@ def endpoint_serves_the_api(draft: Draft) -> Iterator[Problem]:
         if not is_owner or LOAD_BALANCER in owner.groups:
             continue
         if CONTROL_PLANE not in owner.groups:
-            reason = f"host: {host} is {owner.name}, which runs no API server and balances none"
+            who = host if host == owner.name else f"{host} is {owner.name}, which"
+            reason = f"host: {who} runs no API server and balances none"
             yield draft.problem(
                 ("endpoint", "host"), reason, "name a control plane, a load balancer or a virtual address"
             )

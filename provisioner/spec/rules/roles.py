@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Problem
+from provisioner.inventory.spelling import said
 from provisioner.spec.draft import CONTROL_PLANE, ETCD, LOAD_BALANCER, NODE, REGISTRY, Draft
-from provisioner.spec.values import RefusedError, dns_name, is_dns_name
+from provisioner.spec.values import dns_like, dns_slip
 
+MAX_NODE_NAME = 63
+"""A node's name is the value of its label kubernetes.io/hostname, and a longer one is not registered
+(kubernetes/kubernetes#99156), though names of 253 characters are allowed otherwise."""
 _CLUSTER_GROUPS = (ETCD, CONTROL_PLANE, NODE)
 
 
@@ -57,10 +61,12 @@ def names_fit_kubernetes(draft: Draft) -> Iterator[Problem]:
     for host in draft.inventory.hosts.values():
         if not any(group in host.groups for group in _CLUSTER_GROUPS):
             continue
-        try:
-            dns_name(host.name)
-        except RefusedError as refused:
-            reason = f"'{host.name}' cannot be a node's name: {refused.hint}"
-            near = host.name.lower().replace("_", "-")
-            hint = f"did you mean '{near}'?" if is_dns_name(near) else ""
+        slip, near = dns_slip(host.name), dns_like(host.name)
+        if slip:
+            hint = f"did you mean '{near}'?" if not dns_slip(near) else "choose another name"
+        elif len(host.name) > MAX_NODE_NAME:
+            slip = f"it has {len(host.name)} characters, {MAX_NODE_NAME} are the most"
+            hint = "leave the domain out, and give the host its address by ansible_host"
+        if slip:
+            reason = f"{said(host.name)} cannot be a node's name: {slip}"
             yield Problem(*draft.inventory.origin(host.name), reason, hint)
