@@ -8,6 +8,7 @@ from typing import Any
 
 from provisioner.errors import InputError
 from provisioner.inventory.graph import Path, Variable
+from provisioner.inventory.spelling import kind_of, said
 from provisioner.inventory.words import nearest
 
 
@@ -68,7 +69,11 @@ class RenderedVariables(Mapping[str, Any]):
         if isinstance(value, dict):
             rendered = {}
             for key, item in value.items():
-                rendered[self._value(variable, (*path, key), key)] = self._value(variable, (*path, key), item)
+                meant = self._value(variable, (*path, key), key)
+                if isinstance(meant, dict | list):
+                    reason = f"a key cannot be {kind_of(meant)}, and {said(key)} gives one"
+                    raise InputError([variable.problem((*path, key), reason, key=True)])
+                rendered[meant] = self._value(variable, (*path, key), item)
             return rendered
         if isinstance(value, list):
             return [self._value(variable, (*path, index), item) for index, item in enumerate(value)]

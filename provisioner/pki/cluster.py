@@ -12,6 +12,7 @@ from typing import Any
 
 from provisioner.errors import ProvisionError
 from provisioner.inventory.secrets import Secret
+from provisioner.inventory.spelling import kind_of
 from provisioner.pki.authority import KeyPair, new_authority, new_signing_pair
 
 FORMAT = 2
@@ -83,9 +84,10 @@ def parse_state(text: Secret, host: str) -> ClusterState:
         data = _migrated(data)
         authorities = {name: _pair(each["cert"], each["key"]) for name, each in data["authorities"].items()}
         signing = _pair(data["service_account"]["public"], data["service_account"]["key"])
-        key = Secret.text(data["encryption_key"])
-        return ClusterState(data["uuid"], data["name"], authorities, signing, key, data["fixed"])
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        key = Secret.text(_text(data["encryption_key"]))
+        fixed = {_text(name): value for name, value in data["fixed"].items()}
+        return ClusterState(_text(data["uuid"]), _text(data["name"]), authorities, signing, key, fixed)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         reason = f"{host}: {STATE_FILE} is damaged ({type(fault).__name__}: {fault})"
         raise ProvisionError(reason, "restore it from another control-plane host or a backup") from None
 
@@ -148,12 +150,18 @@ _MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _wit
 """From each older format to the next one."""
 
 
-def _pair(cert: str, key: str) -> KeyPair:
-    return KeyPair(cert, Secret.text(key))
+def _pair(cert: Any, key: Any) -> KeyPair:
+    return KeyPair(_text(cert), Secret.text(_text(key)))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{kind_of(value)} where a text is wanted")
+    return value
 
 
 def _mark_uuid(text: str, host: str) -> str:
     try:
-        return str(json.loads(text)["uuid"])
-    except (ValueError, KeyError, TypeError):
+        return _text(json.loads(text)["uuid"])
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ProvisionError(f"{host}: {MARK_FILE} is damaged", "restore or remove it") from None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from provisioner.errors import ProvisionError
 from provisioner.inventory.secrets import Secret
+from provisioner.inventory.spelling import said
 from provisioner.shell.quote import words
 from provisioner.shell.script import Script
 
@@ -70,6 +72,8 @@ for m in %s; do
 done
 """
 _END = "echo '=end'\n"
+_PARTS = re.findall(r"^part (\w+)", _GATHER, re.MULTILINE)
+_START_FILES = "look at the host's login shell and its start files"
 
 
 @dataclass(frozen=True)
@@ -119,9 +123,10 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
     """`asked_at`: our clock when the script was sent. Raises ProvisionError when the host cannot be used."""
     parts = _parts(output.decode(errors="replace"))
     if "end" not in parts:
-        raise ProvisionError(
-            f"{host}: the facts ended early", "look at the host's login shell and its start files"
-        )
+        raise ProvisionError(f"{host}: the facts ended early", _START_FILES)
+    missing = [name for name in _PARTS if name not in parts]
+    if missing:
+        raise ProvisionError(f"{host}: the facts are garbled: there is no part '{missing[0]}'", _START_FILES)
     system, kernel, machine = [*parts["kernel"].split(), "", "", ""][:3]
     if system != "Linux" or machine not in _ARCHITECTURES:
         raise ProvisionError(
@@ -137,11 +142,11 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         hostname=parts["hostname"].strip(),
         os_id=os_release.get("ID", "").strip('"'),
         os_version=os_release.get("VERSION_ID", "").strip('"'),
-        clock_skew=float(parts["clock"].strip() or 0) + 0.5 - (asked_at + time.time()) / 2,
+        clock_skew=_number(host, "clock", parts["clock"]) + 0.5 - (asked_at + time.time()) / 2,
         swap=len(parts["swap"].splitlines()) > 1,
-        memory=int(parts["memory"].split()[1]),
+        memory=_number(host, "memory", parts["memory"]),
         addresses=_addresses(parts["links"]),
-        default_link=route[route.index("dev") + 1] if "dev" in route else "",
+        default_link=next(iter(route[route.index("dev") + 1 :]), "") if "dev" in route else "",
         missing_tools=tuple(parts["tools"].split()),
         root=parts["user"].strip() == "0",
         state=Secret.text(parts["state"]) if parts["state"] else None,
@@ -153,6 +158,16 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         kubelet_certificate=parts["kubelet"],
         modules=tuple(parts.get("modules", "").split()),
     )
+
+
+def _number(host: str, part: str, text: str) -> int:
+    """The number in a part of one line."""
+    found = re.fullmatch(r"(?:MemTotal:\s*)?([0-9]{1,18})(?: kB)?\s*", text)
+    if found is None:
+        raise ProvisionError(
+            f"{host}: the facts are garbled: {said(text.strip())} is no {part}", _START_FILES
+        )
+    return int(found[1])
 
 
 def _resolver(lines: Sequence[str]) -> str:

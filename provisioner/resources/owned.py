@@ -16,25 +16,25 @@ from provisioner.resources.model import LEFT_OVER, Absent, Change, Owned, Plain,
 
 
 def parse_owned(text: str) -> dict[str, Owned]:
-    """By resource id, in the order in which they first came; without lines that a full disk or a lost power cut off."""
+    """By resource id, in the order in which they first came; without lines that a full disk or a lost power cut off,
+    and others that are none of ours."""
     found: dict[str, Owned] = {}
     for line in text.splitlines():
         try:
             _take(found, json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return found
 
 
 def _take(found: dict[str, Owned], said: Mapping[str, Any]) -> None:
-    key, playbook = f"{said['kind']}:{said['name']}", str(said["playbook"])
+    kind, name, playbook = (_text(said[each]) for each in ("kind", "name", "playbook"))
+    key = f"{kind}:{name}"
     known = found.get(key)
     others = known.playbooks - {playbook} if known else frozenset()
     if not said.get("gone"):
         wanted, before = (_plain(said[name]) for name in ("wanted", "before"))
-        found[key] = Owned(
-            said["kind"], said["name"], others | {playbook}, wanted, before, bool(said.get("secret"))
-        )
+        found[key] = Owned(kind, name, others | {playbook}, wanted, before, bool(said.get("secret")))
     elif known and others:
         found[key] = replace(known, playbooks=others)
     else:
@@ -73,4 +73,19 @@ def _named(change: Change) -> dict[str, Any]:
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Plain]:
-    return {key: tuple(each) if isinstance(each, list) else each for key, each in value.items()}
+    return {
+        key: tuple(map(_text, each)) if isinstance(each, list) else _scalar(each)
+        for key, each in value.items()
+    }
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _scalar(value: Any) -> str | int | bool | None:
+    if value is not None and not isinstance(value, str | int):
+        raise TypeError
+    return value

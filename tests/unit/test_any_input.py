@@ -1,0 +1,377 @@
+"""No input gives a traceback: whatever a parser is fed with, it takes it or says what is wrong.
+
+The inputs are the same in every run. `-m soak` runs many more of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from broken import VARIABLES, said
+from garbage import (
+    FULL,
+    bent,
+    damaged,
+    deep,
+    dumped,
+    inventories,
+    playbooks,
+    raw,
+    scalars,
+    stages,
+    texts,
+    trees,
+)
+from hypothesis import HealthCheck, Phase, configuration, given, settings
+from hypothesis import strategies as st
+
+from provisioner.action.kinds import base_modules, kinds_of
+from provisioner.action.planfile import read_plan
+from provisioner.action.plankind import is_plan_file
+from provisioner.engine.ownership import leftovers
+from provisioner.errors import InputError, ProvisionError, UnreachableError
+from provisioner.inventory.load import read_inventory
+from provisioner.inventory.patterns import PatternError, match
+from provisioner.inventory.ranges import RangeError, expand
+from provisioner.inventory.secrets import Secret
+from provisioner.inventory.sshargs import SshArgumentError, SshArguments, read_ssh_arguments
+from provisioner.pki.cluster import agreed_state, parse_state
+from provisioner.playbook.compile import Compiler
+from provisioner.playbook.facts import parse_facts
+from provisioner.playbook.factsfile import read_facts
+from provisioner.playbook.load import load_playbook
+from provisioner.playbook.model import Selection
+from provisioner.remote.hostkeys import HostKey, KnownHosts
+from provisioner.report.printable import printable
+from provisioner.resources.owned import parse_owned
+from provisioner.spec import labels, values, versions
+from provisioner.spec.load import load_cluster
+
+MORE = 40
+"""How many times as many inputs a soak run takes."""
+PATH = Path("input")
+"""In a folder of the test's own."""
+MODULES = base_modules()
+KINDS = kinds_of(MODULES)
+GROUPS = {"all": ("h1", "h2", "web01.lan"), "a": ("h1",), "kube_control_plane": ("h1",)}
+KEY = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIKYH2jbRX0ZUiWl6jVEbfOy3G+xBAzJ4e0d4nfDCmVY5")
+
+PLAYBOOK = """\
+- name: a
+  hosts: all
+  serial: 1
+  tags: [x]
+  vars: {where: /etc}
+  tasks:
+    - {name: b, copy: {dest: '{{ where }}/a', content: x, mode: '644'}, when: flag, tags: y}
+    - {file: {path: '/srv/{{ item }}', state: directory}, loop: [a, b], vars: {c: d}, become: true}
+    - {command: touch /x, args: {creates: /x}}
+    - {template: {dest: /etc/t, src: none.j2}}
+    - {sysctl: {name: net.ipv4.ip_forward, value: 1}}
+    - {systemd: {name: x, enabled: true}}
+"""
+PLAN = {
+    "provision_plan": 1,
+    "inventory": "/srv/inventory.yaml",
+    "inputs": "00",
+    "selection": {"limit": "a", "tags": ["x"], "stages": [], "playbook": None, "identity": "h"},
+    "changes": [
+        {"stage": "s", "host": "h", "id": "file:/a", "action": "update", "keys": ["mode"], "mac": "00"}
+    ],
+}
+STATE = {
+    "format": 2,
+    "uuid": "6d1c8f0e-0d5c-4b8f-9a43-5e9c2b0f7a11",
+    "name": "lab",
+    "authorities": {"kubernetes": {"cert": "C", "key": "K"}, "etcd": {"cert": "C", "key": "K"}},
+    "service_account": {"public": "P", "key": "K"},
+    "encryption_key": "AAAA",
+    "fixed": {"pod_cidrs": ["10.244.0.0/16"]},
+}
+FACTS_FILE = {
+    "h": {
+        "architecture": "amd64",
+        "kernel": "6.1.0",
+        "hostname": "h",
+        "os_id": "debian",
+        "os_version": "12",
+        "clock_skew": 0.5,
+        "swap": False,
+        "memory": 4096,
+        "addresses": {"eth0": ["10.0.0.1/24"]},
+        "default_link": "eth0",
+        "missing_tools": ["ip"],
+        "modules": ["br_netfilter"],
+    }
+}
+FACTS = b"""\
+=kernel
+Linux 6.1.0-18-amd64 x86_64
+=user
+0
+=hostname
+worker1
+=os
+ID=debian
+VERSION_ID="12"
+=clock
+1700000000
+=swap
+Filename Type Size Used Priority
+=memory
+MemTotal:        8039640 kB
+=links
+2: eth0 inet 10.98.0.21/24 brd 10.98.0.255 scope global eth0
+default via 10.98.0.1 dev eth0 proto static
+=init
+systemd
+=tools
+=state
+=owned
+=resolver
+nameserver 127.0.0.53
+systemd-resolved
+=machine
+0123456789abcdef
+=mark
+=change
+=kubelet
+=end
+"""
+OWNED = {
+    "kind": "file",
+    "name": "/etc/a",
+    "playbook": "site.yaml",
+    "run": "r",
+    "secret": True,
+    "wanted": {"mode": "644", "list": ["x"]},
+    "before": {"sha256": "00"},
+}
+KNOWN_HOSTS = b"""\
+10.98.0.21,worker1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKYH2jbRX0ZUiWl6jVEbfOy3G+xBAzJ4e0d4nfDCmVY5
+@revoked *.lan ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKYH2jbRX0ZUiWl6jVEbfOy3G+xBAzJ4e0d4nfDCmVY5
+|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAA
+[worker2]:2222 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKYH2jbRX0ZUiWl6jVEbfOy3G+xBAzJ4e0d4nfDCmVY5 note
+"""
+
+
+def _file(content: bytes) -> Path:
+    PATH.write_bytes(content)
+    return PATH
+
+
+def _cluster(content: bytes) -> None:
+    load_cluster(_file(content))
+
+
+def _variables(content: bytes) -> None:
+    """Templates too, which are rendered when they are read."""
+    inventory, _ = read_inventory(_file(content))
+    for host in inventory.hosts.values():
+        for name in host.vars:
+            host.vars[name]
+
+
+def _playbook(content: bytes) -> None:
+    playbook = load_playbook(_file(content), set(MODULES))
+    for stage in playbook.stages:
+        Compiler(playbook, MODULES, Selection()).stage(stage, "here", VARIABLES)
+
+
+def _plan(content: bytes) -> None:
+    is_plan_file(_file(content))
+    read_plan(PATH)
+
+
+def _state(text: str) -> None:
+    state = parse_state(Secret.text(text), "cp1")
+    state.to_json()
+    agreed_state("lab", {"cp1": Secret.text(text)}, {"h": state.mark()})
+
+
+def _owned(text: str) -> None:
+    known = parse_owned(text)
+    leftovers((), {"h": known}, "site.yaml", KINDS)
+    leftovers((), {"h": known}, "other.yaml", KINDS)
+
+
+def _known_hosts(content: bytes) -> None:
+    hosts = KnownHosts.load([_file(content)])
+    for address, port in (("worker1", 22), ("10.98.0.21", 22), ("worker2", 2222), ("a.lan", 22)):
+        hosts.known(address, port)
+        with contextlib.suppress(UnreachableError):
+            hosts.check(address, port, KEY)
+
+
+def _one_value(text: str) -> None:
+    for check in (
+        *(values.cidr, values.address, values.host, values.upstream, values.dns_label, values.dns_name),
+        *(
+            values.project,
+            values.interface,
+            values.path,
+            versions.kubernetes,
+            versions.requires,
+            versions.plugin,
+        ),
+        *(versions.backend, versions.runtime, labels.label_key, labels.label_value),
+    ):
+        with contextlib.suppress(values.RefusedError):
+            check(text)
+
+
+def _lines(*lines: Any) -> str:
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+_addresses = st.text(st.sampled_from("0123456789./:%abf -e²"), max_size=24)
+_names = st.text(st.sampled_from("web[]:0129az-._ é*?~&!,(|)\\"), max_size=30)
+_lists = st.lists(trees(*OWNED), max_size=3).map(lambda lines: _lines(*lines))
+
+
+@dataclass(frozen=True)
+class Parser:
+    """One parser: what it is fed with, how often, and what it may raise beside ProvisionError."""
+
+    inputs: st.SearchStrategy[Any]
+    parse: Callable[[Any], object]
+    examples: int
+    raises: tuple[type[Exception], ...] = ()
+
+
+PARSERS: Mapping[str, Parser] = {
+    "inventory, any bytes": Parser(raw, _cluster, 150),
+    "inventory, any tree": Parser(inventories.map(dumped), _cluster, 250),
+    "inventory, a right one bent": Parser(bent(FULL.encode()), _cluster, 120),
+    "inventory, a right one with other values": Parser(
+        damaged(yaml.safe_load(FULL)).map(dumped), _cluster, 150
+    ),
+    "variables": Parser(inventories.map(dumped) | bent(FULL.encode()), _variables, 100),
+    "ranges": Parser(_names | texts, expand, 250, (RangeError,)),
+    "patterns": Parser(_names | texts, lambda text: match(text, GROUPS["all"], GROUPS), 250, (PatternError,)),
+    "values": Parser(_addresses | texts, _one_value, 300),
+    "taints": Parser(
+        texts | st.dictionaries(st.sampled_from(["key", "value", "effect", 1]), scalars, max_size=3),
+        labels.taint,
+        200,
+    ),
+    "ssh arguments": Parser(
+        texts
+        | st.lists(st.sampled_from(["-o", "-J", "-p", "=", "'", "Port=1", "a b", "-C", "²"])).map(" ".join),
+        lambda text: read_ssh_arguments(text, SshArguments()),
+        300,
+        (SshArgumentError,),
+    ),
+    "playbooks, any tree": Parser(playbooks.map(dumped) | raw, _playbook, 150),
+    "playbooks, any task": Parser(stages.map(dumped), _playbook, 250),
+    "playbooks, a right one": Parser(
+        damaged(yaml.safe_load(PLAYBOOK)).map(dumped) | bent(PLAYBOOK.encode()), _playbook, 150
+    ),
+    "plan files": Parser(
+        raw | damaged(PLAN).map(json.dumps).map(str.encode) | bent(_lines(PLAN).encode()), _plan, 200
+    ),
+    "facts": Parser(raw | bent(FACTS), lambda output: parse_facts("h", output, 0.0), 300),
+    "facts, a part missing": Parser(
+        st.permutations(FACTS.split(b"\n="))
+        .flatmap(lambda parts: st.integers(0, 3).map(lambda n: parts[n:]))
+        .map(b"\n=".join),
+        lambda output: parse_facts("h", output, 0.0),
+        200,
+    ),
+    "facts files": Parser(
+        raw | damaged(FACTS_FILE).map(dumped), lambda content: read_facts(_file(content), ["h"]), 200
+    ),
+    "state": Parser(
+        texts | deep | damaged(STATE).map(json.dumps) | damaged({**STATE, "format": 1}).map(json.dumps),
+        _state,
+        300,
+    ),
+    "marks": Parser(
+        texts | deep | damaged({"name": "lab", "uuid": "u"}).map(json.dumps),
+        lambda text: agreed_state("lab", {"cp1": Secret.text(json.dumps(STATE))}, {"h": text}),
+        100,
+    ),
+    "owned": Parser(
+        texts
+        | deep
+        | _lists
+        | damaged(OWNED).map(_lines)
+        | damaged(OWNED).map(lambda line: _lines(OWNED, line)),
+        _owned,
+        300,
+    ),
+    "known hosts": Parser(raw | bent(KNOWN_HOSTS), _known_hosts, 200),
+}
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of the inputs, and whatever hypothesis keeps, go where nothing stays."""
+    monkeypatch.chdir(tmp_path)
+    configuration.set_hypothesis_home_dir(tmp_path / "hypothesis")
+
+
+def _refused(parser: Parser, value: Any) -> str | None:
+    """What is said against the value; None when it is taken."""
+    try:
+        parser.parse(value)
+    except InputError as error:
+        return said(error) if error.problems else ""
+    except ProvisionError as error:
+        return printable(error.reason)
+    except parser.raises as error:
+        return printable(str(error))
+    return None
+
+
+def _run(parser: Parser, examples: int) -> None:
+    @settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],
+    )
+    @given(parser.inputs)
+    def parsed(value: Any) -> None:
+        reason = _refused(parser, value)
+        assert reason is None or reason.encode(), "what is printed says something, and can be printed"
+
+    parsed()
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_no_input_gives_a_traceback(name: str) -> None:
+    _run(PARSERS[name], PARSERS[name].examples)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", PARSERS)
+def test_no_input_gives_a_traceback_at_length(name: str) -> None:
+    _run(PARSERS[name], PARSERS[name].examples * MORE)
+
+
+@pytest.mark.parametrize(
+    ("seed", "parse"),
+    [
+        (FULL.encode(), _cluster),
+        (PLAYBOOK.encode().replace(b"    - {template: {dest: /etc/t, src: none.j2}}\n", b""), _playbook),
+        (json.dumps(PLAN).encode(), _plan),
+        (FACTS, lambda output: parse_facts("h", output, 0.0)),
+        (dumped(FACTS_FILE), lambda content: read_facts(_file(content), ["h"])),
+        (json.dumps(STATE).encode(), lambda text: _state(text.decode())),
+    ],
+)
+def test_what_is_damaged_was_right(seed: bytes, parse: Callable[[bytes], object]) -> None:
+    """Or the rest would prove little."""
+    parse(seed)
+    assert parse_owned(_lines(OWNED)).keys() == {"file:/etc/a"}
+    assert len(KnownHosts.load([_file(KNOWN_HOSTS)]).known("worker1", 22)) == 1
