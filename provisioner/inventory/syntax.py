@@ -73,13 +73,17 @@ def _in_brackets(brackets: list[Any], mark: Any, lines: list[str], file: str) ->
 
 def _words(error: yaml.MarkedYAMLError, lines: list[str], mark: Any) -> tuple[str, str]:
     """Reason and hint."""
-    letter, context = _letter(lines, mark), error.context or ""
-    before = lines[mark.line][: mark.column].rstrip(" ")[-1:] if mark.line < len(lines) else ""
     if lines[min(mark.line, len(lines) - 1)].startswith(_CONFLICT):
         return "not YAML: this is a mark of a merge conflict", "settle the conflict and delete its marks"
-    if letter == "\t":
+    if _letter(lines, mark) == "\t":
         return "a tab indents this line; YAML allows only spaces", "replace the tab by spaces"
-    problem = str(error.problem)
+    bare = f"not YAML: {error.problem} {error.context or ''}".rstrip()
+    return _of_the_problem(error, lines, mark) or _of_the_context(error, lines, mark) or (bare, "")
+
+
+def _of_the_problem(error: yaml.MarkedYAMLError, lines: list[str], mark: Any) -> tuple[str, str] | None:
+    """By what the parser found."""
+    letter, problem = _letter(lines, mark), str(error.problem)
     if "mapping values" in problem:
         return (
             "not YAML: this ':' makes a key where none can be",
@@ -89,7 +93,7 @@ def _words(error: yaml.MarkedYAMLError, lines: list[str], mark: Any) -> tuple[st
         return "not YAML: no ':' follows this key", "write 'name: value', or '- ' before an item of a list"
     if letter in tuple("]}"):
         return f"not YAML: this '{letter}' closes nothing", "delete it"
-    if context.startswith(_NAMED):
+    if str(error.context).startswith(_NAMED):
         return f"not YAML: no name follows this '{letter}'", "quote a value that begins with '*' or '&'"
     if "cannot start any token" in problem and letter:
         return f"not YAML: a value cannot begin with '{letter}'", "quote it"
@@ -99,18 +103,25 @@ def _words(error: yaml.MarkedYAMLError, lines: list[str], mark: Any) -> tuple[st
             f"not YAML: there is no escape '{escape}'",
             "in \"quotes\" write \\\\ for a backslash, or use 'quotes'",
         )
-    if context.startswith("while parsing a block") and before in ("'", '"'):
+    return None
+
+
+def _of_the_context(error: yaml.MarkedYAMLError, lines: list[str], mark: Any) -> tuple[str, str] | None:
+    """By what the parser was about to read."""
+    context = error.context or ""
+    if not context.startswith("while parsing a block") or not error.context_mark:
+        return None
+    before = lines[mark.line][: mark.column].rstrip(" ")[-1:] if mark.line < len(lines) else ""
+    if before in ("'", '"'):
         return (
             "not YAML: text follows a closing quote",
             f"write a {before} in such a text twice, or leave it out",
         )
-    if context.startswith("while parsing a block") and error.context_mark:
-        what, how = ("mapping", "keys") if "mapping" in context else ("list", "'- '")
-        reason = (
-            f"not YAML: this does not belong to the {what} that begins in line {error.context_mark.line + 1}"
-        )
-        return reason, f"align its {how}" if letter != "-" else "align the '-' of a list's items"
-    return f"not YAML: {error.problem} {context}".rstrip(), ""
+    what, how = ("mapping", "its keys") if "mapping" in context else ("list", "its '- '")
+    if _letter(lines, mark) == "-":
+        how = "the '-' of a list's items"
+    begin = error.context_mark.line + 1
+    return f"not YAML: this does not belong to the {what} that begins in line {begin}", f"align {how}"
 
 
 def _letter(lines: list[str], mark: Any) -> str:

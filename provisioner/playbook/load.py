@@ -30,6 +30,13 @@ _NOT_HERE = {
     "ignore_errors": "an error stops the host",
     "roles": "import a playbook instead",
     "gather_facts": "facts are always gathered",
+    "become": "every task runs as root",
+    "shell": "use 'command'",
+    "apt": "use 'package'",
+    "dnf": "use 'package'",
+    "yum": "use 'package'",
+    "include_tasks": "import a playbook instead",
+    "import_tasks": "import a playbook instead",
 }
 
 
@@ -69,18 +76,39 @@ def _stages(
         return
     for index, item in enumerate(document.data):
         if isinstance(item, dict) and "import_playbook" in item:
-            _known(document, (index,), item, {"import_playbook", "name"}, problems)
-            target = path.parent / str(item["import_playbook"])
-            circle = target.resolve() in within or target.resolve() == path.resolve()
-            if circle or not target.is_file():
-                reason = "is imported in a circle" if circle else "does not exist"
-                problems.append(_problem(document, (index, "import_playbook"), f"{target.name} {reason}"))
-                continue
-            yield from _stages(target, modules, problems, digest, (*within, path.resolve()))
+            target = _import(document, index, item, problems, (*within, path.resolve()))
+            if target is not None:
+                yield from _stages(target, modules, problems, digest, (*within, path.resolve()))
         else:
             stage = _stage(document, index, item, modules, problems)
             if stage is not None:
                 yield stage
+
+
+def _import(
+    document: Document,
+    index: int,
+    item: Mapping[str, Any],
+    problems: list[Problem],
+    within: tuple[Path, ...],
+) -> Path | None:
+    """The playbook that is imported; None, and a problem, when that cannot be."""
+    _known(document, (index,), item, {"import_playbook", "name"}, problems)
+    where, name = (index, "import_playbook"), item["import_playbook"]
+    if not isinstance(name, str):
+        reason = f"'import_playbook' must be a text, this is {kind_of(name)}"
+        problems.append(_problem(document, where, reason, "one entry for each playbook"))
+        return None
+    target = Path(document.file).parent / name
+    if target.resolve() in within:
+        problems.append(_problem(document, where, f"{target.name} is imported in a circle"))
+        return None
+    if not target.is_file():
+        near = nearest(target.name, sorted(path.name for path in target.parent.glob("*.y*ml")))
+        hint = f"did you mean '{near}'?" if near else ""
+        problems.append(_problem(document, where, f"{target.name} does not exist", hint))
+        return None
+    return target
 
 
 def _stage(
@@ -90,43 +118,48 @@ def _stage(
         reason = f"a stage is a mapping with 'name', 'hosts' and 'tasks', this is {kind_of(item)}"
         problems.append(_problem(document, (index,), reason))
         return None
-    _known(document, (index,), item, _STAGE_WORDS, problems)
-    meant = {nearest(str(key), _STAGE_WORDS) for key in item if key not in _STAGE_WORDS}
-    missing = [word for word in ("name", "hosts") if word not in item]
-    problems += [
-        _problem(document, (index,), f"the stage has no '{word}'", "add it here")
-        for word in missing
-        if word not in meant
-    ]
-    if missing:
-        return None
-    where = (index,)
-    for key, kinds in _STAGE_TYPES:
-        item = _checked(document, where, item, key, kinds, problems)
-    variables, tags = item.get("vars") or {}, _tags(item)
+    item = _whole(document, index, item, problems)
+    tags = _tags(item)
     tasks = [
         task
         for number, each in enumerate(item.get("tasks") or [])
         if (task := _task(document, (index, "tasks", number), each, modules, tags, problems))
     ]
-    serial = item.get("serial") or 0
-    if not isinstance(serial, int) or isinstance(serial, bool) or serial < 0:
-        reason = f"'serial' must be a count of hosts, this is {said(serial)}"
-        problems.append(_problem(document, (index, "serial"), reason, "such as 1; 0 or none for all at once"))
-        serial = 0
     return Stage(
         name=str(item["name"]),
         hosts=str(item["hosts"]),
         tasks=tuple(tasks),
         document=document,
         where=(index,),
-        serial=serial,
+        serial=_serial(document, index, item, problems),
         gate=item.get("gate"),
         always=bool(item.get("always")),
         barrier=bool(item.get("barrier")),
         tags=tags,
-        variables=variables,
+        variables=item.get("vars") or {},
     )
+
+
+def _whole(document: Document, index: int, item: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """The stage with all that it must have, and without values of wrong types."""
+    _known(document, (index,), item, _STAGE_WORDS, problems)
+    meant = {nearest(str(key), _STAGE_WORDS) for key in item if key not in _STAGE_WORDS}
+    for word in ("name", "hosts"):
+        if word not in item and word not in meant:
+            problems.append(_problem(document, (index,), f"the stage has no '{word}'", "add it here"))
+    for key, kinds in _STAGE_TYPES:
+        item = _checked(document, (index,), item, key, kinds, problems)
+    return {"name": "", "hosts": "all", **item}
+
+
+def _serial(document: Document, index: int, item: Mapping[str, Any], problems: list[Problem]) -> int:
+    serial = item.get("serial") or 0
+    if isinstance(serial, int) and not isinstance(serial, bool) and serial >= 0:
+        return serial
+    this = kind_of(serial) if isinstance(serial, bool | list | dict) else said(serial)
+    reason = f"'serial' must be a count of hosts, this is {this}"
+    problems.append(_problem(document, (index, "serial"), reason, "such as 1; 0 or none for all at once"))
+    return 0
 
 
 def _task(
@@ -234,7 +267,7 @@ def _known(
     for key in item:
         if key in known:
             continue
-        near = nearest(str(key), known)
+        near = nearest(str(key).removeprefix("ansible.builtin."), known)
         hint = _NOT_HERE.get(str(key)) or (f"did you mean '{near}'?" if near else "")
         line, column = document.at((*where, key), key=True)
         problems.append(Problem(document.file, line, column, f"unknown keyword '{key}'", hint))

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
-from broken import BASE
 from hypothesis import strategies as st
 
 from provisioner.inventory.names import KNOWN
@@ -193,35 +192,3 @@ def bent(draw: st.DrawFn, whole: bytes) -> bytes:
 def dumped(tree: Tree) -> bytes:
     """A tree as a YAML file."""
     return str(yaml.dump(tree, Dumper=_DUMPER, allow_unicode=True)).encode("utf-8", "surrogatepass")
-
-
-FULL = (
-    BASE.replace(
-        "      registry:",
-        """\
-      requires: '>=0.1'
-      bundle: b
-      proxy: {mode: ipvs, ipvs: {scheduler: rr, strict_arp: true}}
-      runtime: {name: containerd}
-      dns: {address: 10.96.0.10, domain: cluster.local, upstreams: [10.1.1.1]}
-      endpoint: {host: 10.98.0.11, port: 6443}
-      nodes: {labels: {a: b}, taints: ['a=b:NoSchedule', {key: a, value: b, effect: NoExecute}]}
-      registry:""",
-    )
-    .replace(
-        "        pod_cidrs:",
-        """\
-        plugin: flannel
-        node_cidr_mask: 24
-        node_cidr_mask_ipv6: 64
-        flannel: {backend: vxlan, vni: 1, port: 8472, mtu: 1400, interface: eth0}
-        pod_cidrs:""",
-    )
-    .replace(
-        "worker1: {",
-        "worker1: {node: yes, node_labels: {a: b}, node_taints: [], node_address: 10.98.0.21,"
-        " node_interface: eth0, ansible_port: 22, ansible_become: yes, ansible_timeout: 3,"
-        " ansible_ssh_common_args: -C, ",
-    )
-)
-"""A right inventory with every key of the cluster."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from provisioner.bundle import catalogue
 from provisioner.inventory.model import load_inventory
@@ -28,6 +30,7 @@ from provisioner.spec.schema import HOST
 
 ROOT = Path(__file__).parents[2]
 BASE = (ROOT / "tests" / "data" / "spec" / "base.yaml").read_text()
+ACCEPTED: list[dict[str, Any]] = yaml.safe_load((ROOT / "tests/data/inventory/accepted.yaml").read_text())
 LAB = ROOT / "inventories" / "lab.yaml"
 
 
@@ -51,6 +54,13 @@ def test_defaults(tmp_path: Path) -> None:
     assert spec.registry == Registry("registry.lab.internal", 5000, "10.98.0.10", "")
     assert spec.bundle is None
     assert spec.kubernetes.minor == 33
+
+
+@pytest.mark.parametrize("case", ACCEPTED, ids=[case["name"] for case in ACCEPTED])
+def test_what_people_bring_is_accepted(case: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "i.yaml").write_bytes(case["text"].encode())
+    spec = load_cluster(tmp_path / "i.yaml")[1]
+    assert {name: node.address for name, node in spec.nodes.items() if node.node} == case["nodes"]
 
 
 def test_the_lab_is_a_valid_example() -> None:

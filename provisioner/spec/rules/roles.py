@@ -44,7 +44,8 @@ def groups_are_filled(draft: Draft) -> Iterator[Problem]:
 def etcd_has_a_majority(draft: Draft) -> Iterator[Problem]:
     members = len(draft.group(ETCD)) if draft.inventory.whole else 0
     if members and members % 2 == 0:
-        reason = f"{members} etcd members: an even number tolerates no more failures than {members - 1}"
+        fewer = "1 does" if members == 2 else f"{members - 1} do"
+        reason = f"{members} etcd members tolerate no more failures than {fewer}"
         yield draft.group_problem(ETCD, reason, f"use {members - 1} or {members + 1}")
 
 
