@@ -9,6 +9,10 @@ import yaml
 
 from provisioner.errors import Problem
 
+MAX_DEPTH = 64
+"""Levels of nesting that a file may have."""
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+
 
 @dataclass
 class Clues:
@@ -62,6 +66,8 @@ def _words(error: yaml.MarkedYAMLError, lines: list[str], mark: Any) -> tuple[st
     """Reason and hint."""
     letter, context = _letter(lines, mark), error.context or ""
     before = lines[mark.line][: mark.column].rstrip(" ")[-1:] if mark.line < len(lines) else ""
+    if "nesting depth" in str(error.problem):  # the parser's own limit, which it may reach before ours is
+        return TOO_DEEP, ""
     if letter == "\t":
         return "a tab indents this line; YAML allows only spaces", "replace the tab by spaces"
     if "mapping values" in str(error.problem):
