@@ -6,6 +6,8 @@
 # The clone's own environment: provision, pytest, ruff, mypy, lint-imports and, where the machine has none, go.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/provision
+# What mypy knows of a file is by the file's content: all clones share it.
+export MYPY_CACHE_DIR := $(CACHE)/mypy
 ARGS ?=
 INVENTORY ?= inventories/lab.yaml
 
@@ -16,7 +18,7 @@ lab: ## set up, build the bundle, start lab hosts, bring up a cluster on them an
 	@scripts/lab.sh "$(INVENTORY)"
 
 test: setup-test checks bundle ## set up, then lint, types, layers and all tests: unit, hosts, cluster (root)
-	PROVISION_ALL_TIERS=1 pytest $(ARGS)
+	PROVISION_ALL_TIERS=1 pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: setup-unit checks ## ruff, import-linter, mypy, shellcheck
 

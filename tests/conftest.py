@@ -1,5 +1,8 @@
 """Tiers of tests: unit (no root, no hosts), hosts (root), cluster (root, and the bundle), in this order.
 
+Under pytest-xdist the order is the other way round, so that the long ones begin first. What shares a lab, or asks what
+is left on the machine, is one group and runs in one process: all tests of hosts, those of a cluster.
+
 A test belongs to the tier whose folder it lies in. With PROVISION_ALL_TIERS=1, as `make test` sets it, a run in which
 a tier ran no test, or in which any test was skipped, has failed: a machine that lacks something proves nothing.
 """
@@ -8,7 +11,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = {}
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Tally(config))
     # Under nohup and in the background of a script these are ignored, every child inherits that, and no sh can trap
     # what was ignored when it began.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -65,7 +69,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Cheap tiers first. Soak tests run when asked for, tests of offered manifests when there are some."""
-    items.sort(key=lambda item: TIERS.index(tier_of(item.path) or TIERS[0]))
+    items.sort(key=lambda item: TIERS.index(tier_of(item.path) or TIERS[0]), reverse=distributed(config))
+    for item in items:
+        if (tier := tier_of(item.path)) != "cluster":  # whose own conftest groups its tests
+            item.add_marker(pytest.mark.xdist_group(tier if tier == "hosts" else item.path.stem))
     unwanted = set()
     if "soak" not in str(config.getoption("-m")):
         unwanted.add("soak")
@@ -77,20 +84,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(dropped)]
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    tier = tier_of(item.path)
-    if tier is not None:
-        item.config.stash[RESULTS].setdefault(tier, Results()).add(report)
-    return report
+class Tally:
+    """Counts results by tier. With pytest-xdist it sees those of all processes, in the one that started them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        tier = tier_of(self._config.rootpath / report.nodeid.partition("::")[0])
+        if tier is not None:
+            self._config.stash[RESULTS].setdefault(tier, Results()).add(report)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if session.exitstatus == pytest.ExitCode.OK and faults(session.config):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.exitstatus == pytest.ExitCode.OK and faults(session.config):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+def distributed(config: pytest.Config) -> bool:
+    """Whether pytest-xdist shares out the tests among processes."""
+    return hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provisioner.action.load import Loaded, Request, connect, get_ready, load, prepare
+from provisioner.action.load import Loaded, Prepared, Request, connect, gather, load, prepare
 from provisioner.action.locks import lock
 from provisioner.engine.events import Emit, RunEnded, RunStarted
 from provisioner.engine.journal import journal
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from provisioner.action.planfile import Agreed
     from provisioner.engine.execute import Outcome
     from provisioner.engine.plan import Plan
+    from provisioner.playbook.facts import Facts
+    from provisioner.remote.lock import RemoteLock
+    from provisioner.remote.pool import Pool
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,9 @@ def _applied(
     emit(_started(loaded, "apply"))
     with ExitStack() as stack:
         pool = stack.enter_context(connect(loaded))
-        held = lock(stack, pool, loaded, [loaded.state_host], meanwhile=lambda: get_ready(loaded, pool))
+        prepared, held = _locked(stack, loaded, pool, emit)
         from provisioner.action.carry import carry_out
 
-        prepared = prepare(loaded, pool, emit)
         plan, outcome = carry_out(prepared, pool, emit, stack, held, agreed, confirm)
         extra = {"execs": pool.execs, "resources": plan.resources}
     emit(_ended(loaded, outcome, time.monotonic() - began, extra))
@@ -74,13 +76,22 @@ def verify(request: Request, emit: Emit) -> tuple[Plan, Result]:
     with ExitStack() as stack:
         pool = stack.enter_context(connect(loaded))
         # Its checks make objects and take them away: not beside another run's.
-        lock(stack, pool, loaded, [loaded.state_host], meanwhile=lambda: get_ready(loaded, pool))
-        prepared = prepare(loaded, pool, emit)
+        prepared, _ = _locked(stack, loaded, pool, emit)
         from provisioner.action.carry import prove
 
         plan, outcome = prove(prepared, pool, emit)
     emit(_ended(loaded, outcome, time.monotonic() - began, {"drift": plan.count}, command="verify"))
     return plan, Result(outcome, 0 if outcome.ok and not plan.count else 1)
+
+
+def _locked(
+    stack: ExitStack, loaded: Loaded, pool: Pool, emit: Emit
+) -> tuple[Prepared, dict[str, RemoteLock]]:
+    """The run's lock, and what it is to do. The facts are gathered while the lock is taken: a host that another run
+    changes until its own lock is taken is read again (action.undisturbed)."""
+    facts: dict[str, Facts] = {}
+    held = lock(stack, pool, loaded, [loaded.state_host], lambda: facts.update(gather(loaded, pool)))
+    return prepare(loaded, pool, emit, facts), held
 
 
 def _started(loaded: Loaded, command: str) -> RunStarted:

@@ -26,20 +26,19 @@ from provisioner.inventory.secrets import Secret
 from provisioner.playbook.facts import Facts, facts_script, parse_facts
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.playbook.model import Playbook, Selection, Stage
-from provisioner.remote.hostkeys import KnownHosts
-from provisioner.remote.pool import Pool
-from provisioner.remote.session import Session
 from provisioner.resources.model import Owned
 from provisioner.resources.modprobe import IPVS_MODULES
 from provisioner.resources.owned import parse_owned
 
-# The rest is imported by `get_ready` while the hosts are being connected; and what only a cluster needs, 0.2 s, not at
+# The rest is imported by `_get_ready` while the hosts are being connected; and what only a cluster needs, 0.2 s, not at
 # all for a playbook without a cluster.
 if TYPE_CHECKING:
     from provisioner.action.variables import ClusterVariables
     from provisioner.bundle.layout import Bundle
     from provisioner.engine.plan import Desired
     from provisioner.pki.cluster import ClusterState
+    from provisioner.remote.pool import Pool
+    from provisioner.remote.session import Session
     from provisioner.resources.model import AnyKind, Module
     from provisioner.spec.model import ClusterSpec
 
@@ -174,12 +173,12 @@ def _bundle(inventory: Inventory, spec: ClusterSpec) -> Bundle:
 
 
 def connect(loaded: Loaded) -> Pool:
-    """The sessions of the run; nothing is dialled yet."""
-    return connect_to(loaded.inventory)
+    """The sessions of the run, all of which are begun."""
+    return connect_to(loaded.inventory, loaded.hosts)
 
 
-def get_ready(loaded: Loaded, pool: Pool) -> None:
-    """Begins to connect the hosts and, until they answer, imports what comes after: 0.1 s, with a cluster 0.3 s."""
+def _get_ready(loaded: Loaded, pool: Pool) -> None:
+    """Begins to log in to the hosts and, until they answer, imports what comes after: 0.1 s, with a cluster 0.3 s."""
     pool.warm(loaded.hosts)
     from provisioner.action import carry, kinds  # noqa: F401
     from provisioner.playbook import compile as _compile  # noqa: F401
@@ -188,13 +187,30 @@ def get_ready(loaded: Loaded, pool: Pool) -> None:
         from provisioner.action import clusterkinds, variables  # noqa: F401
 
 
-def connect_to(inventory: Inventory) -> Pool:
-    """Sessions for an inventory's hosts. A lab's own key and host keys are found by its name."""
+def connect_to(inventory: Inventory, hosts: Sequence[str] = ()) -> Pool:
+    """Sessions for an inventory's hosts. A lab's own key and host keys are found by its name.
+
+    `hosts` are connected to while what speaks SSH is imported, the rest when they are asked for.
+    """
+    from provisioner.remote.ahead import Ahead
+    from provisioner.remote.route import UserConfig
+
     folder = lab_of(inventory)
     key = folder / "id_ed25519" if folder else None
     connections = {name: host.connection for name, host in inventory.hosts.items()}
-    keys = [key] if key and key.exists() else []
-    return Pool(connections, known_hosts=KnownHosts.load(known_hosts_files(inventory)), key_files=keys)
+    config, ahead = UserConfig.load(), Ahead()
+    ahead.begin(config.route(connections[host])[0] for host in hosts)
+
+    from provisioner.remote.hostkeys import KnownHosts
+    from provisioner.remote.pool import Pool
+
+    return Pool(
+        connections,
+        known_hosts=KnownHosts.load(known_hosts_files(inventory)),
+        key_files=[key] if key and key.exists() else [],
+        config=config,
+        ahead=ahead,
+    )
 
 
 def known_hosts_files(inventory: Inventory) -> list[Path]:
@@ -204,10 +220,9 @@ def known_hosts_files(inventory: Inventory) -> list[Path]:
     return [*files, inventory.path.parent / "known_hosts", Path("~/.ssh/known_hosts").expanduser()]
 
 
-def prepare(loaded: Loaded, pool: Pool, emit: Emit) -> Prepared:
-    """Facts of all hosts, then the compiled wishes. Raises UnreachableError naming every host that is not reached."""
-    get_ready(loaded, pool)
-    facts = gather(loaded, pool)
+def prepare(loaded: Loaded, pool: Pool, emit: Emit, facts: Mapping[str, Facts] | None = None) -> Prepared:
+    """Facts of all hosts, unless they are given, then the compiled wishes. Raises as `gather`."""
+    facts = gather(loaded, pool) if facts is None else facts
     if loaded.spec is not None:
         from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
 
@@ -281,6 +296,7 @@ def _pending(request: Request) -> Secret | None:
 
 def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
     """Facts by host, one exec each, in parallel. Raises as `usable`."""
+    _get_ready(loaded, pool)
     return usable(gather_each(pool, loaded.hosts, loaded.kernel_modules))
 
 

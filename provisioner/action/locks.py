@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.reach import reach
 from provisioner.errors import UnreachableError
-from provisioner.remote.lock import RemoteLock
-from provisioner.remote.pool import Pool
 
 if TYPE_CHECKING:
     from provisioner.action.load import Loaded
+    from provisioner.remote.lock import RemoteLock
+    from provisioner.remote.pool import Pool
 
 
 def lock(
@@ -27,6 +27,8 @@ def lock(
 
     Raises LockedError, and UnreachableError naming every host of the run that is not reached.
     """
+    from provisioner.remote.lock import RemoteLock
+
     wanted = list(hosts)
     locks = {host: RemoteLock(lambda h=host: pool.dial(h), "run", loaded.holder) for host in wanted}  # type: ignore[misc]
 

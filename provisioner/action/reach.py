@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from provisioner.errors import UnreachableError
-from provisioner.remote.pool import Pool
+
+if TYPE_CHECKING:
+    from provisioner.remote.pool import Pool
 
 T = TypeVar("T")
 

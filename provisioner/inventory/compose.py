@@ -16,7 +16,7 @@ import yaml
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.secrets import KINDS, Secret
 from provisioner.inventory.spelling import said
-from provisioner.inventory.syntax import MAX_DEPTH, Clues, syntax_problem
+from provisioner.inventory.syntax import MAX_DEPTH, TOO_DEEP, Clues, syntax_problem
 
 MAX_ALIASED = 100_000
 """How many values the aliases of one file may stand for, all together."""
@@ -97,8 +97,7 @@ class _Composer:
             return self._alias(event)
         if depth > MAX_DEPTH:
             mark = event.start_mark
-            reason = f"nested deeper than {MAX_DEPTH} levels"
-            raise InputError([*self.problems, Problem(self._file, mark.line + 1, mark.column + 1, reason)])
+            raise InputError([*self.problems, Problem(self._file, mark.line + 1, mark.column + 1, TOO_DEEP)])
         if event.anchor is not None:
             self._anchors[event.anchor] = (
                 None  # known, but not complete: an alias inside would contain itself

@@ -10,6 +10,8 @@ import yaml
 from provisioner.errors import Problem
 
 MAX_DEPTH = 64
+"""Levels of nesting that a file may have."""
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 _NAMED = ("while scanning an alias", "while scanning an anchor")
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>")
 
@@ -35,8 +37,8 @@ def syntax_problem(error: yaml.MarkedYAMLError, clues: Clues, text: str, file: s
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return Problem(file, 0, 0, f"not YAML: {error.problem}")
-    if "nesting depth" in str(error.problem):  # libyaml's own limit, met by its scanner ahead of ours
-        return _at(file, mark, f"nested deeper than {MAX_DEPTH} levels", "")
+    if "nesting depth" in str(error.problem):  # the parser's own limit, which it may reach before ours is
+        return _at(file, mark, TOO_DEEP, "")
     if error.context_mark is not None and (
         "expected ':'" in str(error.problem) or str(error.context).startswith(_NAMED)
     ):

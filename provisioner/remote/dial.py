@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner.errors import UnreachableError
+from provisioner.remote.ahead import Ahead
 from provisioner.remote.route import Hop
 
 if TYPE_CHECKING:
@@ -28,12 +29,13 @@ class Timeouts:
     """How long a host may leave a request for a sign of life unanswered before it counts as gone."""
 
 
-def dial(hop: Hop) -> socket.socket:
-    """A connected socket to `hop`. Raises UnreachableError in words that say what to look at."""
+def dial(hop: Hop, ahead: Ahead) -> socket.socket:
+    """A connected socket to `hop`, the one that was begun `ahead` if there is any. Raises UnreachableError in words
+    that say what to look at."""
     if hop.proxy_command:
         return _through(hop.proxy_command)
     try:
-        wire = socket.create_connection((hop.address, hop.port), timeout=hop.timeout)
+        wire = ahead.take(hop) or socket.create_connection((hop.address, hop.port), timeout=hop.timeout)
     except OSError as error:
         raise _explained(hop, error) from error
     _tune(wire)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from provisioner.errors import UnreachableError
+from provisioner.remote.ahead import Ahead
 from provisioner.remote.auth import KeyRing, authenticate
 from provisioner.remote.dial import Timeouts, dial, hang_up
 from provisioner.remote.handshake import HungUpError, handshake, offered_key
@@ -40,6 +41,7 @@ class Dialer:
         config: UserConfig | None = None,
         timeouts: Timeouts | None = None,
         ring: KeyRing | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         """Raises ProvisionError for an SSH configuration that cannot be read. Nothing is connected yet."""
         self.timeouts = timeouts or Timeouts()
@@ -47,6 +49,7 @@ class Dialer:
         self._key_files = tuple(key_files)
         self._config = config or UserConfig.load()
         self._ring = ring or KeyRing()
+        self._ahead = ahead or Ahead()
         self._lock = threading.Lock()
         self._throttles: dict[tuple[str, int], threading.Semaphore] = {}
         self._gateways: dict[tuple[Hop, ...], _Gateway] = {}
@@ -65,7 +68,8 @@ class Dialer:
             hang_up(transport)
 
     def close(self) -> None:
-        """Close the gateways."""
+        """Close the gateways, and what was begun for nothing."""
+        self._ahead.close()
         with self._lock:
             gateways, self._gateways = list(self._gateways.values()), {}
         for gateway in gateways:
@@ -92,7 +96,7 @@ class Dialer:
     def _wire(self, route: tuple[Hop, ...]) -> Callable[[], Wire]:
         hop = route[-1]
         if len(route) == 1:
-            return lambda: dial(hop)
+            return lambda: dial(hop, self._ahead)
         gateway = self._gateway(route[:-1])
         return lambda: _tunnel(gateway.transport(), hop, self.timeouts)
 

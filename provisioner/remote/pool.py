@@ -16,6 +16,7 @@ from provisioner.remote.session import Session, connect
 
 if TYPE_CHECKING:
     from provisioner.inventory.model import Connection
+    from provisioner.remote.ahead import Ahead
     from provisioner.remote.dial import Timeouts
     from provisioner.remote.route import UserConfig
 
@@ -34,12 +35,16 @@ class Pool:
         limit: int = 64,
         config: UserConfig | None = None,
         timeouts: Timeouts | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
-        """`limit`: how many hosts are worked on at a time. Nothing is connected yet."""
+        """`limit`: how many hosts are worked on at a time; `ahead` has begun to connect some of them. Nothing else is
+        connected yet."""
         self._hosts = dict(hosts)
         self._known_hosts = known_hosts
         self._limit = limit
-        self._dialer = Dialer(known_hosts=known_hosts, key_files=key_files, config=config, timeouts=timeouts)
+        self._dialer = Dialer(
+            known_hosts=known_hosts, key_files=key_files, config=config, timeouts=timeouts, ahead=ahead
+        )
         self._locks = {host: threading.Lock() for host in self._hosts}
         self._sessions: dict[str, Session] = {}
         self._unreached: dict[str, UnreachableError] = {}

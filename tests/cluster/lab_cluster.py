@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ Event = dict[str, Any]
 
 PROVISION = Path(sys.executable).with_name("provision")
 DEFAULT_LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
-SUBNET = os.environ.get("PROVISION_TEST_SUBNET", "10.98.34.0/24")
-"""Where the tests' labs are. Two runs of the tests at once on one machine need two subnets."""
+_NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_FIRST = IPv4Network(os.environ.get("PROVISION_TEST_SUBNET", "10.98.34.0/24"))
+SUBNET = str(IPv4Network((int(_FIRST.network_address) + _NUMBER * _FIRST.num_addresses, _FIRST.prefixlen)))
+"""Where the tests' labs are; each process of pytest-xdist takes the next one. Two runs of the tests at once on one
+machine need two subnets, and room behind the first."""
 ADMIN = "/opt/kubernetes/bin/kubectl --kubeconfig=/etc/kubernetes/admin.kubeconfig"
 NODES = ("cp1", "worker1", "worker2")
 HOSTS = ("registry1", *NODES)

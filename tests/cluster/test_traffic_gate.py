@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from lab_cluster import LabCluster, is_verified, left_of_the_check, provision
+from lab_cluster import Done, Event, LabCluster, is_verified, left_of_the_check, provision
 
 
 @pytest.fixture
