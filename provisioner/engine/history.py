@@ -83,9 +83,9 @@ def _inventory_of(path: Path) -> str | None:
         line = stream.readline()
     try:
         head = json.loads(line)
-    except ValueError:
+        return _absolute(head) if isinstance(head, dict) else None
+    except (ValueError, RecursionError):
         return None
-    return _absolute(head) if isinstance(head, dict) else None
 
 
 def _absolute(head: Mapping[str, Any]) -> str | None:
@@ -100,7 +100,7 @@ def _events(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
             events.append(event)
@@ -108,9 +108,17 @@ def _events(path: Path) -> list[dict[str, Any]]:
 
 
 def _record(path: Path) -> RunRecord | None:
+    """None for a damaged journal."""
     events = _events(path)
     if not events or events[0].get("event") != "RunStarted":
         return None
+    try:
+        return _told(path, events)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _told(path: Path, events: list[dict[str, Any]]) -> RunRecord:
     head, last = events[0], events[-1]
     result, reason = _result(events)
     ended = last.get("seconds") if last.get("event") == "RunEnded" else None
@@ -120,15 +128,23 @@ def _record(path: Path) -> RunRecord | None:
         options=str(head.get("options", "")),
         who=str(head.get("who", "")),
         inventory=_absolute(head) or "",
-        hosts=tuple(head.get("hosts", ())),
-        began=float(head.get("time", 0)),
-        seconds=float(ended if ended is not None else last.get("time", 0) - head.get("time", 0)),
+        hosts=tuple(map(str, head.get("hosts", ()))),
+        began=_seconds(head.get("time", 0)),
+        seconds=_seconds(ended if ended is not None else last.get("time", 0) - head.get("time", 0)),
         result=result,
         reason=reason,
         changes=sum(1 for event in events if event.get("event") == "Changed"),
     )
 
 
+def _seconds(value: Any) -> float:
+    """Of this era. Raises ValueError, TypeError or OverflowError for anything else."""
+    if not abs(float(value)) < _ERA:
+        raise ValueError
+    return float(value)
+
+
+_ERA = 100_000_000_000
 _REFUSED = (3, 4, 5)
 """Exit codes of runs that ended before they changed anything: wrong input, hosts not reached, a lock of another run."""
 
@@ -152,7 +168,7 @@ def _result(events: list[dict[str, Any]]) -> tuple[str, str]:
 
 def _changes(events: list[dict[str, Any]]) -> Iterator[RecordedChange]:
     for event in events:
-        if event.get("event") in {"Changed", "Failed"}:
+        if event.get("event") in ("Changed", "Failed"):
             failed = event["event"] == "Failed"
             yield RecordedChange(
                 stage=str(event.get("stage", "")),

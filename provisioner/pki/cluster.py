@@ -85,7 +85,7 @@ def parse_state(text: Secret, host: str) -> ClusterState:
         authorities = {name: _pair(each["cert"], each["key"]) for name, each in data["authorities"].items()}
         signing = _pair(data["service_account"]["public"], data["service_account"]["key"])
         key = Secret.text(_text(data["encryption_key"]))
-        fixed = {_text(name): value for name, value in data["fixed"].items()}
+        fixed = {_text(name): _fixed(value) for name, value in data["fixed"].items()}
         return ClusterState(_text(data["uuid"]), _text(data["name"]), authorities, signing, key, fixed)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         reason = f"{host}: {STATE_FILE} is damaged ({type(fault).__name__}: {fault})"
@@ -152,6 +152,12 @@ _MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _wit
 
 def _pair(cert: Any, key: Any) -> KeyPair:
     return KeyPair(_text(cert), Secret.text(_text(key)))
+
+
+def _fixed(value: Any) -> str | int | list[str]:
+    if isinstance(value, list):
+        return [_text(each) for each in value]
+    return value if isinstance(value, int) else _text(value)
 
 
 def _text(value: Any) -> str:

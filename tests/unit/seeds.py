@@ -126,6 +126,10 @@ OWNED = {
     "wanted": {"mode": "644", "list": ["x"]},
     "before": {"sha256": "00"},
 }
+JOURNAL = (
+    {"time": 1700000000.5, "run": "r", "command": "apply", "options": "", "who": "me", "hosts": ["h1"]},
+    {"event": "RunEnded", "time": 1700000001.5, "seconds": 1.0, "ok": False, "reason": "x", "exit_code": 1},
+)
 KNOWN_HOSTS = b"""\
 10.98.0.21,worker1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKYH2jbRX0ZUiWl6jVEbfOy3G+xBAzJ4e0d4nfDCmVY5
 @revoked *.lan ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKYH2jbRX0ZUiWl6jVEbfOy3G+xBAzJ4e0d4nfDCmVY5

@@ -30,11 +30,12 @@ from garbage import (
 )
 from hypothesis import HealthCheck, Phase, configuration, given, settings
 from hypothesis import strategies as st
-from seeds import FACTS, FACTS_FILE, FULL, KNOWN_HOSTS, OWNED, PLAN, PLAYBOOK, STATE
+from seeds import FACTS, FACTS_FILE, FULL, JOURNAL, KNOWN_HOSTS, OWNED, PLAN, PLAYBOOK, STATE
 
 from provisioner.action.kinds import base_modules, kinds_of
 from provisioner.action.planfile import read_plan
 from provisioner.action.plankind import is_plan_file
+from provisioner.engine.history import find_run, records
 from provisioner.engine.ownership import leftovers
 from provisioner.errors import InputError, ProvisionError, UnreachableError
 from provisioner.inventory.load import read_inventory
@@ -49,6 +50,7 @@ from provisioner.playbook.factsfile import read_facts
 from provisioner.playbook.load import load_playbook
 from provisioner.playbook.model import Selection
 from provisioner.remote.hostkeys import HostKey, KnownHosts
+from provisioner.report.history import run_table
 from provisioner.report.printable import printable
 from provisioner.resources.owned import parse_owned
 from provisioner.spec import labels, values, versions
@@ -130,12 +132,30 @@ def _one_value(text: str) -> None:
             check(text)
 
 
+def _journal(text: str) -> None:
+    folder = Path("runs")
+    folder.mkdir(exist_ok=True)
+    (folder / "20260101T000000-abc.jsonl").write_text(text, encoding="utf-8", errors="surrogatepass")
+    _file(b"")
+    run_table(list(records(PATH, folder)))
+    if any(records(PATH, folder)):
+        find_run(PATH, "2026", folder)
+
+
 def _lines(*lines: Any) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 _addresses = st.text(st.sampled_from("0123456789./:%abf -e²"), max_size=24)
 _names = st.text(st.sampled_from("web[]:0129az-._ é*?~&!,(|)\\"), max_size=30)
+
+
+def _journal_of(lines: list[Any]) -> str:
+    """Of this inventory, whatever else is damaged: others are left out."""
+    head = {**JOURNAL[0], **(lines[0] if lines else {})}
+    return _lines({**head, "event": "RunStarted", "path": str(PATH)}, *lines[1:])
+
+
 _lists = st.lists(trees(*OWNED), max_size=3).map(lambda lines: _lines(*lines))
 
 
@@ -204,6 +224,9 @@ PARSERS: Mapping[str, Parser] = {
         | damaged(OWNED).map(_lines)
         | damaged(OWNED).map(lambda line: _lines(OWNED, line)),
         _owned,
+    ),
+    "journals": Parser(
+        texts | deep | _lists | st.lists(damaged(JOURNAL[0]) | damaged(JOURNAL[1])).map(_journal_of), _journal
     ),
     "known hosts": Parser(raw | bent(KNOWN_HOSTS), _known_hosts),
 }
