@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from provisioner.inventory.model import Host
-from provisioner.spec.draft import CONTROL_PLANE, LOAD_BALANCER, NODE, REGISTRY, Draft
+from provisioner.spec.draft import CONTROL_PLANE, LOAD_BALANCER, NODE, REGISTRY, Draft, default_host
 from provisioner.spec.labels import taint
 from provisioner.spec.model import (
     CONTROL_PLANE_TAINT,
@@ -78,7 +78,7 @@ def _endpoint(draft: Draft) -> Endpoint:
 
 def _registry(draft: Draft) -> Registry:
     written = dict(draft.data.get("registry", {}))
-    written.setdefault("host", f"registry.{draft.data['name']}.internal")
+    written.setdefault("host", default_host(draft.data["name"]))
     hosts = draft.group(REGISTRY)
     return Registry(**written, address=_address(draft, hosts[0]) if hosts else None)
 

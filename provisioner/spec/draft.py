@@ -13,13 +13,28 @@ from provisioner.spec.model import Network
 from provisioner.spec.validation import Path
 from provisioner.spec.values import IPAddress, IPNetwork, address, cidr, is_address
 
-__all__ = ["CONTROL_PLANE", "ETCD", "LOAD_BALANCER", "NODE", "REGISTRY", "Draft", "Placed", "Unusable"]
+__all__ = [
+    "CONTROL_PLANE",
+    "ETCD",
+    "LOAD_BALANCER",
+    "NODE",
+    "REGISTRY",
+    "Draft",
+    "Placed",
+    "Unusable",
+    "default_host",
+]
 
 API_PORT = 6443
 CIDR_DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "pod_cidrs": Network.pod_cidrs,
     "service_cidrs": Network.service_cidrs,
 }
+
+
+def default_host(cluster: str) -> str:
+    """The registry's name when none is given."""
+    return f"registry.{cluster}.internal"
 
 
 class Unusable:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from provisioner.errors import InputError, ProvisionError
 from provisioner.inventory.secrets import Secret
@@ -20,6 +21,7 @@ from provisioner.pki.certificate import CertificateKind
 from provisioner.pki.cluster import agreed_state, new_state, parse_state
 from provisioner.resources.model import Absent, Change, Present, Resource
 from provisioner.resources.task import TaskCall
+from provisioner.spec.rules.roles import MAX_COMMON_NAME, MAX_NODE_NAME
 
 LEAF = Leaf("system:node:worker1", ("system:nodes",), ("worker1", "10.98.0.21"), ("server",))
 
@@ -27,6 +29,13 @@ LEAF = Leaf("system:node:worker1", ("system:nodes",), ("worker1", "10.98.0.21"),
 @pytest.fixture(scope="module")
 def authority() -> KeyPair:
     return new_authority("kubernetes-ca")
+
+
+def test_the_longest_names_that_the_spec_allows_get_their_certificates(authority: KeyPair) -> None:
+    for name in (f"system:node:{'n' * MAX_NODE_NAME}", "m" * MAX_COMMON_NAME):
+        cert = x509.load_pem_x509_certificate(issue(authority, replace(LEAF, common_name=name)).cert.encode())
+        (common,) = cert.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        assert common.value == name
 
 
 def call(**args: object) -> TaskCall:

@@ -6,12 +6,23 @@ from collections.abc import Iterator
 
 from provisioner.errors import Problem
 from provisioner.inventory.spelling import said
-from provisioner.spec.draft import CONTROL_PLANE, ETCD, LOAD_BALANCER, NODE, REGISTRY, Draft
+from provisioner.spec.draft import (
+    CONTROL_PLANE,
+    ETCD,
+    LOAD_BALANCER,
+    NODE,
+    REGISTRY,
+    Draft,
+    Unusable,
+    default_host,
+)
 from provisioner.spec.values import dns_like, dns_slip
 
-MAX_NODE_NAME = 63
-"""A node's name is the value of its label kubernetes.io/hostname, and a longer one is not registered
-(kubernetes/kubernetes#99156), though names of 253 characters are allowed otherwise."""
+MAX_COMMON_NAME = 64
+"""Characters of a certificate's common name (RFC 5280, ub-common-name)."""
+MAX_NODE_NAME = MAX_COMMON_NAME - len("system:node:")
+"""A kubelet is named so in its certificates. (Over 63 it would not be registered either, because the name is the value
+of its label kubernetes.io/hostname: kubernetes/kubernetes#99156.)"""
 _CLUSTER_GROUPS = (ETCD, CONTROL_PLANE, NODE)
 
 
@@ -60,14 +71,31 @@ def nodes_are_nodes(draft: Draft) -> Iterator[Problem]:
 def names_fit_kubernetes(draft: Draft) -> Iterator[Problem]:
     """A host's name becomes its node's name and a certificate's."""
     for host in draft.inventory.hosts.values():
-        if not any(group in host.groups for group in _CLUSTER_GROUPS):
+        whose, most = ("node", MAX_NODE_NAME) if draft.is_node(host) else ("member", MAX_COMMON_NAME)
+        slip, near = _slip(host.name, most), dns_like(host.name)
+        if not slip or not any(group in host.groups for group in _CLUSTER_GROUPS):
             continue
-        slip, near = dns_slip(host.name), dns_like(host.name)
-        if slip:
-            hint = f"did you mean '{near}'?" if not dns_slip(near) else "choose another name"
-        elif len(host.name) > MAX_NODE_NAME:
-            slip = f"it has {len(host.name)} characters, {MAX_NODE_NAME} are the most"
-            hint = "leave the domain out, and give the host its address by ansible_host"
-        if slip:
-            reason = f"{said(host.name)} cannot be a node's name: {slip}"
-            yield Problem(*draft.inventory.origin(host.name), reason, hint)
+        if _slip(near, most) or near in draft.inventory.hosts:
+            hint = "choose a short one; the address goes into ansible_host"
+        else:
+            hint = f"did you mean '{near}'?"
+        reason = f"{said(host.name)} cannot be a {whose}'s name: {slip}"
+        yield Problem(*draft.inventory.origin(host.name), reason, hint)
+
+
+def registry_fits_its_certificate(draft: Draft) -> Iterator[Problem]:
+    written, cluster = draft.get("registry", "host"), draft.get("name")
+    if not draft.group(REGISTRY) or not isinstance(cluster, str) or isinstance(written, Unusable):
+        return
+    host = default_host(cluster) if written is None else written
+    if len(host) > MAX_COMMON_NAME:
+        reason = (
+            f"the registry's name {said(host)} has {len(host)} characters, {MAX_COMMON_NAME} are the most"
+        )
+        hint = "choose a shorter one" if written else "set a shorter one as cluster.registry.host"
+        yield draft.problem(("registry", "host") if written else ("name",), reason, hint)
+
+
+def _slip(name: str, most: int) -> str:
+    """What is wrong with a node's name; "" for a right one."""
+    return f"it has {len(name)} characters, {most} are the most" if len(name) > most else dns_slip(name)
