@@ -37,7 +37,7 @@ class TaskCall:
         known = {**required, **optional}
         for key, value in self.args.items():
             if key not in known:
-                near = nearest(key, known)
+                near = nearest(str(key), known)
                 raise self.error(f"unknown argument '{key}'", f"did you mean '{near}'?" if near else "", key)
             if value is not None and not _is_a(value, known[key]):
                 raise self.error(f"'{key}' must be {_names(known[key])}, not {_name(type(value))}", "", key)
