@@ -24,8 +24,15 @@ class Timeouts:
     banner: float = 15.0
     auth: float = 30.0
     channel: float = 15.0
-    silence: float = 30.0
-    """How long a host may leave a request for a sign of life unanswered before it counts as gone."""
+    silence: float = 14.0
+    """How long a host may leave a request for a sign of life unanswered before it counts as gone. It is asked after
+    5 s without a word from it, so that one is missed within 20 s."""
+    start: float = 30.0
+    """How long the login shell may take until it runs what it was given."""
+
+
+UNANSWERED = 10
+"""Seconds after which the kernel gives a connection up whose bytes are not acknowledged (TCP_USER_TIMEOUT)."""
 
 
 def dial(hop: Hop) -> socket.socket:
@@ -56,7 +63,7 @@ def _tune(wire: socket.socket) -> None:
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000)
+    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
 
 
 def hang_up(transport: paramiko.Transport) -> None:

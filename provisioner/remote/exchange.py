@@ -10,6 +10,7 @@ import paramiko
 from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from provisioner.errors import UnreachableError
+from provisioner.remote import dial
 from provisioner.remote.dial import hang_up
 from provisioner.remote.outcome import DeadlineError, LostError, Marked, Result
 from provisioner.remote.pulse import Pulse
@@ -188,7 +189,9 @@ def _open(transport: paramiko.Transport, timeout: float) -> paramiko.Channel:
             "raise MaxSessions in its sshd_config (10 by default)",
         ) from error
     except (paramiko.SSHException, EOFError, OSError) as error:
-        raise LostError(f"the connection is gone: {error or 'closed by the host'}") from error
+        raise LostError(
+            f"the connection is gone: {_why_broken(transport.get_exception() or error)}"
+        ) from error
 
 
 def _execute(channel: paramiko.Channel, command: str) -> None:
@@ -208,4 +211,14 @@ def _why_lost(transport: paramiko.Transport) -> str:
     transport.join(0.2)
     if transport.is_active():
         return "the command was killed or refused by the host"
-    return f"the connection broke: {transport.get_exception() or 'closed by the host'}"
+    return f"the connection broke: {_why_broken(transport.get_exception())}"
+
+
+def _why_broken(error: Exception | None) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer for {dial.UNANSWERED} s"
+    if isinstance(error, ConnectionResetError):
+        return "reset by the host, or by something between"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "closed by the host" if error is None or isinstance(error, EOFError) else str(error)

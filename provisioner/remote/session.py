@@ -16,6 +16,7 @@ import paramiko
 
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.remote import frame, sudo
+from provisioner.remote.causes import cause_of
 from provisioner.remote.dial import Timeouts, hang_up
 from provisioner.remote.exchange import Exchange
 from provisioner.remote.hostkeys import KnownHosts
@@ -32,6 +33,8 @@ __all__ = ["DeadlineError", "LostError", "Result", "Session", "connect"]
 
 _CHANNELS = 4
 """Of the ten that sshd allows (MaxSessions)."""
+_WORDS = 500
+"""Characters of what a host said that an error quotes."""
 
 
 class Session:
@@ -88,6 +91,7 @@ class Session:
             exchange = self.start(len(head) if script.streams else 0, on_stdout=on_stdout)
             try:
                 exchange.send(_body(head, script), size)
+                self._await_start(exchange, until)
                 result = exchange.finish(until)
             except (DeadlineError, LostError) as error:
                 raise self._told(error, exchange, what, deadline) from error
@@ -96,7 +100,8 @@ class Session:
             finally:
                 exchange.close()
         if not exchange.out.ready:
-            raise self._no_shell(exchange)
+            raise self._no_shell(exchange, f"it ended with status {result.status}")
+        self._check_laid(exchange, result, what)
         return result
 
     def start(self, size: int, *, on_stdout: Callable[[bytes], object] | None = None) -> Exchange:
@@ -139,6 +144,29 @@ class Session:
         """Close `dialer` (its gateways) together with this session."""
         self._dialer = dialer
 
+    def _await_start(self, exchange: Exchange, until: float) -> None:
+        late = time.monotonic() + self._timeouts.start
+        try:
+            exchange.pump(lambda: exchange.out.ready, min(until, late))
+        except DeadlineError:
+            if late > until:
+                raise
+            waited = f"it did not run the command within {self._timeouts.start:g} s"
+            raise self._no_shell(exchange, waited) from None
+
+    def _check_laid(self, exchange: Exchange, result: Result, what: str) -> None:
+        """Raises when the frame could not lay the script down: it says its mark once more then."""
+        said = result.stderr.removesuffix(exchange.err.mark)
+        if result.status not in (97, 98) or said == result.stderr:
+            return
+        words = said.decode(errors="replace").strip()
+        cause, hint = cause_of(words, self.host)
+        raise ProvisionError(
+            f"{self.host}: {what} cannot be put down in /run or /tmp there: {cause or 'no reason is known'}"
+            + _quoted(words),
+            hint or f"look at `df` and `mount` on {self.host}",
+        )
+
     def _converse(self, exchange: Exchange, become: sudo.Become, prompt: str) -> None:
         try:
             self._sudo = sudo.converse(exchange, become, prompt, self._login, self._timeouts.auth)
@@ -161,11 +189,13 @@ class Session:
             "it may have been carried out in part or in full: run again, which reads everything first",
         )
 
-    def _no_shell(self, exchange: Exchange) -> UnreachableError:
-        said = bytes(exchange.out.noise + exchange.err.noise).decode(errors="replace").strip()
+    def _no_shell(self, exchange: Exchange, how: str) -> UnreachableError:
+        said = bytes(exchange.out.noise + b"\n" + exchange.err.noise).decode(errors="replace").strip()
+        words = _quoted(said) if "\0" not in said else "; it gave back what it was sent"
         return UnreachableError(
-            f"{self.host}: {self._login} cannot run commands: {said or 'the login shell said nothing'}",
-            f"try `ssh {self._login}@HOST /bin/sh -c :`; the account needs a login shell that runs commands",
+            f"{self.host}: the login shell of {self._login} runs no commands: {how}{words or '; it said nothing'}",
+            f"try `ssh {self._login}@HOST /bin/sh -c :`; the account needs a login shell, and start files"
+            " (.profile, .bashrc), that run commands where no terminal is, and a password that has not expired",
         )
 
 
@@ -207,6 +237,10 @@ def _body(head: bytes, script: Script) -> Iterator[bytes]:
     return chain(pieces, *(frame.chunks(blob) for blob in script.streams))
 
 
-def _last_lines(stderr: bytes, count: int = 5) -> str:
-    lines = stderr.decode(errors="replace").strip().splitlines()[-count:]
-    return "; its last words: " + " / ".join(lines) if lines else ""
+def _last_lines(stderr: bytes) -> str:
+    return _quoted(stderr[-_WORDS * 4 :].decode(errors="replace").strip())
+
+
+def _quoted(text: str, count: int = 5) -> str:
+    words = " / ".join(line.strip() for line in text.splitlines()[-count:])
+    return f"; its last words: {words[-_WORDS:]}" if words else ""
