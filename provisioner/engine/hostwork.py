@@ -239,7 +239,8 @@ def _script_failure(
     secret = index < len(changes) and changes[index].resource.secret
     cause, hint = cause_of(stderr, host, status)
     if status == _UNRECORDED:
-        cause = f"what was done cannot be written down in /var/lib/provision{': ' * bool(cause)}{cause}"
+        cause = f"what is done cannot be written down in /var/lib/provision{': ' * bool(cause)}{cause}"
+        hint = hint or f"is there room, and may it be written? `df -h` and `mount` on {host} tell"
     return _failed(
         stage,
         host,

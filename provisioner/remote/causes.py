@@ -18,11 +18,16 @@ _CAUSES = (
     ("Input/output error", "the disk fails", "look at `dmesg` on {host}; the disk may have to be replaced"),
     ("Cannot allocate memory", "memory has run out", "look at `free -m` on {host}"),
     (
+        "[Pp]assword (change required|has expired|is expired)|[Aa]ccount or password is expired",
+        "its password has expired",
+        "give the account a new one on {host} (`passwd`), or let it have none that expires (`chage -M -1`)",
+    ),
+    (
         "does not look like a tar archive|Unexpected EOF in archive",
         "what was sent did not arrive whole",
         (
-            "the login's start files on {host} (.profile, .bashrc) take what they are not meant to: they must not read where"
-            " there is no terminal"
+            "the login's start files on {host} (.profile, .bashrc) read what is not meant for them: they must not"
+            " read where there is no terminal"
         ),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Timeouts:
     silence: float = 14.0
     """How long a host may leave a request for a sign of life unanswered before it counts as gone. It is asked after
     5 s without a word from it, so that one is missed within 20 s."""
-    start: float = 30.0
+    start: float = 20.0
     """How long the login shell may take until it runs what it was given."""
 
 
@@ -54,7 +55,13 @@ class _Prompt(socket.socket):
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         # The kernel falls back to delayed acknowledgements by itself, so this has to be said again each time.
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return super().recv(size, flags)
+        try:
+            return super().recv(size, flags)
+        except TimeoutError as error:
+            if error.errno != errno.ETIMEDOUT:  # nothing came yet
+                raise
+            # The library would take it for the same, read on and find a connection that somebody closed.
+            raise ConnectionAbortedError(error.errno, f"no answer for {UNANSWERED} s") from error
 
 
 def _tune(wire: socket.socket) -> None:

@@ -10,7 +10,6 @@ import paramiko
 from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from provisioner.errors import UnreachableError
-from provisioner.remote import dial
 from provisioner.remote.dial import hang_up
 from provisioner.remote.outcome import DeadlineError, LostError, Marked, Result
 from provisioner.remote.pulse import Pulse
@@ -215,8 +214,6 @@ def _why_lost(transport: paramiko.Transport) -> str:
 
 
 def _why_broken(error: Exception | None) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer for {dial.UNANSWERED} s"
     if isinstance(error, ConnectionResetError):
         return "reset by the host, or by something between"
     if isinstance(error, OSError) and error.strerror:

@@ -26,7 +26,7 @@ BEAT = 10.0
 """Seconds between two signs of life."""
 SILENCE = 60
 """Seconds of silence after which the host gives the lock up."""
-_ANSWER = 30.0
+_ANSWER = 15.0
 _GOODBYE = 2.0
 _TAKEN = 75
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -168,13 +168,24 @@ class RemoteLock:
 
     def _await_answer(self, session: Session) -> int | None:
         """None when the host says "held", else the script's exit status."""
-        assert self._exchange is not None  # noqa: S101
+        exchange = self._exchange
+        assert exchange is not None  # noqa: S101
         try:
-            if self._exchange.pump(lambda: self._answer == b"held\n", time.monotonic() + _ANSWER):
-                return None
-            return self._exchange.finish(time.monotonic() + _ANSWER).status
+            session.await_start(exchange)
+            try:
+                if exchange.pump(lambda: self._answer == b"held\n", time.monotonic() + _ANSWER):
+                    return None
+            except DeadlineError:
+                exchange.send([], 0)  # who waits for the rest of the script learns that there is none
+            result = exchange.finish(time.monotonic() + _GOODBYE)
         except (DeadlineError, LostError) as error:
-            raise LostError(f"{session.host}: {error.reason}, while taking the lock {self.name}") from error
+            reason = error.reason if isinstance(error, LostError) else f"no answer within {_ANSWER:g} s"
+            raise LostError(
+                f"{session.host}: {reason}, while taking the lock {self.name}",
+                "is the host up, and does it work? Then run again",
+            ) from error
+        session.check_begun(exchange, result, f"the lock {self.name}")
+        return result.status
 
     def _judge(self, session: Session, status: int | None) -> None:
         if status is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import struct
+import sys
 import termios
 import threading
 import time
@@ -44,13 +44,11 @@ class Pulse:
         """Whether less waits in the kernel to be taken by the host than when this was asked last: over a slow line the
         question itself may wait there behind a long script."""
         try:
-            waiting = struct.unpack(
-                "i", fcntl.ioctl(self._transport.sock.fileno(), termios.TIOCOUTQ, bytes(4))
-            )[0]
+            answer = fcntl.ioctl(self._transport.sock.fileno(), termios.TIOCOUTQ, bytes(4))
         except (OSError, AttributeError):  # through a gateway there is no socket of its own
             return False
-        before, self._waiting = self._waiting, waiting
-        return waiting < before
+        before, self._waiting = self._waiting, int.from_bytes(answer, sys.byteorder)
+        return self._waiting < before
 
     def _ask(self) -> None:
         try:

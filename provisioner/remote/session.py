@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import secrets
 import threading
 import time
@@ -33,6 +34,7 @@ __all__ = ["DeadlineError", "LostError", "Result", "Session", "connect"]
 
 _CHANNELS = 4
 """Of the ten that sshd allows (MaxSessions)."""
+_RUN_AGAIN = "is the host up, and its network well? Then run again"
 _WORDS = 500
 """Characters of what a host said that an error quotes."""
 
@@ -88,10 +90,10 @@ class Session:
         size = len(head) + sum(blob.size for blob in script.streams)
         until = time.monotonic() + deadline
         with self._slots:
-            exchange = self.start(len(head) if script.streams else 0, on_stdout=on_stdout)
+            exchange = self.start(len(head) if script.streams else 0, on_stdout=on_stdout, what=what)
             try:
                 exchange.send(_body(head, script), size)
-                self._await_start(exchange, until)
+                self.await_start(exchange, until)
                 result = exchange.finish(until)
             except (DeadlineError, LostError) as error:
                 raise self._told(error, exchange, what, deadline) from error
@@ -99,12 +101,16 @@ class Session:
                 raise ProvisionError(f"{self.host}: {what}: {error}") from error
             finally:
                 exchange.close()
-        if not exchange.out.ready:
-            raise self._no_shell(exchange, f"it ended with status {result.status}")
-        self._check_laid(exchange, result, what)
+        self.check_begun(exchange, result, what)
         return result
 
-    def start(self, size: int, *, on_stdout: Callable[[bytes], object] | None = None) -> Exchange:
+    def start(
+        self,
+        size: int,
+        *,
+        on_stdout: Callable[[bytes], object] | None = None,
+        what: str = "a script",
+    ) -> Exchange:
         """Start the frame for a tar of `size` bytes, as the right user; what follows is the caller's to send.
 
         0 stands for a tar behind which nothing follows.
@@ -129,7 +135,9 @@ class Session:
                 on_stdout=on_stdout,
             )
         except UnreachableError as error:
-            raise type(error)(f"{self.host}: {error.reason}", error.hint) from error
+            raise type(error)(
+                f"{self.host}: {error.reason}, before {what} began", error.hint or _RUN_AGAIN
+            ) from error
         if become is not None:
             self._converse(exchange, become, prompt)
         return exchange
@@ -144,7 +152,9 @@ class Session:
         """Close `dialer` (its gateways) together with this session."""
         self._dialer = dialer
 
-    def _await_start(self, exchange: Exchange, until: float) -> None:
+    def await_start(self, exchange: Exchange, until: float = math.inf) -> None:
+        """Wait until the login shell runs the frame, or has ended. Raises UnreachableError when it does neither in
+        time, DeadlineError after `until` (on time.monotonic's clock), LostError."""
         late = time.monotonic() + self._timeouts.start
         try:
             exchange.pump(lambda: exchange.out.ready, min(until, late))
@@ -154,8 +164,11 @@ class Session:
             waited = f"it did not run the command within {self._timeouts.start:g} s"
             raise self._no_shell(exchange, waited) from None
 
-    def _check_laid(self, exchange: Exchange, result: Result, what: str) -> None:
-        """Raises when the frame could not lay the script down: it says its mark once more then."""
+    def check_begun(self, exchange: Exchange, result: Result, what: str) -> None:
+        """Raise UnreachableError when the login shell did not run the frame, ProvisionError when that could not lay
+        the script down: it says its mark once more then."""
+        if not exchange.out.ready:
+            raise self._no_shell(exchange, f"it ended with status {result.status}")
         said = result.stderr.removesuffix(exchange.err.mark)
         if result.status not in (97, 98) or said == result.stderr:
             return
@@ -186,16 +199,18 @@ class Session:
             )
         return LostError(
             f"{self.host}: {error.reason}, while running {what}{last}",
-            "it may have been carried out in part or in full: run again, which reads everything first",
+            f"{_RUN_AGAIN}; it may have been carried out in part or in full, so that reads everything first",
         )
 
     def _no_shell(self, exchange: Exchange, how: str) -> UnreachableError:
         said = bytes(exchange.out.noise + b"\n" + exchange.err.noise).decode(errors="replace").strip()
         words = _quoted(said) if "\0" not in said else "; it gave back what it was sent"
+        cause, hint = cause_of(said, self.host)
         return UnreachableError(
-            f"{self.host}: the login shell of {self._login} runs no commands: {how}{words or '; it said nothing'}",
-            f"try `ssh {self._login}@HOST /bin/sh -c :`; the account needs a login shell, and start files"
-            " (.profile, .bashrc), that run commands where no terminal is, and a password that has not expired",
+            f"{self.host}: the login shell of {self._login} runs no commands: {cause or how}"
+            f"{words or '; it said nothing'}",
+            hint or f"try `ssh {self._login}@HOST /bin/sh -c :`; the account needs a login shell, and start files"
+            " (.profile, .bashrc), that run commands where no terminal is",
         )
 
 
