@@ -209,7 +209,8 @@ class Session:
         return UnreachableError(
             f"{self.host}: the login shell of {self._login} runs no commands: {cause or how}"
             f"{words or '; it said nothing'}",
-            hint or f"try `ssh {self._login}@HOST /bin/sh -c :`; the account needs a login shell, and start files"
+            hint
+            or f"try `ssh {self._login}@HOST /bin/sh -c :`; the account needs a login shell, and start files"
             " (.profile, .bashrc), that run commands where no terminal is",
         )
 

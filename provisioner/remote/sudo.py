@@ -87,7 +87,9 @@ def _refused(exchange: Exchange, become: Become, login: str) -> UnreachableError
     said = bytes(exchange.err.noise).decode(errors="replace").strip()
     cause, hint = cause_of(said, "the host")
     if cause:
-        return UnreachableError(f"{login} cannot become {become.user}: {cause}: {said.splitlines()[-1]}", hint)
+        return UnreachableError(
+            f"{login} cannot become {become.user}: {cause}: {said.splitlines()[-1]}", hint
+        )
     if "must have a tty" in said:
         return UnreachableError(
             f"sudo insists on a terminal (requiretty) for {login}",

@@ -111,6 +111,7 @@ def _ended(event: ev.RunEnded) -> list[Line]:
         return [*lines, Line(f"failed after {event.seconds:.1f} s", "bad")]
     if not event.ok:
         stay = f"{changed} change{' was' if changed == 1 else 's were'} made and stay{'s' * (changed == 1)}"
+        stay = stay if changed else "nothing was changed"
         left = sum(sum(each.values()) for each in event.left.values())
         more = f", {left} not made" if left else ""
         lines.append(Line(f"failed after {event.seconds:.1f} s; {stay}{more}", "bad"))

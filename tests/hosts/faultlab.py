@@ -184,6 +184,7 @@ class FaultLab:
     """The lab's hosts, each given to one case at a time."""
 
     def __init__(self, lab: LabCluster, folder: Path) -> None:
+        self.inventory = lab.inventory
         self.plan = plan_of(load_inventory(lab.inventory))
         self._folder = folder
         self._free: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -218,10 +219,6 @@ class FaultLab:
                     )
                 host.inventory.write_text(text_of.replace("  vars:\n", f"  vars:\n{mended}"))
             again = provision(*host.words, "--json")
-            if os.environ.get("T"):
-                import sys
-                print(f"{case.name}: {faulty.seconds:.1f} {text.seconds if text else 0:.1f} {again.seconds:.1f}", file=sys.stderr)
-                print(text.stderr if text else faulty.stdout[-1500:], file=sys.stderr)
             return Told(host, faulty, text, left, again, host.sh(WHOLE))
 
     @contextmanager

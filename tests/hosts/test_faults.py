@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from faultlab import PASSWORD, Case, FaultLab, Host, Told, fault_lab, on_host
+from lab_cluster import provision
 
 from provisioner.lab.power import cut, heal, power_off, power_on
+from provisioner.lab.status import status
 
 LARGE, COMMAND = "file:/srv/target/large", "command:sleep"
 SMALL_DISK = "mkdir -p /srv/target; mount -t tmpfs -o size=4m tmpfs /srv/target"
@@ -395,6 +397,39 @@ def test_a_fault(name: str, told: dict[str, Future[Told]]) -> None:
         found.whole
     )
     assert digest, host
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_many_at_once_at_an_sshd_that_drops_most(lab: FaultLab, turn: int) -> None:
+    """Five commands dial one host together, among them an apply, which dials twice; one session each."""
+    narrow = "printf 'MaxStartups 2:50:4\\nMaxSessions 1\\n' >/etc/ssh/sshd_config.d/narrow.conf"
+    with lab.host(f"narrow {turn}", {}) as host:
+        host.sh(f"{narrow}; systemctl restart ssh")
+        try:
+            others = [("exec", str(host.inventory), "all", "--", "echo", "there")] * 4
+            with ThreadPoolExecutor(5) as threads:
+                done = list(threads.map(lambda words: provision(*words), [host.words, *others]))
+        finally:
+            host.sh("rm /etc/ssh/sshd_config.d/narrow.conf; systemctl restart ssh")
+        assert [each.status for each in done] == [0] * 5, "\n".join(map(str, done))
+        assert host.sh("cat /srv/third") == "third"
+
+
+def test_faults_by_the_command_line(lab: FaultLab) -> None:
+    def state() -> tuple[bool, bool]:
+        (one,) = (each for each in status(lab.plan).hosts if each.name == host.name)
+        return one.running, one.linked
+
+    with lab.host("by hand", {}) as host:
+        for what, expected in (
+            ("cut", (True, False)),
+            ("heal", (True, True)),
+            ("power-off", (False, False)),
+            ("power-on", (True, True)),
+        ):
+            done = provision("lab", "fault", lab.inventory, host.name, what)
+            assert (done.status, state()) == (0, expected), f"{what}: {done}"
+        assert provision("lab", "fault", lab.inventory, "none", "cut").status == 1
 
 
 def check_told(case: Case, found: Told) -> None:
