@@ -34,13 +34,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # The children that read the heartbeat do not inherit descriptor 9: only this shell holds the lock. The
 # holder's name stands in a file beside the lock, because the lock's own file may be open for writing in
 # several hopeful runs. Only the shell that holds the lock is killed, when the run whose name the taker knows to be over
-# still has it: the one around that takes its folder away.
+# still has it: the one around that takes its folder away. A script of that run that still waits for what it was sent
+# (receive, in shell/prelude.sh) ends, too.
 _HOLD = """\
 umask 077
 taken_over() {
     [ -e "$W/over" ] && [ "$(cat "$W/over")" = "$1" ] && read -r pid <"/run/provision/$NAME.pid" &&
-        [ "$(readlink "/proc/$pid/fd/9")" = "/run/provision/$NAME.lock" ] && kill -9 "$pid" && flock -w 5 9
-}
+        [ "$(readlink "/proc/$pid/fd/9")" = "/run/provision/$NAME.lock" ] && kill -9 "$pid" && flock -w 5 9 || return
+    read -r pid </run/provision/receiving && read -r name <"/proc/$pid/comm" && [ "$name" = timeout ] && kill "$pid"
+    :
+} 2>/dev/null
 mkdir -p /run/provision || exit 74
 exec 9>>"/run/provision/$NAME.lock" || exit 74
 if ! flock -n 9; then

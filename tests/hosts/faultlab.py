@@ -29,7 +29,8 @@ from provisioner.lab.power import power_on
 SUBNET = os.environ.get("PROVISION_TEST_SUBNET", "10.97.36.0/24")
 HOSTS = ("a", "b", "c", "d")
 PASSWORD = "pa$$ 'word"  # noqa: S105  # of the users that the tests make
-LARGE = 24_000_000
+LARGE = 6_000_000
+"""Bytes of the file `large`: more than the disk that is full has, less than it has when that is undone."""
 SLOW = 4
 """Seconds that the command of the stage `second` takes."""
 BOOK = """\
@@ -107,19 +108,21 @@ class Host:
     def unfilter(self) -> None:
         self.sh("nft delete table ip f")
 
-    def write(self, large: Path, variables: Mapping[str, str], command: str) -> None:
+    def write(self, case: Case) -> None:
+        """The inventory, the playbook and its file."""
         lab = self.plan.directory
         shutil.copy(self.plan.known_hosts, self.known_hosts)
         (self.folder / "files").mkdir()
-        (self.folder / "files" / "large").hardlink_to(large)
-        own = {"ansible_user": "root", "ansible_ssh_private_key_file": f"{lab}/id_ed25519", **variables}
+        with (self.folder / "files" / "large").open("wb") as large:
+            large.truncate(case.size)
+        own = {"ansible_user": "root", "ansible_ssh_private_key_file": f"{lab}/id_ed25519", **case.variables}
         lines = "".join(f"    {key}: {value}\n" for key, value in own.items())
         self.inventory.write_text(
             f"all:\n  vars:\n{lines}  hosts:\n    {self.name}: {{ansible_host: {self.address}}}\n"
         )
-        book = BOOK.replace("SLOW", str(SLOW if command == "slow" else 0))
-        if command not in ("", "slow"):
-            book = book.replace("echo made", f"{command}; echo made")
+        book = BOOK.replace("SLOW", str(SLOW if case.command == "slow" else 0))
+        if case.command not in ("", "slow"):
+            book = book.replace("echo made", f"{case.command}; echo made")
         self.book.write_text(book)
 
     @property
@@ -146,7 +149,8 @@ class Case:
     id begins with `at`, and what is said of it. `reason` and `hint` are regular expressions.
 
     `status` 0: it must not hurt. `stage` None: the run does not get to its first stage. `command` is run by the book's
-    second stage ("slow": it takes some seconds). `left` is what the second stage's folder then holds.
+    second stage ("slow": it takes some seconds), `size` are the bytes of the file that is sent there.
+    `left` is what the folder of the second stage holds after the fault, hidden names aside.
     """
 
     name: str
@@ -160,8 +164,8 @@ class Case:
     later: Callable[[Host], None] = nothing
     undo: Callable[[Host], None] = nothing
     variables: Mapping[str, str] = field(default_factory=dict)
-    mended: Mapping[str, str] | None = None
     command: str = ""
+    size: int = LARGE
     seconds: float = 30.0
     left: str | None = None
     soak: bool = False
@@ -190,8 +194,6 @@ class FaultLab:
         self._free: queue.SimpleQueue[str] = queue.SimpleQueue()
         for name in HOSTS:
             self._free.put(name)
-        self.large = folder / "large"
-        self.large.write_bytes(os.urandom(LARGE))
 
     def run_all(self, cases: Sequence[Case]) -> dict[str, Future[Told]]:
         """All cases, as many at a time as there are hosts."""
@@ -199,38 +201,28 @@ class FaultLab:
             return {case.name: threads.submit(self.run, case) for case in cases}
 
     def run(self, case: Case) -> Told:
-        with self.host(case.name, case.variables, case.command) as host:
+        with self.host(case) as host:
             try:
                 case.fault(host)
                 faulty = _faulty(case, host)
                 at_rest = not case.at and case.status
                 text = provision(*host.words) if at_rest else None
-                left = host.sh("ls -A /srv/target 2>/dev/null || :") if case.left is not None else ""
+                left = host.sh("ls /srv/target 2>/dev/null || :") if case.left is not None else ""
             finally:
                 case.undo(host)
-            if case.mended is not None:
-                mended = "".join(f"    {key}: {value}\n" for key, value in case.mended.items())
-                text_of = host.inventory.read_text()
-                for key in case.mended:
-                    text_of = "".join(
-                        line
-                        for line in text_of.splitlines(keepends=True)
-                        if not line.strip().startswith(f"{key}:")
-                    )
-                host.inventory.write_text(text_of.replace("  vars:\n", f"  vars:\n{mended}"))
             again = provision(*host.words, "--json")
             return Told(host, faulty, text, left, again, host.sh(WHOLE))
 
     @contextmanager
-    def host(self, case: str, variables: Mapping[str, str], command: str = "") -> Iterator[Host]:
+    def host(self, case: Case) -> Iterator[Host]:
         """A host for a case alone; as good as new afterwards."""
         name = self._free.get()
-        folder = self._folder / "".join(each if each.isalnum() else "-" for each in case)
+        folder = self._folder / "".join(each if each.isalnum() else "-" for each in case.name)
         folder.mkdir()
         host = Host(self.plan, name, folder)
         try:
             host.sh(CLEAN)
-            host.write(self.large, variables, command)
+            host.write(case)
             yield host
         finally:
             if not inspect(self.plan, name).well:
