@@ -125,7 +125,10 @@ def _unchanged(loaded: Loaded, command: str) -> Iterator[None]:
     try:
         yield
     except ProvisionError as fault:
-        if not isinstance(fault, InputError):
+        asked = fault.reason.startswith(
+            "nothing was changed"
+        )  # it says so itself, and what is missing in the command
+        if not (asked or isinstance(fault, InputError)):
             fault.resume = _again(loaded.request, command)
         raise
 

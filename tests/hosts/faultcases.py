@@ -70,7 +70,7 @@ def old_key(host: Host) -> None:
 
 
 KILL_SSHD = on_host("for p in $(pgrep -f '^sshd: root@'); do kill -9 $p; done")
-KILL_STEP = on_host("kill -9 $(pgrep -f '[s]h -eu /run/provision.*/c2/run')")
+KILL_STEP = on_host("kill -9 $(pgrep -f '^/bin/sh -c slee[p]')")
 
 CASES = (
     # Disks.
@@ -137,6 +137,7 @@ CASES = (
         "the login shell of root runs no commands: .*gave back",
         "start files",
         fault=start_file("exec cat"),
+        text=False,
         undo=OWN_START_FILE,
     ),
     Case(
@@ -145,6 +146,7 @@ CASES = (
         "the login shell of root runs no commands: it did not run the command within 20 s",
         "start files",
         fault=start_file("exec sleep 60"),
+        text=False,
         undo=OWN_START_FILE,
         soak=True,
         seconds=60,
@@ -155,6 +157,7 @@ CASES = (
         "what was sent did not arrive whole",
         "start files on {host} .*must not read",
         fault=start_file("read -p 'Your name? ' name"),
+        text=False,
         undo=OWN_START_FILE,
     ),
     # Who may log in, and become root.
@@ -320,6 +323,7 @@ CASES = (
         r"port 22: no answer within 10 s",
         "is the host up, and does a firewall",
         fault=lambda host: host.filter("drop"),
+        text=False,
         undo=Host.unfilter,
         soak=True,
     ),
@@ -329,6 +333,7 @@ CASES = (
         "port 22: (no answer|No route)",
         "is the host up",
         fault=powered(power_off),
+        text=False,
         undo=powered(power_on),
     ),
     Case(

@@ -19,6 +19,8 @@ from provisioner.engine.journal import is_over, journal, runs_directory
 from provisioner.engine.plan import Plan, StagePlan
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.remote.causes import cause_of
+from provisioner.remote.dial import UNANSWERED, Timeouts
+from provisioner.remote.pulse import Pulse
 from provisioner.report.faults import tell
 from provisioner.report.wording import lines_of
 from provisioner.resources.model import Absent, Change, Present, Resource
@@ -69,6 +71,13 @@ def test_hosts_that_are_lost_for_different_reasons_have_hints_of_their_own() -> 
         all_reached(lost)
     assert caught.value.reason == "a: refused\nb: no answer\nc: no answer"
     assert caught.value.hint == "a: is sshd running?\nb, c: is it up?"
+
+
+def test_a_host_that_falls_silent_is_missed_within_twenty_seconds() -> None:
+    timeouts = Timeouts()
+    pulse = Pulse(None, timeouts.silence)  # type: ignore[arg-type]  # nothing is asked here
+    assert pulse.interval + pulse.silence < 20
+    assert max(timeouts.banner, timeouts.channel, timeouts.start, UNANSWERED + pulse.interval) <= 20
 
 
 def plan(*stages: tuple[str, Sequence[str]]) -> Plan:
