@@ -139,6 +139,7 @@ CASES = (
         fault=start_file("exec cat"),
         text=False,
         undo=OWN_START_FILE,
+        soak=True,
     ),
     Case(
         "a profile that hangs",
@@ -204,6 +205,7 @@ CASES = (
         fault=user("Defaults:ops requiretty\nops ALL=(ALL) NOPASSWD: ALL"),
         undo=MAY,
         variables=AS_OPS,
+        soak=True,
     ),
     Case(
         "a user without sudo",
@@ -213,6 +215,7 @@ CASES = (
         fault=user(""),
         undo=MAY,
         variables=AS_OPS | {"ansible_become_password": '"pa$$ \'word"'},
+        soak=True,
     ),
     Case(
         "a user who is not root",
@@ -289,6 +292,7 @@ CASES = (
         undo=powered(heal),
         command="slow",
         seconds=GONE,
+        soak=True,
     ),
     Case(
         "packets that are lost",
