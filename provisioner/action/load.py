@@ -307,7 +307,8 @@ def gather_each(
 
     def ask(session: Session) -> Facts:
         began = time.time()
-        return parse_facts(session.host, session.run(facts_script(modules), deadline=60).stdout, began)
+        answer = session.run(facts_script(modules), deadline=60, what="the reading of its facts")
+        return parse_facts(session.host, answer.stdout, began)
 
     return pool.map(hosts, ask)
 

@@ -93,8 +93,17 @@ put_stream() {
 receive() {
   rm -f -- "$3"
   partial=$3
-  # dd, because head may read ahead and eat the start of the next blob.
-  (umask 077 && dd bs=1M count="$1" iflag=fullblock,count_bytes status=none <&3 >"$3")
+  (umask 077 && : >"$3")
+  receive_left=$1
+  while [ "$receive_left" -gt 0 ]; do
+    receive_part=$((receive_left < 8388608 ? receive_left : 8388608))
+    receive_left=$((receive_left - receive_part))
+    # dd, because head may read ahead and eat the start of the next blob. A sender that was cut off is not waited for:
+    # sshd would miss it after hours, and this holds the work lock. Who knows that it is gone ends this (remote/lock.py).
+    timeout 45 dd bs=1M count="$receive_part" iflag=fullblock,count_bytes status=none <&3 >>"$3" &
+    { echo "$!" >/run/provision/receiving; } 2>/dev/null || :
+    wait "$!"
+  done
   if [ "$(sha256sum <"$3")" != "$2  -" ]; then
     echo "what arrived for $3 is damaged: its SHA-256 is not $2" >&2
     return 1
