@@ -13,7 +13,7 @@ the pods do: each costs a shim of its own."""
 _BEYOND = 0.02
 _CPU = "100m"
 _SERVERS_CPU, _SERVERS_MIB = "200m", 512
-"""API server, controllers, scheduler and etcd, which are no pods: 325 to 380 MiB in a small cluster, growing with it."""
+"""API server, controllers, scheduler and etcd, which are no pods: 325 to 380 MiB in a small cluster."""
 
 
 def kube_reserved(node: NodeSpec, memory: int) -> Mapping[str, str]:

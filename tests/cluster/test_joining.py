@@ -110,6 +110,12 @@ def test_only_the_nodes_own_request_is_granted(cluster: LabCluster) -> None:
         requests = {item["metadata"]["name"]: item for item in cluster.objects("csr -l forged")}
         assert set(requests) == {f"forged-{name}" for name in FORGERIES}
         assert {name for name, item in requests.items() if item.get("status")} == set()
+        warned = [event["message"] for event in done.named("Note") if event["level"] == "warning"]
+        status = provision("status", cluster.inventory, "--json").only("Status")
+        for name in requests:
+            assert [each for each in warned if f"request {name} was left alone" in each], (name, warned)
+            assert [each for each in status["warnings"] if f"request {name} is not approved" in each], name
+        assert status["healthy"], status["troubles"]
     finally:
         cluster.one("cp1", "nft delete table inet held 2>/dev/null || :")
         cluster.kubectl("delete csr -l forged")

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from provisioner.kube.requests import SIGNER, is_pending, objection, requested_node
+from provisioner.kube.requests import SIGNER, is_pending, objection, requested_node, waiting
 from provisioner.kube.token import GROUP, BootstrapToken
 
 USER = "system:bootstrap:abcdef"
@@ -86,6 +86,24 @@ def test_pending_and_names() -> None:
     assert not is_pending({**item(), "status": {"conditions": [{"type": "Approved"}]}})
     assert requested_node(item()) == "worker1"
     assert requested_node(item(request=request("admin"))) == ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({}, "system:bootstrap:abcdef asks for worker1, in no run of now"),
+        ({"username": "mallory"}, "it comes from mallory, not from this run's token"),
+        (
+            {"request": request("system:node:worker9")},
+            "'worker9' is no host of the inventory that is joining",
+        ),
+        ({"usages": ["client auth", "digital signature", "server auth"]}, "its usages are"),
+    ],
+)
+def test_outside_of_a_run_each_that_waits_is_told(spec: dict[str, Any], words: str) -> None:
+    (told,) = waiting([item(**spec), {**item(), "status": {"certificate": "x"}}], NODES)
+    assert told.startswith("the certificate request node-csr-x is not approved: ")
+    assert words in told
 
 
 def test_tokens_are_minted_once_and_have_the_form_that_the_api_server_wants() -> None:

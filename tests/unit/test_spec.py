@@ -104,19 +104,12 @@ def test_nodes(tmp_path: Path) -> None:
 
 def test_what_nodes_keep_back(tmp_path: Path) -> None:
     """A host's own amounts lie over those of all nodes, one by one."""
-    spec = spec_of(
-        tmp_path,
-        (
-            "      registry:",
-            "      nodes: {max_pods: 50, kube_reserved: {cpu: 100m, memory: 1Gi}, eviction_hard: {pid.available: 5%}}"
-            "\n      registry:",
-        ),
-        (
-            "worker1: {",
-            "worker1: {node_max_pods: 60, node_kube_reserved: {cpu: 1.5Gi, pid: '9'}, node_pod_pids_limit: -1,"
-            " node_eviction_hard: {memory.available: 5%}, ",
-        ),
+    nodes = (
+        "nodes: {max_pods: 50, kube_reserved: {cpu: 100m, memory: 1Gi}, eviction_hard: {pid.available: 5%}}"
     )
+    own = "node_kube_reserved: {cpu: 1.5Gi, pid: '9'}, node_eviction_hard: {memory.available: 5%}"
+    worker = f"worker1: {{node_max_pods: 60, node_pod_pids_limit: -1, {own}, "
+    spec = spec_of(tmp_path, ("      registry:", f"      {nodes}\n      registry:"), ("worker1: {", worker))
     one, two = spec.nodes["worker1"], spec.nodes["worker2"]
     assert (one.max_pods, two.max_pods) == (60, 50)
     assert (one.pod_pids_limit, two.pod_pids_limit) == (-1, 4096)
