@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from lab_cluster import ADMIN, NODES, LabCluster, is_verified, provision, until
 
+from provisioner.inventory.model import load_inventory
 from provisioner.kube.reserved import kube_reserved, system_reserved
+from provisioner.lab.declared import plan_of
+from provisioner.lab.power import power_off, power_on
 from provisioner.spec.model import EVICTION_HARD, NodeSpec
 
 PLAIN = NodeSpec("192.0.2.1", True)
@@ -102,13 +105,18 @@ def test_a_node_that_shall_be_none_is_refused_with_the_way(cluster: LabCluster, 
         assert "kubectl drain NAME --ignore-daemonsets" in told["hint"]
 
 
-def test_that_way_leads_to_a_control_plane_without_a_node_and_back(cluster: LabCluster, tmp_path: Path) -> None:
+def test_that_way_leads_to_a_control_plane_without_a_node_and_back(
+    cluster: LabCluster, tmp_path: Path
+) -> None:
     leave = f"""
     {ADMIN} drain cp1 --ignore-daemonsets --delete-emptydir-data --timeout=60s
-    systemctl stop kubelet
+    systemctl disable --now kubelet
     rm -r /var/lib/kubelet/pki
     {ADMIN} delete node cp1"""
+    plan = plan_of(load_inventory(cluster.inventory))
     cluster.one("cp1", leave)
+    power_off(plan, "cp1")
+    power_on(plan, "cp1")
     try:
         done = provision("apply", without_cp1(cluster, tmp_path), "--json", "--yes")
         assert is_verified(done), done
