@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -113,3 +114,11 @@ def test_tokens_are_minted_once_and_have_the_form_that_the_api_server_wants() ->
     assert re.fullmatch(r"[a-z0-9]{6}\.[a-z0-9]{16}", f"{token.identifier}.{token.secret.reveal()}")
     assert token.secret == token.secret
     assert BootstrapToken().secret != token.secret
+
+
+def test_tokens_live_minutes() -> None:
+    said = BootstrapToken().as_object()["stringData"]
+    assert isinstance(said, dict)
+    end = dt.datetime.strptime(said["expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=dt.UTC)
+    left = end - dt.datetime.now(dt.UTC)
+    assert dt.timedelta(minutes=10) < left <= dt.timedelta(minutes=15)
