@@ -49,7 +49,7 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
         "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),
         "components": ComponentsKind(),
-        "node_joined": NodeJoinedKind(parts.token),
+        "node_joined": NodeJoinedKind(parts.token, parts.emit),
         "bootstrap_token": BootstrapTokenKind(parts.token),
         "bootstrap_kubeconfig": BootstrapKubeconfigKind(parts.token),
     }

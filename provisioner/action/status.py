@@ -168,7 +168,9 @@ def _with_nodes(whole: ClusterHealth, reading: _Reading) -> ClusterHealth:
         _node(reading, by_name.get(name) or NodeHealth(name, ready=False, joined=False)) for name in wanted
     ]
     strange = [replace(node, known=False) for name, node in by_name.items() if name not in wanted]
-    return replace(whole, nodes=(*nodes, *strange))
+    asked = (health.requests(reading.answers[host], wanted) for host in reading.group(CONTROL_PLANE))
+    warnings = next((each for each in asked if each), [])
+    return replace(whole, nodes=(*nodes, *strange), warnings=tuple(warnings))
 
 
 def _node(reading: _Reading, node: NodeHealth) -> NodeHealth:

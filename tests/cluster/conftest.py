@@ -14,6 +14,9 @@ from lab_cluster import SUBNET, Done, LabCluster, is_verified, own_lab
 ORDER = (
     "test_bring_up",
     "test_api_security",
+    "test_hardening",
+    "test_nodes",
+    "test_limit",
     "test_images",
     "test_wrong_spec",
     "test_refusals",
@@ -29,6 +32,7 @@ ORDER = (
     "test_glance",
     "test_disk_full",
     "test_joining",
+    "test_renewal",
     "test_traffic_gate",
     "test_cut_off",
     "test_killed",
