@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from provisioner import __version__
@@ -209,11 +210,14 @@ def prepare(loaded: Loaded, pool: Pool, emit: Emit) -> Prepared:
     get_ready(loaded, pool)
     facts = gather(loaded, pool)
     if loaded.spec is not None:
+        from provisioner.action.ospackages import check_packages
         from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
 
         nodes = [name for name, node in loaded.spec.nodes.items() if node.node]
         swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
         check_hosts(facts, nodes, loaded.spec.proxy, swap=swap)
+        if loaded.bundle is not None:
+            check_packages(facts, loaded.bundle, emit)
         if loaded.spec.proxy.mode == "ipvs" and loaded.spec.kubernetes.minor >= IPVS_DEPRECATED:
             said = f"kube-proxy's mode ipvs is deprecated since Kubernetes 1.{IPVS_DEPRECATED}"
             emit(Note(level="warning", message=said, hint="nftables is its successor"))
@@ -239,6 +243,7 @@ def compile_with(
         from provisioner.action.carried import Carried
         from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
         from provisioner.action.fixed import check_fixed, fixed_of
+        from provisioner.action.ospackages import files_for
         from provisioner.action.variables import ClusterVariables
         from provisioner.kube.token import BootstrapToken
 
@@ -258,8 +263,9 @@ def compile_with(
         cluster = ClusterVariables(loaded.inventory, loaded.spec, state, facts, loaded.bundle)
         platforms = {host: each.platform for host, each in facts.items()}
         own = ClusterKinds(
-            loaded.spec, loaded.bundle, state, platforms, BootstrapToken(), emit, loaded.request.deep
-        )
+            loaded.spec, loaded.bundle, state, platforms, BootstrapToken(), emit, loaded.request.deep,
+            files_for(facts, loaded.bundle),
+        )  # fmt: skip
         modules |= cluster_modules(own)
     desired = _compile(loaded, modules, cluster, facts)
     kinds = kinds_of(modules)
@@ -281,17 +287,27 @@ def _pending(request: Request) -> Secret | None:
 
 def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
     """Facts by host, one exec each, in parallel. Raises as `usable`."""
-    return usable(gather_each(pool, loaded.hosts, loaded.kernel_modules))
+    packages: Mapping[str, Mapping[str, Sequence[str]]] = {}
+    if loaded.spec is not None:
+        from provisioner.action.ospackages import asked_of
+
+        packages = asked_of(loaded.inventory, loaded.spec)
+    return usable(gather_each(pool, loaded.hosts, loaded.kernel_modules, packages))
 
 
 def gather_each(
-    pool: Pool, hosts: Sequence[str], modules: Sequence[str] = ()
+    pool: Pool,
+    hosts: Sequence[str],
+    modules: Sequence[str] = (),
+    packages: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
 ) -> dict[str, Facts | Exception]:
-    """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for."""
+    """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
+    distribution."""
 
     def ask(session: Session) -> Facts:
         began = time.time()
-        return parse_facts(session.host, session.run(facts_script(modules), deadline=60).stdout, began)
+        script = facts_script(modules, packages.get(session.host))
+        return parse_facts(session.host, session.run(script, deadline=90).stdout, began)
 
     return pool.map(hosts, ask)
 

@@ -11,6 +11,7 @@ from provisioner.bundle.layout import Bundle
 from provisioner.inventory.model import Inventory
 from provisioner.network import flannel
 from provisioner.pki.cluster import ClusterState
+from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.registry.names import repository
 from provisioner.spec.model import ClusterSpec
@@ -92,6 +93,7 @@ class ClusterVariables:
             "node": node,
             "address": node.address,
             "facts": self._facts[host],
+            "os": distribution_of(self._facts[host]),
             "joining": host in self.joining,
             "ipvs_modules": _ipvs_modules(self._facts[host]),
             "first_control_plane": self.control_planes[0] == host,

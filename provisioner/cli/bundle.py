@@ -11,6 +11,7 @@ from provisioner.engine.events import Emit, Note, silent
 
 if TYPE_CHECKING:
     from provisioner.bundle.layout import Artifact, Image
+    from provisioner.bundle.packages import OsPackages
 
 _PATH = click.Path(file_okay=False, path_type=Path)
 
@@ -77,9 +78,14 @@ def _emit(context: Any) -> Emit:
     return silent if context is None else context.emit
 
 
-def _line(content: Artifact | Image) -> str:
+def _line(content: Artifact | Image | OsPackages) -> str:
     from provisioner.bundle.layout import Image
+    from provisioner.bundle.packages import OsPackages
 
+    if isinstance(content, OsPackages):
+        title = f"packages of {content.name}"
+        count = f"{len(content.packages)} packages of the distribution's archive"
+        return f"{title:<56} {content.platform}  {content.size / 1e6:7.1f} MB  {count}"
     if isinstance(content, Image):
         name, size = content.reference, sum(blob.size for blob in content.blobs)
     else:
