@@ -17,7 +17,16 @@ _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _INSTALLED = re.compile(r"^Inst (\S+) (?:\[[^]]*\] )?\((\S+) ", re.MULTILINE)
 _KEPT = (
     *("Package", "Version", "Architecture", "Multi-Arch", "Essential", "Priority", "Section", "Maintainer"),
-    *("Installed-Size", "Pre-Depends", "Depends", "Provides", "Conflicts", "Breaks", "Replaces", "Description"),
+    *(
+        "Installed-Size",
+        "Pre-Depends",
+        "Depends",
+        "Provides",
+        "Conflicts",
+        "Breaks",
+        "Replaces",
+        "Description",
+    ),
     *("Filename", "Size", "SHA256"),
 )
 """Fields of a package's paragraph (deb-control(5)) that decide what is installed. What is only recommended is not."""
@@ -103,8 +112,9 @@ class Apt:
 
 
 def paragraph(fields: Paragraph) -> str:
-    """The fields as they stand in a list of packages, with a line's end."""
-    return "".join(f"{name}: {value}\n" for name, value in fields.items())
+    """The fields as they stand in a list of packages, always in the same order."""
+    order = sorted(fields, key=lambda name: _KEPT.index(name) if name in _KEPT else len(_KEPT))
+    return "".join(f"{name}: {fields[name]}\n" for name in order)
 
 
 def parse_paragraphs(text: str) -> Iterator[dict[str, str]]:

@@ -94,8 +94,12 @@ def _finish_packages(
     """The packages of operating systems. Without apt on this machine there are none, which is said; raises
     ProvisionError then when they were `named`."""
     if systems and not named and not shutil.which("apt-get"):
-        said = "the bundle gets no packages of operating systems: hosts have to reach their own package sources"
-        emit(Note(level="warning", message=said, hint="build it on Debian or Ubuntu, whose apt can fetch them"))
+        said = (
+            "the bundle gets no packages of operating systems: hosts have to reach their own package sources"
+        )
+        emit(
+            Note(level="warning", message=said, hint="build it on Debian or Ubuntu, whose apt can fetch them")
+        )
         return []
     finished = []
     for system in systems:

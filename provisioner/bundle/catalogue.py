@@ -113,8 +113,8 @@ class Component:
 
 @dataclass(frozen=True)
 class Distribution:
-    """Packages of one release of an operating system. `id` and `release` are ID and VERSION_ID of os-release(5), `suite`
-    is the archive's name for it; what `packages` depend on comes along.
+    """Packages of one release of an operating system. `id` and `release` are ID and VERSION_ID of os-release(5),
+    `suite` is the archive's name for it; what `packages` depend on comes along.
     """
 
     id: str

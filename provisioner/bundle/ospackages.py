@@ -51,7 +51,9 @@ def resolve(distribution: Distribution, store: Store, emit: Emit, etc: Path = Pa
 def make(distribution: Distribution, resolved: Resolved, store: Store, emit: Emit) -> Finished:
     """Fetch what the store does not have, and store the list beside it. Raises ProvisionError."""
     blobs = {name: _blob(fields) for name, fields in resolved.paragraphs.items()}
-    absent = {name: resolved.paragraphs[name]["Version"] for name, blob in blobs.items() if not store.has(blob)}
+    absent = {
+        name: resolved.paragraphs[name]["Version"] for name, blob in blobs.items() if not store.has(blob)
+    }
     if absent:
         size = sum(blobs[name].size for name in absent) / 1e6
         emit(Progress(task="bundle", subject=f"{len(absent)} packages of {distribution.name}, {size:.0f} MB"))
@@ -84,13 +86,16 @@ def _ask(distribution: Distribution, apt: Apt, etc: Path) -> Resolved:
     apt.base(every)
     needs = {name: sorted(apt.needs([name])) or [name] for name in distribution.packages}
     wanted = {need for each in needs.values() for need in each}
-    paragraphs = {name: {**every[name], "Filename": f"./{_file_name(every[name])}"} for name in sorted(wanted)}
+    paragraphs = {
+        name: {**every[name], "Filename": f"./{_file_name(every[name])}"} for name in sorted(wanted)
+    }
     return Resolved(paragraphs, needs)
 
 
 def _file_name(fields: Paragraph) -> str:
     """As the archive has it: without the version's epoch."""
-    return f"{fields['Package']}_{fields['Version'].partition(':')[2] or fields['Version']}_{fields['Architecture']}.deb"
+    version = fields["Version"].rpartition(":")[2]
+    return f"{fields['Package']}_{version}_{fields['Architecture']}.deb"
 
 
 def _blob(fields: Paragraph) -> Descriptor:
@@ -127,7 +132,5 @@ def _publish(
     config = store.add_bytes(oci.EMPTY_CONFIG, oci.EMPTY)
     manifest = store.add_bytes(oci.manifest(config, blobs, notes, oci.PACKAGES), oci.MANIFEST)
     named = {oci.REF_NAME: f"packages:{distribution.name}", **notes}
-    entry = replace(
-        manifest, annotations=named, platform=distribution.platform, artifact_type=oci.PACKAGES
-    )
+    entry = replace(manifest, annotations=named, platform=distribution.platform, artifact_type=oci.PACKAGES)
     return Finished(entry, (manifest, config, *blobs))

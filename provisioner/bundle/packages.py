@@ -12,8 +12,8 @@ from provisioner.bundle.apt import parse_paragraphs
 
 @dataclass(frozen=True)
 class OsPackage:
-    """One package's file. `sha256` is hexadecimal, `size` in bytes, `file` its name. `needs` names every package that it
-    has to be installed with; empty for one that is there because of others only."""
+    """One package's file. `sha256` is hexadecimal, `size` in bytes, `file` its name. `needs` names every package that
+    it has to be installed with; empty for one that is there because of others only."""
 
     name: str
     version: str

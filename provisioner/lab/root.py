@@ -15,11 +15,11 @@ from pathlib import Path
 
 import platformdirs
 
+from provisioner.bundle.mirror import mirror_for, proxy
 from provisioner.engine.events import Emit, Note, Progress, Step
 from provisioner.errors import ProvisionError
 from provisioner.lab import kernel, recipe
 from provisioner.lab.locks import locked
-from provisioner.bundle.mirror import mirror_for, proxy
 from provisioner.lab.plan import LabPlan
 from provisioner.lab.requirements import require_builder
 from provisioner.lab.sandbox import contained, in_layer

@@ -64,14 +64,14 @@ _MODULES = """
 echo '=modules'
 k=/lib/modules/$(uname -r)
 for m in %s; do
-  if [ -d "/sys/module/$m" ] || grep -qE "/$m[.]ko" "$k/modules.builtin" "$k/modules.dep" 2>/dev/null; then
+  if [ -d "/sys/module/$m" ] || grep -qE "/${m}[.]ko" "$k/modules.builtin" "$k/modules.dep" 2>/dev/null; then
     echo "$m"
   fi
 done
 """
-# Which packages are not there, by what the package manager keeps of each: a program would cost more than all else. Only
-# when one is missing it is asked whether the host reaches the sources of its package manager: by fetching the first file
-# that an update of the lists would fetch of each of three servers, with the manager's own settings. One that answers that
+# Which packages are not there, by what the package manager keeps of each: a program would cost more than all else.
+# Only when one is missing it is asked whether the host reaches its package sources: by fetching the first file that an
+# update of the lists would fetch of each of three servers, with the manager's own settings. A server that answers that
 # it has no such file is reached, too; so are folders and discs.
 _PACKAGES = """
 echo '=packages'

@@ -20,8 +20,8 @@ DENIED = 101
 
 
 class PackageKind:
-    """Present while the packages are installed, in any version. Several that one task wants come in one transaction, and
-    are one resource: its attributes tell which of them are there."""
+    """Present while the packages are installed, in any version. Several that one task wants come in one transaction,
+    and are one resource: its attributes tell which of them are there."""
 
     name = "package"
 
@@ -78,7 +78,12 @@ class PackageKind:
             return install_script(names, list(files.values()), hold=change.resource.spec["hold"])
         verb = "install" if isinstance(change.resource.desired, Present) else "remove"
         said = f"package{'s' if len(names) > 1 else ''} {', '.join(names)}"
-        script = packagescripts.OWN_MANAGER % {"verb": verb, "names": words(names), "said": quote(said)}
+        script = packagescripts.OWN_MANAGER % {
+            "verb": verb,
+            "names": words(names),
+            "unknown": words(names if verb == "install" else ()),
+            "said": quote(said),
+        }
         hold = bool(change.resource.spec.get("hold"))
         return Script(packagescripts.holding(script) if hold else script)
 

@@ -1,7 +1,7 @@
 """Packages out of files that travel with the script, for hosts that do not reach their own package sources.
 
 The host's apt decides: the files become a source of their own, the only one for that one call, so that what is there
-already, or is newer, stays, and all that is missing comes in one transaction. Nothing else is trusted and nothing stays.
+already, or is newer, stays, and all that is missing comes in one transaction. Nothing else is trusted; nothing stays.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ d={_FOLDER}
 rm -rf -- "$d"
 (umask 077 && mkdir -p -- "$d/lists/partial" "$d/cache/archives/partial")
 """
-# The sandbox user of apt cannot read below /var/lib/provision. Without the host's preferences, because a pin for its own
-# sources may forbid all others.
+# The sandbox user of apt cannot read below /var/lib/provision. Without the host's preferences, because a pin for its
+# own sources may forbid all others.
 _INSTALL = """
 partial=
 cp -- "$P/Packages" "$d/Packages"

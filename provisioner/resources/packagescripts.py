@@ -46,11 +46,9 @@ fetch_lists() { apt-get -q -o Acquire::Retries=1 update; }
 ask() {
   if command -v apt-get >/dev/null; then
     mend
-    if [ %(verb)s = install ]; then
-      for p in %(names)s; do
-        known "$p" || { fetch_lists || :; break; }
-      done
-    fi
+    for p in %(unknown)s; do
+      known "$p" || { fetch_lists || :; break; }
+    done
     apt %(verb)s --no-install-recommends -- %(names)s || {
       grep -q '^E: Unable to fetch some archives' "$P/said" || return 1
       fetch_lists && apt %(verb)s --no-install-recommends -- %(names)s
@@ -72,9 +70,9 @@ fi
 """
 )
 
-# Debian's packages start their services at once, with a configuration that nobody asked for. policy-rc.d keeps them from
-# it. The file speaks only while a script of ours is at work, so that one which a killed run leaves does no harm; a file
-# of the host's own is asked then, and is put back.
+# Debian's packages start their services at once, with a configuration that nobody asked for. policy-rc.d keeps them
+# from it. The file speaks only while a script of ours is at work, so that one which a killed run leaves does no harm; a
+# file of the host's own is asked then, and is put back.
 _HOLD = """
 policy=/usr/sbin/policy-rc.d
 release() {
