@@ -32,6 +32,7 @@ ORDER = (
     "test_traffic_gate",
     "test_cut_off",
     "test_killed",
+    "test_bare",
 )
 """The last ones break much, or renew the hosts."""
 
