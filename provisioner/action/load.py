@@ -210,12 +210,15 @@ def prepare(loaded: Loaded, pool: Pool, emit: Emit) -> Prepared:
     get_ready(loaded, pool)
     facts = gather(loaded, pool)
     if loaded.spec is not None:
+        from provisioner.action.firewall import check_firewalls, ports_of
         from provisioner.action.ospackages import check_packages
         from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
 
         nodes = [name for name, node in loaded.spec.nodes.items() if node.node]
         swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
         check_hosts(facts, nodes, loaded.spec.proxy, swap=swap)
+        if loaded.spec.firewall == "check":
+            check_firewalls(facts, ports_of(loaded.inventory, loaded.spec), loaded.spec)
         if loaded.bundle is not None:
             check_packages(facts, loaded.bundle, emit)
         if loaded.spec.proxy.mode == "ipvs" and loaded.spec.kubernetes.minor >= IPVS_DEPRECATED:
@@ -292,7 +295,8 @@ def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
         from provisioner.action.ospackages import asked_of
 
         packages = asked_of(loaded.inventory, loaded.spec)
-    return usable(gather_each(pool, loaded.hosts, loaded.kernel_modules, packages))
+    firewall = loaded.spec is not None and loaded.spec.firewall != "ignore"
+    return usable(gather_each(pool, loaded.hosts, loaded.kernel_modules, packages, firewall=firewall))
 
 
 def gather_each(
@@ -300,13 +304,15 @@ def gather_each(
     hosts: Sequence[str],
     modules: Sequence[str] = (),
     packages: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
+    *,
+    firewall: bool = False,
 ) -> dict[str, Facts | Exception]:
     """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
     distribution."""
 
     def ask(session: Session) -> Facts:
         began = time.time()
-        script = facts_script(modules, packages.get(session.host))
+        script = facts_script(modules, packages.get(session.host), firewall=firewall)
         return parse_facts(session.host, session.run(script, deadline=90).stdout, began)
 
     return pool.map(hosts, ask)

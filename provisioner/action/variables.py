@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
 from provisioner.bundle.layout import Bundle
 from provisioner.inventory.model import Inventory
@@ -35,6 +36,7 @@ class ClusterVariables:
         self.spec = spec
         self._bundle = bundle
         self._facts = facts
+        self._ports = ports_of(inventory, spec)
         self._state = state
         self.control_planes = [host.name for host in inventory.group("kube_control_plane")]
         self.node_names = [name for name, node in spec.nodes.items() if node.node]
@@ -94,6 +96,7 @@ class ClusterVariables:
             "address": node.address,
             "facts": self._facts[host],
             "os": distribution_of(self._facts[host]),
+            "firewall": self._ports[host],
             "joining": host in self.joining,
             "ipvs_modules": _ipvs_modules(self._facts[host]),
             "first_control_plane": self.control_planes[0] == host,

@@ -118,6 +118,35 @@ else
   echo unreachable
 fi
 """
+# The firewall that is at work, and what it says: firewalld's or ufw's own words, else the tables that drop something of
+# what comes in. iptables' tables are among them where it works through nftables.
+_FIREWALL = """
+echo '=firewall'
+if command -v firewall-cmd >/dev/null && firewall-cmd -q --state 2>/dev/null; then
+  echo firewalld
+  firewall-cmd --list-all
+  firewall-cmd --info-service=provision 2>/dev/null || :
+elif grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && command -v ufw >/dev/null; then
+  echo ufw
+  ufw status verbose
+elif command -v nft >/dev/null; then
+  nft list chains 2>/dev/null | while read -r a b c d line; do
+    case $a in
+      table) family=$b table=$c ;;
+      chain) chain=$b ;;
+      type)
+        case "$b $c $d" in
+          'filter hook input')
+            if nft list chain "$family" "$table" "$chain" | grep -qE 'policy drop|[[:space:]](drop|reject)'; then
+              nft list table "$family" "$table"
+            fi ;;
+        esac ;;
+    esac
+  done >/run/provision-firewall.$$
+  [ ! -s /run/provision-firewall.$$ ] || { echo nftables; cat /run/provision-firewall.$$; }
+  rm -f /run/provision-firewall.$$
+fi
+"""
 _END = "echo '=end'\n"
 
 
@@ -126,7 +155,8 @@ class Facts:
     """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `addresses` by link;
     `resolver` is the resolv.conf that pods are to inherit; `modules` those of the kernel that were asked for and are
     there, loaded or not. `missing_packages` are those that were asked for and are not installed; only then
-    `package_sources` tells whether the host reaches the sources of its own package manager.
+    `package_sources` tells whether the host reaches the sources of its own package manager. `firewall` is the one
+    at work (firewalld, ufw, nftables; "" for none that drops what comes in), `filters` what it says.
 
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
@@ -156,6 +186,8 @@ class Facts:
     os_like: tuple[str, ...] = ()
     missing_packages: tuple[str, ...] = ()
     package_sources: bool = True
+    firewall: str = ""
+    filters: str = field(default="", repr=False)
 
     @property
     def platform(self) -> str:
@@ -163,14 +195,20 @@ class Facts:
         return f"linux/{self.architecture}"
 
 
-def facts_script(modules: Sequence[str] = (), packages: Mapping[str, Sequence[str]] | None = None) -> Script:
+def facts_script(
+    modules: Sequence[str] = (),
+    packages: Mapping[str, Sequence[str]] | None = None,
+    *,
+    firewall: bool = False,
+) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by the
-    distribution's ID ("*" for any other)."""
+    distribution's ID ("*" for any other); a `firewall`, too."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
         + (_MODULES % words(modules) if modules else "")
         + (_PACKAGES % {"cases": cases} if packages else "")
+        + (_FIREWALL if firewall else "")
         + _END
     )
 
@@ -215,6 +253,8 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         os_like=tuple(os_release.get("ID_LIKE", "").strip('"').split()),
         missing_packages=tuple(parts.get("packages", "").split()),
         package_sources="unreachable" not in parts.get("sources", ""),
+        firewall=parts.get("firewall", "").partition("\n")[0],
+        filters=parts.get("firewall", "").partition("\n")[2],
     )
 
 

@@ -42,6 +42,7 @@ def build(draft: Draft) -> ClusterSpec:
         runtime=Runtime(**data.get("runtime", {})),
         nodes=MappingProxyType({host.name: _node(draft, host) for host in draft.inventory.hosts.values()}),
         bundle=_bundle(draft),
+        firewall=data.get("firewall", "check"),
     )
 
 

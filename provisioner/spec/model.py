@@ -136,7 +136,7 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class ClusterSpec:
-    """`bundle` is an absolute path; None means the cache's.
+    """`bundle` is an absolute path; None means the cache's. `firewall` is check, manage or ignore.
 
     `nodes` has every host of the inventory, by name.
     """
@@ -151,6 +151,7 @@ class ClusterSpec:
     runtime: Runtime
     nodes: Mapping[str, NodeSpec]
     bundle: str | None = None
+    firewall: str = "check"
 
 
 def load_spec(inventory: Inventory) -> ClusterSpec:

@@ -102,6 +102,7 @@ CLUSTER: Mapping[str, Any] = {
             "project": {"type": "string", "check_with": _reported(values.project)},
         }
     ),
+    "firewall": _text(allowed=list(versions.FIREWALL)),
     "bundle": _text(values.path),
     "runtime": _section({"name": _text(versions.runtime)}),
     "nodes": _section({"labels": _LABELS, "taints": _TAINTS}),

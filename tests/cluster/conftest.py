@@ -25,6 +25,7 @@ ORDER = (
     "test_drift",
     "test_ownership",
     "test_proxy_modes",
+    "test_firewall",
     "test_state",
     "test_glance",
     "test_disk_full",

@@ -22,13 +22,14 @@ chown -R {USER}: /home/{USER}/.ssh
 
 # The whole line of processes, from dpkg up to the script's first shell.
 KILL = r"""
-p=$(pidof -s dpkg) || exit 0
-while read -r c <"/proc/$p/comm"; do
-  case $c in dpkg|apt-get|sh|run) ;; *) break ;; esac
-  next=$(sed -n 's/^PPid:\t//p' "/proc/$p/status")
-  kill -9 "$p"
-  p=$next
+until grep -qs ' status unpacked ' /var/log/dpkg.log; do sleep 0.02; done
+p=$(pidof -s apt-get)
+all=$(pidof dpkg) || :
+while read -r c <"/proc/$p/comm" && [ "$c" = apt-get -o "$c" = sh -o "$c" = run ]; do
+  all="$all $p"
+  p=$(sed -n 's/^PPid:\t//p' "/proc/$p/status")
 done
+kill -9 $all || :
 """
 
 LEFT = """
@@ -75,7 +76,7 @@ def killed_while_packages_are_installed(lab: LabCluster, own: Path) -> None:
                 and event["resource"].startswith("package:")
             )
         )
-        lab.one("worker1", f"n=0; until pidof dpkg >/dev/null; do sleep 0.1; done; sleep 0.5\n{KILL}")
+        lab.one("worker1", KILL)
         done = running.finish()
     assert done.status != 0, done
     assert lab.one("worker1", "dpkg-query -W -f '${db:Status-Status}' containerd || :") != "installed"
