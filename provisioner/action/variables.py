@@ -16,6 +16,7 @@ from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.registry.names import repository
 from provisioner.spec.model import ClusterSpec
+from provisioner.spec.proxies import environment
 
 PAUSE = "registry.k8s.io/pause"
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost"
@@ -67,6 +68,7 @@ class ClusterVariables:
             "etcd_servers": [f"https://{each['address']}:2379" for each in etcd],
             "api_server": f"https://{spec.endpoint}",
             "service_address": str(ipaddress.ip_network(spec.network.service_cidrs[0])[1]),
+            "proxy_environment": environment(spec),
             "images": self.images,
             "image": self.pullable,
             "pause_image": self.pullable(self.reference(PAUSE)),

@@ -106,6 +106,14 @@ class Runtime:
 
 
 @dataclass(frozen=True)
+class HttpProxy:
+    """The way from the site to the world. `no_proxy` is what, beside the cluster's own, is reached without it."""
+
+    url: str
+    no_proxy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Taint:
     """`effect` is NoSchedule, PreferNoSchedule or NoExecute."""
 
@@ -152,6 +160,7 @@ class ClusterSpec:
     nodes: Mapping[str, NodeSpec]
     bundle: str | None = None
     firewall: str = "check"
+    http_proxy: HttpProxy | None = None
 
 
 def load_spec(inventory: Inventory) -> ClusterSpec:
