@@ -19,7 +19,7 @@ from provisioner.action.choice import check_choice
 from provisioner.action.hostvars import common_variables, host_variables
 from provisioner.action.modules import BASE_MODULES, CLUSTER_MODULES
 from provisioner.action.reach import all_reached
-from provisioner.engine.events import Emit, Note
+from provisioner.engine.events import Emit
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.labs import lab_of
 from provisioner.inventory.model import Host, Inventory, load_inventory
@@ -210,20 +210,9 @@ def prepare(loaded: Loaded, pool: Pool, emit: Emit) -> Prepared:
     get_ready(loaded, pool)
     facts = gather(loaded, pool)
     if loaded.spec is not None:
-        from provisioner.action.firewall import check_firewalls, ports_of
-        from provisioner.action.ospackages import check_packages
-        from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
+        from provisioner.action.admission import admit
 
-        nodes = [name for name, node in loaded.spec.nodes.items() if node.node]
-        swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
-        check_hosts(facts, nodes, loaded.spec.proxy, swap=swap)
-        if loaded.spec.firewall == "check":
-            check_firewalls(facts, ports_of(loaded.inventory, loaded.spec), loaded.spec)
-        if loaded.bundle is not None:
-            check_packages(facts, loaded.bundle, emit)
-        if loaded.spec.proxy.mode == "ipvs" and loaded.spec.kubernetes.minor >= IPVS_DEPRECATED:
-            said = f"kube-proxy's mode ipvs is deprecated since Kubernetes 1.{IPVS_DEPRECATED}"
-            emit(Note(level="warning", message=said, hint="nftables is its successor"))
+        admit(loaded, loaded.spec, facts, emit)
     return compile_with(loaded, facts, emit)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from provisioner.bundle.apt import paragraph
@@ -11,7 +11,7 @@ from provisioner.bundle.packages import OsPackages
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
-from provisioner.playbook.distributions import packages_by_id
+from provisioner.playbook.distributions import distribution_of, packages_by_id
 from provisioner.playbook.facts import Facts
 from provisioner.resources.packagefiles import PackageFile, PackageFiles
 from provisioner.shell.script import Blob
@@ -29,10 +29,16 @@ def asked_of(inventory: Inventory, spec: ClusterSpec) -> dict[str, Mapping[str, 
     return asked
 
 
-def check_packages(facts: Mapping[str, Facts], bundle: Bundle, emit: Emit) -> None:
-    """Says which hosts get packages from the bundle. Raises ProvisionError naming what hosts can have from nowhere."""
+def check_packages(
+    facts: Mapping[str, Facts], bundle: Bundle, emit: Emit, registries: Collection[str] = ()
+) -> None:
+    """Says which hosts get packages from the bundle. Raises ProvisionError naming what hosts can have from nowhere;
+    `registries` are those that become one.
+    """
     faults, from_bundle = [], []
     for host, each in facts.items():
+        if host in registries and not distribution_of(each).registry:
+            faults.append(f"{host}: no package of {each.os_id} is known that makes it a registry")
         if not _needs_files(each):
             continue
         packages = _packages_of(each, bundle)
@@ -48,7 +54,8 @@ def check_packages(facts: Mapping[str, Facts], bundle: Bundle, emit: Emit) -> No
     if faults:
         raise ProvisionError(
             "nothing was changed:\n" + "\n".join(f"  {each}" for each in faults),
-            "give the hosts a source of their distribution's packages, or install these by hand",
+            "give the hosts a source of their distribution's packages, or install these by hand; "
+            "a registry may be any host outside of the inventory, too (cluster.registry.host)",
         )
     if from_bundle:
         said = f"{', '.join(from_bundle)}: packages come from the bundle, their own package sources are not reached"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -17,8 +17,11 @@ DEFAULT = "debian"
 
 @dataclass(frozen=True)
 class Distribution:
-    """`manager` is who manages packages: apt or rpm. `node` and `registry` are the packages for a host's role;
-    `registry_unit`, `registry_user` and `registry_config` what the registry's package brings along."""
+    """`manager` is who manages packages: apt or rpm. `node` and `registry` are the packages for a host's role (no
+    `registry`: none is known). `registry_unit` and `registry_user` are what the registry's package brings along,
+    `registry_folders` lead to its configuration, and `registry_storage` is where it keeps images. `releases` are the
+    packages that nodes of a major release need beside `node`.
+    """
 
     name: str
     manager: str
@@ -26,7 +29,18 @@ class Distribution:
     registry: tuple[str, ...]
     registry_unit: str
     registry_user: str
-    registry_config: str
+    registry_folders: tuple[str, ...]
+    registry_storage: str
+    releases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def registry_folder(self) -> str:
+        """Where the registry's configuration is, as config.yml."""
+        return self.registry_folders[-1]
+
+    def of_release(self, version: str) -> Distribution:
+        """With what the release (VERSION_ID) needs more."""
+        return replace(self, node=(*self.node, *self.releases.get(version.partition(".")[0], ())))
 
     def packages(self, roles: tuple[str, ...]) -> tuple[str, ...]:
         """The packages for all `roles`."""
@@ -49,13 +63,20 @@ def distribution_of(facts: Facts) -> Distribution:
     """The host's, or the one that it says to be like; Debian when nothing is known."""
     known = distributions()
     names = [name for name in (facts.os_id, *facts.os_like) if name in known]
-    return known[names[0] if names else DEFAULT]
+    return known[names[0] if names else DEFAULT].of_release(facts.os_version)
 
 
 def packages_by_id(roles: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """The packages for `roles` by ID, for a host whose distribution is not known yet; "*" is any other."""
-    found = {name: each.packages(roles) for name, each in distributions().items()}
-    return {**found, "*": found[DEFAULT]}
+    """The packages for `roles` by ID, for a host whose distribution is not known yet.
+
+    As patterns of sh over ID and VERSION_ID, in the order in which they are to be tried; "*" is any other.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name, each in distributions().items():
+        for version in each.releases:
+            found[f"{name}-{version}*"] = each.of_release(version).packages(roles)
+        found[f"{name}-*"] = each.packages(roles)
+    return {**found, "*": distributions()[DEFAULT].packages(roles)}
 
 
 def _distribution(name: str, data: Mapping[str, Any]) -> Distribution:
@@ -63,4 +84,5 @@ def _distribution(name: str, data: Mapping[str, Any]) -> Distribution:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in known
     }
-    return Distribution(name=name, **values)
+    releases = {version: tuple(more["node"]) for version, more in data.get("releases", {}).items()}
+    return Distribution(**{**values, "name": name, "releases": releases})

@@ -77,9 +77,16 @@ _PACKAGES = """
 echo '=packages'
 miss=
 id=
-while IFS='=' read -r key line; do [ "$key" != ID ] || id=$line; done </etc/os-release
-id=${id#\\"}
-case ${id%%\\"} in
+version=
+while IFS='=' read -r key line; do
+  line=${line#\\"}
+  line=${line%%\\"}
+  case $key in
+    ID) id=$line ;;
+    VERSION_ID) version=$line ;;
+  esac
+done </etc/os-release
+case $id-$version in
 %(cases)s
 esac
 for n in "$@"; do
@@ -201,8 +208,8 @@ def facts_script(
     *,
     firewall: bool = False,
 ) -> Script:
-    """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by the
-    distribution's ID ("*" for any other); a `firewall`, too."""
+    """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
+    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER

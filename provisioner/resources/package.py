@@ -51,13 +51,7 @@ class PackageKind:
 
     def _wish(self, task: TaskCall, names: tuple[str, ...], *, hold: bool) -> Resource:
         files = self._files.get(task.host)
-        by_name: dict[str, Sequence[PackageFile]] = {}
-        for name in names if files else ():
-            found = files(name) if files else ()
-            if not found:
-                hint = "the host's own package sources are not reached, so it has to come from the bundle"
-                raise task.error(f"the bundle has no package '{name}' for {task.host}", hint, "name")
-            by_name[name] = found
+        by_name = {name: found for name in names if (found := files(name))} if files else {}
         spec = {"names": names, "hold": hold, "files": by_name}
         wanted = Present(dict.fromkeys(names, _THERE) if len(names) > 1 else {})
         return Resource("package", ", ".join(names), wanted, spec)
@@ -72,8 +66,9 @@ class PackageKind:
 
     def change(self, change: Change) -> Script:
         names = _to_change(change)
-        if isinstance(change.resource.desired, Present) and change.resource.spec["files"]:
-            by_name = change.resource.spec["files"]
+        by_name: Mapping[str, Sequence[PackageFile]] = change.resource.spec.get("files", {})
+        # One that nobody brought along can only come from the host's own sources.
+        if by_name and all(name in by_name for name in names):
             files = {each.file: each for name in names for each in by_name[name]}
             return install_script(names, list(files.values()), hold=change.resource.spec["hold"])
         verb = "install" if isinstance(change.resource.desired, Present) else "remove"

@@ -212,4 +212,16 @@ def test_a_distribution_is_known_by_what_it_is_like() -> None:
     assert distribution_of(host(os_id="ubuntu")).name == "ubuntu"
     assert distribution_of(host(os_id="devuan", os_like=("nothing", "debian"))).name == "debian"
     assert distribution_of(host(os_id="", os_like=())).manager == "apt"
-    assert packages_by_id(("registry",))["debian"] == ("docker-registry",)
+    assert packages_by_id(("registry",))["debian-*"] == ("docker-registry",)
+    assert distribution_of(host(os_id="rocky", os_like=("rhel", "centos"))).node[0] == "containerd.io"
+    assert "kernel-modules-extra" in distribution_of(host(os_id="rhel", os_version="10.1")).node
+    assert "kernel-modules-extra" not in distribution_of(host(os_id="rhel", os_version="9.6")).node
+    order = list(packages_by_id(("node",)))
+    assert order.index("rhel-10*") < order.index("rhel-*") < order.index("*") == len(order) - 1
+
+
+def test_a_registry_needs_a_package(bundle: Bundle) -> None:
+    facts = {"a": host(os_id="openEuler", missing_packages=())}
+    check_packages(facts, bundle, silent)
+    with pytest.raises(ProvisionError, match="a: no package of openEuler is known"):
+        check_packages(facts, bundle, silent, ["a"])
