@@ -26,6 +26,7 @@ ORDER = (
     "test_ownership",
     "test_proxy_modes",
     "test_firewall",
+    "test_http_proxy",
     "test_state",
     "test_glance",
     "test_disk_full",
