@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from provisioner.action.load import Loaded, Prepared, Request, connect, gather, load, prepare
+from provisioner.action.load import Loaded, Request, load
 from provisioner.action.locks import lock
+from provisioner.action.prepare import Prepared, connect, gather, prepare
 from provisioner.engine.events import Emit, RunEnded, RunStarted
 from provisioner.engine.journal import journal
 from provisioner.errors import InputError, ProvisionError

@@ -6,15 +6,18 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
 from provisioner.bundle.layout import Bundle
 from provisioner.inventory.model import Inventory
 from provisioner.kube.reserved import kube_reserved, system_reserved
 from provisioner.network import flannel
 from provisioner.pki.cluster import ClusterState
+from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.registry.names import repository
 from provisioner.spec.model import ClusterSpec
+from provisioner.spec.proxies import environment
 
 PAUSE = "registry.k8s.io/pause"
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost"
@@ -42,6 +45,7 @@ class ClusterVariables:
         self.spec = spec
         self._bundle = bundle
         self._facts = facts
+        self._ports = ports_of(inventory, spec)
         self._state = state
         self.control_planes = [host.name for host in inventory.group("kube_control_plane")]
         self.node_names = [name for name, node in spec.nodes.items() if node.node]
@@ -74,6 +78,7 @@ class ClusterVariables:
             "api_server": f"https://{spec.endpoint}",
             "service_address": str(ipaddress.ip_network(spec.network.service_cidrs[0])[1]),
             "tls_ciphers": list(TLS12_CIPHERS),
+            "proxy_environment": environment(spec),
             "images": self.images,
             "image": self.pullable,
             "pause_image": self.pullable(self.reference(PAUSE)),
@@ -104,6 +109,8 @@ class ClusterVariables:
             "system_reserved": system_reserved(node, memory, servers=host in self._servers),
             "address": node.address,
             "facts": self._facts[host],
+            "os": distribution_of(self._facts[host]),
+            "firewall": self._ports[host],
             "joining": host in self.joining,
             "ipvs_modules": _ipvs_modules(self._facts[host]),
             "first_control_plane": self.control_planes[0] == host,

@@ -4,6 +4,7 @@ umask 022
 LC_ALL=C
 export LC_ALL
 STAMPS=/var/lib/provision/stamps
+SELINUX=/sys/fs/selinux/enforce
 
 # What is half written when a fragment fails must not stay. Untraced, because the last line of the trace is the one that
 # failed.
@@ -37,6 +38,13 @@ install_as() {
   if [ -d "$2" ]; then make_room "$2" file; fi
   mv -fT -- "$1" "$2"
   partial=
+  relabel "$2"
+}
+
+# relabel [-R] PATH: gives what was made or moved the labels that SELinux's policy has for it, where there is SELinux. A new
+# file has that of its folder, which is wrong for programs: systemd starts none that is labelled as data.
+relabel() {
+  [ ! -e "$SELINUX" ] || ! command -v restorecon >/dev/null || restorecon -F "$@"
 }
 
 # displace PATH: a file that is not ours is kept, the first time, before it is written over.
@@ -70,6 +78,7 @@ put_back() {
   back=$(beside "$1")
   cp -aT -- "/var/lib/provision/displaced$1" "$back"
   mv -fT -- "$back" "$1"
+  relabel "$1"
   rm -f -- "/var/lib/provision/displaced$1"
 }
 

@@ -17,6 +17,7 @@ from provisioner.spec.model import (
     Dns,
     Endpoint,
     Flannel,
+    HttpProxy,
     Ipvs,
     Kubernetes,
     Network,
@@ -44,11 +45,17 @@ def build(draft: Draft) -> ClusterSpec:
         runtime=Runtime(**data.get("runtime", {})),
         nodes=MappingProxyType({host.name: _node(draft, host) for host in draft.inventory.hosts.values()}),
         bundle=_bundle(draft),
+        firewall=data.get("firewall", "check"),
+        http_proxy=_http_proxy(data.get("http_proxy")),
     )
 
 
 def _proxy(written: Mapping[str, Any]) -> Proxy:
     return Proxy(**{**written, "ipvs": Ipvs(**written.get("ipvs", {}))})
+
+
+def _http_proxy(written: Mapping[str, Any] | None) -> HttpProxy | None:
+    return HttpProxy(written["url"], tuple(written.get("no_proxy", ()))) if written else None
 
 
 def _network(draft: Draft) -> Network:

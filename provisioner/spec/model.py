@@ -106,6 +106,14 @@ class Runtime:
 
 
 @dataclass(frozen=True)
+class HttpProxy:
+    """The way from the site to the world. `no_proxy` is what, beside the cluster's own, is reached without it."""
+
+    url: str
+    no_proxy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Taint:
     """`effect` is NoSchedule, PreferNoSchedule or NoExecute."""
 
@@ -157,7 +165,7 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class ClusterSpec:
-    """`bundle` is an absolute path; None means the cache's.
+    """`bundle` is an absolute path; None means the cache's. `firewall` is check, manage or ignore.
 
     `nodes` has every host of the inventory, by name.
     """
@@ -172,6 +180,8 @@ class ClusterSpec:
     runtime: Runtime
     nodes: Mapping[str, NodeSpec]
     bundle: str | None = None
+    firewall: str = "check"
+    http_proxy: HttpProxy | None = None
 
 
 def load_spec(inventory: Inventory) -> ClusterSpec:

@@ -106,6 +106,13 @@ CLUSTER: Mapping[str, Any] = {
             "project": {"type": "string", "check_with": _reported(values.project)},
         }
     ),
+    "http_proxy": _section(
+        {
+            "url": _text(values.proxy_url, required=True),
+            "no_proxy": {"type": "list", "schema": _text(values.unproxied)},
+        }
+    ),
+    "firewall": _text(allowed=list(versions.FIREWALL)),
     "bundle": _text(values.path),
     "runtime": _section({"name": _text(versions.runtime)}),
     "nodes": _section(

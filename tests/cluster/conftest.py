@@ -28,6 +28,8 @@ ORDER = (
     "test_drift",
     "test_ownership",
     "test_proxy_modes",
+    "test_firewall_managed",
+    "test_containerd_proxy",
     "test_state",
     "test_glance",
     "test_disk_full",
@@ -36,6 +38,7 @@ ORDER = (
     "test_traffic_gate",
     "test_cut_off",
     "test_killed",
+    "test_bare",
 )
 """The last ones break much, or renew the hosts."""
 APART = ("test_killed",)
