@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 
 class ProvisionError(Exception):
-    """Something failed. `hint` says what mends it; it may be empty."""
+    """Something failed. `hint` says what mends it; it may be empty.
+
+    `resume`: when this ended a run before its first change, the command that takes it up.
+    """
 
     exit_code = 1
 
@@ -18,6 +21,7 @@ class ProvisionError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
+        self.resume = ""
 
 
 @dataclass(frozen=True, order=True)

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from provisioner.action.carried import Carried
-from provisioner.action.load import connect_to, gather_each, usable
+from provisioner.action.connect import connect_to
+from provisioner.action.gather import gather_each, usable
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
 from provisioner.inventory.model import Inventory

@@ -8,15 +8,18 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from provisioner.action.load import Loaded, Prepared, Request, connect, gather, load, prepare
+from provisioner.action.load import Loaded, Request, load
 from provisioner.action.locks import lock
+from provisioner.action.prepare import Prepared, connect, gather, prepare
 from provisioner.engine.events import Emit, RunEnded, RunStarted
 from provisioner.engine.journal import journal
+from provisioner.errors import InputError, ProvisionError
 
 if TYPE_CHECKING:
     from provisioner.action.planfile import Agreed
@@ -57,14 +60,14 @@ def _applied(
     confirm: Callable[[Sequence[str]], bool],
 ) -> Result:
     emit(_started(loaded, "apply"))
-    with ExitStack() as stack:
+    with _unchanged(loaded, "apply"), ExitStack() as stack:
         pool = stack.enter_context(connect(loaded))
         prepared, held = _locked(stack, loaded, pool, emit)
         from provisioner.action.carry import carry_out
 
         plan, outcome = carry_out(prepared, pool, emit, stack, held, agreed, confirm)
         extra = {"execs": pool.execs, "resources": plan.resources}
-    emit(_ended(loaded, outcome, time.monotonic() - began, extra))
+    emit(_ended(loaded, outcome, time.monotonic() - began, extra, left=outcome.left(plan)))
     return Result(outcome, outcome.exit_code)
 
 
@@ -73,7 +76,7 @@ def verify(request: Request, emit: Emit) -> tuple[Plan, Result]:
     began = time.monotonic()
     loaded = load(request)
     emit(_started(loaded, "verify"))
-    with ExitStack() as stack:
+    with _unchanged(loaded, "verify"), ExitStack() as stack:
         pool = stack.enter_context(connect(loaded))
         # Its checks make objects and take them away: not beside another run's.
         prepared, _ = _locked(stack, loaded, pool, emit)
@@ -108,7 +111,12 @@ def _started(loaded: Loaded, command: str) -> RunStarted:
 
 
 def _ended(
-    loaded: Loaded, outcome: Outcome, seconds: float, extra: dict[str, int], command: str = "apply"
+    loaded: Loaded,
+    outcome: Outcome,
+    seconds: float,
+    extra: dict[str, int],
+    command: str = "apply",
+    left: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
 ) -> RunEnded:
     changed = Counter({name: count for name, count in outcome.changed.items() if count})
     return RunEnded(
@@ -118,8 +126,23 @@ def _ended(
         changed=dict(changed),
         phases=dict(outcome.seconds),
         resume="" if outcome.ok else _again(loaded.request, command),
+        left=dict(left),
         extra=extra,
     )
+
+
+@contextmanager
+def _unchanged(loaded: Loaded, command: str) -> Iterator[None]:
+    """What is raised comes before the first change; a failure after that is an outcome."""
+    try:
+        yield
+    except ProvisionError as fault:
+        asked = fault.reason.startswith(
+            "nothing was changed"
+        )  # it says so itself, and what is missing in the command
+        if not (asked or isinstance(fault, InputError)):
+            fault.resume = _again(loaded.request, command)
+        raise
 
 
 def _again(request: Request, command: str) -> str:

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from provisioner.action.gates import gates_of
-from provisioner.action.load import Prepared, prepare
 from provisioner.action.locks import lock
 from provisioner.action.plan import plan_of
 from provisioner.action.planfile import Agreed, check_agreed
+from provisioner.action.prepare import Prepared, prepare
 from provisioner.action.undisturbed import disturbed
 from provisioner.engine.danger import dangers
 from provisioner.engine.events import Emit, Event, Failed, Note

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.bundle.layout import Bundle
@@ -18,6 +18,8 @@ from provisioner.pki.cluster import ClusterState
 from provisioner.registry.client import Registry
 from provisioner.registry.kind import ImageKind
 from provisioner.resources.model import Module
+from provisioner.resources.package import PackageKind
+from provisioner.resources.packagefiles import PackageFiles
 from provisioner.spec.model import ClusterSpec
 
 
@@ -32,6 +34,7 @@ class ClusterKinds:
     token: BootstrapToken
     emit: Emit
     deep: bool = False
+    package_files: Mapping[str, PackageFiles] = field(default_factory=dict)
 
 
 def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
@@ -43,13 +46,14 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
         address=parts.spec.registry.address,
     )
     return {
+        "package": PackageKind(parts.package_files),
         "artifact": ArtifactKind(parts.bundle, parts.platforms, deep=parts.deep),
         "image": ImageKind(registry, parts.spec.registry.project, parts.bundle.image, parts.emit),
         "certificate": CertificateKind(parts.state.authorities),
         "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),
         "components": ComponentsKind(),
-        "node_joined": NodeJoinedKind(parts.token),
+        "node_joined": NodeJoinedKind(parts.token, parts.emit),
         "bootstrap_token": BootstrapTokenKind(parts.token),
         "bootstrap_kubeconfig": BootstrapKubeconfigKind(parts.token),
     }

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from provisioner.action.load import connect_to
+from provisioner.action.connect import connect_to
 from provisioner.engine.events import Answer
 from provisioner.errors import UnreachableError
 from provisioner.inventory.model import load_inventory

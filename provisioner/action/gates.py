@@ -13,7 +13,7 @@ from provisioner.kube.gates import api_ready, network_ready
 from provisioner.remote.pool import Pool
 
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
-    from provisioner.action.load import Prepared
+    from provisioner.action.prepare import Prepared
 
 REGISTRY_SECONDS = 30.0
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from provisioner.action.reach import reach
+from provisioner.engine.journal import is_over
 from provisioner.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -30,7 +33,8 @@ def lock(
     from provisioner.remote.lock import RemoteLock
 
     wanted = list(hosts)
-    locks = {host: RemoteLock(lambda h=host: pool.dial(h), "run", loaded.holder) for host in wanted}  # type: ignore[misc]
+    over = partial(_is_over, loaded.who)
+    locks = {host: RemoteLock(partial(pool.dial, host), "run", loaded.holder, over=over) for host in wanted}
 
     def take(host: str) -> None:
         locks[host].acquire()
@@ -51,3 +55,10 @@ def lock(
     for fault in faults:
         raise fault
     return locks
+
+
+def _is_over(who: str, holder: str) -> bool:
+    """Whether the holder of a lock was a run of `who`, on this machine, that has ended: it lost the host before it
+    could give the lock back."""
+    found = re.match(r"(\S+), pid \d+, run (\d{8}-\d{6}-[0-9a-f]{4}), since ", holder)
+    return found is not None and found[1] == who and is_over(found[2])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from provisioner.action.load import Prepared, Request, connect, load, prepare
+from provisioner.action.load import Request, load
 from provisioner.action.pending import write_pending
+from provisioner.action.prepare import Prepared, connect, prepare
 from provisioner.engine.events import Emit, Progress, RunStarted, Step
 from provisioner.engine.plan import Plan
 from provisioner.engine.planner import Planner

@@ -106,8 +106,8 @@ def _version(kernel: str) -> tuple[int, ...]:
 def _hint(faults: Sequence[str]) -> str:
     hints = {
         "clock": "let chrony or systemd-timesyncd set the clocks",
-        "node: false": "first take it away: kubectl drain NAME --ignore-daemonsets; there `systemctl stop kubelet` and "
-        "`rm -r /var/lib/kubelet/pki`; kubectl delete node NAME",
+        "node: false": "first take it away: kubectl drain NAME --ignore-daemonsets; there `systemctl disable --now "
+        "kubelet` and `rm -r /var/lib/kubelet/pki`; kubectl delete node NAME; and reboot it, which ends its containers",
         "swap": "swapoff -a and remove it from /etc/fstab, or set kubelet_allow_swap: true",
         "mode ipvs": "use proxy.mode nftables, or install the kernel's extra modules",
         "mode nftables": "use proxy.mode iptables",

@@ -20,15 +20,25 @@ def all_reached(answers: Mapping[str, T | Exception]) -> dict[str, T]:
     """
     lost = {host: each for host, each in answers.items() if isinstance(each, UnreachableError)}
     if lost:
-        hints = {each.hint: None for each in lost.values() if each.hint}
         reason = "\n".join(f"{host}: {each.reason.removeprefix(f'{host}: ')}" for host, each in lost.items())
-        raise UnreachableError(reason, "; ".join(hints))
+        raise UnreachableError(reason, _hints(lost))
     found: dict[str, T] = {}
     for host, each in answers.items():
         if isinstance(each, Exception):
             raise each
         found[host] = each
     return found
+
+
+def _hints(lost: Mapping[str, UnreachableError]) -> str:
+    """A line for each, with the hosts that it is for where there are several."""
+    hosts: dict[str, list[str]] = {}
+    for host, each in lost.items():
+        if each.hint:
+            hosts.setdefault(each.hint, []).append(host)
+    if len(hosts) == 1:
+        return next(iter(hosts))
+    return "\n".join(f"{', '.join(those)}: {hint}" for hint, those in hosts.items())
 
 
 def reach(pool: Pool, hosts: Sequence[str]) -> None:

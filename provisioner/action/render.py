@@ -7,7 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from provisioner.action.load import Request, compile_with, connect, gather, load
+from provisioner.action.load import Request, load
+from provisioner.action.prepare import compile_with, connect, gather
 from provisioner.engine.events import Emit, Step
 from provisioner.engine.plan import Desired
 from provisioner.playbook.facts import Facts

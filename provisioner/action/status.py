@@ -13,8 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from provisioner.action.carried import Carried
-from provisioner.action.load import Request, compile_with, connect_to, gather_each, load, usable
+from provisioner.action.connect import connect_to
+from provisioner.action.gather import gather_each, usable
+from provisioner.action.load import Request, load
 from provisioner.action.plan import plan_of
+from provisioner.action.prepare import compile_with
 from provisioner.engine.events import silent
 from provisioner.engine.health import ClusterHealth, Component, HostHealth, NodeHealth
 from provisioner.engine.history import records
@@ -27,6 +30,7 @@ from provisioner.pki.expiry import READ_CERTIFICATES, parse_expiries
 from provisioner.playbook.facts import Facts
 from provisioner.remote.pool import Pool
 from provisioner.remote.session import Session
+from provisioner.resources.modprobe import IPVS_MODULES
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec
 
@@ -73,7 +77,8 @@ def read_status(request: Request) -> ClusterHealth:
     """Raises InputError, and ProvisionError when a host that is reached cannot be used at all."""
     inventory, spec = load_cluster(request.inventory)
     with connect_to(_hurried(inventory)) as pool:
-        asked = gather_each(pool, _hosts(inventory))
+        modules = IPVS_MODULES if spec.proxy.mode == "ipvs" else ()
+        asked = gather_each(pool, _hosts(inventory), modules, firewall=spec.firewall != "ignore")
         lost = {host: _told(host, each) for host, each in asked.items() if isinstance(each, UnreachableError)}
         facts = usable({host: each for host, each in asked.items() if host not in lost})
         drift, answers = _both(
@@ -168,7 +173,9 @@ def _with_nodes(whole: ClusterHealth, reading: _Reading) -> ClusterHealth:
         _node(reading, by_name.get(name) or NodeHealth(name, ready=False, joined=False)) for name in wanted
     ]
     strange = [replace(node, known=False) for name, node in by_name.items() if name not in wanted]
-    return replace(whole, nodes=(*nodes, *strange))
+    asked = (health.requests(reading.answers[host], wanted) for host in reading.group(CONTROL_PLANE))
+    warnings = next((each for each in asked if each), [])
+    return replace(whole, nodes=(*nodes, *strange), warnings=tuple(warnings))
 
 
 def _node(reading: _Reading, node: NodeHealth) -> NodeHealth:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from provisioner.action.load import connect_to, known_hosts_files
+from provisioner.action.connect import connect_to, known_hosts_files
 from provisioner.action.reach import all_reached
 from provisioner.engine.events import Emit, Note, Step
 from provisioner.errors import UnreachableError

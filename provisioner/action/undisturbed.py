@@ -29,7 +29,12 @@ def disturbed(facts: Mapping[str, Facts], pool: Pool, hosts: Sequence[str], emit
                 emit(Note(message=f"{session.host}: waiting for a script of an earlier run to end"))
             said.extend(data)
 
-        result = session.run(after_others(_ASK), deadline=LOCK_SECONDS + 30, on_stdout=hear)
+        result = session.run(
+            after_others(_ASK),
+            deadline=LOCK_SECONDS + 30,
+            on_stdout=hear,
+            what="the wait for scripts of earlier runs",
+        )
         if result.status != 0:
             words = result.stderr.decode(errors="replace").strip()
             kind = LockedError if result.status == BUSY else ProvisionError

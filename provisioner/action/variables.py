@@ -6,17 +6,28 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
 from provisioner.bundle.layout import Bundle
 from provisioner.inventory.model import Inventory
+from provisioner.kube.reserved import kube_reserved, system_reserved
 from provisioner.network import flannel
 from provisioner.pki.cluster import ClusterState
+from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.registry.names import repository
 from provisioner.spec.model import ClusterSpec
+from provisioner.spec.proxies import environment
 
 PAUSE = "registry.k8s.io/pause"
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost"
+TLS12_CIPHERS = (
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+)  # fmt: skip
+"""Those of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325, 4.2), by Go's names. What Go takes
+beside them by itself ends in CBC. Those of TLS 1.3 are all good, and cannot be chosen."""
 COREDNS = "registry.k8s.io/coredns/coredns"
 
 
@@ -34,6 +45,7 @@ class ClusterVariables:
         self.spec = spec
         self._bundle = bundle
         self._facts = facts
+        self._ports = ports_of(inventory, spec)
         self._state = state
         self.control_planes = [host.name for host in inventory.group("kube_control_plane")]
         self.node_names = [name for name, node in spec.nodes.items() if node.node]
@@ -43,6 +55,7 @@ class ClusterVariables:
             for name in self.node_names
             if name in facts and not kubelet_identity_valid(facts[name].kubelet_certificate, name, authority)
         ]
+        self._servers = {*self.control_planes, *(host.name for host in inventory.group("etcd"))}
         etcd = [
             {"name": host.name, "address": spec.nodes[host.name].address} for host in inventory.group("etcd")
         ]
@@ -64,6 +77,8 @@ class ClusterVariables:
             "etcd_servers": [f"https://{each['address']}:2379" for each in etcd],
             "api_server": f"https://{spec.endpoint}",
             "service_address": str(ipaddress.ip_network(spec.network.service_cidrs[0])[1]),
+            "tls_ciphers": list(TLS12_CIPHERS),
+            "proxy_environment": environment(spec),
             "images": self.images,
             "image": self.pullable,
             "pause_image": self.pullable(self.reference(PAUSE)),
@@ -86,12 +101,16 @@ class ClusterVariables:
 
     def of(self, host: str) -> dict[str, Any]:
         """The variables of one host."""
-        node = self.spec.nodes[host]
+        node, memory = self.spec.nodes[host], self._facts[host].memory
         return {
             **self._shared,
             "node": node,
+            "kube_reserved": kube_reserved(node, memory),
+            "system_reserved": system_reserved(node, memory, servers=host in self._servers),
             "address": node.address,
             "facts": self._facts[host],
+            "os": distribution_of(self._facts[host]),
+            "firewall": self._ports[host],
             "joining": host in self.joining,
             "ipvs_modules": _ipvs_modules(self._facts[host]),
             "first_control_plane": self.control_planes[0] == host,

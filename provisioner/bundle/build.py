@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from provisioner.bundle import catalogue, frommodule, golang, write
-from provisioner.bundle.catalogue import Component
+from provisioner.bundle import catalogue, frommodule, golang, ospackages, write
+from provisioner.bundle.catalogue import Component, Distribution
 from provisioner.bundle.completeness import prove_complete
 from provisioner.bundle.frommodule import NO_INPUTS, Inputs
 from provisioner.bundle.layout import Bundle, bundles_directory, default_bundle_path
@@ -50,11 +50,16 @@ def build(*, components: Sequence[str] | None, source: str, output: Path | None,
     """
     if source not in SOURCES:
         raise ProvisionError(f"{source!r} is no source", "one of: " + ", ".join(SOURCES))
-    wanted = catalogue.select(catalogue.load(), components)
+    every: tuple[Component | Distribution, ...] = (*catalogue.load(), *catalogue.distributions())
+    chosen = catalogue.select(every, components)
+    wanted = [each for each in chosen if isinstance(each, Component)]
+    systems = [each for each in chosen if isinstance(each, Distribution)]
     store = Store(platformdirs.user_cache_path("provision") / "build")
     try:
         with store.lock():
-            finished = _finish(wanted, source, store, emit)
+            finished = _finish(wanted, source, store, emit) + _finish_packages(
+                systems, store, emit, named=bool(components)
+            )
             if not components:
                 prove_complete(finished, store)
             target = _write(finished, store, output, whole=not components)
@@ -80,6 +85,33 @@ def _finish(wanted: Sequence[Component], source: str, store: Store, emit: Emit) 
         emit(Step(task="bundle", subject=plan.component.name, seconds=seconds, changed=plan.finished is None))
         finished.append(result)
     emit(Progress(task="bundle", done=len(plans), total=len(plans), unit="components"))
+    return finished
+
+
+def _finish_packages(
+    systems: Sequence[Distribution], store: Store, emit: Emit, *, named: bool
+) -> list[Finished]:
+    """The packages of operating systems. Without apt on this machine there are none, which is said; raises
+    ProvisionError then when they were `named`."""
+    if systems and not named and not shutil.which("apt-get"):
+        said = (
+            "the bundle gets no packages of operating systems: hosts have to reach their own package sources"
+        )
+        emit(
+            Note(level="warning", message=said, hint="build it on Debian or Ubuntu, whose apt can fetch them")
+        )
+        return []
+    finished = []
+    for system in systems:
+        began = time.monotonic()
+        resolved = ospackages.resolve(system, store, emit)
+        key = resolved.key(system)
+        there = store.finished(key)
+        result = there or ospackages.make(system, resolved, store, emit)
+        store.finish(key, result)
+        seconds = time.monotonic() - began
+        emit(Step(task="bundle", subject=f"packages {system.name}", seconds=seconds, changed=there is None))
+        finished.append(result)
     return finished
 
 

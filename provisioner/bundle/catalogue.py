@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -111,6 +111,37 @@ class Component:
         return f"{self.reference}:{self.tag}" if self.reference else f"{self.name}:{self.version}"
 
 
+@dataclass(frozen=True)
+class Distribution:
+    """Packages of one release of an operating system. `id` and `release` are ID and VERSION_ID of os-release(5),
+    `suite` is the archive's name for it; what `packages` depend on comes along.
+    """
+
+    id: str
+    release: str
+    suite: str
+    packages: tuple[str, ...]
+    platform: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.id}-{self.release}"
+
+    @property
+    def architecture(self) -> str:
+        return self.platform.partition("/")[2]
+
+
+def distributions(path: Path = DIRECTORY / "catalogue.yaml") -> tuple[Distribution, ...]:
+    """All releases of operating systems whose packages a bundle has, for all platforms."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return tuple(
+        Distribution(**{**raw, "packages": tuple(raw["packages"])}, platform=platform)
+        for platform in document["platforms"]
+        for raw in document["distributions"]
+    )
+
+
 def load(path: Path = DIRECTORY / "catalogue.yaml") -> tuple[Component, ...]:
     """All components for all platforms, in the order in which they are built."""
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -121,7 +152,10 @@ def load(path: Path = DIRECTORY / "catalogue.yaml") -> tuple[Component, ...]:
     )
 
 
-def select(components: Iterable[Component], names: Sequence[str] | None) -> tuple[Component, ...]:
+_Chosen = TypeVar("_Chosen", bound="Component | Distribution")
+
+
+def select(components: Iterable[_Chosen], names: Sequence[str] | None) -> tuple[_Chosen, ...]:
     """Those with one of the `names`; all if there are none.
 
     Raises InputError with every name that is not there.

@@ -40,7 +40,7 @@ def resolve(names: Sequence[str], architecture: str, store: Store) -> tuple[Pack
     """Ask apt for the candidates; answered from the cache while apt's lists are the same (apt needs a
     second).
     """
-    stamp = digest_of(encode([list(names), architecture, list(_apt_stamps())]))[7:]
+    stamp = digest_of(encode([list(names), architecture, list(apt_stamps())]))[7:]
     cached = store.root / "apt" / f"{stamp}.json"
     try:
         return tuple(Package(**fields) for fields in json.loads(cached.read_bytes()))
@@ -56,20 +56,20 @@ def unpack(package: Package, architecture: str, store: Store) -> Path:
     if tree.is_dir():
         return tree
     with store.workspace() as workspace:
-        _run(["apt-get", "-q", "download", f"{package.name}:{architecture}={package.version}"], workspace)
+        run(["apt-get", "-q", "download", f"{package.name}:{architecture}={package.version}"], workspace)
         archive = next(workspace.glob("*.deb"))
         digest, _size = hash_file(archive)
         if digest != f"sha256:{package.sha256}":
             raise ProvisionError(
                 f"{archive.name} has {digest}, apt's list says sha256:{package.sha256}", "apt-get update"
             )
-        _run(["dpkg-deb", "-x", archive.name, "tree"], workspace)
+        run(["dpkg-deb", "-x", archive.name, "tree"], workspace)
         tree.parent.mkdir(parents=True, exist_ok=True)
         (workspace / "tree").rename(tree)
     return tree
 
 
-def _apt_stamps() -> Iterator[int]:
+def apt_stamps() -> Iterator[int]:
     for path in _APT_STATE:
         try:
             yield Path(path).stat().st_mtime_ns
@@ -78,7 +78,7 @@ def _apt_stamps() -> Iterator[int]:
 
 
 def _candidates(names: Sequence[str], architecture: str) -> Iterator[Package]:
-    output = _run(["apt-cache", "show", "--no-all-versions", *(f"{name}:{architecture}" for name in names)])
+    output = run(["apt-cache", "show", "--no-all-versions", *(f"{name}:{architecture}" for name in names)])
     found = {package.name: package for package in _parse(output)}
     for name in names:
         if name not in found:
@@ -96,7 +96,7 @@ def _parse(output: str) -> Iterator[Package]:
             yield Package(fields["Package"], fields["Version"], fields["SHA256"])
 
 
-def _run(command: list[str], directory: Path | None = None) -> str:
+def run(command: list[str], directory: Path | None = None) -> str:
     try:
         done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -14,6 +14,7 @@ import platformdirs
 
 from provisioner.bundle import oci
 from provisioner.bundle.oci import Descriptor
+from provisioner.bundle.packages import OsPackage, OsPackages
 from provisioner.errors import ProvisionError
 
 DEFAULT_PLATFORM = "linux/amd64"
@@ -75,7 +76,7 @@ class Bundle:
 
     path: Path
     digest: str
-    contents: tuple[Artifact | Image, ...]
+    contents: tuple[Artifact | Image | OsPackages, ...]
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
@@ -102,6 +103,13 @@ class Bundle:
 
     def images(self) -> tuple[Image, ...]:
         return tuple(content for content in self.contents if isinstance(content, Image))
+
+    def packages(self, name: str, platform: str = DEFAULT_PLATFORM) -> OsPackages | None:
+        """The packages for a release of an operating system, named as debian-12; None when it has none."""
+        for content in self.contents:
+            if isinstance(content, OsPackages) and (content.name, content.platform) == (name, platform):
+                return content
+        return None
 
     def artifact(self, name: str, platform: str = DEFAULT_PLATFORM, version: str | None = None) -> Artifact:
         """Raises ProvisionError, which tells what is there, when the bundle has no such artifact."""
@@ -142,10 +150,12 @@ def _incomplete(path: Path, error: FileNotFoundError) -> str:
     return f"the bundle {path} is incomplete: {Path(str(error.filename)).name} is missing"
 
 
-def _content(path: Path, entry: Descriptor) -> Artifact | Image:
+def _content(path: Path, entry: Descriptor) -> Artifact | Image | OsPackages:
     manifest_file = _blob(path, entry)
     data = manifest_file.path.read_bytes()
     document: dict[str, Any] = json.loads(data)
+    if entry.artifact_type == oci.PACKAGES:
+        return _packages(path, entry, document)
     blobs = tuple(_blob(path, Descriptor.parse(blob)) for blob in (document["config"], *document["layers"]))
     notes = entry.annotations
     source, module = notes.get(oci.ORIGIN, ""), notes.get(oci.MODULE, "")
@@ -164,6 +174,24 @@ def _content(path: Path, entry: Descriptor) -> Artifact | Image:
         source=source,
         module=module,
     )
+
+
+def _packages(path: Path, entry: Descriptor, document: dict[str, Any]) -> OsPackages:
+    index, *files = [Descriptor.parse(layer) for layer in document["layers"]]
+    packages = {}
+    for layer in files:
+        file, notes = _blob(path, layer), layer.annotations
+        name = notes[oci.PACKAGE]
+        packages[name] = OsPackage(
+            name=name,
+            version=notes[oci.VERSION],
+            file=notes[oci.TITLE],
+            sha256=layer.digest.partition(":")[2],
+            size=layer.size,
+            path=file.path,
+            needs=tuple(notes.get(oci.NEEDS, "").split()),
+        )
+    return OsPackages(entry.annotations[oci.DISTRIBUTION], entry.platform, _blob(path, index).path, packages)
 
 
 def _blob(path: Path, blob: Descriptor) -> BlobFile:

@@ -15,6 +15,8 @@ LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 EMPTY = "application/vnd.oci.empty.v1+json"
 FILE = "application/octet-stream"
 ARTIFACT = "application/vnd.provision.artifact.v1"
+PACKAGES = "application/vnd.provision.packages.v1"
+DEB = "application/vnd.debian.binary-package"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 
@@ -25,6 +27,9 @@ SOURCE = "org.opencontainers.image.source"
 COMPONENT = "provision.component"
 ORIGIN = "provision.source"
 MODULE = "provision.module"
+DISTRIBUTION = "provision.distribution"
+PACKAGE = "provision.package"
+NEEDS = "provision.needs"
 
 EMPTY_CONFIG = b"{}"
 

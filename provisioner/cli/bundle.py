@@ -11,6 +11,7 @@ from provisioner.engine.events import Emit, Note, silent
 
 if TYPE_CHECKING:
     from provisioner.bundle.layout import Artifact, Image
+    from provisioner.bundle.packages import OsPackages
 
 _PATH = click.Path(file_okay=False, path_type=Path)
 
@@ -34,12 +35,29 @@ def command(ctx: click.Context) -> None:
     help="The publishers' releases, builds of the Go modules, or releases where the publisher answers.",
 )
 @click.option("-o", "--output", type=_PATH, help="Where to write it, in place of the user's cache.")
+@click.option(
+    "--for",
+    "inventory",
+    type=click.Path(path_type=Path),
+    metavar="INVENTORY",
+    help="Download through the http_proxy of this inventory's cluster.",
+)
 @click.pass_context
-def build(ctx: click.Context, components: tuple[str, ...], source: str, output: Path | None) -> None:
+def build(
+    ctx: click.Context,
+    components: tuple[str, ...],
+    source: str,
+    output: Path | None,
+    inventory: Path | None,
+) -> None:
     """Build the bundle, or one of the named COMPONENTs only. What is cached is not built again."""
     from provisioner.bundle import build as building
 
     emit = _emit(ctx.obj)
+    if inventory is not None:
+        from provisioner.action.proxied import use_proxy_of
+
+        use_proxy_of(inventory, emit)
     bundle = building.build(components=components or None, source=source, output=output, emit=emit)
     emit(Note(message=f"{bundle.path}  {bundle.digest}"))
 
@@ -77,9 +95,14 @@ def _emit(context: Any) -> Emit:
     return silent if context is None else context.emit
 
 
-def _line(content: Artifact | Image) -> str:
+def _line(content: Artifact | Image | OsPackages) -> str:
     from provisioner.bundle.layout import Image
+    from provisioner.bundle.packages import OsPackages
 
+    if isinstance(content, OsPackages):
+        title = f"packages of {content.name}"
+        count = f"{len(content.packages)} packages of the distribution's archive"
+        return f"{title:<56} {content.platform}  {content.size / 1e6:7.1f} MB  {count}"
     if isinstance(content, Image):
         name, size = content.reference, sum(blob.size for blob in content.blobs)
     else:

@@ -1,4 +1,4 @@
-"""`provision lab up|down|status`: throw-away hosts on this machine for an inventory."""
+"""`provision lab up|down|status|fault`: throw-away hosts on this machine for an inventory."""
 
 from __future__ import annotations
 
@@ -108,6 +108,28 @@ def status(ctx: click.Context, inventory: Path, subnet: str | None, name: str | 
     click.echo(json.dumps(asdict(found)) if as_json else _table(found))
     if not found.well:
         ctx.exit(1)
+
+
+@command.command()
+@click.option(
+    "--name", metavar="NAME", help="Another lab of the same hosts, by this name.", callback=_lab_name
+)
+@click.argument("inventory", type=click.Path(path_type=Path), envvar="PROVISION_INVENTORY")
+@click.argument("host")
+@click.argument("what", type=click.Choice(["cut", "heal", "power-off", "power-on"]))
+def fault(inventory: Path, host: str, what: str, name: str | None) -> None:
+    """Do to HOST what happens to hosts. Its disk stays.
+
+    \b
+    cut        its link goes, at once and without a word; it runs on
+    heal       its link is back
+    power-off  it loses its power; `lab up` and `power-on` start it again
+    power-on   it boots; returns when SSH answers
+    """
+    from provisioner.lab.power import FAULTS
+
+    plan, _path = _chosen(inventory, None, name, write=False)
+    FAULTS[what](plan, host)
 
 
 def _emit(ctx: click.Context) -> Emit:

@@ -106,7 +106,10 @@ class GatePassed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Failed(Event):
-    """`script_line` is the line of the script that failed; `stderr` its last lines; `undone` what was not reached.
+    """`script_line` is the line of the script that failed; `stderr` its last lines.
+
+    Of the host's changes in this stage `done` are made, `undone` not, beginning with `resource`. `unsure` was begun and
+    not heard of again: the connection was lost meanwhile.
 
     `status` is the script's exit status, `exit_code` what the failure means for the command's (errors.py).
     """
@@ -122,16 +125,20 @@ class Failed(Event):
     done: tuple[str, ...] = ()
     undone: tuple[str, ...] = ()
     hint: str = ""
+    unsure: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnded(Event):
+    """`left` are the numbers of planned changes that were not made, by stage and host."""
+
     run: str
     ok: bool
     seconds: float
     changed: Mapping[str, int] = field(default_factory=dict)
     phases: Mapping[str, float] = field(default_factory=dict)
     resume: str = ""
+    left: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

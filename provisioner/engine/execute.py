@@ -51,6 +51,8 @@ class Outcome:
     changed: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     failures: list[Failed] = field(default_factory=list)
+    made: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Counts of changes by stage and host."""
 
     @property
     def ok(self) -> bool:
@@ -61,6 +63,15 @@ class Outcome:
         """0 when all is well; 4 when nothing failed but that hosts were lost; else 1."""
         codes = {failure.exit_code for failure in self.failures}
         return codes.pop() if len(codes) == 1 else int(bool(codes))
+
+    def left(self, plan: Plan) -> dict[str, dict[str, int]]:
+        """How many changes of the plan were not made, by stage and host."""
+        found: dict[str, dict[str, int]] = {}
+        for stage in plan.stages:
+            for host, changes in stage.changes.items():
+                if count := len(changes) - self.made.get((stage.name, host), 0):
+                    found.setdefault(stage.name, {})[host] = count
+        return found
 
 
 class Executor:
@@ -168,6 +179,7 @@ class Executor:
             failure, done = self._work.carry_out(host, stage.name, changes)
             with self._mutex:
                 outcome.changed[stage.name] = outcome.changed.get(stage.name, 0) + done
+                outcome.made[stage.name, host] = done
                 outcome.seconds[stage.name] = time.monotonic() - started[stage.name]
                 if failure is not None:
                     outcome.failures.append(failure)

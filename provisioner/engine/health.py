@@ -77,7 +77,8 @@ class ClusterHealth:
     """The whole. `versions` are what runs, by component; `wanted` is the spec's Kubernetes version.
 
     `state_format` is None and `uuid` empty where there is no cluster; `faults` are what could not be read, or does not
-    fit together; `drift_unknown` says why no plan could be made.
+    fit together; at `warnings` somebody should look, though the cluster is well; `drift_unknown` says why no plan could
+    be made.
     """
 
     name: str
@@ -92,6 +93,7 @@ class ClusterHealth:
     components: tuple[Component, ...] = ()
     hosts: tuple[HostHealth, ...] = ()
     faults: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     drift_unknown: str = ""
     last_run: RunRecord | None = None
 

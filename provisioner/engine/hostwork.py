@@ -12,6 +12,7 @@ from provisioner.engine.ownership import Ownership
 from provisioner.engine.read import Sessions, answered, by_kind, parsed, read_host
 from provisioner.engine.watch import Watch
 from provisioner.errors import ProvisionError
+from provisioner.remote.causes import cause_of
 from provisioner.remote.session import Result
 from provisioner.resources.model import (
     MEMORY_ONLY,
@@ -28,6 +29,10 @@ from provisioner.shell.script import Script
 
 DEADLINE = 900.0
 """Seconds for all changes of one stage on one host."""
+_UNRECORDED = 73
+"""The status of a step whose record could not be written (shell.assemble)."""
+_LINES, _COLUMNS = 15, 400
+"""What a failure shows of stderr."""
 
 
 class HostWork:
@@ -85,13 +90,13 @@ class HostWork:
         script = change_script(scripts, records, [kind.probe(group) for kind, group in groups])
         watch = _Watch(self._emit, stage, host, changes)
         try:
-            result = self._sessions.session(host).run(script, deadline=DEADLINE, on_stdout=watch.feed)
-        except ProvisionError as fault:  # lost or too late: what it had told until then is done
-            done.extend(changes[index] for index in parse_steps(watch.output()).ok)
-            at = len(done)
-            return _failed(
-                stage, host, "", fault.reason, changes, at, hint=fault.hint, exit_code=fault.exit_code
+            result = self._sessions.session(host).run(
+                script, deadline=DEADLINE, on_stdout=watch.feed, what=f"stage '{stage}'"
             )
+        except ProvisionError as fault:  # lost or too late: what it had told until then is done
+            steps = parse_steps(watch.output())
+            done.extend(changes[index] for index in steps.ok)
+            return _broken_off(stage, host, changes, len(steps.ok), watch.begun, fault)
         stdout = watch.output()
         steps = parse_steps(stdout)
         if steps.failed is not None or len(steps.ok) < len(changes):
@@ -185,6 +190,8 @@ class _Watch:
         self._rest = b""
         self._over = False
         self._all: list[bytes] = []
+        self.begun = -1
+        """The index of the change that was begun last."""
 
     def output(self) -> bytes:
         """All that the script printed so far."""
@@ -201,7 +208,8 @@ class _Watch:
                 self._over = True
                 return
             if word == b"begin" and rest.isdigit():
-                resource = self._changes[int(rest)].resource.id
+                self.begun = int(rest)
+                resource = self._changes[self.begun].resource.id
                 self._emit(HostChanging(stage=self._stage, host=self._host, resource=resource))
             elif line == b"waiting":
                 self._emit(Note(message=f"{self._host}: waiting for a script of an earlier run to end"))
@@ -229,16 +237,41 @@ def _script_failure(
     index, status = steps.failed if steps.failed is not None else (len(steps.ok), result.status)
     resource = changes[index].resource.id if index < len(changes) else ""
     secret = index < len(changes) and changes[index].resource.secret
+    cause, hint = cause_of(stderr, host, status)
+    if status == _UNRECORDED:
+        cause = f"what is done cannot be written down in /var/lib/provision{': ' * bool(cause)}{cause}"
+        hint = hint or f"is there room, and may it be written? `df -h` and `mount` on {host} tell"
     return _failed(
         stage,
         host,
         resource,
-        "the script failed",
+        f"the script failed{': ' * bool(cause)}{cause}",
         changes,
         index,
         status=status,
         script_line="(secret)" if secret else line,
-        stderr="\n".join(stderr.strip().splitlines()[-15:]),
+        stderr=_end_of(stderr),
+        hint=hint
+        or f"mend that on {host}, or in the playbook, and run again: what is done is not done twice",
+    )
+
+
+def _end_of(stderr: str) -> str:
+    """Its last lines, none of them endless."""
+    lines = stderr.strip().splitlines()[-_LINES:]
+    return "\n".join(line if len(line) <= _COLUMNS else f"{line[:_COLUMNS]} …" for line in lines)
+
+
+def _broken_off(
+    stage: str, host: str, changes: Sequence[Change], made: int, begun: int, fault: ProvisionError
+) -> Failed:
+    """The script was not heard to its end: lost, too late, or it never began."""
+    unsure = changes[begun].resource.id if begun >= made else ""
+    reason = fault.reason
+    if made == len(changes):
+        reason += "; all was changed, but it could not be read again"
+    return _failed(
+        stage, host, unsure, reason, changes, made, unsure=unsure, hint=fault.hint, exit_code=fault.exit_code
     )
 
 
@@ -255,17 +288,19 @@ def _failed(
     stderr: str = "",
     hint: str = "",
     exit_code: int = 1,
+    unsure: str = "",
 ) -> Failed:
     return Failed(
         exit_code=exit_code,
         stage=stage,
         host=host,
         resource=resource,
-        reason=reason,
+        reason=reason.removeprefix(f"{host}: "),
         status=status,
         script_line=script_line,
         stderr=stderr,
         done=tuple(change.resource.id for change in changes[:at]),
         undone=tuple(change.resource.id for change in changes[at:]),
         hint=hint,
+        unsure=unsure,
     )

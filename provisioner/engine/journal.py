@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,22 +33,34 @@ def journal(run: str, emit: Emit) -> Iterator[Emit]:
     """`emit` that also writes to the run's journal; progress is left out. What the block raises is noted there, too."""
     folder = runs_directory()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{run}.jsonl"
+    with (folder / f"{run}.jsonl").open("ab", buffering=0) as stream:
+        # For as long as the process lives: see `is_over`.
+        fcntl.flock(stream, fcntl.LOCK_EX)
 
-    def write(event: Event) -> None:
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(as_line(event) + "\n")
+        def write(event: Event) -> None:
+            stream.write(f"{as_line(event)}\n".encode())
 
-    def both(event: Event) -> None:
-        if not isinstance(event, Progress | HostChanging):
-            write(event)
-        emit(event)
+        def both(event: Event) -> None:
+            if not isinstance(event, Progress | HostChanging):
+                write(event)
+            emit(event)
 
+        try:
+            yield both
+        except (Exception, KeyboardInterrupt) as fault:
+            write(_stopped(run, fault))
+            raise
+
+
+def is_over(run: str) -> bool:
+    """Whether `run` was one of this user's on this machine and its process has ended, however it did. False when that
+    is not known."""
     try:
-        yield both
-    except (Exception, KeyboardInterrupt) as fault:
-        write(_stopped(run, fault))
-        raise
+        with (runs_directory() / f"{run}.jsonl").open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _stopped(run: str, fault: BaseException) -> RunStopped:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from provisioner.errors import ProvisionError
+from provisioner.remote.causes import cause_of
 from provisioner.remote.session import Session
 from provisioner.resources.model import AnyKind, ControllerKind, HostKind, Resource, State, Unknown
 from provisioner.shell.assemble import ProbeAnswer, parse_probes, probe_script
@@ -38,7 +39,8 @@ def read_host(
     groups = by_kind(resources, kinds)
     if not groups:
         return {}
-    result = session.run(probe_script([kind.probe(group) for kind, group in groups]), deadline=120)
+    script = probe_script([kind.probe(group) for kind, group in groups])
+    result = session.run(script, deadline=120, what="the reading of its state")
     answers = answered(session.host, result.stdout, result.stderr, len(groups))
     return parsed(groups, answers)
 
@@ -48,7 +50,9 @@ def answered(host: str, stdout: bytes, stderr: bytes, count: int) -> Mapping[int
     answers = parse_probes(stdout)
     if len(answers) < count:
         last = stderr.decode(errors="replace").strip()[-400:]
-        raise ProvisionError(f"{host}: the probe ended after {len(answers)} of {count} parts: {last}")
+        cause, hint = cause_of(last, host)
+        words = f"{cause}; its last words: {last}" if cause else last or "it said nothing"
+        raise ProvisionError(f"{host}: the probe ended after {len(answers)} of {count} parts: {words}", hint)
     return answers
 
 
@@ -82,7 +86,7 @@ def read_controller(resources: Iterable[Resource], kinds: Mapping[str, AnyKind])
 
 def run_probe(session: Session, fragment: Script) -> bytes:
     """The output of one fragment. Raises ProvisionError with its stderr when it fails."""
-    result = session.run(probe_script([fragment]), deadline=60)
+    result = session.run(probe_script([fragment]), deadline=60, what="the reading of its state")
     answer = answered(session.host, result.stdout, result.stderr, 1)[0]
     if answer.status != 0:
         raise ProvisionError(f"{session.host}: {answer.stderr.decode(errors='replace').strip()[-400:]}")

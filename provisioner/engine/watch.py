@@ -73,7 +73,9 @@ class Watch:
             return []
         try:
             result = self._sessions.session(host).run(
-                probe_script([each.fragment for each in asked]), deadline=60
+                probe_script([each.fragment for each in asked]),
+                deadline=60,
+                what="the question whether what was started runs on",
             )
             answers = answered(host, result.stdout, result.stderr, len(asked))
         except ProvisionError as fault:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from provisioner.engine.health import Component, NodeHealth
 from provisioner.kube.healthscript import Section
+from provisioner.kube.requests import waiting
 
 _ROLE = "node-role.kubernetes.io/"
 _SILENT = Section(1, "was not asked")
@@ -80,6 +81,13 @@ def nodes(answers: Answers, now: dt.datetime) -> list[NodeHealth] | None:
     if not isinstance(value, dict) or not isinstance(value.get("items"), list):
         return None
     return sorted((_node(item, now) for item in value["items"]), key=lambda node: node.name)
+
+
+def requests(answers: Answers, names: Collection[str]) -> list[str]:
+    """What is to be said of certificate requests that wait; `names` are the spec's nodes."""
+    value = _json(answers.get("requests", _SILENT))
+    items = value.get("items") if isinstance(value, dict) else None
+    return waiting(items, names) if isinstance(items, list) else []
 
 
 def runtime_version(answers: Answers) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, NODE, REGISTRY
 from provisioner.kube.kubectl import KUBECTL_WAITING
+from provisioner.kube.requests import SIGNER
 from provisioner.shell.quote import words
 from provisioner.shell.script import Script
 
@@ -68,8 +69,8 @@ class Section:
 def health_script(roles: Collection[str], fragments: Mapping[str, str], *, nodes: bool) -> Script:
     """Asks what runs on a host with these roles. `fragments` are further questions, by name; `nodes`: also for nodes.
 
-    Sections: units, journal, and of a control plane readyz, controllers, scheduler, version, nodes, of an etcd member
-    member, status.
+    Sections: units, journal, and of a control plane readyz, controllers, scheduler, version, nodes, requests, of an
+    etcd member member, status.
     """
     units = [f"{unit}.service" for role, names in UNITS.items() if role in roles for unit in names]
     lines = [_ASK]
@@ -109,5 +110,6 @@ def _api_questions(*, nodes: bool) -> list[str]:
         lines += [
             f"ask version {_KUBECTL} get --raw /version",
             f"ask nodes {_KUBECTL} get --raw /api/v1/nodes",
+            f"ask requests {_KUBECTL} get csr --field-selector=spec.signerName={SIGNER} -o json",
         ]
     return lines

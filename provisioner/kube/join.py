@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from provisioner.engine.events import Emit, Note, silent
 from provisioner.errors import ProvisionError
 from provisioner.kube.kubectl import KUBECTL, PROBING
 from provisioner.kube.requests import SIGNER, is_pending, objection, requested_node
@@ -45,8 +46,10 @@ class NodeJoinedKind:
 
     name = "node_joined"
 
-    def __init__(self, token: BootstrapToken) -> None:
+    def __init__(self, token: BootstrapToken, emit: Emit = silent) -> None:
+        """`emit` is told of requests that are left alone."""
         self._token = token
+        self._emit = emit
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         task.check({"name": str}, {"labels": Mapping, "taints": (list, tuple), "joining": bool})
@@ -96,18 +99,14 @@ class NodeJoinedKind:
     def _admit(self, joining: set[str], asking: set[str], runner: Runner) -> dict[str, str]:
         """Waits until all are registered. Returns the marks that they have from a former life, by node."""
         end = time.monotonic() + DEADLINE
-        refused: dict[str, str] = {}
         missing = set(joining)
         registered: dict[str, str] = {}
+        judged: list[tuple[Mapping[str, Any], str]] = []
         while missing:
             requests = json.loads(_ask(runner, f"{KUBECTL} {_REQUESTS}\n"))["items"]
-            good = []
-            for item in requests:
-                reason = objection(item, asking, self._token.user, GROUP)
-                if is_pending(item) and not reason:
-                    good.append(item["metadata"]["name"])
-                elif reason and requested_node(item) in joining:
-                    refused[requested_node(item)] = reason
+            objections = [objection(item, asking, self._token.user, GROUP) for item in requests]
+            judged = list(zip(requests, objections, strict=True))
+            good = [item["metadata"]["name"] for item, reason in judged if is_pending(item) and not reason]
             if good:
                 _ask(runner, locked(f"{KUBECTL} certificate approve {words(good)} >/dev/null") + "\n")
             rows = (
@@ -116,15 +115,30 @@ class NodeJoinedKind:
             registered = {name: marks for name, _, marks in rows}
             missing = joining - registered.keys() | asking - self._granted(requests)
             if missing and time.monotonic() > end:
-                raise _timeout(missing, refused)
+                raise _timeout(missing, {requested_node(item): reason for item, reason in judged if reason})
             if missing:
                 time.sleep(0.3)
+        # Only now: a request that a controller was just about to approve was none to speak of.
+        for item, reason in judged:
+            if reason and is_pending(item):
+                self._emit(_left_alone(item, reason))
         return {name: registered[name] for name in joining}
+
+
+def _left_alone(item: Mapping[str, Any], reason: str) -> Note:
+    name = item["metadata"]["name"]
+    return Note(
+        level="warning",
+        message=f"the certificate request {name} was left alone: {reason}",
+        hint=f"find out who sent it; `kubectl delete csr {name}` takes it away, else it goes after a day",
+    )
 
 
 def _timeout(missing: set[str], refused: Mapping[str, str]) -> ProvisionError:
     told = "; ".join(
-        f"{node}: its request was left alone: {reason}" for node, reason in sorted(refused.items())
+        f"{node}: its request was left alone: {reason}"
+        for node, reason in sorted(refused.items())
+        if node in missing
     )
     reason = f"{', '.join(sorted(missing))} did not register within {DEADLINE:.0f} s" + (
         f" ({told})" if told else ""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cryptography import x509
+
+from provisioner.kube.token import GROUP
 
 SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 _USAGES = {"digital signature", "client auth", "key encipherment"}
@@ -29,6 +31,23 @@ def requested_node(item: Mapping[str, Any]) -> str:
     names = request.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     name = str(names[0].value) if len(names) == 1 else ""
     return name.removeprefix("system:node:") if name.startswith("system:node:") else ""
+
+
+def waiting(items: Sequence[Mapping[str, Any]], nodes: Collection[str]) -> list[str]:
+    """What is to be said of each request that nobody has approved, outside of a run: of a run that is just letting a
+    node join there may be some for a moment."""
+    return [
+        f"the certificate request {item['metadata']['name']} is not approved: {_standing(item, nodes)}"
+        for item in items
+        if is_pending(item)
+    ]
+
+
+def _standing(item: Mapping[str, Any], nodes: Collection[str]) -> str:
+    """Any run's token counts as the right one, because which tokens there were nobody knows any more."""
+    user = str((item.get("spec") or {}).get("username") or "")
+    token = user if user.startswith("system:bootstrap:") else "a run's token"
+    return objection(item, nodes, token, GROUP) or f"{user} asks for {requested_node(item)}, in no run of now"
 
 
 def objection(item: Mapping[str, Any], nodes: Collection[str], user: str, group: str) -> str:

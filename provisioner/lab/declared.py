@@ -13,6 +13,7 @@ from provisioner.lab.plan import SUITE, LabPlan, faults
 
 _KEYS = ("name", "subnet", "suite", "packages")
 DEFAULT_NAME = "lab"
+BARE = "bare"
 _EXAMPLE = "write {name: lab, subnet: 10.98.0.0/24} there"
 
 
@@ -25,8 +26,10 @@ def plan_of(inventory: Inventory) -> LabPlan:
         if key not in _KEYS:
             raise _fault(inventory, f"unknown key 'lab.{key}'", hint_for(key, _KEYS), str(key))
     packages = section.get("packages", [])
-    if not isinstance(packages, list) or not all(isinstance(name, str) for name in packages):
-        raise _fault(inventory, "lab.packages is not a list of Debian package names", "", "packages")
+    bare = packages == BARE
+    if not bare and not (isinstance(packages, list) and all(isinstance(name, str) for name in packages)):
+        hint = f"'{BARE}' is for hosts without packages of a cluster"
+        raise _fault(inventory, "lab.packages is not a list of Debian package names", hint, "packages")
     name = str(section.get("name", DEFAULT_NAME))
     plan = LabPlan(
         name=name,
@@ -34,7 +37,8 @@ def plan_of(inventory: Inventory) -> LabPlan:
         hosts={host.name: _address(inventory, host.name) for host in inventory.hosts.values()},
         directory=lab_directory(name),
         suite=str(section.get("suite", SUITE)),
-        packages=tuple(packages),
+        packages=() if bare else tuple(packages),
+        bare=bare,
     )
     problems = [Problem(*_place(inventory, fault.host), fault.reason) for fault in faults(plan)]
     if problems:

@@ -153,6 +153,12 @@ def cut(plan: LabPlan, host: str) -> None:
     succeeds(["ip", "-n", plan.names.switch, "link", "del", plan.names.port(plan.offset(host))])
 
 
+def plug(plan: LabPlan, host: str, *, linked: bool) -> None:
+    """Pulls the host's cable, which it sees, or puts it back. Raises ProvisionError when it has none: it is off."""
+    port = plan.names.port(plan.offset(host))
+    run(["ip", "-n", plan.names.switch, "link", "set", port, "up" if linked else "down"])
+
+
 def namespaces(names: Names) -> tuple[str, ...]:
     """The lab's namespaces that are there, alive or not; the switch first."""
     if not NAMESPACES.is_dir():

@@ -12,6 +12,7 @@ from pathlib import Path
 from provisioner.lab.names import Names
 
 SUITE = "bookworm"
+SUITES = ("bookworm", "trixie")
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -19,7 +20,8 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 @dataclass(frozen=True)
 class LabPlan:
-    """`directory` holds all of the lab and names it: two plans with one directory mean the same lab."""
+    """`directory` holds all of the lab and names it: two plans with one directory mean the same lab. `bare` hosts have
+    nothing but what every host needs (recipe.BARE); others are prepared, and have `packages` on top."""
 
     name: str
     subnet: IPv4Network
@@ -27,6 +29,7 @@ class LabPlan:
     directory: Path
     suite: str = SUITE
     packages: tuple[str, ...] = field(default=())
+    bare: bool = False
 
     @property
     def gateway(self) -> IPv4Address:
@@ -67,6 +70,8 @@ def faults(plan: LabPlan) -> list[Fault]:
     found = []
     if not 16 <= plan.subnet.prefixlen <= 29:
         found.append(Fault(f"lab.subnet {plan.subnet}: the prefix length must be from 16 to 29"))
+    if plan.suite not in SUITES:
+        found.append(Fault(f"lab.suite: {plan.suite!r} is none of {', '.join(SUITES)}"))
     for name in plan.packages:
         if not _PACKAGE.fullmatch(name):
             found.append(Fault(f"lab.packages: {name!r} is no package's name"))

@@ -1,11 +1,16 @@
-"""Switching one host of a lab off, as a power cut does, and on again. The host's disk stays."""
+"""What can happen to one host of a lab: its power goes, as in a power cut, and comes back; its link is cut, and heals.
+
+The host's disk stays.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 from provisioner.errors import ProvisionError
 from provisioner.lab import host as hosts
 from provisioner.lab import network
-from provisioner.lab.host import inspect
+from provisioner.lab.host import first_process, inspect
 from provisioner.lab.locks import lab_lock, locked
 from provisioner.lab.plan import LabPlan
 from provisioner.lab.requirements import require_machine
@@ -32,6 +37,33 @@ def power_on(plan: LabPlan, host: str) -> None:
         if not inspect(plan, host).well:
             hosts.stop(plan, host)
             hosts.start(plan, host, layers)
+
+
+def cut(plan: LabPlan, host: str) -> None:
+    """Cuts the host's link; the host runs on. Raises ProvisionError when it is off."""
+    _plug(plan, host, linked=False)
+
+
+def heal(plan: LabPlan, host: str) -> None:
+    """Mends the link that was cut. Raises ProvisionError when the host is off."""
+    _plug(plan, host, linked=True)
+
+
+def _plug(plan: LabPlan, host: str, *, linked: bool) -> None:
+    _require(plan, host)
+    with locked(lab_lock(plan.names.key)):
+        if not first_process(plan, host):
+            raise ProvisionError(f"{host} is off", f"provision lab fault INVENTORY {host} power-on")
+        network.plug(plan, host, linked=linked)
+
+
+FAULTS: Mapping[str, Callable[[LabPlan, str], None]] = {
+    "cut": cut,
+    "heal": heal,
+    "power-off": power_off,
+    "power-on": power_on,
+}
+"""By the names that the command line has for them."""
 
 
 def _require(plan: LabPlan, host: str) -> None:

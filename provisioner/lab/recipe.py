@@ -18,6 +18,9 @@ PACKAGES = (
     *("containerd", "runc", "nginx-light", "libnginx-mod-stream", "keepalived", "docker-registry"),
 )
 
+BARE = ("systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "iproute2", "kmod")
+"""What a host must have before this tool can begin: it loads modules of the kernel with kmod."""
+
 FILES: Mapping[str, str] = {
     # nspawn mounts version 1 controllers read-only; the lab's cgroup namespace makes writing them harmless.
     "etc/systemd/system/writable-cgroups.service": """\
@@ -59,10 +62,11 @@ WantedBy=sysinit.target
 FINISH = """\
 set -e
 systemctl --quiet enable writable-cgroups.service bpf-filesystem.service
-systemctl --quiet disable nginx.service keepalived.service docker-registry.service
 # No housekeeping that wakes up in the middle of a measurement, and no console to log in at.
-systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
-  e2scrub_all.timer e2scrub_reap.service fstrim.timer
+for unit in nginx.service keepalived.service docker-registry.service apt-daily.timer apt-daily-upgrade.timer \
+  dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer; do
+  ! systemctl cat "$unit" >/dev/null 2>&1 || systemctl --quiet disable "$unit"
+done
 systemctl --quiet mask console-getty.service systemd-pstore.service
 apt-get clean
 rm -f /etc/ssh/ssh_host_* /etc/hostname /etc/resolv.conf /var/log/*.log /var/log/apt/*
@@ -90,9 +94,14 @@ def digest(*facts: object) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def base_key(suite: str, architecture: str) -> str:
+def packages_of(*, bare: bool) -> tuple[str, ...]:
+    """What is in the base root, beside what every Debian has."""
+    return BARE if bare else PACKAGES
+
+
+def base_key(suite: str, architecture: str, *, bare: bool = False) -> str:
     """The content key of the base root."""
-    return digest("base", suite, architecture, PACKAGES, dict(FILES), FINISH)
+    return digest("base", suite, architecture, packages_of(bare=bare), dict(FILES), FINISH)
 
 
 def packages_key(base: str, packages: tuple[str, ...]) -> str:

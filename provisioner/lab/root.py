@@ -15,11 +15,11 @@ from pathlib import Path
 
 import platformdirs
 
+from provisioner.bundle.mirror import mirror_for, proxy
 from provisioner.engine.events import Emit, Note, Progress, Step
 from provisioner.errors import ProvisionError
 from provisioner.lab import kernel, recipe
 from provisioner.lab.locks import locked
-from provisioner.lab.mirror import mirror_for, proxy
 from provisioner.lab.plan import LabPlan
 from provisioner.lab.requirements import require_builder
 from provisioner.lab.sandbox import contained, in_layer
@@ -36,8 +36,9 @@ def cache_directory() -> Path:
 
 def layers(plan: LabPlan, emit: Emit) -> tuple[Path, ...]:
     """The lower layers for the lab's hosts, top first; builds what is not cached (about a minute, once)."""
-    base_key = recipe.base_key(plan.suite, platform.machine())
-    base = _cached(base_key, "base root", emit, lambda made: _build_base(plan.suite, made, emit))
+    packages = recipe.packages_of(bare=plan.bare)
+    base_key = recipe.base_key(plan.suite, platform.machine(), bare=plan.bare)
+    base = _cached(base_key, "base root", emit, lambda made: _build_base(plan.suite, packages, made, emit))
     found = [base]
     if plan.packages:
         key = recipe.packages_key(base_key, plan.packages)
@@ -93,11 +94,11 @@ def _environment() -> dict[str, str]:
     return {"PATH": path, "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **proxy()}
 
 
-def _build_base(suite: str, made: Path, emit: Emit) -> None:
+def _build_base(suite: str, packages: tuple[str, ...], made: Path, emit: Emit) -> None:
     require_builder()
     source = mirror_for(suite)
     tree = made / "upper"
-    options = [f"--include={','.join(recipe.PACKAGES)}", "--variant=minbase"]
+    options = [f"--include={','.join(packages)}", "--variant=minbase"]
     options += [f"--keyring={source.keyring}"] if Path(source.keyring).is_file() else []
     options += ["--no-check-gpg"] if source.trusted else []
     argv = ["debootstrap", *options, suite, str(tree), source.uri]

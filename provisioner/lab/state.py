@@ -26,6 +26,7 @@ class LabState:
     bridge: str
     namespaces: list[str]
     pids: dict[str, int]
+    bare: bool = False
 
 
 def path(plan: LabPlan) -> Path:
@@ -66,5 +67,11 @@ def plan_of_directory(directory: Path) -> LabPlan:
         return LabPlan(directory.name, IPv4Network("0.0.0.0/29"), {}, directory)
     hosts = {host: IPv4Address(address) for host, address in state.hosts.items()}
     return LabPlan(
-        state.name, IPv4Network(state.subnet), hosts, directory, state.suite, tuple(state.packages)
+        state.name,
+        IPv4Network(state.subnet),
+        hosts,
+        directory,
+        state.suite,
+        tuple(state.packages),
+        state.bare,
     )

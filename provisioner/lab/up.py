@@ -70,7 +70,7 @@ def _layers(plan: LabPlan, emit: Emit) -> tuple[Path, ...]:
     """A lab keeps the root that it was made with: another under its hosts' disks would tear them apart."""
     before = state.read(plan.directory)
     if before is not None and all(Path(layer).is_dir() for layer in before.layers):
-        if (before.suite, before.packages) != (plan.suite, list(plan.packages)):
+        if (before.suite, before.packages, before.bare) != (plan.suite, list(plan.packages), plan.bare):
             emit(
                 Note(
                     message=f"the lab {plan.name} keeps the packages that it was made with",
@@ -141,6 +141,7 @@ def _state(plan: LabPlan, layers: Sequence[Path], before: LabState | None) -> La
         bridge=plan.names.bridge,
         namespaces=list(network.namespaces(plan.names)),
         pids=pids,
+        bare=plan.bare,
     )
 
 

@@ -66,10 +66,95 @@ _MODULES = """
 echo '=modules'
 k=/lib/modules/$(uname -r)
 for m in %s; do
-  if [ -d "/sys/module/$m" ] || grep -qE "/$m[.]ko" "$k/modules.builtin" "$k/modules.dep" 2>/dev/null; then
+  if [ -d "/sys/module/$m" ] || grep -qE "/${m}[.]ko" "$k/modules.builtin" "$k/modules.dep" 2>/dev/null; then
     echo "$m"
   fi
 done
+"""
+# Which packages are not there, by what the package manager keeps of each: a program would cost more than all else.
+# Only when one is missing it is asked whether the host reaches its package sources: by fetching the first file that an
+# update of the lists would fetch of each of three servers, with the manager's own settings. A server that answers that
+# it has no such file is reached, too; so are folders and discs.
+_PACKAGES = """
+echo '=packages'
+miss=
+id=
+version=
+while IFS='=' read -r key line; do
+  line=${line#\\"}
+  line=${line%%\\"}
+  case $key in
+    ID) id=$line ;;
+    VERSION_ID) version=$line ;;
+  esac
+done </etc/os-release
+case $id-$version in
+%(cases)s
+esac
+for n in "$@"; do
+  if [ -d /var/lib/dpkg/info ]; then
+    # Libraries' files name their architecture, too.
+    for f in "/var/lib/dpkg/info/$n.md5sums" "/var/lib/dpkg/info/$n":*.md5sums; do
+      [ ! -e "$f" ] || continue 2
+    done
+    miss="$miss $n"
+  elif command -v rpm >/dev/null; then
+    rpm -q --quiet -- "$n" || miss="$miss $n"
+  fi
+done
+for n in $miss; do echo "$n"; done
+echo '=sources'
+if [ -z "$miss" ]; then :
+elif command -v apt-get >/dev/null; then
+  f=/run/provision-sources.$$
+  apt-get --print-uris update 2>/dev/null | sed -n "s/^'\\([^']*\\)'.*/\\1/p" | sort -u -t/ -k1,3 | head -n 3 >"$f.all"
+  reached=
+  while [ -z "$reached" ] && read -r u; do
+    case $u in
+      [fc]*:/*) reached=1 ;;
+      *) timeout 6 /usr/lib/apt/apt-helper -o Acquire::Retries=0 -o Acquire::http::Timeout=4 \\
+        -o Acquire::https::Timeout=4 download-file "$u" "$f" >"$f.said" 2>&1 </dev/null && reached=1 ||
+        ! grep -q ' 40[0-9] ' "$f.said" || reached=1 ;;
+    esac
+  done <"$f.all"
+  rm -f -- "$f" "$f.all" "$f.said"
+  [ -n "$reached" ] || echo unreachable
+elif command -v dnf >/dev/null; then
+  timeout 30 dnf -q makecache >/dev/null 2>&1 || echo unreachable
+elif command -v yum >/dev/null; then
+  timeout 30 yum -q makecache >/dev/null 2>&1 || echo unreachable
+else
+  echo unreachable
+fi
+"""
+# The firewall that is at work, and what it says: firewalld's or ufw's own words, else the tables that drop something of
+# what comes in. iptables' tables are among them where it works through nftables.
+_FIREWALL = """
+echo '=firewall'
+if command -v firewall-cmd >/dev/null && firewall-cmd -q --state 2>/dev/null; then
+  echo firewalld
+  firewall-cmd --list-all
+  firewall-cmd --info-service=provision 2>/dev/null || :
+elif grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && command -v ufw >/dev/null; then
+  echo ufw
+  ufw status verbose
+elif command -v nft >/dev/null; then
+  nft list chains 2>/dev/null | while read -r a b c d line; do
+    case $a in
+      table) family=$b table=$c ;;
+      chain) chain=$b ;;
+      type)
+        case "$b $c $d" in
+          'filter hook input')
+            if nft list chain "$family" "$table" "$chain" | grep -qE 'policy drop|[[:space:]](drop|reject)'; then
+              nft list table "$family" "$table"
+            fi ;;
+        esac ;;
+    esac
+  done >/run/provision-firewall.$$
+  [ ! -s /run/provision-firewall.$$ ] || { echo nftables; cat /run/provision-firewall.$$; }
+  rm -f /run/provision-firewall.$$
+fi
 """
 _END = "echo '=end'\n"
 _PARTS = re.findall(r"^part (\w+)", _GATHER, re.MULTILINE)
@@ -80,7 +165,9 @@ _START_FILES = "look at the host's login shell and its start files"
 class Facts:
     """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `addresses` by link;
     `resolver` is the resolv.conf that pods are to inherit; `modules` those of the kernel that were asked for and are
-    there, loaded or not.
+    there, loaded or not. `missing_packages` are those that were asked for and are not installed; only then
+    `package_sources` tells whether the host reaches the sources of its own package manager. `firewall` is the one
+    at work (firewalld, ufw, nftables; "" for none that drops what comes in), `filters` what it says.
 
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
@@ -107,6 +194,11 @@ class Facts:
     last_change: str = ""
     kubelet_certificate: str = field(default="", repr=False)
     modules: tuple[str, ...] = ()
+    os_like: tuple[str, ...] = ()
+    missing_packages: tuple[str, ...] = ()
+    package_sources: bool = True
+    firewall: str = ""
+    filters: str = field(default="", repr=False)
 
     @property
     def platform(self) -> str:
@@ -114,9 +206,22 @@ class Facts:
         return f"linux/{self.architecture}"
 
 
-def facts_script(modules: Sequence[str] = ()) -> Script:
-    """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for."""
-    return Script(_GATHER + (_MODULES % words(modules) if modules else "") + _END)
+def facts_script(
+    modules: Sequence[str] = (),
+    packages: Mapping[str, Sequence[str]] | None = None,
+    *,
+    firewall: bool = False,
+) -> Script:
+    """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
+    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too."""
+    cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
+    return Script(
+        _GATHER
+        + (_MODULES % words(modules) if modules else "")
+        + (_PACKAGES % {"cases": cases} if packages else "")
+        + (_FIREWALL if firewall else "")
+        + _END
+    )
 
 
 def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
@@ -157,6 +262,11 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         last_change=parts["change"].strip(),
         kubelet_certificate=parts["kubelet"],
         modules=tuple(parts.get("modules", "").split()),
+        os_like=tuple(os_release.get("ID_LIKE", "").strip('"').split()),
+        missing_packages=tuple(parts.get("packages", "").split()),
+        package_sources="unreachable" not in parts.get("sources", ""),
+        firewall=parts.get("firewall", "").partition("\n")[0],
+        filters=parts.get("firewall", "").partition("\n")[2],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -25,8 +26,15 @@ class Timeouts:
     banner: float = 15.0
     auth: float = 30.0
     channel: float = 15.0
-    silence: float = 30.0
-    """How long a host may leave a request for a sign of life unanswered before it counts as gone."""
+    silence: float = 14.0
+    """How long a host may leave a request for a sign of life unanswered before it counts as gone. It is asked after
+    5 s without a word from it, so that one is missed within 20 s."""
+    start: float = 20.0
+    """How long the login shell may take until it runs what it was given."""
+
+
+UNANSWERED = 10
+"""Seconds after which the kernel gives a connection up whose bytes are not acknowledged (TCP_USER_TIMEOUT)."""
 
 
 def dial(hop: Hop, ahead: Ahead) -> socket.socket:
@@ -49,7 +57,13 @@ class _Prompt(socket.socket):
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         # The kernel falls back to delayed acknowledgements by itself, so this has to be said again each time.
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return super().recv(size, flags)
+        try:
+            return super().recv(size, flags)
+        except TimeoutError as error:
+            if error.errno != errno.ETIMEDOUT:  # nothing came yet
+                raise
+            # The library would take it for the same, read on and find a connection that somebody closed.
+            raise ConnectionAbortedError(error.errno, f"no answer for {UNANSWERED} s") from error
 
 
 def _tune(wire: socket.socket) -> None:
@@ -58,7 +72,7 @@ def _tune(wire: socket.socket) -> None:
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000)
+    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
 
 
 def hang_up(transport: paramiko.Transport) -> None:

@@ -19,6 +19,14 @@ _LINGER = 2.0
 """Seconds that outputs may stay open and silent after the exit: a daemon that was started may hold them."""
 
 
+_PAUSES = (0.05, 0.2, 0.5, 1.0)
+"""Seconds between tries to open a channel: where MaxSessions is small, the one before is not quite gone yet."""
+
+
+_REFUSED = "Unable to open channel."
+"""What the library says to the second of two that are refused at once; the first gets a ChannelException."""
+
+
 class _Arrival(threading.Event):
     """Set by the transport's thread when anything happens on the channel; only the reader resets it.
 
@@ -180,15 +188,21 @@ def _send(channel: paramiko.Channel, data: bytes) -> int:
 
 
 def _open(transport: paramiko.Transport, timeout: float) -> paramiko.Channel:
-    try:
-        return transport.open_session(timeout=timeout)
-    except paramiko.ChannelException as error:
-        raise UnreachableError(
-            f"the server opens no further session: {error}",
-            "raise MaxSessions in its sshd_config (10 by default)",
-        ) from error
-    except (paramiko.SSHException, EOFError, OSError) as error:
-        raise LostError(f"the connection is gone: {error or 'closed by the host'}") from error
+    for pause in (*_PAUSES, 0.0):
+        try:
+            return transport.open_session(timeout=timeout)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            refused = isinstance(error, paramiko.ChannelException) or str(error) == _REFUSED
+            if not (refused and transport.is_active()):
+                raise LostError(
+                    f"the connection is gone: {_why_broken(transport.get_exception() or error)}"
+                ) from error
+            fault = error
+            time.sleep(pause)
+    raise UnreachableError(
+        f"the server opens no further session: {fault}",
+        "raise MaxSessions in its sshd_config (10 by default)",
+    ) from fault
 
 
 def _execute(channel: paramiko.Channel, command: str) -> None:
@@ -208,4 +222,12 @@ def _why_lost(transport: paramiko.Transport) -> str:
     transport.join(0.2)
     if transport.is_active():
         return "the command was killed or refused by the host"
-    return f"the connection broke: {transport.get_exception() or 'closed by the host'}"
+    return f"the connection broke: {_why_broken(transport.get_exception())}"
+
+
+def _why_broken(error: Exception | None) -> str:
+    if isinstance(error, ConnectionResetError):
+        return "reset by the host, or by something between"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "closed by the host" if error is None or isinstance(error, EOFError) else str(error)

@@ -23,6 +23,7 @@ CHUNK = 32768 - 64
 # No single quote, newline, backslash or exclamation mark may occur: the text stands in single quotes for any
 # login shell, csh and fish included. What follows the tar on stdin is the script's, so exactly the tar is
 # taken: by dd, for busybox's head reads ahead, and by way of a file, for tar may stop before its end.
+# When the script cannot even be laid down, the mark comes once more, at the end of stderr.
 # With nothing behind it the tar goes straight to tar. The mark, random and new each time, names the folder; mkdir
 # takes no name that is there already. Each program spared is a millisecond a host and exec (mktemp, dd, a second sh):
 # with ten hosts on two cores that was a fifth of an unchanged run.
@@ -30,13 +31,13 @@ CHUNK = 32768 - 64
 BODY = (
     "umask 077; LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH; "
     'export LC_ALL PATH W; echo "$2"; echo "$2" >&2; '
-    'W=/run/provision.$2; mkdir "$W" 2>/dev/null || { W=/tmp/provision.$2; mkdir "$W" || exit 97; }; '
+    'W=/run/provision.$2; mkdir "$W" 2>/dev/null || { W=/tmp/provision.$2; mkdir "$W" || { echo "$2" >&2; exit 97; '
+    "}; }; "
     'trap "rm -rf $W" EXIT; '
     'trap "exit 129" HUP; trap "exit 130" INT; trap "exit 141" PIPE; trap "exit 143" TERM; '
-    'if [ "$1" = 0 ]; then tar -xf - -C "$W" || exit 98; else '
-    f'dd bs={tarfile.RECORDSIZE} count="$1" iflag=fullblock of="$W/.tar" 2>/dev/null && '
-    'tar -xf "$W/.tar" -C "$W" || exit 98; fi; '
-    'cd "$W" || exit 98; umask 022; '
+    '{ if [ "$1" = 0 ]; then tar -xf - -C "$W"; else '
+    f'dd bs={tarfile.RECORDSIZE} count="$1" iflag=fullblock status=none of="$W/.tar" && '
+    'tar -xf "$W/.tar" -C "$W"; fi && cd "$W"; } || { echo "$2" >&2; exit 98; }; umask 022; '
     "( . ./main ) 3<&0 </dev/null"
 )
 

@@ -1,7 +1,8 @@
 """Locks on hosts: one run at a time, and none that outlives its holder.
 
 A lock is a flock held by a script on a connection of its own. It ends at once when that connection closes or
-the controller dies, and after 60 s of silence when the controller hangs or the network swallows it.
+the controller dies, and after 60 s of silence when the controller hangs or the network swallows it. One whose
+holder is known to have ended is taken over at once: who lost a host wants to go on as soon as it is back.
 """
 
 from __future__ import annotations
@@ -25,22 +26,35 @@ BEAT = 10.0
 """Seconds between two signs of life."""
 SILENCE = 60
 """Seconds of silence after which the host gives the lock up."""
-_ANSWER = 30.0
+_ANSWER = 15.0
 _GOODBYE = 2.0
+_TAKEN = 75
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 # The children that read the heartbeat do not inherit descriptor 9: only this shell holds the lock. The
 # holder's name stands in a file beside the lock, because the lock's own file may be open for writing in
-# several hopeful runs.
+# several hopeful runs. Only the shell that holds the lock is killed, when the run whose name the taker knows to be over
+# still has it: the one around that takes its folder away. A script of that run that still waits for what it was sent
+# (receive, in shell/prelude.sh) ends, too.
 _HOLD = """\
 umask 077
+taken_over() {
+    [ -e "$W/over" ] && [ "$(cat "$W/over")" = "$1" ] && read -r pid <"/run/provision/$NAME.pid" &&
+        [ "$(readlink "/proc/$pid/fd/9")" = "/run/provision/$NAME.lock" ] && kill -9 "$pid" && flock -w 5 9 || return
+    read -r pid </run/provision/receiving && read -r name <"/proc/$pid/comm" && [ "$name" = timeout ] && kill "$pid"
+    :
+} 2>/dev/null
 mkdir -p /run/provision || exit 74
 exec 9>>"/run/provision/$NAME.lock" || exit 74
 if ! flock -n 9; then
-    cat "/run/provision/$NAME.holder" 2>/dev/null || echo "a run that has just begun"
-    exit 75
+    said=$(cat "/run/provision/$NAME.holder" 2>/dev/null || echo "a run that has just begun")
+    taken_over "$said" || {
+        echo "$said"
+        exit 75
+    }
 fi
 cat "$W/holder" >"/run/provision/$NAME.holder" || exit 74
+read -r pid rest </proc/self/stat && echo "$pid" >"/run/provision/$NAME.pid"
 echo held
 while [ -n "$(timeout "$SILENCE" head -c 1 <&3 9>&-)" ]; do :; done
 rm -f "/run/provision/$NAME.holder"
@@ -63,13 +77,18 @@ class RemoteLock:
         *,
         beat: float = BEAT,
         silence: int = SILENCE,
+        over: Callable[[str], bool] = lambda _holder: False,
     ) -> None:
-        """`dial` makes the lock's own session (Pool.dial); `holder` is like "alice@desk, pid 123, run X"."""
+        """`dial` makes the lock's own session (Pool.dial); `holder` is like "alice@desk, pid 123, run X".
+
+        `over` says whether such a holder, with its ", since TIME", is known to have ended.
+        """
         if not _NAME.fullmatch(name):
             raise ProvisionError(f"a lock cannot be named {name!r}")
         self.name = name
         self._dial = dial
         self._holder = holder
+        self._over = over
         self._beat = beat
         self._silence = silence
         self._stop = threading.Event()
@@ -95,7 +114,12 @@ class RemoteLock:
         session = self._session = self._dial()
         try:
             self._exchange = self._start(session)
-            self._judge(session, self._await_answer(session))
+            status = self._await_answer(session)
+            if status == _TAKEN and self._over(said := self._said()):
+                self._answer.clear()
+                self._exchange = self._start(session, over=said)
+                status = self._await_answer(session)
+            self._judge(session, status)
         except BaseException:
             self.release()
             raise
@@ -131,36 +155,48 @@ class RemoteLock:
         if self._session is not None:
             self._session.close()
 
-    def _start(self, session: Session) -> Exchange:
+    def _said(self) -> str:
+        return self._answer.decode(errors="replace").strip()
+
+    def _start(self, session: Session, over: str = "") -> Exchange:
+        """Asks for the lock; takes it from the holder `over`."""
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        head = frame.archive(
-            Script(
-                hold(self.name, self._silence),
-                {"holder": Blob.of(f"{self._holder}, since {since}\n".encode())},
-            )
-        )
+        payload = {"holder": Blob.of(f"{self._holder}, since {since}\n".encode())}
+        if over:
+            payload["over"] = Blob.of(over.encode())
+        head = frame.archive(Script(hold(self.name, self._silence), payload))
         exchange = session.start(len(head), on_stdout=self._answer.extend)
         exchange.send([head], len(head), end=False)
         return exchange
 
     def _await_answer(self, session: Session) -> int | None:
         """None when the host says "held", else the script's exit status."""
-        assert self._exchange is not None  # noqa: S101
+        exchange = self._exchange
+        assert exchange is not None  # noqa: S101
         try:
-            if self._exchange.pump(lambda: self._answer == b"held\n", time.monotonic() + _ANSWER):
-                return None
-            return self._exchange.finish(time.monotonic() + _ANSWER).status
+            session.await_start(exchange)
+            try:
+                if exchange.pump(lambda: self._answer == b"held\n", time.monotonic() + _ANSWER):
+                    return None
+            except DeadlineError:
+                exchange.send([], 0)  # who waits for the rest of the script learns that there is none
+            result = exchange.finish(time.monotonic() + _GOODBYE)
         except (DeadlineError, LostError) as error:
-            raise LostError(f"{session.host}: {error.reason}, while taking the lock {self.name}") from error
+            reason = error.reason if isinstance(error, LostError) else f"no answer within {_ANSWER:g} s"
+            raise LostError(
+                f"{session.host}: {reason}, while taking the lock {self.name}",
+                "is the host up, and does it work? Then run again",
+            ) from error
+        session.check_begun(exchange, result, f"the lock {self.name}")
+        return result.status
 
     def _judge(self, session: Session, status: int | None) -> None:
         if status is None:
             return
         assert self._exchange is not None  # noqa: S101
-        said = self._answer.decode(errors="replace").strip()
-        if status == 75:
+        if status == _TAKEN:
             raise LockedError(
-                f"{session.host}: the lock {self.name} is held by {said}",
+                f"{session.host}: the lock {self.name} is held by {self._said()}",
                 "wait for that run; if it died, the host drops the lock within a minute",
             )
         words = self._exchange.stderr.decode(errors="replace").strip() or f"status {status}"

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from provisioner.inventory.model import Connection
     from provisioner.remote.dial import Wire
 
-_TRIES = 4
+_TRIES = 6
 _LOGINS_PER_ENDPOINT = 8
-"""sshd drops unauthenticated connections at random from the tenth on (MaxStartups 10:30:100)."""
+"""sshd drops unauthenticated connections at random from the tenth on (MaxStartups 10:30:100). One that drops fewer gets
+one login at a time."""
 
 _Finish = Callable[[paramiko.Transport, Hop], None]
 
@@ -51,7 +52,7 @@ class Dialer:
         self._ring = ring or KeyRing()
         self._ahead = ahead or Ahead()
         self._lock = threading.Lock()
-        self._throttles: dict[tuple[str, int], threading.Semaphore] = {}
+        self._throttles: dict[tuple[str, int], _Throttle] = {}
         self._gateways: dict[tuple[Hop, ...], _Gateway] = {}
 
     def login(self, connection: Connection) -> paramiko.Transport:
@@ -80,14 +81,17 @@ class Dialer:
         preferred = tuple(key.kind for key in self._known_hosts.known(hop.key_address, hop.port))
         wire = self._wire(route)
         said = ""
+        throttle = self._throttle(hop)
         for attempt in range(_TRIES):
             if attempt:
-                time.sleep(random.uniform(0.2, 2.0))  # noqa: S311  # spreads retries; nothing secret
-            with self._throttle(hop):
+                # Other runs dial, too: what is random keeps the two from meeting again and again.
+                time.sleep(random.uniform(0.1, 0.5) * attempt)  # noqa: S311  # nothing secret
+            with throttle:
                 try:
                     return handshake(wire(), hop, preferred, self.timeouts, finish)
                 except HungUpError as error:
                     said = str(error)
+                    throttle.narrow()
         raise UnreachableError(
             f"{hop.address}, port {hop.port} hangs up before the login ({_TRIES} tries): {said}",
             "is it an SSH server, is it overloaded (MaxStartups), does it block us (PerSourcePenalties)?",
@@ -106,16 +110,38 @@ class Dialer:
                 self._gateways[route] = _Gateway(lambda: self._login(route, self._check_and_authenticate))
             return self._gateways[route]
 
-    def _throttle(self, hop: Hop) -> threading.Semaphore:
+    def _throttle(self, hop: Hop) -> _Throttle:
         with self._lock:
-            return self._throttles.setdefault(
-                (hop.address, hop.port), threading.BoundedSemaphore(_LOGINS_PER_ENDPOINT)
-            )
+            return self._throttles.setdefault((hop.address, hop.port), _Throttle())
 
     def _check_and_authenticate(self, transport: paramiko.Transport, hop: Hop) -> None:
         if hop.check_key:
             self._known_hosts.check(hop.key_address, hop.port, offered_key(transport))
         authenticate(transport, hop, self._ring)
+
+
+class _Throttle:
+    """So many logins at a time; from the first that was hung up on, one."""
+
+    def __init__(self) -> None:
+        self._room = threading.BoundedSemaphore(_LOGINS_PER_ENDPOINT)
+        self._alone = threading.Lock()
+        self._narrow = False
+        self._held = threading.local()
+
+    def narrow(self) -> None:
+        self._narrow = True
+
+    def __enter__(self) -> None:
+        self._room.acquire()
+        self._held.alone = self._narrow
+        if self._held.alone:
+            self._alone.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        if self._held.alone:
+            self._alone.release()
+        self._room.release()
 
 
 class _Gateway:

@@ -26,6 +26,9 @@ class Result:
     seconds: float
 
 
+_NOISE = 65536
+
+
 @dataclass
 class Marked:
     """An output that counts from a mark on. `noise` came before: a login shell's greeting, sudo's prompt."""
@@ -33,6 +36,7 @@ class Marked:
     mark: bytes
     sink: Callable[[bytes], object]
     noise: bytearray = field(default_factory=bytearray)
+    """Its end, if there is much of it."""
     ready: bool = False
 
     def feed(self, data: bytes) -> None:
@@ -41,6 +45,8 @@ class Marked:
             return
         self.noise += data
         at = self.noise.find(self.mark)
+        if at < 0:
+            del self.noise[:-_NOISE]
         if at >= 0:
             self.ready = True
             rest = bytes(self.noise[at + len(self.mark) :])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import secrets
 import threading
 import time
@@ -16,6 +17,7 @@ import paramiko
 
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.remote import frame, sudo
+from provisioner.remote.causes import cause_of
 from provisioner.remote.dial import Timeouts, hang_up
 from provisioner.remote.exchange import Exchange
 from provisioner.remote.hostkeys import KnownHosts
@@ -32,6 +34,9 @@ __all__ = ["DeadlineError", "LostError", "Result", "Session", "connect"]
 
 _CHANNELS = 4
 """Of the ten that sshd allows (MaxSessions)."""
+_RUN_AGAIN = "is the host up, and its network well? Then run again"
+_WORDS = 500
+"""Characters of what a host said that an error quotes."""
 
 
 class Session:
@@ -85,9 +90,10 @@ class Session:
         size = len(head) + sum(blob.size for blob in script.streams)
         until = time.monotonic() + deadline
         with self._slots:
-            exchange = self.start(len(head) if script.streams else 0, on_stdout=on_stdout)
+            exchange = self.start(len(head) if script.streams else 0, on_stdout=on_stdout, what=what)
             try:
                 exchange.send(_body(head, script), size)
+                self.await_start(exchange, until)
                 result = exchange.finish(until)
             except (DeadlineError, LostError) as error:
                 raise self._told(error, exchange, what, deadline) from error
@@ -95,11 +101,16 @@ class Session:
                 raise ProvisionError(f"{self.host}: {what}: {error}") from error
             finally:
                 exchange.close()
-        if not exchange.out.ready:
-            raise self._no_shell(exchange)
+        self.check_begun(exchange, result, what)
         return result
 
-    def start(self, size: int, *, on_stdout: Callable[[bytes], object] | None = None) -> Exchange:
+    def start(
+        self,
+        size: int,
+        *,
+        on_stdout: Callable[[bytes], object] | None = None,
+        what: str = "a script",
+    ) -> Exchange:
         """Start the frame for a tar of `size` bytes, as the right user; what follows is the caller's to send.
 
         0 stands for a tar behind which nothing follows.
@@ -124,7 +135,9 @@ class Session:
                 on_stdout=on_stdout,
             )
         except UnreachableError as error:
-            raise type(error)(f"{self.host}: {error.reason}", error.hint) from error
+            raise type(error)(
+                f"{self.host}: {error.reason}, before {what} began", error.hint or _RUN_AGAIN
+            ) from error
         if become is not None:
             self._converse(exchange, become, prompt)
         return exchange
@@ -138,6 +151,34 @@ class Session:
     def own(self, dialer: Dialer) -> None:
         """Close `dialer` (its gateways) together with this session."""
         self._dialer = dialer
+
+    def await_start(self, exchange: Exchange, until: float = math.inf) -> None:
+        """Wait until the login shell runs the frame, or has ended. Raises UnreachableError when it does neither in
+        time, DeadlineError after `until` (on time.monotonic's clock), LostError."""
+        late = time.monotonic() + self._timeouts.start
+        try:
+            exchange.pump(lambda: exchange.out.ready, min(until, late))
+        except DeadlineError:
+            if late > until:
+                raise
+            waited = f"it did not run the command within {self._timeouts.start:g} s"
+            raise self._no_shell(exchange, waited) from None
+
+    def check_begun(self, exchange: Exchange, result: Result, what: str) -> None:
+        """Raise UnreachableError when the login shell did not run the frame, ProvisionError when that could not lay
+        the script down: it says its mark once more then."""
+        if not exchange.out.ready:
+            raise self._no_shell(exchange, f"it ended with status {result.status}")
+        said = result.stderr.removesuffix(exchange.err.mark)
+        if result.status not in (97, 98) or said == result.stderr:
+            return
+        words = said.decode(errors="replace").strip()
+        cause, hint = cause_of(words, self.host)
+        raise ProvisionError(
+            f"{self.host}: {what} cannot be put down in /run or /tmp there: {cause or 'no reason is known'}"
+            + _quoted(words),
+            hint or f"look at `df` and `mount` on {self.host}",
+        )
 
     def _converse(self, exchange: Exchange, become: sudo.Become, prompt: str) -> None:
         try:
@@ -158,14 +199,19 @@ class Session:
             )
         return LostError(
             f"{self.host}: {error.reason}, while running {what}{last}",
-            "it may have been carried out in part or in full: run again, which reads everything first",
+            f"{_RUN_AGAIN}; it may have been carried out in part or in full, so that reads everything first",
         )
 
-    def _no_shell(self, exchange: Exchange) -> UnreachableError:
-        said = bytes(exchange.out.noise + exchange.err.noise).decode(errors="replace").strip()
+    def _no_shell(self, exchange: Exchange, how: str) -> UnreachableError:
+        said = bytes(exchange.out.noise + b"\n" + exchange.err.noise).decode(errors="replace").strip()
+        words = _quoted(said) if "\0" not in said else "; it gave back what it was sent"
+        cause, hint = cause_of(said, self.host)
         return UnreachableError(
-            f"{self.host}: {self._login} cannot run commands: {said or 'the login shell said nothing'}",
-            f"try `ssh {self._login}@HOST /bin/sh -c :`; the account needs a login shell that runs commands",
+            f"{self.host}: the login shell of {self._login} runs no commands: {cause or how}"
+            f"{words or '; it said nothing'}",
+            hint
+            or f"try `ssh {self._login}@HOST /bin/sh -c :`; the account needs a login shell, and start files"
+            " (.profile, .bashrc), that run commands where no terminal is",
         )
 
 
@@ -207,6 +253,10 @@ def _body(head: bytes, script: Script) -> Iterator[bytes]:
     return chain(pieces, *(frame.chunks(blob) for blob in script.streams))
 
 
-def _last_lines(stderr: bytes, count: int = 5) -> str:
-    lines = stderr.decode(errors="replace").strip().splitlines()[-count:]
-    return "; its last words: " + " / ".join(lines) if lines else ""
+def _last_lines(stderr: bytes) -> str:
+    return _quoted(stderr[-_WORDS * 4 :].decode(errors="replace").strip())
+
+
+def _quoted(text: str, count: int = 5) -> str:
+    words = " / ".join(line.strip() for line in text.splitlines()[-count:])
+    return f"; its last words: {words[-_WORDS:]}" if words else ""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from provisioner.errors import UnreachableError
+from provisioner.remote.causes import cause_of
 from provisioner.remote.exchange import Exchange
 from provisioner.remote.frame import BODY, records
 
@@ -84,6 +85,11 @@ def _no_password(become: Become, login: str, *, given: bool) -> UnreachableError
 
 def _refused(exchange: Exchange, become: Become, login: str) -> UnreachableError:
     said = bytes(exchange.err.noise).decode(errors="replace").strip()
+    cause, hint = cause_of(said, "the host")
+    if cause:
+        return UnreachableError(
+            f"{login} cannot become {become.user}: {cause}: {said.splitlines()[-1]}", hint
+        )
     if "must have a tty" in said:
         return UnreachableError(
             f"sudo insists on a terminal (requiretty) for {login}",

@@ -15,7 +15,7 @@ def tell(error: ProvisionError, *, json: bool = False) -> None:
     """Prints the error on stderr (one JSON line on stdout with `json`)."""
     if json:
         problems = [vars(problem) for problem in error.problems] if isinstance(error, InputError) else None
-        _tell_json(error.exit_code, error.reason, error.hint, problems)
+        _tell_json(error.exit_code, error.reason, error.hint, problems, error.resume)
         return
     if isinstance(error, InputError):
         count = len(error.problems)
@@ -26,8 +26,10 @@ def tell(error: ProvisionError, *, json: bool = False) -> None:
             sys.stderr.write(f"{count} problems\n")
     else:
         sys.stderr.write(f"error: {printable(error.reason)}\n")
-    if error.hint:
-        sys.stderr.write(f"hint: {printable(error.hint)}\n")
+    for hint in error.hint.splitlines():
+        sys.stderr.write(f"hint: {printable(hint)}\n")
+    if error.resume:
+        sys.stderr.write(f"nothing was changed; then go on with: {printable(error.resume)}\n")
 
 
 def tell_misuse(error: click.ClickException, *, json: bool = False) -> None:
@@ -56,8 +58,12 @@ def tell_interrupted(text: str, exit_code: int, *, json: bool = False) -> None:
         sys.stderr.write(f"\n{text}\n")
 
 
-def _tell_json(exit_code: int, reason: str, hint: str, problems: list[dict[str, object]] | None) -> None:
+def _tell_json(
+    exit_code: int, reason: str, hint: str, problems: list[dict[str, object]] | None, resume: str = ""
+) -> None:
     data: dict[str, object] = {"event": "Error", "exit_code": exit_code, "reason": reason, "hint": hint}
+    if resume:
+        data["resume"] = resume
     if problems is not None:
         data["problems"] = problems
     sys.stdout.write(json_format.dumps(data, separators=(",", ":")) + "\n")

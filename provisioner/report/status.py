@@ -47,8 +47,10 @@ def status_lines(health: ClusterHealth) -> list[Line]:
     for part in (_nodes(health), _components(health), _hosts(health)):
         lines += [Line(""), *part] if part else []
     troubles = health.troubles
-    lines += [Line(""), *(Line(f"! {each}", "bad") for each in troubles)] if troubles else []
-    return lines
+    told = [Line(f"! {each}", "bad") for each in troubles] + [
+        Line(f"? {each}", "warn") for each in health.warnings
+    ]
+    return [*lines, Line(""), *told] if told else lines
 
 
 def _verdict(health: ClusterHealth) -> Line:

@@ -96,8 +96,11 @@ def _failed(event: ev.Failed) -> list[Line]:
     lines += [Line(f"    {text}") for text in event.stderr.splitlines()]
     if event.done:
         lines.append(Line(f"  changed before: {_some(event.done)}", "dim"))
-    if len(event.undone) > 1:
-        lines.append(Line(f"  not changed: {_some(event.undone[1:])}", "dim"))
+    if event.unsure:
+        lines.append(Line(f"  begun, and not known to be done: {event.unsure}", "dim"))
+    # The first is the one that failed, where it is known which.
+    if rest := event.undone[1:] if event.resource else event.undone:
+        lines.append(Line(f"  not changed: {_some(rest)}", "dim"))
     return lines + ([Line(f"  hint: {event.hint}", "warn")] if event.hint else [])
 
 
@@ -107,7 +110,14 @@ def _ended(event: ev.RunEnded) -> list[Line]:
     if not event.ok and "drift" in event.extra:
         return [*lines, Line(f"failed after {event.seconds:.1f} s", "bad")]
     if not event.ok:
-        lines.append(Line(f"failed after {event.seconds:.1f} s; {changed} changes were made and stay", "bad"))
+        stay = f"{changed} change{' was' if changed == 1 else 's were'} made and stay{'s' * (changed == 1)}"
+        stay = stay if changed else "nothing was changed"
+        left = sum(sum(each.values()) for each in event.left.values())
+        more = f", {left} not made" if left else ""
+        lines.append(Line(f"failed after {event.seconds:.1f} s; {stay}{more}", "bad"))
+        for stage, hosts in event.left.items():
+            counts = ", ".join(f"{host} ({count})" for host, count in hosts.items())
+            lines.append(Line(f"  not made: stage '{stage}' on {counts}", "dim"))
         if event.resume:
             lines.append(Line(f"go on with: {event.resume}", "warn"))
         return lines

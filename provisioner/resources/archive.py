@@ -133,6 +133,7 @@ class ArchiveKind:
                 f"mkdir -p -- {_FOLDER} {dest}\nrm -f -- {record}.stat\nreceive {blob.size} {blob.sha256} {new}\n"
                 f"tar -C {dest} --no-same-owner {unpack} {new}\nrm -f -- {new}\npartial=\ncd {dest} || exit 1\n"
                 f'cat "$P/members" "$P/folders" | xargs -0 -r chown -h -- {quote(owner)}\n'
+                f"relabel -R {dest}\n"
                 f'cp -- "$P/members" {record}.members\ncp -- "$P/folders" {record}.folders\n'
                 f"printf %s {dest} >{record}.dest\necho {blob.sha256} {quote(owner)} >{record}.archive\n"
                 f"stats {record} | sha256sum >{record}.stat\n"

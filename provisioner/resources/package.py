@@ -1,70 +1,36 @@
-"""The module `package`: packages of the distribution, by the host's own package manager (apt, dnf or yum)."""
+"""The module `package`: packages of the distribution, by the host's own package manager (apt, dnf or yum) from its own
+sources or, where those are not reached, from files that come along (resources.packagefiles)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 
+from provisioner.resources import packagescripts
 from provisioner.resources.model import Absent, Change, Present, Resource, State
+from provisioner.resources.packagefiles import PackageFile, PackageFiles, install_script
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote, words
 from provisioner.shell.script import Script
 
-_READ = """
-if command -v dpkg-query >/dev/null; then
-  # shellcheck disable=SC2016
-  dpkg-query -W -f '${db:Status-Status} ${Package}\\n' -- %(names)s 2>/dev/null | sed -n 's/^installed //p'
-elif command -v rpm >/dev/null; then
-  for p in %(names)s; do rpm -q --quiet -- "$p" && echo "$p"; done
-fi
-:
-"""
-
-# apt does not look at the sources by itself, dnf and yum do: the lists of a fresh host are empty, those of an old one
-# name files that are no longer there. They are fetched then, and only then.
-_CHANGE = """
-known() {
-  apt-cache policy -- "$1" | grep -q '^  Candidate: [^(]'
-}
-apt() {
-  # A changed configuration file stays as it is: dpkg would ask, and nobody answers.
-  apt-get -q -y "$1" --no-install-recommends -o DPkg::Lock::Timeout=120 -o Acquire::Retries=1 \\
-    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -- "$2" >"$P/said" 2>&1 && s=0 || s=$?
-  cat "$P/said"
-  return "$s"
-}
-fetch_lists() { apt-get -q -o Acquire::Retries=1 update; }
-ask() {
-  if command -v apt-get >/dev/null; then
-    DEBIAN_FRONTEND=noninteractive
-    export DEBIAN_FRONTEND
-%(lists)s    apt %(verb)s %(name)s || {
-      grep -q '^E: Unable to fetch some archives' "$P/said" || return 1
-      fetch_lists && apt %(verb)s %(name)s
-    }
-  elif command -v dnf >/dev/null; then
-    dnf -q -y %(verb)s -- %(name)s
-  elif command -v yum >/dev/null; then
-    yum -q -y %(verb)s -- %(name)s
-  else
-    echo "this host has neither apt-get nor dnf nor yum" >&2
-    return 1
-  fi
-}
-if ! ask; then
-  echo "this host cannot %(verb)s the package %(name)s: do its package sources have it, and can it reach them?" >&2
-  exit 1
-fi
-"""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+_THERE, _NOT_THERE = "installed", "not installed"
+DENIED = 101
+"""As policy_rc_d: nothing starts or stops by a package's own scripts (invoke-rc.d(8))."""
 
 
 class PackageKind:
-    """Present while the package is installed, in any version."""
+    """Present while the packages are installed, in any version. Several that one task wants come in one transaction,
+    and are one resource: its attributes tell which of them are there."""
 
     name = "package"
 
+    def __init__(self, files: Mapping[str, PackageFiles] | None = None) -> None:
+        """`files` by host: where packages come from on hosts that do not reach their own sources."""
+        self._files = files or {}
+
     def build(self, task: TaskCall) -> Sequence[Resource]:
-        task.check({"name": (str, list)}, {"state": str})
+        task.check({"name": (str, list)}, {"state": str, "policy_rc_d": int})
         value = task.args["name"]
         names = [str(each) for each in value] if isinstance(value, list) else [str(value)]
         state = task.args.get("state") or "present"
@@ -73,19 +39,61 @@ class PackageKind:
         if not names:
             raise task.error("names no package", "", "name")
         for name in names:
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9+._-]*", name):
+            if not _NAME.fullmatch(name):
                 raise task.error(f"'{name}' is no package name", "", "name")
-        return [Resource("package", name, Present() if state == "present" else Absent()) for name in names]
+        policy = task.args.get("policy_rc_d")
+        if policy not in {None, DENIED}:
+            hint = f"{DENIED}: services do not start with their package"
+            raise task.error(f"unknown policy_rc_d {policy}", hint, "policy_rc_d")
+        if state == "absent":
+            return [Resource("package", name, Absent(), {"names": (name,)}) for name in names]
+        return [self._wish(task, tuple(dict.fromkeys(names)), hold=policy == DENIED)]
+
+    def _wish(self, task: TaskCall, names: tuple[str, ...], *, hold: bool) -> Resource:
+        files = self._files.get(task.host)
+        by_name = {name: found for name in names if (found := files(name))} if files else {}
+        spec = {"names": names, "hold": hold, "files": by_name}
+        wanted = Present(dict.fromkeys(names, _THERE) if len(names) > 1 else {})
+        return Resource("package", ", ".join(names), wanted, spec)
 
     def probe(self, resources: Sequence[Resource]) -> Script:
-        return Script(_READ % {"names": words(each.name for each in resources)})
+        names = dict.fromkeys(name for each in resources for name in each.spec["names"])
+        return Script(packagescripts.READ % {"names": words(names)})
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         there = set(output.decode(errors="replace").split())
-        return {each.id: Present() if each.name in there else Absent() for each in resources}
+        return {each.id: _state(each.spec["names"], there) for each in resources}
 
     def change(self, change: Change) -> Script:
+        names = _to_change(change)
+        by_name: Mapping[str, Sequence[PackageFile]] = change.resource.spec.get("files", {})
+        # One that nobody brought along can only come from the host's own sources.
+        if by_name and all(name in by_name for name in names):
+            files = {each.file: each for name in names for each in by_name[name]}
+            return install_script(names, list(files.values()), hold=change.resource.spec["hold"])
         verb = "install" if isinstance(change.resource.desired, Present) else "remove"
-        name = quote(change.resource.name)
-        lists = f"    known {name} || fetch_lists || :\n" if verb == "install" else ""
-        return Script(_CHANGE % {"verb": verb, "name": name, "lists": lists})
+        said = f"package{'s' if len(names) > 1 else ''} {', '.join(names)}"
+        script = packagescripts.OWN_MANAGER % {
+            "verb": verb,
+            "names": words(names),
+            "unknown": words(names if verb == "install" else ()),
+            "said": quote(said),
+        }
+        hold = bool(change.resource.spec.get("hold"))
+        return Script(packagescripts.holding(script) if hold else script)
+
+
+def _state(names: Sequence[str], there: set[str]) -> State:
+    if not there.intersection(names):
+        return Absent()
+    if len(names) == 1:
+        return Present()
+    return Present({name: _THERE if name in there else _NOT_THERE for name in names})
+
+
+def _to_change(change: Change) -> tuple[str, ...]:
+    """Those of the resource's packages that are not as wanted."""
+    names: tuple[str, ...] = change.resource.spec["names"]
+    if not isinstance(change.before, Present) or not isinstance(change.resource.desired, Present):
+        return names
+    return tuple(name for name in names if change.before.attrs.get(name) != _THERE)

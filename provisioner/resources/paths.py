@@ -123,7 +123,7 @@ class PathKind:
         owner = quote(f"{attrs['owner']}:{attrs['group']}")
         # Five digits: GNU chmod leaves a folder's setgid bit alone unless the number says 0 for it.
         mode = str(attrs["mode"]).zfill(5)
-        return Script(f"{room}{make}\nchown -- {owner} {path}\nchmod -- {mode} {path}\n")
+        return Script(f"{room}{make}\nchown -- {owner} {path}\nchmod -- {mode} {path}\nrelabel {path}\n")
 
     def gone(self, owned: Owned) -> Resource | None:
         """Absent, or the original that was moved aside. A folder stays: others may have put things into it."""

@@ -112,7 +112,9 @@ class SystemdKind:
         if after and (attrs["inputs"] != "stale" or recorded):
             present = dict(item.split(" ", 1)[::-1] for item in _strings(attrs.get("digests")))
             expected = present | after
-            same = bool(recorded) and all(recorded.get(path) == digest for path, digest in expected.items())
+            same = bool(recorded) and all(
+                recorded.get(path, "-") == digest for path, digest in expected.items()
+            )
             attrs["inputs"] = "current" if same else "stale"
         return _public(Present(attrs))
 
@@ -272,7 +274,8 @@ def _state(
         "reloaded": shown.get("NeedDaemonReload") != "yes",
     }
     if active and record and record.invocation == shown.get("InvocationID"):
-        same = all(record.digests.get(path) == digest for path, digest in present.items())
+        # One that was not an input then, and is not there now, has not changed.
+        same = all(record.digests.get(path, "-") == digest for path, digest in present.items())
         attrs["inputs"] = "current" if same else "stale"
         attrs["recorded"] = tuple(f"{digest} {path}" for path, digest in sorted(record.digests.items()))
     else:

@@ -95,7 +95,8 @@ step() {
   echo "$W $1" >/var/lib/provision/last-change
   if [ "$s" -ne 0 ]; then
     echo "fail $1 $s"
-    # Errors last, because people see the end.
+    # The line that failed stands before all that it said. Errors last, because people see the end.
+    grep '^@@* ' "$W/err" | tail -n 1 | cut -c 1-1024 >&2
     [ ! -s "$W/out" ] || { tail -c 4096 "$W/out"; echo; } >&2
     tail -c 16384 "$W/err" >&2
     exit 99

@@ -4,6 +4,7 @@ umask 022
 LC_ALL=C
 export LC_ALL
 STAMPS=/var/lib/provision/stamps
+SELINUX=/sys/fs/selinux/enforce
 
 # What is half written when a fragment fails must not stay. Untraced, because the last line of the trace is the one that
 # failed.
@@ -37,6 +38,13 @@ install_as() {
   if [ -d "$2" ]; then make_room "$2" file; fi
   mv -fT -- "$1" "$2"
   partial=
+  relabel "$2"
+}
+
+# relabel [-R] PATH: gives what was made or moved the labels that SELinux's policy has for it, where there is SELinux. A new
+# file has that of its folder, which is wrong for programs: systemd starts none that is labelled as data.
+relabel() {
+  [ ! -e "$SELINUX" ] || ! command -v restorecon >/dev/null || restorecon -F "$@"
 }
 
 # displace PATH: a file that is not ours is kept, the first time, before it is written over.
@@ -70,6 +78,7 @@ put_back() {
   back=$(beside "$1")
   cp -aT -- "/var/lib/provision/displaced$1" "$back"
   mv -fT -- "$back" "$1"
+  relabel "$1"
   rm -f -- "/var/lib/provision/displaced$1"
 }
 
@@ -93,8 +102,17 @@ put_stream() {
 receive() {
   rm -f -- "$3"
   partial=$3
-  # dd, because head may read ahead and eat the start of the next blob.
-  (umask 077 && dd bs=1M count="$1" iflag=fullblock,count_bytes status=none <&3 >"$3")
+  (umask 077 && : >"$3")
+  receive_left=$1
+  while [ "$receive_left" -gt 0 ]; do
+    receive_part=$((receive_left < 8388608 ? receive_left : 8388608))
+    receive_left=$((receive_left - receive_part))
+    # dd, because head may read ahead and eat the start of the next blob. A sender that was cut off is not waited for:
+    # sshd would miss it after hours, and this holds the work lock. Who knows that it is gone ends this (remote/lock.py).
+    timeout 45 dd bs=1M count="$receive_part" iflag=fullblock,count_bytes status=none <&3 >>"$3" &
+    { echo "$!" >/run/provision/receiving; } 2>/dev/null || :
+    wait "$!"
+  done
   if [ "$(sha256sum <"$3")" != "$2  -" ]; then
     echo "what arrived for $3 is damaged: its SHA-256 is not $2" >&2
     return 1

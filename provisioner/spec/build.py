@@ -12,10 +12,12 @@ from provisioner.spec.draft import CONTROL_PLANE, LOAD_BALANCER, NODE, REGISTRY,
 from provisioner.spec.labels import taint
 from provisioner.spec.model import (
     CONTROL_PLANE_TAINT,
+    EVICTION_HARD,
     ClusterSpec,
     Dns,
     Endpoint,
     Flannel,
+    HttpProxy,
     Ipvs,
     Kubernetes,
     Network,
@@ -25,6 +27,7 @@ from provisioner.spec.model import (
     Runtime,
 )
 from provisioner.spec.rules.networks import DNS_OFFSET
+from provisioner.spec.rules.pods import pods_at_most
 from provisioner.spec.values import address
 
 
@@ -42,11 +45,17 @@ def build(draft: Draft) -> ClusterSpec:
         runtime=Runtime(**data.get("runtime", {})),
         nodes=MappingProxyType({host.name: _node(draft, host) for host in draft.inventory.hosts.values()}),
         bundle=_bundle(draft),
+        firewall=data.get("firewall", "check"),
+        http_proxy=_http_proxy(data.get("http_proxy")),
     )
 
 
 def _proxy(written: Mapping[str, Any]) -> Proxy:
     return Proxy(**{**written, "ipvs": Ipvs(**written.get("ipvs", {}))})
+
+
+def _http_proxy(written: Mapping[str, Any] | None) -> HttpProxy | None:
+    return HttpProxy(written["url"], tuple(written.get("no_proxy", ()))) if written else None
 
 
 def _network(draft: Draft) -> Network:
@@ -120,7 +129,19 @@ def _node(draft: Draft, host: Host) -> NodeSpec:
         labels=MappingProxyType(labels),
         taints=taints,
         interface=host.vars.get("node_interface"),
+        max_pods=host.vars.get("node_max_pods", defaults.get("max_pods", pods_at_most(draft))),
+        pod_pids_limit=host.vars.get(
+            "node_pod_pids_limit", defaults.get("pod_pids_limit", NodeSpec.pod_pids_limit)
+        ),
+        kube_reserved=_merged(host, defaults, "kube_reserved"),
+        system_reserved=_merged(host, defaults, "system_reserved"),
+        eviction_hard=MappingProxyType({**EVICTION_HARD, **_merged(host, defaults, "eviction_hard")}),
     )
+
+
+def _merged(host: Host, defaults: Mapping[str, Any], name: str) -> Mapping[str, str]:
+    """What all nodes have, with the host's own on top."""
+    return MappingProxyType({**defaults.get(name, {}), **host.vars.get(f"node_{name}", {})})
 
 
 def _address(draft: Draft, host: Host) -> str:

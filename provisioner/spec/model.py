@@ -106,6 +106,14 @@ class Runtime:
 
 
 @dataclass(frozen=True)
+class HttpProxy:
+    """The way from the site to the world. `no_proxy` is what, beside the cluster's own, is reached without it."""
+
+    url: str
+    no_proxy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Taint:
     """`effect` is NoSchedule, PreferNoSchedule or NoExecute."""
 
@@ -120,11 +128,27 @@ class Taint:
 CONTROL_PLANE_TAINT = Taint("node-role.kubernetes.io/control-plane", "", "NoSchedule")
 
 
+EVICTION_HARD: Mapping[str, str] = MappingProxyType(
+    {
+        "memory.available": "100Mi",
+        "nodefs.available": "10%",
+        "nodefs.inodesFree": "5%",
+        "imagefs.available": "15%",
+        "imagefs.inodesFree": "5%",
+    }
+)
+"""The kubelet's own (pkg/kubelet/apis/config/v1beta1/defaults_linux.go). All are written out always: a kubelet that is
+given one of them takes the others for 0."""
+
+
 @dataclass(frozen=True)
 class NodeSpec:
     """What is particular to one host. `node` says whether it joins the cluster as a node.
 
-    `address` is where other hosts reach it; an IP address for every host with a role.
+    `address` is where other hosts reach it; an IP address for every host with a role. `pod_pids_limit` is how many
+    processes a pod may have, -1 for any number. `kube_reserved` and `system_reserved`, by resource, are what is written
+    of what pods do not get; where nothing is, that depends on the host (kube.reserved). `eviction_hard` is whole, by
+    signal. Amounts are in the kubelet's terms.
     """
 
     address: str
@@ -132,11 +156,16 @@ class NodeSpec:
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     taints: tuple[Taint, ...] = ()
     interface: str | None = None
+    max_pods: int = 110
+    pod_pids_limit: int = 4096
+    kube_reserved: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    system_reserved: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    eviction_hard: Mapping[str, str] = field(default_factory=lambda: EVICTION_HARD)
 
 
 @dataclass(frozen=True)
 class ClusterSpec:
-    """`bundle` is an absolute path; None means the cache's.
+    """`bundle` is an absolute path; None means the cache's. `firewall` is check, manage or ignore.
 
     `nodes` has every host of the inventory, by name.
     """
@@ -151,6 +180,8 @@ class ClusterSpec:
     runtime: Runtime
     nodes: Mapping[str, NodeSpec]
     bundle: str | None = None
+    firewall: str = "check"
+    http_proxy: HttpProxy | None = None
 
 
 def load_spec(inventory: Inventory) -> ClusterSpec:

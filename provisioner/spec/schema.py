@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provisioner.inventory.words import hint_for
-from provisioner.spec import labels, values, versions
+from provisioner.spec import labels, quantities, values, versions
 
 SEPARATOR = "\0"
 """Parts reason and hint in what a check reports: cerberus takes one text."""
@@ -53,6 +53,10 @@ _LABELS = {
     "valuesrules": {"type": "string", "check_with": _reported(labels.label_value)},
 }
 _TAINTS = {"type": "list", "schema": {"type": ["string", "dict"], "check_with": _reported(labels.taint)}}
+_MAX_PODS = _number(1, 10000)
+_POD_PIDS = _number(-1, 4194304)
+_RESERVED = _section({name: _text(quantities.amount) for name in quantities.RESERVABLE})
+_EVICTION = _section({name: _text(quantities.threshold) for name in quantities.SIGNALS})
 
 CLUSTER: Mapping[str, Any] = {
     "name": _text(values.dns_label, required=True),
@@ -102,9 +106,26 @@ CLUSTER: Mapping[str, Any] = {
             "project": {"type": "string", "check_with": _reported(values.project)},
         }
     ),
+    "http_proxy": _section(
+        {
+            "url": _text(values.proxy_url, required=True),
+            "no_proxy": {"type": "list", "schema": _text(values.unproxied)},
+        }
+    ),
+    "firewall": _text(allowed=list(versions.FIREWALL)),
     "bundle": _text(values.path),
     "runtime": _section({"name": _text(versions.runtime)}),
-    "nodes": _section({"labels": _LABELS, "taints": _TAINTS}),
+    "nodes": _section(
+        {
+            "labels": _LABELS,
+            "taints": _TAINTS,
+            "max_pods": _MAX_PODS,
+            "pod_pids_limit": _POD_PIDS,
+            "kube_reserved": _RESERVED,
+            "system_reserved": _RESERVED,
+            "eviction_hard": _EVICTION,
+        }
+    ),
 }
 
 HOST: Mapping[str, Any] = {
@@ -117,6 +138,11 @@ HOST: Mapping[str, Any] = {
     "node_interface": _text(values.interface),
     "node_labels": _LABELS,
     "node_taints": _TAINTS,
+    "node_max_pods": _MAX_PODS,
+    "node_pod_pids_limit": _POD_PIDS,
+    "node_kube_reserved": _RESERVED,
+    "node_system_reserved": _RESERVED,
+    "node_eviction_hard": _EVICTION,
 }
 
 

@@ -167,6 +167,32 @@ def interface(text: str) -> None:
         )
 
 
+def proxy_url(text: str) -> None:
+    """Where an HTTP proxy is: scheme, host and port, nothing else."""
+    match = re.fullmatch(r"https?://(?P<host>\[[^]\s]+\]|[^/:@\[\]\s]+)(:(?P<port>[0-9]{1,5}))?/?", text)
+    if "@" in text:
+        raise RefusedError(
+            "has a user in it, whom every host's unit files would show",
+            "let the proxy know its clients by their addresses",
+        )
+    if match is None or not 0 < int(match["port"] or 1) < 65536:
+        raise RefusedError(f"{said(text)} is not a proxy's URL", "such as http://proxy.example.com:3128")
+    host(match["host"].strip("[]"))
+
+
+def unproxied(text: str) -> None:
+    """What is reached without the proxy: a name, a domain (with a dot in front for all names below), an address or a
+    CIDR."""
+    if "/" in text:
+        cidr(text)
+    elif text.startswith("*"):
+        raise RefusedError(
+            f"{said(text)} has a star", f"write '{text.lstrip('*')}' for all names below a domain"
+        )
+    else:
+        host(text.removeprefix("."))
+
+
 def path(text: str) -> None:
     if not text.isprintable() or not text.strip() or len(text) > 4095:
         raise RefusedError(f"{said(text)} is not a path")

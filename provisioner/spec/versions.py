@@ -22,6 +22,7 @@ PROXY_MODES = ("iptables", "nftables", "ipvs")
 IPVS_SCHEDULERS = ("rr", "wrr", "sh")
 """Those whose module is loaded: round robin, by weight, by source."""
 RUNTIMES = ("containerd",)
+FIREWALL = ("check", "manage", "ignore")
 _DOCKER = ("docker", "dockershim", "cri-dockerd")
 _COMPARE = MappingProxyType(
     {

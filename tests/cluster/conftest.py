@@ -14,6 +14,9 @@ from lab_cluster import SUBNET, Done, LabCluster, is_verified, own_lab
 ORDER = (
     "test_bring_up",
     "test_api_security",
+    "test_hardening",
+    "test_nodes",
+    "test_limit",
     "test_images",
     "test_wrong_spec",
     "test_refusals",
@@ -25,13 +28,17 @@ ORDER = (
     "test_drift",
     "test_ownership",
     "test_proxy_modes",
+    "test_firewall_managed",
+    "test_containerd_proxy",
     "test_state",
     "test_glance",
     "test_disk_full",
     "test_joining",
+    "test_renewal",
     "test_traffic_gate",
     "test_cut_off",
     "test_killed",
+    "test_bare",
 )
 """The last ones break much, or renew the hosts."""
 APART = ("test_killed",)

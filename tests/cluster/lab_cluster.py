@@ -157,9 +157,9 @@ class LabCluster:
         return provision("plan", self.inventory, "--json", *words)
 
     @contextmanager
-    def applying(self, *words: str) -> Iterator[Running]:
+    def applying(self, *words: str, inventory: Path | None = None) -> Iterator[Running]:
         """An `apply` beside the block; it does not outlive it."""
-        running = Running(("apply", str(self.inventory), "--json", *words))
+        running = Running(("apply", str(inventory or self.inventory), "--json", *words))
         try:
             yield running
         finally:

@@ -12,11 +12,22 @@ from lab_cluster import LabCluster, provision
 PKI = "/etc/kubernetes/pki"
 
 
-def ask(address: str, port: int, path: str, *, client: Path | None = None) -> int:
-    """The HTTP status for GET `path`. Raises ssl.SSLError or ConnectionError when the handshake is refused."""
+def ask(
+    address: str,
+    port: int,
+    path: str,
+    *,
+    client: Path | None = None,
+    ciphers: str = "",
+) -> int:
+    """The HTTP status for GET `path`; with `ciphers` (OpenSSL's names) over TLS 1.2. Raises ssl.SSLError or
+    ConnectionError when the handshake is refused."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # who the client is matters here, not who the server is
+    if ciphers:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(ciphers)
     if client is not None:
         context.load_cert_chain(client)
     connection = http.client.HTTPSConnection(address, port, timeout=10, context=context)

@@ -1,8 +1,10 @@
-"""While a node joins, requests for certificates that are not exactly the node's own are left alone."""
+"""A host joins, also under the name of a node that was; meanwhile requests for certificates that are not exactly its
+own are left alone."""
 
 from __future__ import annotations
 
 import base64
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from lab_cluster import ADMIN, NODES, LabCluster, is_verified, provision
+
+from provisioner.inventory.model import load_inventory
+from provisioner.lab.declared import plan_of
+from provisioner.lab.power import power_off, power_on
 
 CLIENT = ("client auth", "digital signature")
 
@@ -110,9 +116,41 @@ def test_only_the_nodes_own_request_is_granted(cluster: LabCluster) -> None:
         requests = {item["metadata"]["name"]: item for item in cluster.objects("csr -l forged")}
         assert set(requests) == {f"forged-{name}" for name in FORGERIES}
         assert {name for name, item in requests.items() if item.get("status")} == set()
+        warned = [event["message"] for event in done.named("Note") if event["level"] == "warning"]
+        status = provision("status", cluster.inventory, "--json").only("Status")
+        for name in requests:
+            assert [each for each in warned if f"request {name} was left alone" in each], (name, warned)
+            assert [each for each in status["warnings"] if f"request {name} is not approved" in each], name
+        assert status["healthy"], status["troubles"]
     finally:
         cluster.one("cp1", "nft delete table inet held 2>/dev/null || :")
         cluster.kubectl("delete csr -l forged")
     assert cluster.ready_nodes() == set(NODES)
     assert "bootstrap.kubernetes.io/token" not in {each["type"] for each in cluster.objects("secrets -A")}
     assert cluster.apply("--stage", "kubelet", "--stage", "join", "--stage", "joined").changed == set()
+
+
+def test_a_node_that_was_reinstalled_joins_again(cluster: LabCluster) -> None:
+    """Another disk under the same name, while the cluster still has the old one's node, pods and certificate."""
+    plan = plan_of(load_inventory(cluster.inventory))
+    before = {node["metadata"]["name"]: node for node in cluster.objects("nodes")}["worker1"]
+    power_off(plan, "worker1")
+    for each in plan.host_directory("worker1").iterdir():
+        if each.is_dir():
+            shutil.rmtree(each)
+    power_on(plan, "worker1")
+    assert (
+        cluster.one("worker1", "ls -d /var/lib/provision /etc/kubernetes 2>/dev/null || echo bare") == "bare"
+    )
+    done = cluster.apply()
+    assert is_verified(done), done
+    assert ("cp1", "node_joined:worker1", "create") in done.changed
+    assert {host for host, _, _ in done.changed} == {"cp1", "worker1"}
+    assert {resource for host, resource, _ in done.changed if host == "cp1"} == {
+        "bootstrap_token:kube-system", "bootstrap_token:any", "node_joined:worker1"
+    }  # fmt: skip
+    after = {node["metadata"]["name"]: node for node in cluster.objects("nodes")}
+    assert after["worker1"]["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["worker1"]["status"]["nodeInfo"] != before["status"]["nodeInfo"], "another machine-id"
+    assert cluster.ready_nodes() == set(NODES)
+    assert cluster.plan().status == 0

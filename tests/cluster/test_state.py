@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import re
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from lab_cluster import PROVISION, Done, LabCluster, is_verified, provision
 from platformdirs import user_cache_path
 
 from provisioner.inventory.secrets import Secret
-from provisioner.pki.authority import Leaf, issue
+from provisioner.pki.authority import LEAF_DAYS, Leaf, issue, new_authority
 from provisioner.pki.cluster import STATE_FILE, parse_state
 
 ETCDCTL = (
@@ -113,29 +115,34 @@ def test_secrets_lie_encrypted(cluster: LabCluster) -> None:
     assert raw == "0"
 
 
-def test_a_certificate_that_ends_soon_is_renewed_and_nothing_else(cluster: LabCluster) -> None:
+def test_certificates_that_mean_something_else_are_issued_anew_and_nothing_else(cluster: LabCluster) -> None:
+    """One ends tomorrow, one has a name that is not wanted, one is by another authority."""
     state = parse_state(Secret.text(cluster.one("cp1", f"cat {STATE_FILE}")), "cp1")
-    leaf = Leaf("system:kube-proxy", days=1)
-    pair = issue(state.authorities["kubernetes"], leaf)
+    ours, name = state.authorities["kubernetes"], "system:kube-proxy"
+    wrong = {
+        "worker1": ("expiry", issue(ours, Leaf(name, days=1))),
+        "worker2": ("sans", issue(ours, Leaf(name, sans=("elsewhere",)))),
+        "cp1": ("issuer", issue(new_authority("kubernetes-ca"), Leaf(name))),
+    }
     path = "/etc/kubernetes/pki/kube-proxy"
-    cluster.one(
-        "worker1",
-        f"cat >{path}.crt <<'END'\n{pair.cert}END\numask 077; cat >{path}.key <<'END'\n{pair.key.reveal()}END",
-    )
-    cluster.one("worker1", "sleep 1.1; systemctl restart kube-proxy")
+    for host, (_, pair) in wrong.items():
+        put = f"cat >{path}.crt <<'END'\n{pair.cert}END\numask 077; cat >{path}.key <<'END'\n{pair.key.reveal()}END\n"
+        cluster.one(host, f"{put}sleep 1.1; systemctl restart kube-proxy")
     planned = cluster.plan().only("Plan")["changes"]
-    keys = {each["resource"]: each["keys"] for each in planned}
-    assert "expiry" in keys[f"certificate:{path}"]
+    keys = {each["host"]: each["keys"] for each in planned if each["resource"] == f"certificate:{path}"}
+    assert {host: set(found) - {"key"} for host, found in keys.items()} == {
+        host: {key} for host, (key, _) in wrong.items()
+    }
     done = cluster.apply()
     assert is_verified(done), done
     assert done.changed == {
-        ("worker1", f"certificate:{path}", "update"),
-        ("worker1", "systemd:kube-proxy.service", "restart"),
+        (host, *what)
+        for host in wrong
+        for what in ((f"certificate:{path}", "update"), ("systemd:kube-proxy.service", "restart"))
     }
-    assert (
-        cluster.one("worker1", f"openssl x509 -in {path}.crt -noout -checkend 20000000 || :")
-        != "Certificate will expire"
-    )
+    for pem in cluster.on("kube_control_plane:kube_node", f"cat {path}.crt").values():
+        left = x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc - dt.datetime.now(dt.UTC)
+        assert left > dt.timedelta(days=LEAF_DAYS - 1)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ KbdInteractiveAuthentication no
 UsePAM no
 StrictModes no
 AllowTcpForwarding yes
-MaxStartups 10:30:100
+MaxStartups {startups}
 SetEnv SHLVL=2
 """
 
@@ -85,19 +85,23 @@ class Sshd:
 
 
 @contextmanager
-def serve(folder: Path, *, passwords: bool = False, extra: Sequence[str] = ()) -> Iterator[Sshd]:
+def serve(
+    folder: Path, *, passwords: bool = False, startups: str = "10:30:100", extra: Sequence[str] = ()
+) -> Iterator[Sshd]:
     """Run sshd until the block ends; its connections are ended with it."""
     assert SSHD.exists(), "this tier needs sshd: `make hosts` installs it"
     assert os.geteuid() == 0, "this tier needs root"
     # sshd reads authorized_keys as the user who logs in, and pytest's folders are closed to others.
     with tempfile.TemporaryDirectory(prefix="provision-test-", dir="/run") as public:
         Path(public).chmod(0o755)
-        with _serve(folder, Path(public), passwords, extra) as running:
+        with _serve(folder, Path(public), passwords, startups, extra) as running:
             yield running
 
 
 @contextmanager
-def _serve(folder: Path, public: Path, passwords: bool, extra: Sequence[str]) -> Iterator[Sshd]:
+def _serve(
+    folder: Path, public: Path, passwords: bool, startups: str, extra: Sequence[str]
+) -> Iterator[Sshd]:
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     for name in ("host_key", "client_key"):
         keygen(folder / name)
@@ -105,7 +109,13 @@ def _serve(folder: Path, public: Path, passwords: bool, extra: Sequence[str]) ->
     port = _free_port()
     config = folder / "sshd_config"
     config.write_text(
-        _CONFIG.format(port=port, folder=folder, public=public, passwords="yes" if passwords else "no")
+        _CONFIG.format(
+            port=port,
+            folder=folder,
+            public=public,
+            passwords="yes" if passwords else "no",
+            startups=startups,
+        )
         + "".join(f"{line}\n" for line in extra)
     )
     log = (folder / "log").open("wb")

@@ -143,6 +143,39 @@ def test_a_hanging_controller_loses_it_and_learns_that(server: Sshd, holder: sub
     assert ask(holder).startswith("lost: the lock")
 
 
+def test_a_holder_that_is_known_to_be_over_is_not_waited_for(
+    server: Sshd, holder: subprocess.Popen[str]
+) -> None:
+    """It hangs; for the host it may as well live."""
+    asked: list[str] = []
+
+    def over(said: str, known: bool) -> bool:
+        asked.append(said)
+        return known
+
+    def taker(known: bool) -> RemoteLock:
+        return RemoteLock(lambda: dial(server), NAME, "alice", over=lambda said: over(said, known))
+
+    before = set(Path("/run").glob("provision.*"))
+    holder.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(LockedError, match="bob@elsewhere"):
+            taker(False).acquire()
+        started = time.monotonic()
+        with taker(True) as taken:
+            assert time.monotonic() - started < 1.0, "it waited for the silence"
+            taken.ensure()
+            time.sleep(0.3)
+            assert not before & set(Path("/run").glob("provision.*")), "its folder was left"
+            with pytest.raises(LockedError, match="held by alice"):
+                taker(False).acquire()
+    finally:
+        holder.send_signal(signal.SIGCONT)
+    time.sleep(0.3)
+    assert ask(holder).startswith("lost: the lock")
+    assert [said.split(",")[0] for said in asked] == ["bob@elsewhere", "bob@elsewhere", "alice"]
+
+
 def test_a_host_that_goes_takes_the_lock_with_it(server: Sshd) -> None:
     with lock(server) as held:
         for pid in server.connections():

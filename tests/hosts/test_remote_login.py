@@ -180,6 +180,18 @@ def test_forty_logins_at_one_server_with_default_startups(server: Sshd) -> None:
         assert pool.execs == 40
 
 
+@pytest.mark.parametrize("turn", [1, 2])
+def test_many_logins_at_a_server_that_drops_the_third(tmp_path: Path, turn: int) -> None:
+    with serve(tmp_path, startups="2:50:4") as narrow:
+        hosts = {f"h{number}": narrow.connection() for number in range(16)}
+        with Pool(hosts, known_hosts=narrow.known_hosts, config=UserConfig(None)) as pool:
+            results = pool.map(list(hosts), lambda session: session.run(Script("exit 3")).status)
+        assert results == dict.fromkeys(hosts, 3)
+        assert "MaxStartups" in (narrow.folder / "log").read_text(), (
+            "nothing was dropped: this proves nothing"
+        )
+
+
 def test_a_broken_session_is_made_anew_and_failures_are_per_host(server: Sshd) -> None:
     hosts = {"good": server.connection(), "bad": server.connection(port=1)}
     with Pool(hosts, known_hosts=server.known_hosts, config=UserConfig(None)) as pool:
@@ -223,7 +235,7 @@ def test_an_account_without_a_shell_is_said(server: Sshd) -> None:
     with (
         account(USER, PASSWORD, login_shell="/usr/sbin/nologin"),
         log_in(server, server.connection(user=USER)) as session,
-        pytest.raises(UnreachableError, match=r"cannot run commands: .*not available"),
+        pytest.raises(UnreachableError, match=r"login shell of \S+ runs no commands: .*not available"),
     ):
         session.run(Script("never"))
 

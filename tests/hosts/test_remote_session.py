@@ -157,6 +157,23 @@ def test_more_scripts_than_channels_wait_their_turn(session: Session) -> None:
     assert session.execs == 20
 
 
+def test_a_server_that_allows_one_session_at_a_time(tmp_path: Path) -> None:
+    with serve(tmp_path, extra=("MaxSessions 1",)) as narrow, open_session(narrow) as session:
+        outputs = [session.run(Script(f"echo {n}")).stdout for n in range(10)]
+        with ThreadPoolExecutor(3) as threads:
+            outputs += threads.map(
+                lambda n: session.run(Script(f"sleep 0.2; echo {n}")).stdout, range(10, 13)
+            )
+        with ThreadPoolExecutor(1) as threads:
+            long = threads.submit(session.run, Script("sleep 3"))
+            time.sleep(0.3)
+            with pytest.raises(UnreachableError, match="opens no further session") as caught:
+                session.run(Script("true"))
+            assert "MaxSessions" in caught.value.hint
+            assert long.result().status == 0
+    assert outputs == [f"{n}\n".encode() for n in range(13)]
+
+
 def test_a_broken_connection_is_lost_not_failed(server: Sshd) -> None:
     with open_session(server) as session:
         threading.Timer(0.3, signal_all, (server.connections(), signal.SIGKILL)).start()

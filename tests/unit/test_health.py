@@ -15,6 +15,7 @@ import pytest
 from provisioner.engine.health import ClusterHealth, Component, Expiry, HostHealth, NodeHealth
 from provisioner.kube import health
 from provisioner.kube.healthscript import Section, health_script, sections
+from provisioner.kube.requests import SIGNER
 from provisioner.pki.authority import Leaf, issue, new_authority
 from provisioner.pki.expiry import READ_CERTIFICATES, parse_expiries
 
@@ -217,6 +218,16 @@ WELL = ClusterHealth(
         ),
     ),
 )
+
+
+def test_a_request_that_waits_is_a_warning_and_no_trouble() -> None:
+    item = {"metadata": {"name": "csr-x"}, "spec": {"signerName": SIGNER, "username": "mallory"}}
+    (told,) = health.requests(answers(requests=json.dumps({"items": [item]})), ["w"])
+    assert told == (
+        "the certificate request csr-x is not approved: it comes from mallory, not from this run's token"
+    )
+    assert health.requests(answers(requests=(1, "no")), ["w"]) == health.requests({}, ["w"]) == []
+    assert replace(WELL, warnings=(told,)).exit_code == 0
 
 
 def test_drift_alone_is_no_trouble() -> None:

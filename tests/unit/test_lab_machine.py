@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.bundle.mirror import Source, mirror_for
 from provisioner.errors import ProvisionError
 from provisioner.lab import recipe
 from provisioner.lab.cgroups import hierarchies
 from provisioner.lab.host_files import _RUNC
 from provisioner.lab.kernel import modules_builtin
 from provisioner.lab.locks import locked
-from provisioner.lab.mirror import Source, mirror_for
 from provisioner.lab.requirements import require_root
 
 DEB822 = """\

@@ -9,6 +9,7 @@ import pytest
 
 from provisioner.errors import InputError
 from provisioner.inventory.model import load_inventory
+from provisioner.lab import recipe
 from provisioner.lab.declared import plan_of
 from provisioner.lab.move import Move, default_name, move_inventory, move_text, moved_plan, rename
 from provisioner.lab.names import Names
@@ -44,6 +45,17 @@ def test_plan_of_an_inventory(tmp_path: Path) -> None:
     assert plan.offset("two") == 12
 
 
+def test_a_lab_of_bare_hosts(tmp_path: Path) -> None:
+    """With nothing but what every host must have, and a root of its own."""
+    text = INVENTORY.replace("name: small", "name: small\n      suite: trixie\n      packages: bare")
+    plan = plan_of(load_inventory(_write(tmp_path, text)))
+    assert (plan.suite, plan.packages, plan.bare) == ("trixie", (), True)
+    assert not plan_of(load_inventory(_write(tmp_path))).bare
+    assert recipe.base_key("trixie", "x86_64", bare=True) != recipe.base_key("trixie", "x86_64")
+    assert {"kmod", "sudo", "iproute2"} < set(recipe.packages_of(bare=True))
+    assert not {"containerd", "runc", "iptables"} & set(recipe.packages_of(bare=True))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
@@ -56,6 +68,8 @@ def test_plan_of_an_inventory(tmp_path: Path) -> None:
         ("subnet: 10.98.0.0/24", "subnet: 10.0.0.0/8", 4, "prefix length"),
         ("name: small", "name: a/b", 4, "lab.name"),
         ("name: small", "packages: [--yes]", 4, "no package's name"),
+        ("name: small", "packages: bar", 5, "not a list"),
+        ("name: small", "suite: jammy", 4, "none of bookworm, trixie"),
         ("    lab:", "    laboratory:", 2, "all.vars.lab is missing"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from provisioner.kube.requests import SIGNER, is_pending, objection, requested_node
+from provisioner.kube.requests import SIGNER, is_pending, objection, requested_node, waiting
 from provisioner.kube.token import GROUP, BootstrapToken
 
 USER = "system:bootstrap:abcdef"
@@ -88,6 +89,24 @@ def test_pending_and_names() -> None:
     assert requested_node(item(request=request("admin"))) == ""
 
 
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({}, "system:bootstrap:abcdef asks for worker1, in no run of now"),
+        ({"username": "mallory"}, "it comes from mallory, not from this run's token"),
+        (
+            {"request": request("system:node:worker9")},
+            "'worker9' is no host of the inventory that is joining",
+        ),
+        ({"usages": ["client auth", "digital signature", "server auth"]}, "its usages are"),
+    ],
+)
+def test_outside_of_a_run_each_that_waits_is_told(spec: dict[str, Any], words: str) -> None:
+    (told,) = waiting([item(**spec), {**item(), "status": {"certificate": "x"}}], NODES)
+    assert told.startswith("the certificate request node-csr-x is not approved: ")
+    assert words in told
+
+
 def test_tokens_are_minted_once_and_have_the_form_that_the_api_server_wants() -> None:
     import re
 
@@ -95,3 +114,11 @@ def test_tokens_are_minted_once_and_have_the_form_that_the_api_server_wants() ->
     assert re.fullmatch(r"[a-z0-9]{6}\.[a-z0-9]{16}", f"{token.identifier}.{token.secret.reveal()}")
     assert token.secret == token.secret
     assert BootstrapToken().secret != token.secret
+
+
+def test_tokens_live_minutes() -> None:
+    said = BootstrapToken().as_object()["stringData"]
+    assert isinstance(said, dict)
+    end = dt.datetime.strptime(said["expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=dt.UTC)
+    left = end - dt.datetime.now(dt.UTC)
+    assert dt.timedelta(minutes=10) < left <= dt.timedelta(minutes=15)

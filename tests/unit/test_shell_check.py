@@ -48,6 +48,7 @@ from provisioner.resources.model import (
     State,
     Unknown,
 )
+from provisioner.resources.packagefiles import PackageFile, install_script
 from provisioner.shell import worklock
 from provisioner.shell.assemble import StepRecord, change_script, probe_script
 from provisioner.shell.script import Blob, Script
@@ -87,6 +88,7 @@ TASKS: list[dict[str, Any]] = [
     {"user": {"name": "b", "state": "absent"}},
     {"package": {"name": ["a", "b+c"]}},
     {"package": {"name": "d", "state": "absent"}},
+    {"package": {"name": ["e", "f"], "policy_rc_d": 101}},
     {"command": {"cmd": "a 'b' $c | d", "creates": NASTY, "unless": 'test "$x"', "chdir": NASTY}},
     {"displaced_paths": {"folder": f"{NASTY}", "first": "b$(x)", "suffixes": [".conf"]}},
     {"absent_paths": {"paths": [f"{NASTY}[!a-c]?/x", "/opt/x y/*"]}},
@@ -168,6 +170,7 @@ def of_kinds(folder: Path) -> Iterator[Script]:
     kinds = modules()
     by_name: dict[str, Any] = dict(kinds_of(kinds))
     by_name["artifact"] = ArtifactKind(None, {})  # type: ignore[arg-type]  # only `build` looks at the bundle
+    yield change_script([of_package_files()], [StepRecord("{}")], [])
     groups: dict[str, list[Resource]] = {}
     for resource in resources(folder, kinds):
         groups.setdefault(resource.kind, []).append(resource)
@@ -188,6 +191,12 @@ def of_kinds(folder: Path) -> Iterator[Script]:
             yield probe_script([each for each in map(kind.stays, found) if each is not None])
         if isinstance(kind, Showing):
             yield probe_script([kind.show([each for each in found if each.resource.text is not None])])
+
+
+def of_package_files() -> Script:
+    blob = Blob.of(b"x")
+    files = [PackageFile(name, f"{name}_1~b+c.deb", "Package: a\n", blob) for name in ("a", "b+c")]
+    return install_script(["a", "b+c"], files, hold=True)
 
 
 def conducted(kind: ConductedKind, resource: Resource) -> Iterator[Script]:
@@ -220,6 +229,7 @@ def of_gates() -> Iterator[Script]:
 
 def of_transport() -> Iterator[Script]:
     yield facts_script()
+    yield facts_script(["a_b", "c"], {"debian-*": ["a", "b+c"], "*": ["d"]})
     yield Script(lock.hold("run", 60))
     yield worklock.after_others("echo")
     yield Script(worklock.locked("echo") + "\n")

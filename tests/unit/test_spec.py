@@ -15,6 +15,7 @@ from provisioner.spec import versions
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import (
     CONTROL_PLANE_TAINT,
+    EVICTION_HARD,
     ClusterSpec,
     Dns,
     Endpoint,
@@ -102,6 +103,29 @@ def test_nodes(tmp_path: Path) -> None:
     }
     assert [str(taint) for taint in spec.nodes["worker1"].taints] == ["k=v:NoSchedule"]
     assert str(CONTROL_PLANE_TAINT) == "node-role.kubernetes.io/control-plane:NoSchedule"
+
+
+def test_what_nodes_keep_back(tmp_path: Path) -> None:
+    """A host's own amounts lie over those of all nodes, one by one."""
+    nodes = (
+        "nodes: {max_pods: 50, kube_reserved: {cpu: 100m, memory: 1Gi}, eviction_hard: {pid.available: 5%}}"
+    )
+    own = "node_kube_reserved: {cpu: 1.5Gi, pid: '9'}, node_eviction_hard: {memory.available: 5%}"
+    worker = f"worker1: {{node_max_pods: 60, node_pod_pids_limit: -1, {own}, "
+    spec = spec_of(tmp_path, ("      registry:", f"      {nodes}\n      registry:"), ("worker1: {", worker))
+    one, two = spec.nodes["worker1"], spec.nodes["worker2"]
+    assert (one.max_pods, two.max_pods) == (60, 50)
+    assert (one.pod_pids_limit, two.pod_pids_limit) == (-1, 4096)
+    assert one.kube_reserved == {"cpu": "1.5Gi", "memory": "1Gi", "pid": "9"}
+    assert two.kube_reserved == {"cpu": "100m", "memory": "1Gi"}
+    assert one.eviction_hard == {**EVICTION_HARD, "pid.available": "5%", "memory.available": "5%"}
+    assert two.eviction_hard == {**EVICTION_HARD, "pid.available": "5%"}
+
+
+@pytest.mark.parametrize(("mask", "pods"), [(24, 110), (25, 110), (26, 61), (28, 13)])
+def test_no_more_pods_than_addresses(tmp_path: Path, mask: int, pods: int) -> None:
+    spec = spec_of(tmp_path, ("        pod_cidrs:", f"        node_cidr_mask: {mask}\n        pod_cidrs:"))
+    assert spec.nodes["worker1"].max_pods == pods
 
 
 def test_a_control_plane_is_free_for_pods_when_it_is_a_node_as_well(tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ def test_a_host_stands_out(ends: dt.timedelta, drift: int, style: str, shown: st
     assert shown in " ".join(words)
 
 
+def test_warnings_stand_at_the_end_also_of_a_cluster_that_is_well() -> None:
+    found = status_lines(replace(HEALTH, hosts=(), components=(), nodes=(), warnings=("look at this",)))
+    assert (found[-1].text, found[-1].style) == ("? look at this", "warn")
+
+
 def test_what_is_not_known_is_not_said_to_be_well() -> None:
     bare = replace(
         HEALTH, versions=None, drift_unknown="no plan\nmore", last_run=None, nodes=(), components=()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft
-from provisioner.spec.rules import addresses, networks, ports, roles
+from provisioner.spec.rules import addresses, networks, pods, ports, roles
 
 Rule = Callable[[Draft], Iterator[Problem]]
 
@@ -29,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     networks.pod_cidrs_hold_all_nodes,
     networks.service_cidrs_have_a_fit_size,
     networks.dns_address_is_a_service,
+    pods.pods_have_addresses,
     ports.ports_are_free,
 )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from provisioner.errors import ProvisionError
 
 _SCHEMES = ("http://", "https://", "file:/")
+_FOLLOWING = ("updates", "security")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,22 @@ def mirror_for(suite: str, etc: Path = Path("/etc/apt")) -> Source:
         f"the machine's apt configuration names no Debian archive for {suite}",
         f"add one to {etc}/sources.list.d, with component main",
     )
+
+
+def archives_for(suite: str, etc: Path = Path("/etc/apt")) -> tuple[Source, ...]:
+    """The archive for `suite` and, where the machine's configuration has them, its updates and security updates.
+
+    Raises ProvisionError if there is no archive.
+    """
+    main = replace(mirror_for(suite, etc), suites=(suite,), components=("main",))
+    found = [main]
+    for source in sources(etc):
+        for name in source.suites:
+            kind = name.rpartition("-")[2]
+            near = source.uri == main.uri if kind == "updates" else "security" in source.uri
+            if kind in _FOLLOWING and near and source.uri.startswith(_SCHEMES):
+                found.append(replace(source, suites=(f"{suite}-{kind}",), components=("main",)))
+    return tuple(dict.fromkeys(found))
 
 
 def sources(etc: Path) -> Iterator[Source]:

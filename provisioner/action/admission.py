@@ -1,0 +1,31 @@
+"""All that is judged from facts, and refused, before anything changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from provisioner.action.firewall import check_firewalls, ports_of
+from provisioner.action.ospackages import check_packages
+from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
+from provisioner.engine.events import Emit, Note
+from provisioner.playbook.facts import Facts
+from provisioner.spec.model import ClusterSpec
+
+if TYPE_CHECKING:
+    from provisioner.action.load import Loaded
+
+
+def admit(loaded: Loaded, spec: ClusterSpec, facts: Mapping[str, Facts], emit: Emit) -> None:
+    """Raises ProvisionError naming every fault of one sort; says what will be worth knowing later."""
+    nodes = [name for name, node in spec.nodes.items() if node.node]
+    swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
+    check_hosts(facts, nodes, spec.proxy, swap=swap)
+    if spec.firewall == "check":
+        check_firewalls(facts, ports_of(loaded.inventory, spec), spec)
+    if loaded.bundle is not None:
+        registries = {host.name for host in loaded.inventory.group("registry")}
+        check_packages(facts, loaded.bundle, emit, registries)
+    if spec.proxy.mode == "ipvs" and spec.kubernetes.minor >= IPVS_DEPRECATED:
+        said = f"kube-proxy's mode ipvs is deprecated since Kubernetes 1.{IPVS_DEPRECATED}"
+        emit(Note(level="warning", message=said, hint="nftables is its successor"))

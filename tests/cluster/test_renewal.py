@@ -1,0 +1,89 @@
+"""Identities that end: a kubelet's own is renewed by itself, and what is ours beside it goes on."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from lab_cluster import ADMIN, LabCluster, until
+
+from provisioner.inventory.secrets import Secret
+from provisioner.pki.authority import KeyPair
+from provisioner.pki.cluster import STATE_FILE, parse_state
+
+CURRENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+SERVING = "/etc/kubernetes/pki/kubelet.crt"
+
+
+def nearly_over(authority: KeyPair, node: str) -> str:
+    """A kubelet's client certificate and key, PEM, in the last twelve minutes of its day."""
+    ca = x509.load_pem_x509_certificate(authority.cert.encode())
+    signer = serialization.load_pem_private_key(authority.key.reveal().encode(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = [
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
+        x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{node}"),
+    ]
+    end = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=12)
+    builder = x509.CertificateBuilder().subject_name(x509.Name(subject)).issuer_name(ca.subject)
+    builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(end - dt.timedelta(days=1)).not_valid_after(end)
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+    builder = builder.add_extension(issuer, critical=False)
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    cert = builder.add_extension(usage, critical=False).sign(signer, hashes.SHA256())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return (cert.public_bytes(serialization.Encoding.PEM) + private).decode()
+
+
+def served(cluster: LabCluster) -> str:
+    """What a pod on worker1 answers to exec, after its logs were read; "" when either fails."""
+    pod = "$(" + f"{ADMIN} -n kube-flannel get pods -o name --field-selector=spec.nodeName=worker1" + ")"
+    kubectl = f"{ADMIN} -n kube-flannel"
+    script = (
+        f"{kubectl} logs {pod} | grep -q . && {kubectl} exec {pod} -- /opt/bin/flanneld --version 2>&1 || :"
+    )
+    return cluster.one("cp1", script)
+
+
+def test_a_kubelet_renews_itself_and_goes_on_to_serve(cluster: LabCluster) -> None:
+    """On the day on which a client certificate is to be renewed the kubelet gets itself a new one, of a year, without
+    any run; and it goes on to answer to logs and exec, with the serving certificate that is ours.
+
+    Proved for real: that renewal, by the cluster's own approver and signer, and the answers after it. The day is not
+    made by moving the clock, which lab hosts share with the machine, but by giving the kubelet an identity that is in
+    its last minutes. What that cannot show is a serving certificate at its own end: it is renewed by a run, RENEW_DAYS
+    before (pki.certificate), and test_state.py has such a renewal.
+    """
+    state = parse_state(Secret.text(cluster.one("cp1", f"cat {STATE_FILE}")), "cp1")
+    before = served(cluster)
+    assert before
+    pem = nearly_over(state.authorities["kubernetes"], "worker1")
+    serving = cluster.one("worker1", f"sha256sum {SERVING}; stat -c %Y {SERVING}")
+    old = "/var/lib/kubelet/pki/kubelet-client-2020-01-01-00-00-00.pem"
+    cluster.one(
+        "worker1",
+        f"umask 077; cat >{old} <<'END'\n{pem}END\nln -sfn {old} {CURRENT}; systemctl restart kubelet",
+    )
+    until(lambda: old not in cluster.one("worker1", f"readlink {CURRENT}"), "it has renewed itself", 60)
+    # A kubelet that was just started has to learn of its pods first.
+    until(lambda: served(cluster) == before, "logs and exec work", 20)
+    cert = x509.load_pem_x509_certificate(
+        cluster.one("worker1", f"sed -n '/BEGIN C/,/END C/p' {CURRENT}").encode()
+    )
+    assert cert.subject.rfc4514_string() == "CN=system:node:worker1,O=system:nodes"
+    left = cert.not_valid_after_utc - dt.datetime.now(dt.UTC)
+    assert dt.timedelta(days=300) < left < dt.timedelta(days=366)
+    asked = [item for item in cluster.objects("csr") if item["spec"]["username"] == "system:node:worker1"]
+    assert {item["status"]["conditions"][0]["reason"] for item in asked} == {"AutoApproved"}
+    assert {item["spec"]["signerName"] for item in asked} == {"kubernetes.io/kube-apiserver-client-kubelet"}
+    assert cluster.one("worker1", f"sha256sum {SERVING}; stat -c %Y {SERVING}") == serving
+    done = cluster.plan()
+    assert (done.status, done.only("Plan")["changes"]) == (0, [])
+    cluster.one("worker1", f"rm -f {old}")

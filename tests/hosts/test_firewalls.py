@@ -1,0 +1,93 @@
+"""firewalld, ufw and nftables for real, each on a host of its own: found, judged, opened and closed again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from provisioner.action.connect import connect_to
+from provisioner.action.firewall import is_open, ports_of
+from provisioner.inventory.model import load_inventory
+from provisioner.playbook.facts import Facts, facts_script, parse_facts
+from provisioner.playbook.render import render_file
+from provisioner.remote.session import Session
+from provisioner.shell.script import Blob, Script
+from provisioner.spec.model import load_spec
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "templates/firewall/provision-firewall.j2"
+BASE = ROOT / "tests/data/spec/base.yaml"
+NET = os.environ.get("PROVISION_TEST_SUBNET", "10.98.36.0/24").rpartition(".")[0]
+INVENTORY = f"""\
+all:
+  vars: {{lab: {{name: firewalls, subnet: {NET}.0/24, packages: PACKAGES}}, ansible_user: root}}
+  hosts: {{one: {{ansible_host: {NET}.11}}}}
+"""
+STRICT = """
+nft -f - <<'END'
+table inet strict {
+  chain input { type filter hook input priority 0; policy drop; ct state established accept; tcp dport 22 accept; }
+}
+END
+"""
+FIREWALLS = {
+    "nftables": ([], STRICT),
+    "firewalld": (["firewalld"], "systemctl start firewalld; firewall-cmd -q --state"),
+    "ufw": (["ufw"], "ufw allow 22/tcp >/dev/null; ufw --force enable >/dev/null"),
+}
+
+
+@contextmanager
+def one_host(folder: Path, packages: list[str]) -> Iterator[Session]:
+    path = folder / "inventory.yaml"
+    path.write_text(INVENTORY.replace("PACKAGES", json.dumps(packages)))
+    provision = [str(Path(sys.executable).with_name("provision")), "lab"]
+    subprocess.run([*provision, "up", path], check=True, capture_output=True)
+    try:
+        with connect_to(load_inventory(path)) as pool:
+            yield pool.session("one")
+    finally:
+        subprocess.run([*provision, "down", path], check=True, capture_output=True)
+
+
+def run(session: Session, text: str) -> str:
+    done = session.run(Script(f"set -e\n{text}\n"), deadline=60)
+    assert done.status == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def facts_of(session: Session) -> Facts:
+    return parse_facts("one", session.run(facts_script(firewall=True)).stdout, 1.0)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", sorted(FIREWALLS))
+def test_a_firewall_is_opened_and_closed(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    inventory = load_inventory(BASE)
+    spec = load_spec(inventory)
+    ports = ports_of(inventory, spec)["cp1"]
+    packages, start = FIREWALLS[kind]
+    with one_host(tmp_path, packages) as session:
+        assert facts_of(session).firewall == "", "none is at work yet"
+        run(session, start)
+        before = facts_of(session)
+        assert before.firewall == kind
+        assert not any(is_open(before, *each, []) for each in ports.each())
+        assert is_open(before, "tcp", "22", []) or kind == "firewalld", "which opens SSH as a service"
+        text = render_file(TEMPLATE, {"facts": before, "firewall": ports, "cluster": spec})
+        for action, expected in (("open", True), ("open", True), ("close", False)):
+            script = Script(f'sh "$W/firewall" {action}', {"firewall": Blob.of(text.encode())})
+            done = session.run(script, deadline=60)
+            assert done.status == 0, done.stderr.decode()
+            after = facts_of(session)
+            assert after.firewall == kind
+            assert {is_open(after, *each, []) for each in ports.each()} == {expected}, after.filters
+        assert facts_of(session).filters == before.filters

@@ -1,0 +1,185 @@
+"""Whether a host's firewall lets the cluster's ports through, and the script that opens them."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_preflight import GOOD
+
+from provisioner.action.firewall import Ports, check_firewalls, is_open, ports_of
+from provisioner.errors import ProvisionError
+from provisioner.inventory.model import load_inventory
+from provisioner.playbook.facts import Facts
+from provisioner.playbook.render import render_file
+from provisioner.spec.model import load_spec
+
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / "tests/data/spec/base.yaml"
+OTHERS = ["10.98.0.11", "10.98.0.21"]
+SCRIPT = ROOT / "templates/firewall/provision-firewall.j2"
+
+STRICT = """\
+table inet filter {
+	chain input {
+		type filter hook input priority filter; policy drop;
+		ct state established,related accept
+		iifname "lo" accept
+		tcp dport 22 counter packets 3 bytes 9 accept comment "by hand"
+		%s
+	}
+	chain cluster {
+		tcp dport { 6443, 10250 } accept
+	}
+	chain forward {
+		type filter hook forward priority filter; policy drop;
+	}
+}
+"""
+ACCEPTING = STRICT.replace("policy drop", "policy accept")
+# text, by what 6443/tcp and 2379-2380/tcp are
+NFTABLES: list[tuple[str, bool, bool]] = [
+    (STRICT % "", False, False),
+    (STRICT % "tcp dport { 6443, 2379-2380 } accept", True, True),
+    (STRICT % "tcp dport 2379 accept", False, False),
+    (STRICT % "udp dport 6443 accept", False, False),
+    (STRICT % "jump cluster", True, False),
+    (STRICT % "meta l4proto udp accept", False, False),
+    (STRICT % "ip saddr 10.98.0.0/24 accept", True, True),
+    (STRICT % "ip saddr { 10.98.0.0/24, 10.0.0.1 } tcp dport 6443 accept", True, False),
+    (STRICT % "ip saddr 192.0.2.0/24 accept", False, False),
+    (STRICT % "ip saddr @cluster accept", True, True),
+    (STRICT % "icmp type echo-request accept", False, False),
+    (ACCEPTING % "", True, True),
+    (ACCEPTING % "drop", False, False),
+    (ACCEPTING % "reject with icmpx admin-prohibited", False, False),
+    (ACCEPTING % "tcp dport 6443 drop", False, True),
+    (ACCEPTING % 'log prefix "accept: " drop', False, False),
+    (STRICT % "accept" + ACCEPTING.replace("inet", "ip") % "drop", False, False),
+]
+
+
+def facts(**changed: Any) -> Facts:
+    return Facts(**{**GOOD, **changed})
+
+
+@pytest.mark.parametrize(("text", "api", "etcd"), NFTABLES, ids=range(len(NFTABLES)))
+def test_rules_of_nftables(text: str, api: bool, etcd: bool) -> None:
+    host = facts(firewall="nftables", filters=text)
+    assert is_open(host, "tcp", "6443", OTHERS) is api
+    assert is_open(host, "tcp", "2379-2380", OTHERS) is etcd
+
+
+OTHER_KINDS: list[tuple[str, str, bool]] = [
+    ("firewalld", "public (active)\n  target: default\n  services: ssh\n  ports: 22/tcp\n", False),
+    ("firewalld", "public (active)\n  target: default\n  ports: 6000-7000/tcp 53/udp\n", True),
+    ("firewalld", "public (active)\n  target: default\n  ports: 6443/udp\n", False),
+    ("firewalld", "trusted (active)\n  target: ACCEPT\n", True),
+    ("firewalld", "public\n  target: default\n  services: provision\nprovision\n  ports: 6443/tcp\n", True),
+    ("ufw", "Default: deny (incoming), allow (outgoing)\n22/tcp ALLOW IN Anywhere\n", False),
+    ("ufw", "Default: deny (incoming)\n6443/tcp                   ALLOW IN    Anywhere\n", True),
+    ("ufw", "Default: deny (incoming)\n6443                       ALLOW IN    10.98.0.0/24\n", True),
+    ("ufw", "Default: deny (incoming)\n6443                       ALLOW IN    192.0.2.0/24\n", False),
+    ("ufw", "Default: deny (incoming)\n6000:7000/tcp              ALLOW IN    Anywhere\n", True),
+    ("ufw", "Default: allow (incoming)\n", True),
+    ("", "", True),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "expected"), OTHER_KINDS)
+def test_what_others_say(kind: str, text: str, expected: bool) -> None:
+    assert is_open(facts(firewall=kind, filters=text), "tcp", "6443", OTHERS) is expected
+
+
+def test_each_role_has_its_ports() -> None:
+    inventory = load_inventory(BASE)
+    ports = ports_of(inventory, load_spec(inventory))
+    assert ports["registry1"] == Ports(("5000",))
+    assert ports["cp1"] == Ports(("2379-2380", "6443", "10250", "30000-32767"), ("30000-32767", "8472"))
+    assert ports["worker1"] == Ports(("10250", "30000-32767"), ("30000-32767", "8472"))
+
+
+def test_a_firewall_in_the_way_is_named_with_what_opens_it() -> None:
+    inventory = load_inventory(BASE)
+    spec = load_spec(inventory)
+    ports = ports_of(inventory, spec)
+    strict = facts(firewall="nftables", filters=STRICT % "")
+    ufw = facts(firewall="ufw", filters="Default: deny (incoming)\n")
+    free = {"registry1": facts(), "worker1": facts(firewall="nftables", filters=STRICT % "accept")}
+    check_firewalls(free, ports, spec)
+    with pytest.raises(ProvisionError) as caught:
+        check_firewalls({**free, "cp1": strict, "worker2": ufw}, ports, spec)
+    reason, hint = caught.value.reason, caught.value.hint
+    assert reason.startswith("nothing was changed:")
+    assert "cp1: its firewall (nftables) would drop 2379-2380/tcp, 6443/tcp" in reason
+    assert "worker2: its firewall (ufw) would drop 10250/tcp" in reason
+    assert "registry1" not in reason
+    assert "worker1" not in reason
+    assert "nft insert rule inet filter input tcp dport 6443 accept" in hint
+    assert "ufw allow 30000:32767/udp" in hint
+    assert "firewall: manage" in hint
+
+
+def script(kind: str) -> str:
+    inventory = load_inventory(BASE)
+    spec = load_spec(inventory)
+    dual = replace(spec, network=replace(spec.network, pod_cidrs=("10.244.0.0/16", "fd00:1::/56")))
+    ports = ports_of(inventory, spec)["cp1"]
+    return render_file(SCRIPT, {"facts": facts(firewall=kind), "firewall": ports, "cluster": dual})
+
+
+RECORDER = '#!/bin/sh\necho "${0##*/} $*" >>"$LOG"\n'
+# What the script calls on opening, each in words that must be among them.
+CALLS = {
+    "firewalld": [
+        "firewall-cmd -q --permanent --new-service=provision",
+        "firewall-cmd -q --permanent --service=provision --add-port=2379-2380/tcp",
+        "firewall-cmd -q --permanent --service=provision --add-port=8472/udp",
+        "firewall-cmd -q --permanent --add-service=provision",
+        "firewall-cmd -q --permanent --zone=trusted --add-source=10.244.0.0/16",
+        "firewall-cmd -q --reload",
+    ],
+    "ufw": [
+        "ufw --force allow proto tcp to any port 2379:2380 comment provision",
+        "ufw --force allow proto udp to any port 8472 comment provision",
+        "ufw --force allow from fd00:1::/56 comment provision",
+        "ufw --force route allow to 10.244.0.0/16 comment provision",
+    ],
+}
+TAKEN_BACK = {
+    "firewalld": [
+        "firewall-cmd -q --permanent --delete-service=provision",
+        "firewall-cmd -q --permanent --zone=trusted --remove-source=10.244.0.0/16",
+    ],
+    "ufw": [
+        "ufw --force delete allow proto tcp to any port 6443",
+        "ufw --force route delete allow from 10.244.0.0/16",
+    ],
+}
+
+
+@pytest.mark.parametrize("shell", [["dash"], ["busybox", "sh"]], ids=["dash", "busybox"])
+@pytest.mark.parametrize("kind", sorted(CALLS))
+def test_firewalld_and_ufw_are_told_in_their_own_words(kind: str, shell: list[str], tmp_path: Path) -> None:
+    """Against recorders: these two are rendered, not run."""
+    for name in ("firewall-cmd", "ufw"):
+        (tmp_path / name).write_text(RECORDER)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "script").write_text(script(kind))
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "LOG": str(tmp_path / "log")}
+    for action, wanted in (("open", CALLS[kind]), ("close", TAKEN_BACK[kind])):
+        (tmp_path / "log").write_text("")
+        subprocess.run([*shell, tmp_path / "script", action], env=environment, check=True)
+        said = (tmp_path / "log").read_text().splitlines()
+        assert [each for each in wanted if each not in said] == []
+
+
+@pytest.mark.parametrize("kind", ["firewalld", "ufw", "nftables"])
+def test_the_script_passes_shellcheck(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(script(kind))
+    argv: list[str | Path] = ["shellcheck", "-s", "sh", tmp_path / "script"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
