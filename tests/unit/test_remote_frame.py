@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from provisioner.errors import ProvisionError
 from provisioner.remote import frame, lock, sudo
 from provisioner.shell.script import Blob, Script
 
-MARK = "0123456789abcdef"
+MARK = secrets.token_hex(8)  # names a folder of the machine: two runs of the tests may be on it
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
 
 
