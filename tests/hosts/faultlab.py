@@ -103,6 +103,8 @@ class Host:
     def filter(self, verdict: str) -> None:
         """What reaches the host meets `verdict` (of nftables)."""
         rules = f"add table ip f; add chain ip f i {{ type filter hook input priority 0; }}; add rule ip f i {verdict}"
+        if verdict == "drop":  # nothing comes back either
+            rules += "; add chain ip f o { type filter hook output priority 0; policy drop; }"
         self.sh(f"nft '{rules}'")
 
     def unfilter(self) -> None:
