@@ -92,7 +92,8 @@ def _failed(event: ev.Failed) -> list[Line]:
     lines = [Line(f"FAILED {where}stage '{event.stage}', {event.resource or 'the whole stage'}", "bad")]
     lines += [Line(f"  {text}", "bad") for text in event.reason.splitlines()]
     if event.status is not None:
-        lines.append(Line(f"  exit status {event.status}, at: {event.script_line}", "bad"))
+        at = f", at: {event.script_line}" if event.script_line else ""
+        lines.append(Line(f"  exit status {event.status}{at}", "bad"))
     lines += [Line(f"    {text}") for text in event.stderr.splitlines()]
     if event.done:
         lines.append(Line(f"  changed before: {_some(event.done)}", "dim"))

@@ -111,7 +111,7 @@ receive() {
     # sshd would miss it after hours, and this holds the work lock. Who knows that it is gone ends this (remote/lock.py).
     timeout 45 dd bs=1M count="$receive_part" iflag=fullblock,count_bytes status=none <&3 >>"$3" &
     { echo "$!" >/run/provision/receiving; } 2>/dev/null || :
-    wait "$!"
+    wait "$!" || false "$3: not written"
   done
   if [ "$(sha256sum <"$3")" != "$2  -" ]; then
     echo "what arrived for $3 is damaged: its SHA-256 is not $2" >&2

@@ -26,7 +26,8 @@ from provisioner.lab.host import first_process, inspect
 from provisioner.lab.plan import LabPlan
 from provisioner.lab.power import power_on
 
-SUBNET = os.environ.get("PROVISION_TEST_SUBNET", "10.97.36.0/24")
+SUBNET = os.environ.get("PROVISION_TEST_FAULTS_SUBNET", "10.97.36.0/24")
+"""Not that of the tests of clusters, whose lab may be up at the same time."""
 HOSTS = ("a", "b", "c", "d")
 PASSWORD = "pa$$ 'word"  # noqa: S105  # of the users that the tests make
 LARGE = 6_000_000
@@ -103,6 +104,8 @@ class Host:
     def filter(self, verdict: str) -> None:
         """What reaches the host meets `verdict` (of nftables)."""
         rules = f"add table ip f; add chain ip f i {{ type filter hook input priority 0; }}; add rule ip f i {verdict}"
+        if verdict == "drop":  # nothing comes back either
+            rules += "; add chain ip f o { type filter hook output priority 0; policy drop; }"
         self.sh(f"nft '{rules}'")
 
     def unfilter(self) -> None:
@@ -261,5 +264,5 @@ def fault_lab(folder: Path) -> Iterator[FaultLab]:
     source.write_text(
         f"all:\n  vars:\n    lab: {{name: any, subnet: {SUBNET}}}\n    ansible_user: root\n  hosts:\n{hosts}"
     )
-    with own_lab("test-faults", source, SUBNET) as lab:
+    with own_lab(f"test-faults-{base.replace('.', '-')}", source, SUBNET) as lab:
         yield FaultLab(lab, folder)
