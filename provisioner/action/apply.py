@@ -75,7 +75,7 @@ def verify(request: Request, emit: Emit) -> tuple[Plan, Result]:
         pool = stack.enter_context(connect(loaded))
         # Its checks make objects and take them away: not beside another run's.
         lock(stack, pool, loaded, [loaded.state_host], meanwhile=lambda: get_ready(loaded, pool))
-        prepared = prepare(loaded, pool, emit)
+        prepared = prepare(loaded, pool, emit, changes=False)
         from provisioner.action.carry import prove
 
         plan, outcome = prove(prepared, pool, emit)

@@ -205,14 +205,17 @@ def known_hosts_files(inventory: Inventory) -> list[Path]:
     return [*files, inventory.path.parent / "known_hosts", Path("~/.ssh/known_hosts").expanduser()]
 
 
-def prepare(loaded: Loaded, pool: Pool, emit: Emit) -> Prepared:
-    """Facts of all hosts, then the compiled wishes. Raises UnreachableError naming every host that is not reached."""
+def prepare(loaded: Loaded, pool: Pool, emit: Emit, *, changes: bool = True) -> Prepared:
+    """Facts of all hosts, then the compiled wishes. Raises UnreachableError naming every host that is not reached.
+
+    Without `changes` to come, more is let pass (see `admit`).
+    """
     get_ready(loaded, pool)
     facts = gather(loaded, pool)
     if loaded.spec is not None:
         from provisioner.action.admission import admit
 
-        admit(loaded, loaded.spec, facts, emit)
+        admit(loaded, loaded.spec, facts, emit, changes=changes)
     return compile_with(loaded, facts, emit)
 
 

@@ -57,6 +57,8 @@ NFTABLES: list[tuple[str, bool, bool]] = [
     (ACCEPTING % "drop", False, False),
     (ACCEPTING % "reject with icmpx admin-prohibited", False, False),
     (ACCEPTING % "tcp dport 6443 drop", False, True),
+    (ACCEPTING % "ip saddr 10.98.0.21 tcp dport 6443 reject with tcp reset", True, True),
+    (ACCEPTING % "ip saddr 10.98.0.0/24 tcp dport 6443 reject with tcp reset", False, True),
     (ACCEPTING % 'log prefix "accept: " drop', False, False),
     (STRICT % "accept" + ACCEPTING.replace("inet", "ip") % "drop", False, False),
 ]
