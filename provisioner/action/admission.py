@@ -9,6 +9,7 @@ from provisioner.action.firewall import check_firewalls, ports_of
 from provisioner.action.ospackages import check_packages
 from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
 from provisioner.engine.events import Emit, Note
+from provisioner.errors import ProvisionError
 from provisioner.playbook.facts import Facts
 from provisioner.spec.model import ClusterSpec
 
@@ -16,13 +17,21 @@ if TYPE_CHECKING:
     from provisioner.action.load import Loaded
 
 
-def admit(loaded: Loaded, spec: ClusterSpec, facts: Mapping[str, Facts], emit: Emit) -> None:
-    """Raises ProvisionError naming every fault of one sort; says what will be worth knowing later."""
+def admit(
+    loaded: Loaded, spec: ClusterSpec, facts: Mapping[str, Facts], emit: Emit, *, changes: bool = True
+) -> None:
+    """Raises ProvisionError naming every fault of one sort; says what will be worth knowing later. Without `changes` to
+    come, firewalls are only told of: the gates will show what they do."""
     nodes = [name for name, node in spec.nodes.items() if node.node]
     swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
     check_hosts(facts, nodes, spec.proxy, swap=swap)
     if spec.firewall == "check":
-        check_firewalls(facts, ports_of(loaded.inventory, spec), spec)
+        try:
+            check_firewalls(facts, ports_of(loaded.inventory, spec), spec)
+        except ProvisionError as fault:
+            if changes:
+                raise
+            emit(Note(level="warning", message=fault.reason.partition("\n")[2].strip(), hint=fault.hint))
     if loaded.bundle is not None:
         registries = {host.name for host in loaded.inventory.group("registry")}
         check_packages(facts, loaded.bundle, emit, registries)

@@ -62,7 +62,7 @@ def _applied(
     emit(_started(loaded, "apply"))
     with _unchanged(loaded, "apply"), ExitStack() as stack:
         pool = stack.enter_context(connect(loaded))
-        prepared, held = _locked(stack, loaded, pool, emit)
+        prepared, held = _locked(stack, loaded, pool, emit, changes=True)
         from provisioner.action.carry import carry_out
 
         plan, outcome = carry_out(prepared, pool, emit, stack, held, agreed, confirm)
@@ -79,7 +79,7 @@ def verify(request: Request, emit: Emit) -> tuple[Plan, Result]:
     with _unchanged(loaded, "verify"), ExitStack() as stack:
         pool = stack.enter_context(connect(loaded))
         # Its checks make objects and take them away: not beside another run's.
-        prepared, _ = _locked(stack, loaded, pool, emit)
+        prepared, _ = _locked(stack, loaded, pool, emit, changes=False)
         from provisioner.action.carry import prove
 
         plan, outcome = prove(prepared, pool, emit)
@@ -88,13 +88,13 @@ def verify(request: Request, emit: Emit) -> tuple[Plan, Result]:
 
 
 def _locked(
-    stack: ExitStack, loaded: Loaded, pool: Pool, emit: Emit
+    stack: ExitStack, loaded: Loaded, pool: Pool, emit: Emit, *, changes: bool
 ) -> tuple[Prepared, dict[str, RemoteLock]]:
     """The run's lock, and what it is to do. The facts are gathered while the lock is taken: a host that another run
     changes until its own lock is taken is read again (action.undisturbed)."""
     facts: dict[str, Facts] = {}
     held = lock(stack, pool, loaded, [loaded.state_host], lambda: facts.update(gather(loaded, pool)))
-    return prepare(loaded, pool, emit, facts), held
+    return prepare(loaded, pool, emit, facts, changes=changes), held
 
 
 def _started(loaded: Loaded, command: str) -> RunStarted:

@@ -141,7 +141,10 @@ def _verdict(
             r"counter packets \d+ bytes \d+|counter|comment \"[^\"]*\"|log( prefix \"[^\"]*\")?", " ", rule
         )
         condition, verb, target = _split(plain)
-        if rule.startswith("type ") or not verb or not _concerns(condition, protocol, wanted, others):
+        refuses = verb in {"drop", "reject"}
+        if rule.startswith("type ") or not verb:
+            continue
+        if not _concerns(condition, protocol, wanted, others, every=refuses):
             continue
         if verb in {"jump", "goto"}:
             if target not in above:
@@ -158,8 +161,9 @@ def _split(rule: str) -> tuple[str, str, str]:
     return (rule[: match.start()].strip(), match[1], match[2]) if match else (rule, "", "")
 
 
-def _concerns(condition: str, protocol: str, wanted: Range, others: Sequence[str]) -> bool:
-    """Whether a new connection from `others` to all `wanted` ports meets the condition."""
+def _concerns(condition: str, protocol: str, wanted: Range, others: Sequence[str], *, every: bool) -> bool:
+    """Whether a new connection to all `wanted` ports meets the condition: from one of the `others`, or from `every`
+    one, because what keeps out a single host may well be meant so."""
     for said in re.finditer(r"\b(tcp|udp|th) dport (\{[^}]*\}|\S+)", condition):
         ports = [each.strip() for each in said[2].strip("{} ").split(",")]
         known = [each for each in ports if re.fullmatch(r"\d+(-\d+)?", each)]
@@ -176,11 +180,13 @@ def _concerns(condition: str, protocol: str, wanted: Range, others: Sequence[str
     if protocols and protocol not in protocols[1]:
         return False
     source = re.search(r"\bip6? saddr (\{[^}]*\}|\S+)", condition)
-    return source is None or _covers(source[1], others)
+    if source is None:
+        return True
+    return all(_covers(source[1], [other]) for other in others) if every else _covers(source[1], others)
 
 
 def _covers(source: str, others: Sequence[str]) -> bool:
-    """Whether the sources, as a rule has them, include an address of the cluster; unknown ones count."""
+    """Whether the sources, as a rule has them, include one of the addresses; unknown ones count."""
     for each in source.strip("{} ").split(","):
         try:
             network = ip_network(each.strip(), strict=False)

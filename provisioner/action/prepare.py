@@ -72,13 +72,23 @@ def _get_ready(loaded: Loaded, pool: Pool) -> None:
         from provisioner.action import clusterkinds, variables  # noqa: F401
 
 
-def prepare(loaded: Loaded, pool: Pool, emit: Emit, facts: Mapping[str, Facts] | None = None) -> Prepared:
-    """Facts of all hosts, unless they are given, then the compiled wishes. Raises as `gather`."""
+def prepare(
+    loaded: Loaded,
+    pool: Pool,
+    emit: Emit,
+    facts: Mapping[str, Facts] | None = None,
+    *,
+    changes: bool = True,
+) -> Prepared:
+    """Facts of all hosts, unless they are given, then the compiled wishes. Raises as `gather`.
+
+    Without `changes` to come, more is let pass (see `admit`).
+    """
     facts = gather(loaded, pool) if facts is None else facts
     if loaded.spec is not None:
         from provisioner.action.admission import admit
 
-        admit(loaded, loaded.spec, facts, emit)
+        admit(loaded, loaded.spec, facts, emit, changes=changes)
     return compile_with(loaded, facts, emit)
 
 

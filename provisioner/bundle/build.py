@@ -91,20 +91,21 @@ def _finish(wanted: Sequence[Component], source: str, store: Store, emit: Emit) 
 def _finish_packages(
     systems: Sequence[Distribution], store: Store, emit: Emit, *, named: bool
 ) -> list[Finished]:
-    """The packages of operating systems. Without apt on this machine there are none, which is said; raises
+    """The packages of operating systems. Those that this machine's apt cannot get are left out, which is said; raises
     ProvisionError then when they were `named`."""
-    if systems and not named and not shutil.which("apt-get"):
-        said = (
-            "the bundle gets no packages of operating systems: hosts have to reach their own package sources"
-        )
-        emit(
-            Note(level="warning", message=said, hint="build it on Debian or Ubuntu, whose apt can fetch them")
-        )
-        return []
     finished = []
     for system in systems:
         began = time.monotonic()
-        resolved = ospackages.resolve(system, store, emit)
+        try:
+            resolved = ospackages.resolve(system, store, emit)
+        except ProvisionError as fault:
+            if named:
+                raise
+            said = (
+                f"no packages of {system.name}, whose hosts have to reach their own sources: {fault.reason}"
+            )
+            emit(Note(level="warning", message=said, hint=fault.hint))
+            continue
         key = resolved.key(system)
         there = store.finished(key)
         result = there or ospackages.make(system, resolved, store, emit)

@@ -14,7 +14,7 @@ from provisioner.bundle.catalogue import Distribution
 from provisioner.bundle.debian import apt_stamps
 from provisioner.bundle.oci import Descriptor, digest_of, encode
 from provisioner.bundle.store import Finished, Store, hash_file, write_atomically
-from provisioner.engine.events import Emit, Progress
+from provisioner.engine.events import Emit, Note, Progress
 from provisioner.errors import ProvisionError
 
 # Count up when the same packages give another result.
@@ -35,17 +35,35 @@ class Resolved:
 def resolve(distribution: Distribution, store: Store, emit: Emit, etc: Path = Path("/etc/apt")) -> Resolved:
     """Ask the archive, through apt; answered from the cache until the machine's own lists are fetched anew.
 
-    Raises ProvisionError.
+    An archive that cannot be asked leaves the packages as they were the last time. Raises ProvisionError when there is
+    no such time.
     """
     stamp = digest_of(encode([_FORMAT, asdict(distribution), str(etc), list(apt_stamps())]))[7:]
     cached = store.root / "apt" / f"{stamp}.json"
+    known = _read(cached)
+    if known is not None:
+        return known
+    emit(Progress(task="bundle", subject=f"the package lists of {distribution.name}"))
+    last = store.root / "apt" / f"{distribution.name}-{distribution.architecture}.json"
     try:
-        return Resolved(**json.loads(cached.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
-        emit(Progress(task="bundle", subject=f"the package lists of {distribution.name}"))
         found = _ask(distribution, _apt(distribution, store), etc)
-    write_atomically(cached, encode(asdict(found)))
+    except ProvisionError as fault:
+        before = _read(last)
+        if before is None or not set(distribution.packages) <= set(before.needs):
+            raise
+        said = f"{distribution.name}: its packages stay as they were: {fault.reason}"
+        emit(Note(level="warning", message=said, hint=fault.hint))
+        return before
+    for path in (cached, last):
+        write_atomically(path, encode(asdict(found)))
     return found
+
+
+def _read(path: Path) -> Resolved | None:
+    try:
+        return Resolved(**json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def make(distribution: Distribution, resolved: Resolved, store: Store, emit: Emit) -> Finished:

@@ -33,7 +33,8 @@ only() {
 }
 mend
 only update
-if ! only install --no-install-recommends --no-remove -- %(names)s; then
+# -f: what a killed run has unpacked may want what it had not yet unpacked.
+if ! only install -f --no-install-recommends --no-remove -- %(names)s; then
   w=%(said)s
   echo "the bundle's $w cannot be installed on this host: see what apt says" >&2
   exit 1

@@ -57,6 +57,8 @@ NFTABLES: list[tuple[str, bool, bool]] = [
     (ACCEPTING % "drop", False, False),
     (ACCEPTING % "reject with icmpx admin-prohibited", False, False),
     (ACCEPTING % "tcp dport 6443 drop", False, True),
+    (ACCEPTING % "ip saddr 10.98.0.21 tcp dport 6443 reject with tcp reset", True, True),
+    (ACCEPTING % "ip saddr 10.98.0.0/24 tcp dport 6443 reject with tcp reset", False, True),
     (ACCEPTING % 'log prefix "accept: " drop', False, False),
     (STRICT % "accept" + ACCEPTING.replace("inet", "ip") % "drop", False, False),
 ]
@@ -143,10 +145,10 @@ CALLS = {
         "firewall-cmd -q --reload",
     ],
     "ufw": [
-        "ufw --force allow proto tcp to any port 2379:2380 comment provision",
-        "ufw --force allow proto udp to any port 8472 comment provision",
-        "ufw --force allow from fd00:1::/56 comment provision",
-        "ufw --force route allow to 10.244.0.0/16 comment provision",
+        "ufw allow proto tcp to any port 2379:2380 comment provision",
+        "ufw allow proto udp to any port 8472 comment provision",
+        "ufw allow from fd00:1::/56 comment provision",
+        "ufw route allow to 10.244.0.0/16 comment provision",
     ],
 }
 TAKEN_BACK = {
@@ -155,8 +157,8 @@ TAKEN_BACK = {
         "firewall-cmd -q --permanent --zone=trusted --remove-source=10.244.0.0/16",
     ],
     "ufw": [
-        "ufw --force delete allow proto tcp to any port 6443",
-        "ufw --force route delete allow from 10.244.0.0/16",
+        "ufw delete allow proto tcp to any port 6443",
+        "ufw route delete allow from 10.244.0.0/16",
     ],
 }
 

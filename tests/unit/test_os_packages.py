@@ -105,6 +105,19 @@ def test_a_second_build_asks_nobody(tmp_path: Path, etc: Path) -> None:
     assert made(tmp_path, etc).digest == first.digest
 
 
+def test_an_archive_that_is_gone_leaves_what_was(tmp_path: Path, etc: Path) -> None:
+    """The machine's lists are newer, and its mirror does not answer."""
+    store, said = Store(tmp_path / "store"), list[Event]()
+    first = ospackages.resolve(SYSTEM, store, silent, etc)
+    moved = tmp_path / "other-etc"
+    moved.mkdir()
+    (moved / "sources.list").write_text(f"deb [trusted=yes] file:{tmp_path}/nowhere bookworm main\n")
+    assert ospackages.resolve(SYSTEM, store, said.append, moved) == first
+    assert any(isinstance(each, Note) and "stay as they were" in each.message for each in said)
+    with pytest.raises(ProvisionError):
+        ospackages.resolve(SYSTEM, Store(tmp_path / "fresh"), silent, moved)
+
+
 def test_a_build_that_was_cut_off_fetches_what_is_missing_only(tmp_path: Path, etc: Path) -> None:
     first = made(tmp_path, etc)
     packages = first.packages("debian-12")

@@ -229,7 +229,7 @@ def of_gates() -> Iterator[Script]:
 
 def of_transport() -> Iterator[Script]:
     yield facts_script()
-    yield facts_script(["a_b", "c"], {"debian-*": ["a", "b+c"], "*": ["d"]})
+    yield facts_script(["a_b", "c"], {"debian-*": ["a", "b+c"], "*": ["d"]}, firewall=True)
     yield Script(lock.hold("run", 60))
     yield worklock.after_others("echo")
     yield Script(worklock.locked("echo") + "\n")
