@@ -18,7 +18,7 @@ lab: ## set up, build the bundle, start lab hosts, bring up a cluster on them an
 	@scripts/lab.sh "$(INVENTORY)"
 
 test: setup-test checks bundle ## set up, then lint, types, layers and all tests: unit, hosts, cluster (root)
-	PROVISION_ALL_TIERS=1 pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	PROVISION_ALL_TIERS=1 pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: setup-unit checks ## ruff, import-linter, mypy, shellcheck
 

@@ -13,10 +13,13 @@ import os
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 TIERS = ("unit", "hosts", "cluster")
+APART = frozenset({"test_killed"})
+"""Files of the tier `cluster` that need little of what the others do: a lab of their own, beside the tier's."""
 HERE = Path(__file__).parent
 RESULTS = pytest.StashKey["dict[str, Results]"]()
 
@@ -48,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = {}
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Tally(config))
+        if config.pluginmanager.hasplugin("xdist"):
+            config.pluginmanager.register(Sharing())
     # Under nohup and in the background of a script these are ignored, every child inherits that, and no sh can trap
     # what was ignored when it began.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -70,9 +75,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Cheap tiers first. Soak tests run when asked for, tests of offered manifests when there are some."""
     items.sort(key=lambda item: TIERS.index(tier_of(item.path) or TIERS[0]), reverse=distributed(config))
-    for item in items:
-        if (tier := tier_of(item.path)) != "cluster":  # whose own conftest groups its tests
-            item.add_marker(pytest.mark.xdist_group(tier if tier == "hosts" else item.path.stem))
     unwanted = set()
     if "soak" not in str(config.getoption("-m")):
         unwanted.add("soak")
@@ -98,6 +100,27 @@ class Tally:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if session.exitstatus == pytest.ExitCode.OK and faults(session.config):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+class Sharing:
+    """Tells pytest-xdist which tests run in one process."""
+
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        from xdist.scheduler import LoadScopeScheduling
+
+        class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+            def _split_scope(self, nodeid: str) -> str:
+                return group_of(config.rootpath / nodeid.partition("::")[0])
+
+        return ByGroup(config, log)
+
+
+def group_of(path: Path) -> str:
+    """The group of the tests of a file."""
+    tier = tier_of(path)
+    if tier == "cluster" and path.stem in APART:
+        return path.stem
+    return path.stem if tier == "unit" else str(tier)
 
 
 def distributed(config: pytest.Config) -> bool:

@@ -41,17 +41,11 @@ ORDER = (
     "test_bare",
 )
 """The last ones break much, or renew the hosts."""
-APART = ("test_killed",)
-"""They need little of what the others do to the cluster: under pytest-xdist they have a lab of their own, beside it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     items.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.parent == here else -1)
-    for item in items:
-        if item.path.parent == here:
-            group = "cluster-2" if item.path.stem in APART else "cluster"
-            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

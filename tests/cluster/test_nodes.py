@@ -105,6 +105,7 @@ def test_a_node_that_shall_be_none_is_refused_with_the_way(cluster: LabCluster, 
         assert "kubectl drain NAME --ignore-daemonsets" in told["hint"]
 
 
+@pytest.mark.soak
 def test_that_way_leads_to_a_control_plane_without_a_node_and_back(
     cluster: LabCluster, tmp_path: Path
 ) -> None:
