@@ -45,7 +45,10 @@ ORDER = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    items.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.parent == here else -1)
+    places = [number for number, item in enumerate(items) if item.path.parent == here]
+    mine = sorted((items[number] for number in places), key=lambda item: ORDER.index(item.path.stem))
+    for number, item in zip(places, mine, strict=True):
+        items[number] = item
 
 
 @pytest.fixture(scope="session")
