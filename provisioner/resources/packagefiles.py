@@ -33,8 +33,10 @@ only() {
 }
 mend
 only update
-# -f: what a killed run has unpacked may want what it had not yet unpacked.
-if ! only install -f --no-install-recommends --no-remove -- %(names)s; then
+# What a killed run has unpacked may want what it had not yet unpacked; apt mends that only when it is asked for nothing
+# else.
+only check >/dev/null 2>&1 || only install -f --no-install-recommends --no-remove || :
+if ! only install --no-install-recommends --no-remove -- %(names)s; then
   w=%(said)s
   echo "the bundle's $w cannot be installed on this host: see what apt says" >&2
   exit 1
