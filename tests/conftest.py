@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 TIERS = ("unit", "hosts", "cluster")
-APART = frozenset({"test_killed"})
-"""Files of the tier `cluster` that need little of what the others do: a lab of their own, beside the tier's."""
+APART = frozenset({"test_renewal", "test_traffic_gate", "test_cut_off", "test_killed"})
+"""Files of the tier `cluster` that pytest-xdist runs on a lab of their own: two processes are to end at one time."""
 HERE = Path(__file__).parent
 RESULTS = pytest.StashKey["dict[str, Results]"]()
 
@@ -119,7 +119,7 @@ def group_of(path: Path) -> str:
     """The group of the tests of a file."""
     tier = tier_of(path)
     if tier == "cluster" and path.stem in APART:
-        return path.stem
+        return "apart"
     return path.stem if tier == "unit" else str(tier)
 
 
