@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_LAUNCH = Path(__file__).with_name("launch.py")
 _QUIET = 0.9
 """Share of idle time from which the machine counts as quiet."""
 
@@ -32,19 +35,22 @@ class Run:
 def run(argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Run:
     """Runs `argv` to its end. Raises BenchError with its output when it fails."""
     still = quiet()
-    log = cwd / "output.log"
+    log, report = cwd / "output.log", cwd / "usage.json"
     with log.open("wb") as output:
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            argv, cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        subprocess.run(
+            [sys.executable, "-IS", str(_LAUNCH), str(report), *argv],
+            cwd=cwd,
+            env={**os.environ, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=True,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
+    used = json.loads(report.read_text(encoding="ascii"))
     text = log.read_text(encoding="utf-8", errors="replace")
-    if process.returncode:
-        raise BenchError(f"{' '.join(argv)} ended with {process.returncode}:\n{text[-3000:]}")
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, still, text)
+    if used["status"]:
+        raise BenchError(f"{' '.join(argv)} ended with {used['status']}:\n{text[-3000:]}")
+    return Run(used["seconds"], used["cpu"], used["peak_mb"], still, text)
 
 
 def quiet(patience: float = 15.0) -> bool:

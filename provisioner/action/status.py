@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -27,6 +27,7 @@ from provisioner.inventory.model import Inventory
 from provisioner.kube import health
 from provisioner.kube.healthscript import Section, health_script, sections
 from provisioner.pki.expiry import READ_CERTIFICATES, parse_expiries
+from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.remote.pool import Pool
 from provisioner.remote.session import Session
@@ -36,6 +37,8 @@ from provisioner.spec.model import ClusterSpec
 
 Answers = Mapping[str, Section]
 
+_FIREWALL = "provision-firewall"
+"""The unit that opens ports (playbooks/firewall.yaml)."""
 _DEADLINE = 20.0
 _CONNECTING = 3.0
 """Seconds in which a host has to answer, unless the inventory gives it fewer: all is to be said in five."""
@@ -82,7 +85,7 @@ def read_status(request: Request) -> ClusterHealth:
         lost = {host: _told(host, each) for host, each in asked.items() if isinstance(each, UnreachableError)}
         facts = usable({host: each for host, each in asked.items() if host not in lost})
         drift, answers = _both(
-            pool, lambda: _drift(request, facts, pool), lambda: _ask(inventory, spec, pool, list(facts))
+            pool, lambda: _drift(request, facts, pool), lambda: _ask(inventory, spec, pool, facts)
         )
     lost |= {host: _told(host, each) for host, each in answers.items() if isinstance(each, Exception)}
     read = {host: each for host, each in answers.items() if not isinstance(each, Exception)}
@@ -200,7 +203,7 @@ def _host(reading: _Reading, host: str, drift: _Drift) -> HostHealth:
 
 
 def _ask(
-    inventory: Inventory, spec: ClusterSpec, pool: Pool, hosts: list[str]
+    inventory: Inventory, spec: ClusterSpec, pool: Pool, facts: Mapping[str, Facts]
 ) -> dict[str, Answers | Exception]:
     """Everything but facts and plan, one exec a host."""
     planes = {host.name for host in inventory.group(CONTROL_PLANE)}
@@ -208,10 +211,20 @@ def _ask(
     def ask(session: Session) -> Answers:
         roles = set(inventory.hosts[session.host].groups)
         roles |= {NODE} if spec.nodes[session.host].node else set()
-        script = health_script(roles, {"certificates": READ_CERTIFICATES}, nodes=session.host in planes)
+        own = _services(roles, spec, facts[session.host])
+        script = health_script(
+            roles, {"certificates": READ_CERTIFICATES}, nodes=session.host in planes, services=own
+        )
         return sections(session.run(script, deadline=_DEADLINE, what="the questions of status").stdout)
 
-    return pool.map(hosts, ask)
+    return pool.map(list(facts), ask)
+
+
+def _services(roles: Collection[str], spec: ClusterSpec, facts: Facts) -> list[str]:
+    """Those that not every host of a role has by the same name."""
+    managed = spec.firewall == "manage" and facts.firewall
+    registry = distribution_of(facts).registry_unit if REGISTRY in roles else ""
+    return [*([registry] if registry else []), *([_FIREWALL] if managed else [])]
 
 
 def _drift(request: Request, facts: Mapping[str, Facts], pool: Pool) -> _Drift:

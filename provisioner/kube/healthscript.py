@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, NODE, REGISTRY
+from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, NODE
 from provisioner.kube.kubectl import KUBECTL_WAITING
 from provisioner.kube.requests import SIGNER
 from provisioner.shell.quote import words
@@ -15,9 +15,8 @@ UNITS: Mapping[str, tuple[str, ...]] = {
     ETCD: ("etcd",),
     CONTROL_PLANE: ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
     NODE: ("containerd", "kubelet", "kube-proxy"),
-    REGISTRY: ("docker-registry",),
 }
-"""The services of each role."""
+"""The services of each role that have the same name on every host; a registry's depends on the distribution."""
 
 SECONDS = 3
 """How long a server may take. Together with the rest a status stays within five seconds."""
@@ -66,13 +65,17 @@ class Section:
         return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
-def health_script(roles: Collection[str], fragments: Mapping[str, str], *, nodes: bool) -> Script:
-    """Asks what runs on a host with these roles. `fragments` are further questions, by name; `nodes`: also for nodes.
+def health_script(
+    roles: Collection[str], fragments: Mapping[str, str], *, nodes: bool, services: Sequence[str] = ()
+) -> Script:
+    """Asks what runs on a host with these roles, and for its further `services`. `fragments` are further questions, by
+    name; `nodes`: also for nodes.
 
     Sections: units, journal, and of a control plane readyz, controllers, scheduler, version, nodes, requests, of an
     etcd member member, status.
     """
-    units = [f"{unit}.service" for role, names in UNITS.items() if role in roles for unit in names]
+    named = [unit for role, names in UNITS.items() if role in roles for unit in names]
+    units = [f"{unit}.service" for unit in (*named, *services)]
     lines = [_ASK]
     if units:
         lines.append(f"ask units systemctl show --property=Id,ActiveState,SubState -- {words(units)}")

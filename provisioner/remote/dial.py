@@ -15,6 +15,7 @@ from provisioner.remote.route import Hop
 
 if TYPE_CHECKING:
     import paramiko
+    from _typeshed import ReadableBuffer
 
     Wire = socket.socket | paramiko.Channel
 
@@ -51,19 +52,37 @@ def dial(hop: Hop, ahead: Ahead) -> socket.socket:
 
 
 class _Prompt(socket.socket):
-    """Acknowledges at once. sshd leaves Nagle's algorithm on until a session runs and then waits for our
-    delayed acknowledgement: 42 ms of the first exec on every host (measured on loopback, OpenSSH 9.2)."""
+    """Acknowledges at once, and keeps why it broke.
+
+    sshd leaves Nagle's algorithm on until a session runs and then waits for our delayed acknowledgement: 42 ms of the
+    first exec on every host (measured on loopback, OpenSSH 9.2). The kernel tells a fault once, to whoever reads or
+    writes next; the library forgets it where that is a write.
+    """
+
+    fault: OSError | None = None
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         # The kernel falls back to delayed acknowledgements by itself, so this has to be said again each time.
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         try:
             return super().recv(size, flags)
-        except TimeoutError as error:
-            if error.errno != errno.ETIMEDOUT:  # nothing came yet
-                raise
-            # The library would take it for the same, read on and find a connection that somebody closed.
-            raise ConnectionAbortedError(error.errno, f"no answer for {UNANSWERED} s") from error
+        except OSError as error:
+            raise self._told(error) from error
+
+    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+        try:
+            return super().send(data, flags)
+        except OSError as error:
+            raise self._told(error) from error
+
+    def _told(self, error: OSError) -> OSError:
+        if isinstance(error, TimeoutError) and error.errno == errno.ETIMEDOUT:
+            # The library would take it for a call's own time-out, read on and find a connection that somebody closed.
+            error = ConnectionAbortedError(error.errno, f"no answer for {UNANSWERED} s")
+        elif isinstance(error, TimeoutError | BlockingIOError):  # nothing came, or went, yet
+            return error
+        self.fault = self.fault or error
+        return error
 
 
 def _tune(wire: socket.socket) -> None:
@@ -73,6 +92,12 @@ def _tune(wire: socket.socket) -> None:
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED * 1000)
+
+
+def fault_of(transport: paramiko.Transport) -> Exception | None:
+    """Why its connection broke, as far as anybody was told."""
+    own = transport.sock.fault if isinstance(transport.sock, _Prompt) else None
+    return own or transport.get_exception()
 
 
 def hang_up(transport: paramiko.Transport) -> None:

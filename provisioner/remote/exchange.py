@@ -10,7 +10,7 @@ import paramiko
 from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from provisioner.errors import UnreachableError
-from provisioner.remote.dial import hang_up
+from provisioner.remote.dial import fault_of, hang_up
 from provisioner.remote.outcome import DeadlineError, LostError, Marked, Result
 from provisioner.remote.pulse import Pulse
 
@@ -195,7 +195,7 @@ def _open(transport: paramiko.Transport, timeout: float) -> paramiko.Channel:
             refused = isinstance(error, paramiko.ChannelException) or str(error) == _REFUSED
             if not (refused and transport.is_active()):
                 raise LostError(
-                    f"the connection is gone: {_why_broken(transport.get_exception() or error)}"
+                    f"the connection is gone: {_why_broken(fault_of(transport) or error)}"
                 ) from error
             fault = error
             time.sleep(pause)
@@ -222,7 +222,7 @@ def _why_lost(transport: paramiko.Transport) -> str:
     transport.join(0.2)
     if transport.is_active():
         return "the command was killed or refused by the host"
-    return f"the connection broke: {_why_broken(transport.get_exception())}"
+    return f"the connection broke: {_why_broken(fault_of(transport))}"
 
 
 def _why_broken(error: Exception | None) -> str:

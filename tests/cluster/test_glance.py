@@ -19,8 +19,12 @@ KEYS = """find /etc -name '*.key' -path '*pki*' | while read -r f; do
   [ ! -e "${f%.key}.crt" ] || echo "${f%.key}.crt"
 done"""
 """Certificates that have a key beside them."""
-STARTED = r"""sed -n 's/.*"id":"systemd:\([^"]*\)".*/\1/p' /var/lib/provision/journal"""
-"""Every unit that was ever started by us."""
+STARTED = r"""
+for u in $(sed -n 's/.*"id":"systemd:\([^"]*\)".*/\1/p' /var/lib/provision/journal | sort -u); do
+  ! systemctl cat "$u" >/dev/null 2>&1 || echo "$u"
+done
+"""
+"""Every unit that was ever started by us and is still there."""
 
 
 def status(cluster: LabCluster) -> tuple[Done, dict[str, Any]]:

@@ -16,7 +16,7 @@ def test_the_second_apply_names_the_holder(cluster: LabCluster) -> None:
         second = cluster.apply()
         assert first.process.poll() is None, "the first was done before the second began"
         assert second.status == 5, second
-        assert second.seconds < 5
+        assert second.seconds < 20  # it does not wait for the first
         told = second.only("Error")
         who = f"{getpass.getuser()}@{socket.gethostname()}, pid {first.process.pid}, run {run}, since "
         assert who in told["reason"]
