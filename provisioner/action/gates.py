@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from provisioner.engine.execute import Gate
@@ -13,6 +14,7 @@ from provisioner.kube.gates import api_ready, network_ready
 from provisioner.remote.pool import Pool
 
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
+    from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
 
 REGISTRY_SECONDS = 30.0
@@ -29,18 +31,25 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
 
     first = cluster.control_planes[0]
 
+    touched = _touched(prepared.loaded, cluster.node_names)
+    # Whoever is limited needs somebody to talk with: the control plane is read in every run.
+    partners = [name for name in cluster.node_names if name == first and name not in touched]
+    nodes = [*touched, *(partners or [name for name in cluster.node_names if name not in touched][:1])]
+
     def ready() -> str:
-        return network_ready(pool.session(first), cluster.node_names, [flannel.DAEMONS])
+        # The pods of a plug-in on other nodes than the limited ones are none of this run's business.
+        daemons = [flannel.DAEMONS] if touched == cluster.node_names else []
+        return network_ready(pool.session(first), touched, daemons)
 
     def traffic() -> str:
-        ready()
         check = TrafficCheck(
             image=cluster.pullable(cluster.reference(AGNHOST)),
-            nodes={name: cluster.spec.nodes[name].address for name in cluster.node_names},
+            nodes={name: cluster.spec.nodes[name].address for name in nodes},
             domain=cluster.spec.dns.domain,
             run=prepared.loaded.run,
+            touched=() if touched == cluster.node_names else touched,
         )
-        return check(pool.session(first))
+        return _beside(pool, ready, lambda: check(pool.session(first)))
 
     return {
         "registry_ready": lambda: _registry_ready(prepared),
@@ -49,6 +58,30 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
         "no_anonymous": lambda: no_anonymous(pool.session(first)),
         "traffic": traffic,
     }
+
+
+def _touched(loaded: Loaded, names: Sequence[str]) -> Sequence[str]:
+    """The nodes that the run is about: all, or those of its limit; all again when that holds none."""
+    if loaded.request.limit is None:
+        return names
+    limited = {host.name for host in loaded.inventory.match(loaded.request.limit)}
+    return [name for name in names if name in limited] or names
+
+
+def _beside(pool: Pool, first: Callable[[], object], second: Callable[[], str]) -> str:
+    """The result of `second`, while which `first` runs, too. What `first` raises comes before what `second` does."""
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(first)
+        try:
+            said = second()
+        except ProvisionError:
+            other.result()
+            raise
+        except BaseException:  # interrupted: without connections the thread ends now
+            pool.close()
+            raise
+        other.result()
+    return said
 
 
 def _registry_ready(prepared: Prepared) -> str:

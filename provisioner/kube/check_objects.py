@@ -6,6 +6,7 @@ Their namespace is there all the time (templates/cluster/admission.yaml.j2).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 NAMESPACE = "provision-check"
@@ -26,18 +27,18 @@ def cluster_ip(run: str) -> str:
     return f"cluster-ip-{re.sub('[^a-z0-9]', '', run.lower())[-10:]}"
 
 
-def check_objects(run: str, image: str) -> list[dict[str, Any]]:
+def check_objects(run: str, image: str, nodes: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Everything of one check, in the order of creation, labelled with its run. The DaemonSets' names are fixed, so
-    that those of a killed run stand in the way of the next one, which then removes them."""
+    that those of a killed run stand in the way of the next one, which then removes them. Without `nodes`: on all."""
     labels = {LABEL: run}
     return [
-        *(_daemon_set(role, labels, image) for role in ROLES),
+        *(_daemon_set(role, labels, image, nodes) for role in ROLES),
         _service(cluster_ip(run), "ClusterIP", labels),
         _service(NODE_PORT, "NodePort", labels),
     ]
 
 
-def _daemon_set(role: str, labels: dict[str, str], image: str) -> dict[str, Any]:
+def _daemon_set(role: str, labels: dict[str, str], image: str, nodes: Sequence[str]) -> dict[str, Any]:
     args = ["netexec", f"--http-port={PORT}"] if role == "answerer" else ["pause"]
     container = {"name": "agnhost", "image": image, "args": args, "imagePullPolicy": "IfNotPresent"}
     pod = {
@@ -48,6 +49,7 @@ def _daemon_set(role: str, labels: dict[str, str], image: str) -> dict[str, Any]
         "terminationGracePeriodSeconds": 0,
         "tolerations": [{"operator": "Exists"}],
         "containers": [container],
+        **({"affinity": _only(nodes)} if nodes else {}),
     }
     return {
         "apiVersion": "apps/v1",
@@ -58,6 +60,14 @@ def _daemon_set(role: str, labels: dict[str, str], image: str) -> dict[str, Any]
             "template": {"metadata": {"labels": {"role": role, **labels}}, "spec": pod},
         },
     }
+
+
+def _only(nodes: Sequence[str]) -> dict[str, Any]:
+    """Terms of which one has to hold; a field takes one value (core/v1, NodeSelectorTerm)."""
+    terms = [
+        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]} for name in nodes
+    ]
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
 
 
 def _service(name: str, kind: str, labels: dict[str, str]) -> dict[str, Any]:

@@ -34,7 +34,8 @@ _SPACE_MISSING = f'namespaces "{NAMESPACE}" not found'
 _OURS = f"{KUBECTL} -n {NAMESPACE}"
 _CLEARED = f"""
 cleared() {{
-  {_OURS} delete daemonset,service --all --wait=false >/dev/null
+  # Pods, too: who waits for the garbage collector waits longer.
+  {_OURS} delete daemonset,pod,service --all --wait=false >/dev/null
 }}
 gone() {{
   end=$(($(date +%s) + SECONDS))
@@ -62,10 +63,11 @@ Item = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class CheckPods:
-    """Those of one `run`; `image` is agnhost's."""
+    """Those of one `run`; `image` is agnhost's. They run on the nodes `only`, or, when that is empty, on all."""
 
     run: str
     image: str
+    only: tuple[str, ...] = ()
 
     def set_up(self, runner: Runner, nodes: Sequence[str]) -> list[Item]:
         """The running pods and the services, as the API has them; what killed runs left is removed.
@@ -74,7 +76,7 @@ class CheckPods:
         has none.
         """
         script = f"{locked(_cleared() + _CREATED)} || exit 1\n{_look()}"
-        objects = {"objects.json": Blob.of(list_json(check_objects(self.run, self.image)))}
+        objects = {"objects.json": Blob.of(list_json(check_objects(self.run, self.image, self.only)))}
         began = time.monotonic()
         answer = runner.run(Script(script, objects), deadline=LOCK_SECONDS + 90 + _REMOVAL)
         items = self._await(runner, answer, began)

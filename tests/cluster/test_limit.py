@@ -8,6 +8,7 @@ import pytest
 from lab_cluster import HOSTS, LabCluster, is_verified, restarted
 
 UNIT = "/etc/systemd/system/kube-proxy.service"
+PODS = "journalctl --quiet --no-pager -o cat -u containerd | grep -c 'RunPodSandbox.*provision-check.*returns' || :"
 LOGINS = "journalctl --quiet --no-pager -o cat -t sshd -t sshd-session | grep -c '^Accepted publickey' || :"
 
 
@@ -25,6 +26,7 @@ def test_only_the_limit_is_changed_and_the_others_are_not_even_reached(drifted: 
     drifted.on("all", "touch /run/before")
     units = drifted.invocations()
     before = {host: int(count) for host, count in drifted.on("all", LOGINS).items()}
+    pods = drifted.on("kube_control_plane:kube_node", PODS)
     done = drifted.apply("--limit", "worker1")
     after = {host: int(count) for host, count in drifted.on("all", LOGINS).items()}
     assert is_verified(done), done
@@ -32,6 +34,10 @@ def test_only_the_limit_is_changed_and_the_others_are_not_even_reached(drifted: 
         ("worker1", f"file:{UNIT}"),
         ("worker1", "systemd:kube-proxy.service"),
     }
+    (proved,) = [each["detail"] for each in done.named("GatePassed") if each["gate"] == "traffic"]
+    assert "between 2 nodes" in proved, "the limit, and the control plane to talk with"
+    seen = drifted.on("kube_control_plane:kube_node", PODS)
+    assert {host for host in seen if seen[host] != pods[host]} == {"cp1", "worker1"}
     assert done.only("RunStarted")["hosts"] == ["cp1", "worker1"]
     logins = {host: after[host] - before[host] - 1 for host in HOSTS}  # one is the question's own
     assert logins["registry1"] == logins["worker2"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,25 +126,57 @@ def test_people_are_told_who_does_not_reach_whom() -> None:
     assert text.startswith("3 connections do not work")
 
 
-def test_every_node_asks_every_other() -> None:
-    nodes = {"worker1": "10.98.0.21", "worker2": "10.98.0.22"}
-    check = TrafficCheck("agnhost", nodes, "cluster.local", "20260101-000000-abcd")
+ADDRESSES = {"cp1": "10.98.0.11", "worker1": "10.98.0.21", "worker2": "10.98.0.22"}
+SERVICES = {
+    "node-port": {"ports": [{"nodePort": 30080}]},
+    "cluster-ip-000000abcd": {"clusterIP": "10.96.0.9"},
+}
+
+
+def asked(nodes: Sequence[str], touched: Sequence[str] = ()) -> dict[str, list[Target]]:
+    """What each pod of a check asks, by the pod's name."""
+    here = {node: ADDRESSES[node] for node in nodes}
+    check = TrafficCheck("agnhost", here, "cluster.local", "20260101-000000-abcd", touched)
     pods = [
         Pod(f"{role}-{node}", node, role, (f"10.244.{i}.{j}",))
         for i, node in enumerate(nodes)
         for j, role in enumerate(("asker", "answerer", "host"))
     ]
-    services = {
-        "node-port": {"ports": [{"nodePort": 30080}]},
-        "cluster-ip-000000abcd": {"clusterIP": "10.96.0.9"},
-    }
-    kinds = {pod.name: [target.kind for target in check._targets(pod, pods, services)] for pod in pods}
-    assert kinds["asker-worker1"] == ["same-node", "other-node", "service", "node-port", "dns"]
+    return {pod.name: check._targets(pod, pods, SERVICES) for pod in pods}
+
+
+def test_every_node_asks_every_other() -> None:
+    found = asked(["worker1", "worker2"])
+    kinds = {name: sorted(each.kind for each in targets) for name, targets in found.items()}
+    assert kinds["asker-worker1"] == ["dns", "node-port", "other-node", "same-node", "service"]
     assert kinds["host-worker2"] == ["node-port", "service"]
-    ports = [t for t in check._targets(pods[2], pods, services) if t.kind == "node-port"]
+    ports = [each for each in found["host-worker1"] if each.kind == "node-port"]
     assert ports == [Target("node-port", "10.98.0.22:30080", "worker2")]
-    (name,) = [t.address for t in check._targets(pods[0], pods, services) if t.kind == "dns"]
+    (name,) = [each.address for each in found["asker-worker1"] if each.kind == "dns"]
     assert name == "cluster-ip-000000abcd.provision-check.svc.cluster.local:80"
+
+
+def test_a_limited_check_asks_only_for_what_touches_the_limit() -> None:
+    found = asked(["worker1", "cp1"], ["worker1"])
+    about = {name: {(each.kind, each.node) for each in targets} for name, targets in found.items()}
+    common = {("service", ""), ("dns", "")}
+    assert about["asker-worker1"] == common | {
+        ("same-node", "worker1"),
+        ("other-node", "cp1"),
+        ("node-port", "cp1"),
+    }
+    assert about["asker-cp1"] == common | {("other-node", "worker1"), ("node-port", "worker1")}
+    assert about["host-cp1"] == {("service", ""), ("node-port", "worker1")}
+
+
+def test_a_limited_check_has_its_pods_on_its_nodes_only() -> None:
+    sets = [each for each in check_objects("run", "image", ["a", "b"]) if each["kind"] == "DaemonSet"]
+    for each in sets:
+        affinity = each["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+        terms = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+        assert [term["matchFields"][0]["values"] for term in terms] == [["a"], ["b"]]
+    assert len(sets) == 3
+    assert "affinity" not in check_objects("run", "image")[0]["spec"]["template"]["spec"]
 
 
 def test_the_namespace_of_the_check_is_made_by_the_playbook() -> None:
