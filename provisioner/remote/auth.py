@@ -10,6 +10,7 @@ import paramiko
 from paramiko.pkey import PublicBlob, UnknownKeyType
 
 from provisioner.errors import UnreachableError
+from provisioner.remote.dial import fault_of
 from provisioner.remote.route import Hop
 
 _ATTEMPTS_MAX = 5
@@ -58,7 +59,7 @@ def authenticate(transport: paramiko.Transport, hop: Hop, ring: KeyRing) -> None
             break
         except _FAILURES as error:
             if not transport.is_active():
-                raise _refused(hop, tried, str(error)) from error
+                raise _gone(hop, tried, transport, error) from error
     if hop.password is not None:
         tried.append("the password")
         try:
@@ -130,6 +131,17 @@ def _ask_agent() -> tuple[paramiko.AgentKey, ...]:
         return paramiko.Agent().get_keys()
     except (paramiko.SSHException, OSError):
         return ()
+
+
+def _gone(hop: Hop, tried: list[str], transport: paramiko.Transport, error: Exception) -> UnreachableError:
+    """The connection ended in the middle of the login: by the server, which had enough of us, or by the network."""
+    fault = fault_of(transport)
+    if isinstance(fault, OSError) and fault.strerror:
+        return UnreachableError(
+            f"{hop}: the connection broke during the login: {fault.strerror}",
+            "is the host up, and the network between?",
+        )
+    return _refused(hop, tried, str(error))
 
 
 def _refused(hop: Hop, tried: list[str], said: str) -> UnreachableError:
