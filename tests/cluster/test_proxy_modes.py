@@ -38,6 +38,7 @@ def test_nftables_and_back(cluster: LabCluster, tmp_path: Path) -> None:
     for host in NODES:
         rules = cluster.one(host, RULES)
         assert "table ip kube-proxy" in rules
+        assert cluster.one(host, "cat /run/kube-proxy/mode") == "nftables"
         assert rules.splitlines()[-2:] == ["0", "0"], "what the old mode left"
     done = cluster.apply()
     assert is_verified(done), done

@@ -71,5 +71,5 @@ def test_exit_codes() -> None:
     means = dict(zip(words, numbers, strict=True))
     assert means["the input is wrong"] == str(errors.InputError.exit_code)
     assert means["hosts unreachable"] == str(errors.UnreachableError.exit_code)
-    assert means["locked by another run"] == str(errors.LockedError.exit_code)
+    assert means["another run is at work, or was meanwhile"] == str(errors.LockedError.exit_code)
     assert means["failed"] == str(errors.ProvisionError.exit_code)
