@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provisioner import __version__
@@ -115,6 +115,7 @@ def compile_with(
     from provisioner.action.kinds import base_modules, kinds_of
     from provisioner.action.leftovers import with_leftovers
 
+    owned = {host: parse_owned(each.owned) for host, each in facts.items()}
     modules: dict[str, Module] = dict(base_modules(deep=loaded.request.deep))
     cluster: ClusterVariables | None = None
     fresh: ClusterState | None = None
@@ -122,7 +123,7 @@ def compile_with(
     if loaded.spec is not None and loaded.bundle is not None:
         from provisioner.action.carried import Carried
         from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
-        from provisioner.action.fixed import check_fixed, fixed_of
+        from provisioner.action.fixed import check_fixed, with_fixed
         from provisioner.action.ospackages import files_for
         from provisioner.action.variables import ClusterVariables
         from provisioner.kube.token import BootstrapToken
@@ -130,9 +131,7 @@ def compile_with(
         planes = {host.name for host in loaded.inventory.group("kube_control_plane")}
         carried = Carried.of(facts, planes)
         state = carried.agreed(loaded.spec.name, _pending(loaded.request))
-        started = any(each.kubelet_certificate for each in facts.values())
-        if not (state.fixed and started):
-            state = replace(state, fixed=fixed_of(loaded.spec))
+        state = with_fixed(loaded.spec, state, facts, owned)
         check_fixed(loaded.inventory, loaded.spec, state)
         fresh = None if carried.states else state
         if fresh and loaded.request.partial and not for_show:
@@ -149,7 +148,6 @@ def compile_with(
         modules |= cluster_modules(own)
     desired = _compile(loaded, modules, cluster, facts)
     kinds = kinds_of(modules)
-    owned = {host: parse_owned(each.owned) for host, each in facts.items()}
     playbook = f"site of {state.uuid}" if state and not loaded.request.playbook else loaded.playbook_path
     desired = with_leftovers(loaded, desired, owned, kinds, playbook)
     memory = Memory(playbook, owned)
