@@ -89,7 +89,12 @@ def prepare(
         from provisioner.action.admission import admit
 
         admit(loaded, loaded.spec, facts, emit, changes=changes)
-    return compile_with(loaded, facts, emit)
+    prepared = compile_with(loaded, facts, emit)
+    if prepared.cluster and changes:
+        from provisioner.action.partial import check_joining
+
+        check_joining(prepared.desired)
+    return prepared
 
 
 def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
@@ -147,6 +152,10 @@ def compile_with(
         )  # fmt: skip
         modules |= cluster_modules(own)
     desired = _compile(loaded, modules, cluster, facts)
+    if fresh and not for_show:
+        from provisioner.action.partial import check_saved
+
+        check_saved(desired)
     kinds = kinds_of(modules)
     playbook = f"site of {state.uuid}" if state and not loaded.request.playbook else loaded.playbook_path
     desired = with_leftovers(loaded, desired, owned, kinds, playbook)
