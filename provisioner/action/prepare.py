@@ -135,7 +135,8 @@ def compile_with(
 
         planes = {host.name for host in loaded.inventory.group("kube_control_plane")}
         carried = Carried.of(facts, planes)
-        state = carried.agreed(loaded.spec.name, _pending(loaded.request))
+        pending = None if carried.states else _pending(loaded.request)  # it is gone once a host has the state
+        state = carried.agreed(loaded.spec.name, pending)
         state = with_fixed(loaded.spec, state, facts, owned)
         check_fixed(loaded.inventory, loaded.spec, state)
         fresh = None if carried.states else state

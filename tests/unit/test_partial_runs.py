@@ -34,7 +34,8 @@ SIGNS = """
 @pytest.fixture(autouse=True)
 def _on_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "_bundle", lambda _inventory, _spec: paper_bundle(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("CACHE", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
 
 
 def compiled(loaded: Loaded, **known: Facts) -> Prepared:
@@ -105,3 +106,11 @@ def test_a_playbook_for_no_host_is_told(tmp_path: Path) -> None:
     request = replace(book(tmp_path, COPY), limit="worker2")
     with pytest.raises(InputError, match="no stage for any of the hosts"):
         load(request)
+
+
+def test_an_identity_that_a_host_has_is_not_looked_for_here() -> None:
+    """A plan that was carried out is told from the hosts, not from keys that are kept no longer."""
+    request = Request(BASE, identity=STATE.uuid)
+    assert compiled(load(request), **THERE).fresh is None
+    with pytest.raises(ProvisionError, match="are not on this machine"):
+        compiled(load(request))
