@@ -41,6 +41,7 @@ case " $* " in
 *" get pods -o name "*) cat {root}/left ;;
 *" get pods,services"*) cat {root}/pods ;;
 *" get nodes "*) printf worker1 ;;
+*" taint "*"- ") [ ! -s {root}/refusals ] || {{ cat {root}/refusals >&2; exit 1; }} ;;
 esac
 """
 CHANGING = {"approve", "label", "taint", "annotate", "create", "delete", "apply"}
@@ -92,6 +93,30 @@ def test_requests_labels_and_taints(host: Host) -> None:
     NodeJoinedKind(token).conduct([Change(wish, Absent(), "create")], host)
     verbs = {(verb, "held") for verb in ("approve", "label", "taint", "annotate")} | {("get", "free")}
     assert host.asked == verbs
+
+
+def without_taint(host: Host, said: str) -> None:
+    """A node's taint a/b:NoSchedule leaves, and kubectl says `said` of it ("": nothing)."""
+    host.prepare(refusals=said)
+    wish = Resource("node_joined", "worker1", Present({"marks": ""}), {"joining": False})
+    before = Present({"taint:a/b:NoSchedule": "c", "marks": "taint:a/b:NoSchedule"})
+    NodeJoinedKind(BootstrapToken()).conduct([Change(wish, before, "update", ("marks",))], host)
+
+
+@pytest.mark.parametrize("said", ["", 'error: taint "a/b:NoSchedule" not found\n'])
+def test_a_taint_that_left(host: Host, said: str) -> None:
+    without_taint(host, said)
+    assert host.verbs()[0] == "taint"
+    assert len(host.verbs()) > 1, "what is ours now is noted"
+
+
+@pytest.mark.parametrize(
+    "said", ['Error from server (NotFound): nodes "worker1" not found\n', "Unable to connect to the server\n"]
+)
+def test_a_taint_that_could_not_be_taken_away(host: Host, said: str) -> None:
+    with pytest.raises(ProvisionError, match=said.strip().replace("(", r"\(").replace(")", r"\)")):
+        without_taint(host, said)
+    assert host.verbs() == ["taint"], "it stays ours"
 
 
 RUN = "20260101-000000-abcd"
