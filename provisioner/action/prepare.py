@@ -224,5 +224,6 @@ def _inputs(loaded: Loaded) -> str:
         loaded.bundle.digest if loaded.bundle else "",
     ):
         digest.update(each.encode())
-    digest.update(repr((loaded.request.limit, sorted(loaded.request.selection.tags))).encode())
+    selection = loaded.request.selection
+    digest.update(repr((loaded.request.limit, sorted(selection.tags), sorted(selection.stages))).encode())
     return digest.hexdigest()

@@ -114,3 +114,12 @@ def test_an_identity_that_a_host_has_is_not_looked_for_here() -> None:
     assert compiled(load(request), **THERE).fresh is None
     with pytest.raises(ProvisionError, match="are not on this machine"):
         compiled(load(request))
+
+
+def test_a_plan_of_other_stages_has_other_inputs() -> None:
+    made = [
+        chosen(**choice).inputs
+        for choice in ({}, {"stages": "network"}, {"stages": "addons"}, {"tags": "network"}, {"limit": "cp1"})
+    ]
+    assert len(set(made)) == len(made)
+    assert made[1] == chosen(stages="network").inputs
