@@ -77,6 +77,29 @@ def test_a_join_that_nobody_would_end_is_refused_with_what_works(choice: dict[st
     check_joining(chosen(limit).desired)
 
 
+@pytest.mark.parametrize("choice", [{"tags": "join"}, {"stages": "join"}, {"stages": "admission join"}])
+def test_nobody_waits_for_a_kubelet_that_the_run_does_not_start(choice: dict[str, str]) -> None:
+    with pytest.raises(ProvisionError, match="cp1, worker1, worker2 has not joined yet"):
+        check_joining(chosen(**choice).desired)
+
+
+def test_a_second_control_plane_that_has_not_joined_is_named(tmp_path: Path) -> None:
+    text = BASE.read_text().replace(
+        "        cp1: {ansible_host: 10.98.0.11}\n",
+        "        cp1: {ansible_host: 10.98.0.11}\n        cp2: {ansible_host: 10.98.0.12}\n",
+    )
+    text = text.replace("      registry: {", "      endpoint: {host: 10.98.0.11}\n      registry: {")
+    (tmp_path / "two.yaml").write_text(text)
+
+    def of(limit: str) -> Prepared:
+        return compiled(load(Request(tmp_path / "two.yaml", limit=limit)), **THERE)
+
+    with pytest.raises(ProvisionError, match="cp2 has not joined yet") as caught:
+        check_joining(of("worker2:kube_control_plane[0]").desired)
+    assert "--limit 'cp2:kube_control_plane[0]'" in caught.value.hint
+    check_joining(of("worker2:kube_control_plane").desired)
+
+
 def book(folder: Path, text: str) -> Request:
     (folder / "book.yaml").write_text(text)
     return Request(BASE, folder / "book.yaml")
