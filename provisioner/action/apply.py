@@ -66,9 +66,18 @@ def _applied(
         from provisioner.action.carry import carry_out
 
         plan, outcome = carry_out(prepared, pool, emit, stack, held, agreed, confirm)
+        _keep_no_copy(prepared, plan, outcome)
         extra = {"execs": pool.execs, "resources": plan.resources}
     emit(_ended(loaded, outcome, time.monotonic() - began, extra, left=outcome.left(plan)))
     return Result(outcome, outcome.exit_code)
+
+
+def _keep_no_copy(prepared: Prepared, plan: Plan, outcome: Outcome) -> None:
+    """Once a control plane's state was read back, or was there before, this machine keeps none of its keys."""
+    from provisioner.action.pending import drop_pending, has_saved
+
+    if prepared.cluster and (prepared.fresh is None or has_saved(plan, outcome)):
+        drop_pending(prepared.cluster.uuid)
 
 
 def verify(request: Request, emit: Emit) -> tuple[Plan, Result]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.model import Inventory
 from provisioner.pki.cluster import ClusterState, Fixed
+from provisioner.playbook.facts import Facts
+from provisioner.resources.model import Owned
 from provisioner.spec.model import ClusterSpec
 
 _PLACES: Mapping[str, tuple[str, ...]] = {
@@ -16,6 +19,7 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
     "node_cidr_mask_ipv6": ("network", "node_cidr_mask_ipv6"),
     "domain": ("dns", "domain"),
 }
+_API_SERVER = "file:/etc/systemd/system/kube-apiserver.service"
 _REASONS = {
     "pod_cidrs": "nodes keep the part of it that they were given",
     "service_cidrs": "services keep their addresses, the cluster's DNS service among them",
@@ -33,6 +37,31 @@ def fixed_of(spec: ClusterSpec) -> Fixed:
         "node_cidr_mask_ipv6": network.node_cidr_mask_ipv6,
         "domain": spec.dns.domain,
     }
+
+
+def with_fixed(
+    spec: ClusterSpec,
+    state: ClusterState,
+    facts: Mapping[str, Facts],
+    owned: Mapping[str, Mapping[str, Owned]],
+) -> ClusterState:
+    """`state` with the spec's values as long as the cluster is known never to have run, else with those alone that it
+    does not have (an older format's). `owned` is what the hosts remember, by host and resource id."""
+    wanted = fixed_of(spec)
+    return replace(state, fixed=wanted if _never_ran(spec, facts, owned) else {**wanted, **state.fixed})
+
+
+def _never_ran(
+    spec: ClusterSpec, facts: Mapping[str, Facts], owned: Mapping[str, Mapping[str, Owned]]
+) -> bool:
+    """Of all hosts that could know. An API server gives the first Service its address before any node is there, and
+    is seen even where all nodes of a cluster have left the inventory."""
+    nodes = {name for name, node in spec.nodes.items() if node.node}
+    return (
+        nodes <= facts.keys()
+        and not any(each.kubelet_certificate for each in facts.values())
+        and not any(_API_SERVER in each for each in owned.values())
+    )
 
 
 def check_fixed(inventory: Inventory, spec: ClusterSpec, state: ClusterState) -> None:

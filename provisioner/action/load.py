@@ -57,12 +57,20 @@ class Loaded:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The hosts of the run, in inventory order: those that some stage names."""
+        """The hosts of the run, in inventory order: those that some stage names, and the control planes, because they
+        know which cluster it is."""
+        chosen = self.named
+        if self.spec is not None or self.request.limit:
+            chosen |= {host.name for host in self.inventory.group("kube_control_plane")}
+        return tuple(name for name in self.inventory.hosts if name in chosen)
+
+    @property
+    def named(self) -> set[str]:
+        """Those that some stage names, and the limit."""
         chosen = {host.name for stage in self.playbook.stages for host in matching(self.inventory, stage)}
         if self.request.limit:
-            limited = {host.name for host in self.inventory.match(self.request.limit)}
-            chosen = (chosen & limited) | {host.name for host in self.inventory.group("kube_control_plane")}
-        return tuple(name for name in self.inventory.hosts if name in chosen)
+            chosen &= {host.name for host in self.inventory.match(self.request.limit)}
+        return chosen
 
     @property
     def kernel_modules(self) -> tuple[str, ...]:
@@ -100,7 +108,7 @@ def load(request: Request) -> Loaded:
     bundle = _bundle(inventory, spec) if spec else None
     run = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     loaded = Loaded(request, inventory, spec, playbook, bundle, run)
-    if not loaded.hosts:
+    if not loaded.named:
         place = "--limit" if request.limit else str(path)
         raise InputError([Problem(place, 0, 0, "the playbook has no stage for any of the hosts")])
     return loaded

@@ -26,6 +26,8 @@ from provisioner.resources.model import Change, Present, State, Unknown
 
 _FORMAT = 1
 _PLACE = ("stage", "host", "id", "action")
+_MINTED = {"bootstrap_token", "bootstrap_kubeconfig"}
+"""Kinds whose contents are made anew at apply time: of them only their being there is agreed to."""
 _CUT = "this plan is cut off or garbled"
 _AGAIN = "make a new plan with `provision plan -o FILE`"
 
@@ -146,12 +148,9 @@ def _plain(change: Change, state: State) -> Any:
         return "unknown"
     if not isinstance(state, Present):
         return "absent"
-    # Keys and tokens are made at apply time: of secrets only their being there is agreed to.
-    return (
-        "secret"
-        if change.resource.secret
-        else {k: list(v) if isinstance(v, tuple) else v for k, v in state.attrs.items()}
-    )
+    if change.resource.kind in _MINTED:
+        return "secret"
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in state.attrs.items()}
 
 
 def _key() -> bytes:

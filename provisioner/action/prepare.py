@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provisioner import __version__
@@ -89,7 +89,12 @@ def prepare(
         from provisioner.action.admission import admit
 
         admit(loaded, loaded.spec, facts, emit, changes=changes)
-    return compile_with(loaded, facts, emit)
+    prepared = compile_with(loaded, facts, emit)
+    if prepared.cluster and changes:
+        from provisioner.action.partial import check_joining
+
+        check_joining(prepared.desired)
+    return prepared
 
 
 def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
@@ -115,6 +120,7 @@ def compile_with(
     from provisioner.action.kinds import base_modules, kinds_of
     from provisioner.action.leftovers import with_leftovers
 
+    owned = {host: parse_owned(each.owned) for host, each in facts.items()}
     modules: dict[str, Module] = dict(base_modules(deep=loaded.request.deep))
     cluster: ClusterVariables | None = None
     fresh: ClusterState | None = None
@@ -122,17 +128,16 @@ def compile_with(
     if loaded.spec is not None and loaded.bundle is not None:
         from provisioner.action.carried import Carried
         from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
-        from provisioner.action.fixed import check_fixed, fixed_of
+        from provisioner.action.fixed import check_fixed, with_fixed
         from provisioner.action.ospackages import files_for
         from provisioner.action.variables import ClusterVariables
         from provisioner.kube.token import BootstrapToken
 
         planes = {host.name for host in loaded.inventory.group("kube_control_plane")}
         carried = Carried.of(facts, planes)
-        state = carried.agreed(loaded.spec.name, _pending(loaded.request))
-        started = any(each.kubelet_certificate for each in facts.values())
-        if not (state.fixed and started):
-            state = replace(state, fixed=fixed_of(loaded.spec))
+        pending = None if carried.states else _pending(loaded.request)  # it is gone once a host has the state
+        state = carried.agreed(loaded.spec.name, pending)
+        state = with_fixed(loaded.spec, state, facts, owned)
         check_fixed(loaded.inventory, loaded.spec, state)
         fresh = None if carried.states else state
         if fresh and loaded.request.partial and not for_show:
@@ -148,8 +153,11 @@ def compile_with(
         )  # fmt: skip
         modules |= cluster_modules(own)
     desired = _compile(loaded, modules, cluster, facts)
+    if fresh and not for_show:
+        from provisioner.action.partial import check_saved
+
+        check_saved(desired)
     kinds = kinds_of(modules)
-    owned = {host: parse_owned(each.owned) for host, each in facts.items()}
     playbook = f"site of {state.uuid}" if state and not loaded.request.playbook else loaded.playbook_path
     desired = with_leftovers(loaded, desired, owned, kinds, playbook)
     memory = Memory(playbook, owned)
@@ -216,5 +224,6 @@ def _inputs(loaded: Loaded) -> str:
         loaded.bundle.digest if loaded.bundle else "",
     ):
         digest.update(each.encode())
-    digest.update(repr((loaded.request.limit, sorted(loaded.request.selection.tags))).encode())
+    selection = loaded.request.selection
+    digest.update(repr((loaded.request.limit, sorted(selection.tags), sorted(selection.stages))).encode())
     return digest.hexdigest()

@@ -46,7 +46,7 @@ class ClusterVariables:
         self._bundle = bundle
         self._facts = facts
         self._ports = ports_of(inventory, spec)
-        self._state = state
+        self.uuid = state.uuid
         self.control_planes = [host.name for host in inventory.group("kube_control_plane")]
         self.node_names = [name for name, node in spec.nodes.items() if node.node]
         authority = state.authorities["kubernetes"].cert
@@ -113,7 +113,6 @@ class ClusterVariables:
             "firewall": self._ports[host],
             "joining": host in self.joining,
             "ipvs_modules": _ipvs_modules(self._facts[host]),
-            "first_control_plane": self.control_planes[0] == host,
         }
 
 

@@ -26,6 +26,9 @@ from provisioner.resources.owned import gone_line, is_gone, owned_line
 LEFTOVERS = "leftovers"
 """The stage that takes away."""
 
+_FILES = ("file", "artifact")
+"""Kinds whose things are the file of their name. Other names are none of paths: a certificate's lacks the suffixes."""
+
 # Folders that are links on the systems of today (usr-merge; /run of the Filesystem Hierarchy Standard 3.0).
 _SAME = {
     "/var/run/": "/run/",
@@ -67,11 +70,11 @@ class Ownership:
         return owned_line(change, self.playbook, self._known(host, change.resource), self.run), ""
 
     def _known(self, host: str, resource: Resource) -> Owned | None:
-        """Also under another kind: a file that was copied may come from the bundle now."""
+        """Also under another kind of those that write the file of their name: what was copied may come from the bundle
+        now."""
         records = self.known.get(host, {})
-        return records.get(resource.id) or next(
-            (each for each in records.values() if each.name == resource.name), None
-        )
+        same = (records.get(f"{kind}:{resource.name}") for kind in _FILES if resource.kind in _FILES)
+        return records.get(resource.id) or next((each for each in same if each is not None), None)
 
 
 def leaving(actual: Present, wanted: Mapping[str, Plain], kind: AnyKind) -> bool:

@@ -22,18 +22,24 @@ from provisioner.shell.worklock import LOCK_SECONDS, locked
 DEADLINE = 120.0
 """Seconds from the kubelets' start to the last node's registration."""
 
-MARKS = "provision.dev/marks"
-"""The annotation that names what of a node's labels and taints is ours: only that is taken away again."""
+RECORD = "provision-marks"
+"""The ConfigMap in kube-system that names, by node, what of its labels and taints is ours: only that is taken away
+again. Not an annotation of the node, because its kubelet could write that, and so have us take away what an
+administrator has set."""
 
-_OURS = r"{.metadata.annotations.provision\.dev/marks}"
-
-
-def _nodes(*fields: str) -> str:
-    """The words of the kubectl command that prints a line for each node, its fields separated by tabs."""
-    row = r'{"\t"}'.join(("{.metadata.name}", *fields, _OURS)) + r'{"\n"}'
-    return f"get nodes -o jsonpath={quote('{range .items[*]}' + row + '{end}')}\n"
+_OLD_RECORD = "provision.dev/marks"
+"""An annotation of nodes that did the same once. It is taken away unread."""
 
 
+def _fields(*fields: str) -> str:
+    """A line for each node, its fields separated by tabs: the name, which is a DNS name, and JSON, in which neither tab
+    nor newline can be."""
+    row = r'{"\t"}'.join(fields) + r'{"\n"}'
+    return f"-o jsonpath={quote('{range .items[*]}' + row + '{end}')}"
+
+
+_NODES = f"get nodes {_fields('{.metadata.name}', '{.metadata.labels}', '{.spec.taints}')}"
+_GET_RECORD = f"-n kube-system get configmap {RECORD} --ignore-not-found -o jsonpath='{{.data}}'"
 _REQUESTS = f"get csr --field-selector=spec.signerName={SIGNER} -o json"
 
 
@@ -42,6 +48,11 @@ class NodeJoinedKind:
 
     A node whose kubelet has no identity (`joining`) counts as absent until a request by this run's token was granted,
     though its object may be there from a former life.
+
+    What a node can do here once its host is taken over: register with labels and taints of its own choice, and change
+    its labels later, but for those that Kubernetes keeps from kubelets (node-restriction.kubernetes.io/ among them;
+    admission plugin NodeRestriction). What is wanted the next run sets again; what else it has added is somebody's and
+    stays. It cannot write what is ours (RECORD), nor of other nodes.
     """
 
     name = "node_joined"
@@ -61,20 +72,23 @@ class NodeJoinedKind:
         return [Resource("node_joined", str(task.args["name"]), Present(attrs), spec)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
-        joining = any(each.spec["joining"] for each in resources)
-        requests = f"echo ==\nprobing {_REQUESTS}\n" if joining else ""
-        return Script(f"{PROBING}probing {_nodes('{.metadata.labels}', '{.spec.taints}')}{requests}")
+        asked = [_NODES, _GET_RECORD]
+        if any(each.spec["joining"] for each in resources):
+            asked.append(_REQUESTS)
+        # Together or not at all: no answer must not pass for no nodes.
+        return Script(PROBING + " && printf '\\n==\\n' && ".join(f"probing {each}" for each in asked) + "\n")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
-        nodes, _, requests = output.partition(b"==\n")
+        nodes, record, requests = [*output.split(b"\n==\n"), b"", b""][:3]
         granted = self._granted(json.loads(requests or b'{"items": []}')["items"])
+        marks = _parse_record(record)
         found = {}
-        for line in nodes.decode(errors="replace").splitlines():
-            name, labels, taints, marks = [*line.split("\t"), "", "", ""][:4]
+        for line in nodes.decode(errors="replace").split("\n"):
+            name, labels, taints = [*line.split("\t"), "", ""][:3]
             attrs: dict[str, Plain] = {f"label:{k}": str(v) for k, v in json.loads(labels or "{}").items()}
             for taint in json.loads(taints or "[]"):
                 attrs[f"taint:{taint['key']}:{taint['effect']}"] = str(taint.get("value") or "")
-            found[name] = {**attrs, "marks": marks}
+            found[name] = {**attrs, "marks": marks.get(name, "")}
         joined = {
             each.name for each in resources if each.name in granted or not each.spec["joining"]
         } & found.keys()
@@ -91,16 +105,17 @@ class NodeJoinedKind:
         asking = {change.resource.name for change in changes if change.resource.spec["joining"]}
         ours = {change.resource.name: _marks_before(change) for change in changes}
         if joining:
-            ours |= self._admit(joining, asking, runner)
+            self._admit(joining, asking, runner)
+            known = _parse_record(_ask(runner, f"{KUBECTL} {_GET_RECORD}\n"))
+            ours |= {name: known.get(name, "") for name in joining}  # from a former life
         lines = [line for change in changes for line in _mark(change.resource, ours[change.resource.name])]
         if lines:
-            _ask(runner, locked("\n".join(["set -e", *lines])) + "\n")
+            _ask(runner, locked("\n".join(["set -e", _NOTE, *lines])) + "\n")
 
-    def _admit(self, joining: set[str], asking: set[str], runner: Runner) -> dict[str, str]:
-        """Waits until all are registered. Returns the marks that they have from a former life, by node."""
+    def _admit(self, joining: set[str], asking: set[str], runner: Runner) -> None:
+        """Waits until all are registered."""
         end = time.monotonic() + DEADLINE
         missing = set(joining)
-        registered: dict[str, str] = {}
         judged: list[tuple[Mapping[str, Any], str]] = []
         while missing:
             requests = json.loads(_ask(runner, f"{KUBECTL} {_REQUESTS}\n"))["items"]
@@ -109,11 +124,9 @@ class NodeJoinedKind:
             good = [item["metadata"]["name"] for item, reason in judged if is_pending(item) and not reason]
             if good:
                 _ask(runner, locked(f"{KUBECTL} certificate approve {words(good)} >/dev/null") + "\n")
-            rows = (
-                line.partition("\t") for line in _ask(runner, f"{KUBECTL} {_nodes()}").decode().splitlines()
-            )
-            registered = {name: marks for name, _, marks in rows}
-            missing = joining - registered.keys() | asking - self._granted(requests)
+            names = _ask(runner, f"{KUBECTL} get nodes -o name\n").decode().split()
+            registered = {each.removeprefix("node/") for each in names}
+            missing = joining - registered | asking - self._granted(requests)
             if missing and time.monotonic() > end:
                 raise _timeout(missing, {requested_node(item): reason for item, reason in judged if reason})
             if missing:
@@ -122,7 +135,6 @@ class NodeJoinedKind:
         for item, reason in judged:
             if reason and is_pending(item):
                 self._emit(_left_alone(item, reason))
-        return {name: registered[name] for name in joining}
 
 
 def _left_alone(item: Mapping[str, Any], reason: str) -> Note:
@@ -146,6 +158,22 @@ def _timeout(missing: set[str], refused: Mapping[str, str]) -> ProvisionError:
     return ProvisionError(reason, "see `journalctl -u kubelet` on the host")
 
 
+# The record is made when the first thing is to be noted in it.
+_NOTE = f"""
+note() {{
+  {KUBECTL} -n kube-system get configmap {RECORD} >/dev/null 2>&1 || {{
+    {KUBECTL} -n kube-system create configmap {RECORD} >/dev/null
+    {KUBECTL} annotate nodes --all {_OLD_RECORD}- >/dev/null
+  }}
+  {KUBECTL} -n kube-system patch configmap {RECORD} --type merge -p "$1" >/dev/null
+}}"""
+
+
+def _parse_record(output: bytes) -> dict[str, str]:
+    """Names of what is ours, separated by spaces, by node."""
+    return {str(node): str(marks) for node, marks in json.loads(output.strip() or b"{}").items()}
+
+
 def _marks_before(change: Change) -> str:
     return str(change.before.attrs["marks"]) if isinstance(change.before, Present) else ""
 
@@ -167,15 +195,20 @@ def _mark(resource: Resource, before: str) -> list[str]:
         lines.append(f"{KUBECTL} label --overwrite node {node} {words(labels)} >/dev/null")
     if taints:
         lines.append(f"{KUBECTL} taint --overwrite node {node} {words(taints)} >/dev/null")
-    # kubectl fails on a taint that somebody else has taken away already.
-    lines += [
-        f"{KUBECTL} taint node {node} {quote(each[6:])}- >/dev/null 2>&1 || :"
-        for each in left
-        if each[:6] == "taint:"
-    ]
+    lines += [_without(node, each[6:]) for each in left if each.startswith("taint:")]
     if marks != before:
-        lines.append(f"{KUBECTL} annotate --overwrite node {node} {quote(f'{MARKS}={marks}')} >/dev/null")
+        lines.append(f"note {quote(json.dumps({'data': {resource.name: marks}}))}")
     return lines
+
+
+def _without(node: str, taint: str) -> str:
+    """The command that takes a taint away. kubectl fails when somebody else has done so already (kubectl 1.33,
+    pkg/cmd/taint: `taint "KEY:EFFECT" not found`): only that is no failure."""
+    gone = quote(f'taint "{taint}" not found')
+    return (
+        f"said=$({KUBECTL} taint node {node} {quote(taint)}- 2>&1) ||"
+        f" case $said in *{gone}*) ;; *) printf '%s\\n' \"$said\" >&2; exit 1 ;; esac"
+    )
 
 
 def _ask(runner: Runner, script: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
@@ -22,14 +23,45 @@ def is_pending(item: Mapping[str, Any]) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What a request says of itself. `subject` is as people read it, `parts` how many names it is of."""
+
+    names: tuple[str, ...]
+    organizations: tuple[str, ...]
+    subject: str
+    parts: int
+    extended: bool
+    signed: bool
+
+
+def _read(spec: Mapping[str, Any]) -> _Asked | None:
+    """All that is looked at, parsed in one place; None when any of it cannot be.
+
+    The text comes from whoever holds a token, and cryptography parses late: each property may raise, not only
+    ValueError (a general name that it does not support).
+    """
+    try:
+        request = x509.load_pem_x509_csr(base64.b64decode(spec["request"]))
+        subject = request.subject
+        common, organization = (
+            tuple(str(each.value) for each in subject.get_attributes_for_oid(oid))
+            for oid in (x509.NameOID.COMMON_NAME, x509.NameOID.ORGANIZATION_NAME)
+        )
+        extended = any(True for _ in request.extensions)
+        text, parts = subject.rfc4514_string(), len(list(subject))
+        return _Asked(common, organization, text, parts, extended, request.is_signature_valid)
+    except Exception:
+        return None
+
+
 def requested_node(item: Mapping[str, Any]) -> str:
     """The node name that the request asks for; "" when it is none."""
-    try:
-        request = x509.load_pem_x509_csr(base64.b64decode(item["spec"]["request"]))
-    except (ValueError, KeyError):
-        return ""
-    names = request.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    name = str(names[0].value) if len(names) == 1 else ""
+    return _node(_read(item.get("spec") or {}))
+
+
+def _node(asked: _Asked | None) -> str:
+    name = asked.names[0] if asked is not None and len(asked.names) == 1 else ""
     return name.removeprefix("system:node:") if name.startswith("system:node:") else ""
 
 
@@ -60,18 +92,14 @@ def objection(item: Mapping[str, Any], nodes: Collection[str], user: str, group:
     usages = set(spec.get("usages") or ())
     if not {"client auth", "digital signature"} <= usages or not usages <= _USAGES:
         return f"its usages are {', '.join(sorted(usages))}"
-    try:
-        request = x509.load_pem_x509_csr(base64.b64decode(spec.get("request") or ""))
-    except ValueError:
+    asked = _read(spec)
+    if asked is None:
         return "it holds no readable request"
-    if not request.is_signature_valid:
+    if not asked.signed:
         return "its signature is wrong"
-    organizations = [
-        str(each.value) for each in request.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
-    ]
-    if organizations != ["system:nodes"] or len(list(request.subject)) != 2:
-        return f"its subject is {request.subject.rfc4514_string()}"
-    if any(True for _ in request.extensions):
+    if asked.organizations != ("system:nodes",) or asked.parts != 2:
+        return f"its subject is {asked.subject}"
+    if asked.extended:
         return "it asks for extensions (names) of its own"
-    node = requested_node(item)
+    node = _node(asked)
     return "" if node in nodes else f"'{node}' is no host of the inventory that is joining"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from provisioner.lab.plan import LabPlan
@@ -58,20 +58,3 @@ def subnet_of(directory: Path) -> IPv4Network | None:
         return IPv4Network(state.subnet) if state is not None else None
     except ValueError:
         return None
-
-
-def plan_of_directory(directory: Path) -> LabPlan:
-    """The plan of a lab that was up once, for taking it down; without hosts when its lab.json is lost."""
-    state = read(directory)
-    if state is None:
-        return LabPlan(directory.name, IPv4Network("0.0.0.0/29"), {}, directory)
-    hosts = {host: IPv4Address(address) for host, address in state.hosts.items()}
-    return LabPlan(
-        state.name,
-        IPv4Network(state.subnet),
-        hosts,
-        directory,
-        state.suite,
-        tuple(state.packages),
-        state.bare,
-    )

@@ -6,8 +6,8 @@ import base64
 import json
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provisioner.errors import ProvisionError
@@ -38,6 +38,11 @@ class ClusterState:
     service_account: KeyPair = field(repr=False)
     encryption_key: Secret = field(repr=False)
     fixed: Fixed = field(default_factory=dict)
+
+    @property
+    def keys(self) -> tuple[object, ...]:
+        """What every copy has to have in common."""
+        return self.uuid, dict(self.authorities), self.service_account, self.encryption_key
 
     def to_json(self) -> Secret:
         """The state file's text; the same state gives the same text."""
@@ -99,7 +104,8 @@ def agreed_state(
     hosts, by host.
 
     A new state is made (or `pending` taken, the text of one that was promised) only when no host has ever belonged to a
-    cluster. Raises ProvisionError otherwise, and when two control planes carry different keys.
+    cluster. Raises ProvisionError otherwise, and when two control planes carry different keys. What is fixed may be
+    missing in some copies: a run that brings an older format to the one of now can end between two hosts.
     """
     states = {host: parse_state(text, host) for host, text in found.items()}
     identities = {state.uuid: host for host, state in states.items()}
@@ -114,12 +120,12 @@ def agreed_state(
     if states:
         first, state = next(iter(states.items()))
         for host, other in states.items():
-            if other != state:
+            if other.keys != state.keys:
                 raise ProvisionError(
                     f"{first} and {host} carry different keys of the same cluster",
                     f"find out which {STATE_FILE} is right and put it on both",
                 )
-        return state
+        return replace(state, fixed=_fixed_of(states.values()))
     if identities:
         host = next(iter(identities.values()))
         raise ProvisionError(
@@ -127,6 +133,14 @@ def agreed_state(
             f"restore {STATE_FILE} on a control-plane host",
         )
     return parse_state(pending, "the plan's promise") if pending else new_state(name)
+
+
+def _fixed_of(states: Iterable[ClusterState]) -> Fixed:
+    """Each value from the first copy that has it."""
+    merged: dict[str, str | int | list[str]] = {}
+    for state in states:
+        merged = {**state.fixed, **merged}
+    return merged
 
 
 def _migrated(data: dict[str, Any]) -> dict[str, Any]:

@@ -76,8 +76,11 @@ put_back() {
     return 1
   }
   back=$(beside "$1")
+  rm -f -- "$back"
+  partial=$back
   cp -aT -- "/var/lib/provision/displaced$1" "$back"
   mv -fT -- "$back" "$1"
+  partial=
   relabel "$1"
   rm -f -- "/var/lib/provision/displaced$1"
 }

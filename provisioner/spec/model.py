@@ -93,12 +93,6 @@ class Registry:
     address: str | None = None
     project: str = ""
 
-    @property
-    def prefix(self) -> str:
-        """What image references begin with, without a slash at the end."""
-        base = f"{self.host}:{self.port}"
-        return f"{base}/{self.project}" if self.project else base
-
 
 @dataclass(frozen=True)
 class Runtime:

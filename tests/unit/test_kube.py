@@ -11,7 +11,7 @@ import yaml
 
 from provisioner.errors import InputError
 from provisioner.kube.check_objects import check_objects
-from provisioner.kube.join import NodeJoinedKind
+from provisioner.kube.join import NodeJoinedKind, _mark
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.objects import diff_file, object_digest, object_key, split_first
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
@@ -50,8 +50,9 @@ def test_a_node_with_labels_and_taints() -> None:
     args = {"name": "cp1", "labels": {"zone": "a"}, "taints": (CONTROL_PLANE_TAINT,)}
     resource = kind.build(call("node_joined", **args))[0]
     taints = '[{"key":"node-role.kubernetes.io/control-plane","effect":"NoSchedule"}]'
-    line = f'cp1\t{{"zone":"b","x":"y"}}\t{taints}\tlabel:x\n'
-    state = kind.parse(line.encode(), [resource])[resource.id]
+    line = f'cp1\t{{"zone":"b","x":"y"}}\t{taints}\n'
+    record = '{"cp1":"label:x","worker1":"label:y"}'
+    state = kind.parse(f"{line}\n==\n{record}".encode(), [resource])[resource.id]
     assert isinstance(state, Present)
     assert isinstance(resource.desired, Present)
     assert resource.desired.attrs == {
@@ -63,7 +64,28 @@ def test_a_node_with_labels_and_taints() -> None:
     assert state.attrs["marks"] == "label:x"
     assert state.attrs["taint:node-role.kubernetes.io/control-plane:NoSchedule"] == ""
     assert kind.parse(b"", [resource])[resource.id] == Absent()
-    assert kind.parse(b"cp1\t\t\n", [resource])[resource.id] == Present({"marks": ""})
+    assert kind.parse(b"cp1\t\t\n\n==\n", [resource])[resource.id] == Present({"marks": ""})
+
+
+def test_nothing_that_a_kubelet_can_write_says_what_is_ours() -> None:
+    """Its node's annotations are its own: they are not even read, and so make no rows of other nodes either."""
+    kind = NodeJoinedKind(BootstrapToken())
+    resources = [
+        resource
+        for args in ({"name": "cp1"}, {"name": "w1", "joining": True})
+        for resource in kind.build(call("node_joined", **args))
+    ]
+    assert "annotations" not in kind.probe(resources).main
+    state = kind.parse(b"cp1\t{}\t[]\n\n==\n{}", resources[:1])
+    assert state == {"node_joined:cp1": Present({"marks": ""})}
+
+
+def test_what_is_ours_is_noted_where_kubelets_do_not_write() -> None:
+    kind = NodeJoinedKind(BootstrapToken())
+    (resource,) = kind.build(call("node_joined", name="w1", labels={"a": "b"}))
+    lines = _mark(resource, "label:old")
+    assert any("label --overwrite node w1 a=b old- " in line for line in lines)
+    assert lines[-1] == """note '{"data": {"w1": "label:a"}}'"""
 
 
 def test_the_token_is_in_no_script_and_no_plan() -> None:

@@ -216,6 +216,20 @@ def test_an_older_format_is_brought_to_the_one_of_now() -> None:
     )
 
 
+@pytest.mark.parametrize("first", ["old", "now"])
+def test_copies_of_two_formats_are_one_state(first: str) -> None:
+    """A run that brings them to the format of now may end between two control planes."""
+    data = json.loads(new_state("a").to_json().reveal())
+    del data["encryption_key"], data["fixed"]
+    old = Secret.text(json.dumps({**data, "format": 1}))
+    migrated = parse_state(old, "cp1")
+    now = replace(migrated, name="renamed", fixed={"domain": "cluster.local", "pod_cidrs": ["10.244.0.0/16"]})
+    copies = {"old": old, "now": now.to_json()}
+    agreed = agreed_state("a", {each: copies[each] for each in sorted(copies, key=lambda n: n != first)}, {})
+    assert agreed.keys == migrated.keys
+    assert agreed.fixed == now.fixed
+
+
 def test_a_planted_state_with_other_keys_is_no_state() -> None:
     right, planted = new_state("a"), new_state("a")
     planted = replace(planted, uuid=right.uuid)

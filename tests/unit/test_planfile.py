@@ -35,6 +35,10 @@ MODE = change(
 NEW = change("/b", Absent(), Present({"sha256": Blob.of(SECRET.encode()).sha256}), "create", secret=True)
 GONE = change("/c", Present({}), Absent(), "delete")
 LATER = change("/d", Unknown("no API"), Present({"x": 1}), "update")
+OLD_KEY = change("/k", Present({"sha256": "1"}), Present({"sha256": "2"}), "update", secret=True)
+TOKEN = Change(
+    Resource("bootstrap_kubeconfig", "/e", Present({"made": 1}), secret=True), Present({"made": 0}), "update"
+)
 
 
 def plan(*changes: Change, inputs: str = "digest", **selection: object) -> Plan:
@@ -42,7 +46,7 @@ def plan(*changes: Change, inputs: str = "digest", **selection: object) -> Plan:
     return Plan("inventory.yaml", inputs, (StagePlan("s", ("h",), {"h": changes}),), selection=chosen)
 
 
-WHOLE = (MODE, NEW, GONE, LATER)
+WHOLE = (MODE, NEW, GONE, LATER, OLD_KEY, TOKEN)
 
 
 def test_what_was_agreed_to_goes_through(tmp_path: Path) -> None:
@@ -63,6 +67,17 @@ def differing(each: Change, before: State) -> Change:
     return replace(each, before=before)
 
 
+def test_what_is_minted_is_another_one_each_time(tmp_path: Path) -> None:
+    write_plan(plan(TOKEN), tmp_path / "plan")
+    check_agreed(plan(differing(TOKEN, Present({"made": 2}))), read_plan(tmp_path / "plan"))
+    with pytest.raises(ProvisionError, match="/e is not as it was"):
+        check_agreed(plan(differing(TOKEN, Absent())), read_plan(tmp_path / "plan"))
+
+
+def instead(old: Change, new: Change) -> Plan:
+    return plan(*(new if each is old else each for each in WHOLE))
+
+
 OTHERS = [
     ("an input changed", plan(*WHOLE, inputs="other"), "the inventory, a playbook or the bundle changed"),
     (
@@ -70,15 +85,27 @@ OTHERS = [
         plan(*WHOLE, change("/e", Absent(), Present(), "create")),
         "h: file:/e would change, too",
     ),
-    ("one change less", plan(MODE, NEW, GONE), "h: file:/d is not as it was"),
-    ("another action", plan(replace(MODE, action="create"), NEW, GONE, LATER), "h: file:/a is not as it was"),
+    ("one change less", plan(*(each for each in WHOLE if each is not LATER)), "h: file:/d is not as it was"),
+    ("another action", instead(MODE, replace(MODE, action="create")), "h: file:/a is not as it was"),
     (
         "state before",
-        plan(differing(MODE, Present({"mode": "666", "list": ("x",)})), NEW, GONE, LATER),
+        instead(MODE, differing(MODE, Present({"mode": "666", "list": ("x",)}))),
         "file:/a",
     ),
-    ("readable now", plan(MODE, NEW, GONE, differing(LATER, Present({"x": 2}))), "file:/d is not as it was"),
-    ("secret there now", plan(MODE, differing(NEW, Present({"sha256": "0"})), GONE, LATER), "file:/b is not"),
+    ("readable now", instead(LATER, differing(LATER, Present({"x": 2}))), "file:/d is not as it was"),
+    ("secret there now", instead(NEW, differing(NEW, Present({"sha256": "0"}))), "file:/b is not"),
+    (
+        "another key there now",
+        instead(OLD_KEY, differing(OLD_KEY, Present({"sha256": "3"}))),
+        "file:/k is not as it was",
+    ),
+    (
+        "another key to come",
+        instead(
+            OLD_KEY, replace(OLD_KEY, resource=replace(OLD_KEY.resource, desired=Present({"sha256": "3"})))
+        ),
+        "file:/k is not as it was",
+    ),
 ]
 
 

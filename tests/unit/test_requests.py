@@ -34,6 +34,36 @@ def request(
     return base64.b64encode(signed.public_bytes(serialization.Encoding.PEM)).decode()
 
 
+def forged(old: bytes, new: bytes, common: str = "system:node:worker1", *, san: bool = False) -> str:
+    """A request in whose DER `old` is `new`, of the same length, and which is signed all the same."""
+    whole = x509.load_pem_x509_csr(base64.b64decode(request(common, san=san)))
+    key = ec.generate_private_key(ec.SECP256R1())
+    ours, theirs = (
+        each.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        for each in (key.public_key(), whole.public_key())
+    )
+    info = whole.tbs_certrequest_bytes.replace(theirs, ours)
+    assert info.count(old) == 1
+    info = info.replace(old, new)
+    signature = b"\0" + key.sign(info, ec.ECDSA(hashes.SHA256()))
+    ecdsa_with_sha256 = bytes.fromhex("300a06082a8648ce3d040302")
+    body = info + ecdsa_with_sha256 + bytes([0x03, len(signature)]) + signature
+    size = len(body).to_bytes(2, "big").lstrip(b"\0")  # 128 bytes at least, so that DER wants the long form
+    der = bytes([0x30, 0x80 | len(size), *size]) + body
+    lines = base64.encodebytes(der).decode()
+    return base64.b64encode(
+        f"-----BEGIN CERTIFICATE REQUEST-----\n{lines}-----END CERTIFICATE REQUEST-----\n".encode()
+    ).decode()
+
+
+FORGERIES = {
+    # GeneralName [3] x400Address instead of [2] dNSName (RFC 5280, 4.2.1.6).
+    "a kind of name that nobody uses": forged(b"\x82\x0akubernetes", b"\xa3\x0akubernetes", san=True),
+    # TeletexString (tag 20) with a byte that is no UTF-8.
+    "a name that is no text": forged(b"\x0c\x13system:node:worker1", b"\x14\x13system:node:worker\xe9"),
+}
+
+
 def item(**spec: Any) -> dict[str, Any]:
     good = {
         "signerName": SIGNER,
@@ -70,6 +100,28 @@ def test_a_joining_kubelet_is_approved() -> None:
 )
 def test_everything_else_is_left_alone(spec: dict[str, Any], words: str) -> None:
     assert words in objection(item(**spec), NODES, USER, GROUP)
+
+
+def test_forgeries_but_for_what_is_forged_are_good() -> None:
+    """The forger signs right, so that it is what was forged that is refused below."""
+    same = forged(b"worker1", b"worker2")
+    assert objection(item(request=same), NODES, USER, GROUP) == ""
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_what_the_parser_cannot_take_is_left_alone(forgery: str) -> None:
+    it = item(request=FORGERIES[forgery])
+    assert objection(it, NODES, USER, GROUP) == "it holds no readable request"
+    assert requested_node(it) in {"", "worker1"}
+    (told,) = waiting([it], NODES)
+    assert "no readable request" in told
+
+
+@pytest.mark.parametrize("text", [None, 7, "=", "\u00e9", "LS0t"])
+def test_what_is_no_request_is_left_alone(text: object) -> None:
+    assert objection(item(request=text), NODES, USER, GROUP) == "it holds no readable request"
+    assert requested_node(item(request=text)) == ""
+    assert waiting([item(request=text)], NODES)
 
 
 def test_a_tampered_request_is_left_alone() -> None:

@@ -201,10 +201,10 @@ def of_package_files() -> Script:
 
 def conducted(kind: ConductedKind, resource: Resource) -> Iterator[Script]:
     nodes, none = b"n", b'{"items": []}'
-    answers = (b"probes 0 %d 0\n%s" % (len(body), body) for body in (none, nodes, b""))
+    answers = (b"probes 0 %d 0\n%s" % (len(body), body) for body in (none, nodes, b"{}", b""))
     recorder = Recorder(*answers)
     kind.conduct([Change(resource, Absent(), "create")], recorder)
-    assert len(recorder.scripts) == 3
+    assert len(recorder.scripts) == 4
     yield from recorder.scripts
 
 

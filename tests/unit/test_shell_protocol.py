@@ -174,3 +174,20 @@ def test_patterns_find_what_they_say(pattern: str, shell: str, tmp_path: Path) -
     argv = [*(["busybox", "sh"] if shell == "busybox" else [shell]), "-c", loop]
     done = subprocess.run(argv, capture_output=True, check=True, env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"})
     assert sorted(done.stdout.decode().split("\n")[:-1]) == sorted(PATTERNS[pattern])
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_an_original_that_cannot_be_put_back_leaves_nothing_half_written(
+    session: LocalSession, fails: bool
+) -> None:
+    (session.root / "etc").mkdir()
+    path = session.root / "etc" / "x.conf"
+    path.write_text("ours")
+    kept = f"/var/lib/provision/displaced{path}"
+    full = 'cp() { echo half >"$4"; return 1; }\n' if fails else ""
+    given = f"mkdir -p {kept.rpartition('/')[0]}; [ -e {kept} ] || echo theirs >{kept}\n"
+    script = change_script([Script(f"{given}{full}put_back {path}\n")], records("{}"), [])
+    steps = parse_steps(session.run(script).stdout)
+    assert (steps.failed is not None) is fails
+    assert path.read_text() == ("ours" if fails else "theirs\n")
+    assert [each.name for each in path.parent.iterdir()] == ["x.conf"]

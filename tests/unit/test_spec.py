@@ -75,7 +75,7 @@ def test_the_lab_is_a_valid_example() -> None:
     }
     assert inventory.variables["lab"] == {"name": "lab", "subnet": "10.98.0.0/24"}
     assert {host.connection.user for host in inventory.hosts.values()} == {"root"}
-    assert spec.registry.prefix == "registry.lab.internal:5000"
+    assert spec.registry == Registry("registry.lab.internal", 5000, "10.98.0.10")
     assert [name for name, node in spec.nodes.items() if node.node] == ["cp1", "worker1", "worker2"]
 
 
@@ -165,7 +165,6 @@ def test_a_registry_outside_the_inventory(tmp_path: Path) -> None:
         ("lab.internal, port: 5000", "example.com, port: 443, project: k8s/base"),
     )
     assert spec.registry == Registry("registry.example.com", 443, None, "k8s/base")
-    assert spec.registry.prefix == "registry.example.com:443/k8s/base"
 
 
 @pytest.mark.parametrize("requires", [">=0.1", ">=0.1.0, <99", "!=0.0.9"])

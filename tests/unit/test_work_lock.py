@@ -40,17 +40,20 @@ case " $* " in
 *" get csr "*) cat {root}/requests ;;
 *" get pods -o name "*) cat {root}/left ;;
 *" get pods,services"*) cat {root}/pods ;;
+*" get configmap "*) [ -s {root}/record ] && cat {root}/record ;;
 *" get nodes "*) printf worker1 ;;
+*" taint "*"- ") [ ! -s {root}/refusals ] || {{ cat {root}/refusals >&2; exit 1; }} ;;
 esac
 """
-CHANGING = {"approve", "label", "taint", "annotate", "create", "delete", "apply"}
+CHANGING = {"approve", "label", "taint", "annotate", "patch", "create", "delete", "apply"}
 
 
 class Host(LocalSession):
-    """This machine, with a kubectl of ours. `requests`, `pods` and `left` are what it answers, `refusals` what it says
-    of the first objects that it is to create."""
+    """This machine, with a kubectl of ours. `requests`, `pods`, `left` and `record` are what it answers, `refusals`
+    what it says of the first objects that it is to create."""
 
     def prepare(self, *, rollout: int = 0, **answers: str) -> None:
+        (self.root / "record").write_text(answers.get("record", "{}"))
         for name in ("requests", "pods", "left"):
             (self.root / name).write_text(answers.get(name, '{"items": []}' if name != "left" else ""))
         (self.root / "refusals").write_text(answers.get("refusals", ""))
@@ -90,8 +93,36 @@ def test_requests_labels_and_taints(host: Host) -> None:
     attrs = {"label:zone": "a", "taint:a/b:NoSchedule": "c", "marks": "label:zone taint:a/b:NoSchedule"}
     wish = Resource("node_joined", "worker1", Present(attrs), {"joining": True})
     NodeJoinedKind(token).conduct([Change(wish, Absent(), "create")], host)
-    verbs = {(verb, "held") for verb in ("approve", "label", "taint", "annotate")} | {("get", "free")}
-    assert host.asked == verbs
+    verbs = {(verb, "held") for verb in ("approve", "label", "taint", "patch")}
+    assert host.asked == verbs | {("get", "free"), ("get", "held")}
+
+
+def without_taint(host: Host, said: str, *, record: str = "{}") -> None:
+    """A node's taint a/b:NoSchedule leaves, and kubectl says `said` of it ("": nothing). `record` is "" for none."""
+    host.prepare(refusals=said, record=record)
+    wish = Resource("node_joined", "worker1", Present({"marks": ""}), {"joining": False})
+    before = Present({"taint:a/b:NoSchedule": "c", "marks": "taint:a/b:NoSchedule"})
+    NodeJoinedKind(BootstrapToken()).conduct([Change(wish, before, "update", ("marks",))], host)
+
+
+@pytest.mark.parametrize("said", ["", 'error: taint "a/b:NoSchedule" not found\n'])
+def test_a_taint_that_left(host: Host, said: str) -> None:
+    without_taint(host, said)
+    assert host.verbs() == ["taint", "get", "patch"], "what is ours now is noted"
+
+
+def test_the_first_note_makes_the_record(host: Host) -> None:
+    without_taint(host, "", record="")
+    assert host.verbs() == ["taint", "get", "create", "annotate", "patch"]
+
+
+@pytest.mark.parametrize(
+    "said", ['Error from server (NotFound): nodes "worker1" not found\n', "Unable to connect to the server\n"]
+)
+def test_a_taint_that_could_not_be_taken_away(host: Host, said: str) -> None:
+    with pytest.raises(ProvisionError, match=said.strip().replace("(", r"\(").replace(")", r"\)")):
+        without_taint(host, said)
+    assert host.verbs() == ["taint"], "it stays ours"
 
 
 RUN = "20260101-000000-abcd"

@@ -1,0 +1,50 @@
+"""A bundle on paper: all that the catalogue names, as empty archives; flannel's manifest, because variables read it."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+from provisioner.action.variables import AGNHOST, COREDNS, PAUSE
+from provisioner.bundle import catalogue
+from provisioner.bundle.layout import Artifact, Bundle, Image
+
+FLANNEL = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: kube-flannel-cfg, namespace: kube-flannel}
+data: {net-conf.json: "{}", cni-conf.json: "{}"}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: kube-flannel-ds, namespace: kube-flannel}
+spec:
+  template:
+    metadata: {labels: {app: flannel}}
+    spec:
+      containers: [{name: kube-flannel, image: "example.org/flannel:v1", args: []}]
+"""
+
+
+def paper_bundle(folder: Path) -> Bundle:
+    """With its two files in `folder`."""
+    manifest = folder / "kube-flannel.yml"
+    manifest.write_text(FLANNEL)
+    empty = folder / "empty.tar.gz"
+    tarfile.open(empty, "w:gz").close()
+    artifacts = [
+        Artifact(
+            each.name,
+            each.version,
+            "linux/amd64",
+            "0" * 64,
+            1,
+            manifest if each.name == "kube-flannel" else empty,
+        )
+        for each in catalogue.load()
+    ]
+    images = [
+        Image(name, "v1", f"sha256:{'0' * 64}", b"{}", "", ())
+        for name in (PAUSE, COREDNS, AGNHOST, "example.org/flannel")
+    ]
+    return Bundle(folder, "digest", (*artifacts, *images))

@@ -1,0 +1,83 @@
+"""What cannot change once a cluster runs changes only while it is known that it never ran."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from provisioner.action.fixed import check_fixed, fixed_of, with_fixed
+from provisioner.errors import InputError
+from provisioner.inventory.model import Inventory, load_inventory
+from provisioner.pki.cluster import new_state
+from provisioner.playbook.facts import Facts
+from provisioner.resources.owned import parse_owned
+from provisioner.spec.load import load_spec
+from provisioner.spec.model import ClusterSpec
+
+BASE = Path(__file__).parents[1] / "data" / "spec" / "base.yaml"
+BARE = Facts("amd64", "6", "h", "debian", "12", 0.0, False, 1, {}, "")
+API_SERVER = json.dumps(
+    {
+        "kind": "file",
+        "name": "/etc/systemd/system/kube-apiserver.service",
+        "playbook": "site",
+        "wanted": {"sha256": "0"},
+        "before": {},
+    }
+)
+STATE = new_state("lab")
+
+
+@pytest.fixture
+def changed() -> tuple[Inventory, ClusterSpec]:
+    """An inventory whose CIDRs are others than those of STATE."""
+    inventory = load_inventory(BASE)
+    return inventory, load_spec(inventory)
+
+
+def hosts(inventory: Inventory, **known: Facts) -> dict[str, Facts]:
+    return {name: known.get(name, BARE) for name in inventory.hosts}
+
+
+def judge(inventory: Inventory, spec: ClusterSpec, facts: Mapping[str, Facts]) -> Mapping[str, object]:
+    """What is fixed after a run with `facts`."""
+    was = replace(STATE, fixed={**fixed_of(spec), "pod_cidrs": ["192.0.2.0/24"]})
+    owned = {host: parse_owned(each.owned) for host, each in facts.items()}
+    state = with_fixed(spec, was, facts, owned)
+    check_fixed(inventory, spec, state)
+    return state.fixed
+
+
+def test_before_anything_runs_the_spec_counts(changed: tuple[Inventory, ClusterSpec]) -> None:
+    inventory, spec = changed
+    assert judge(inventory, spec, hosts(inventory)) == fixed_of(spec)
+
+
+@pytest.mark.parametrize("seen", ["a kubelet", "an API server", "not all hosts"])
+def test_a_cluster_that_may_have_run_keeps_what_it_has(
+    changed: tuple[Inventory, ClusterSpec], seen: str
+) -> None:
+    inventory, spec = changed
+    facts = hosts(inventory)
+    if seen == "a kubelet":
+        facts["worker1"] = replace(BARE, kubelet_certificate="-----BEGIN CERTIFICATE-----")
+    elif seen == "an API server":
+        facts["cp1"] = replace(BARE, owned=API_SERVER)
+    else:  # --limit kube_control_plane, where no control plane is a node
+        del facts["worker1"]
+    with pytest.raises(InputError, match="pod_cidrs: the cluster runs with"):
+        judge(inventory, spec, facts)
+
+
+def test_what_an_older_format_lacks_comes_from_the_spec(changed: tuple[Inventory, ClusterSpec]) -> None:
+    inventory, spec = changed
+    facts = hosts(inventory, cp1=replace(BARE, owned=API_SERVER))
+    owned = {host: parse_owned(each.owned) for host, each in facts.items()}
+    assert with_fixed(spec, replace(STATE, fixed={"domain": "other"}), facts, owned).fixed == {
+        **fixed_of(spec),
+        "domain": "other",
+    }
