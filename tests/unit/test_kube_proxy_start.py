@@ -14,6 +14,7 @@ UNIT = Path(__file__).parents[2] / "templates/kube-proxy/kube-proxy.service.j2"
 @pytest.fixture
 def script(tmp_path: Path) -> str:
     """The unit's line as the shell gets it from systemd, with places below `tmp_path`."""
+    line: str
     (line,) = re.findall(r"^ExecStartPre=/bin/sh -c '(.*?)'$", UNIT.read_text(), re.MULTILINE | re.DOTALL)
     proxy = tmp_path / "kube-proxy"
     proxy.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/called\nexit 1\n')
