@@ -134,7 +134,8 @@ echo '=firewall'
 if command -v firewall-cmd >/dev/null && firewall-cmd -q --state 2>/dev/null; then
   echo firewalld
   firewall-cmd --list-all
-  firewall-cmd --info-service=provision 2>/dev/null || :
+  firewall-cmd --list-all-zones
+  [ ! -e /etc/firewalld/services/provision.xml ] || firewall-cmd --info-service=provision 2>/dev/null || :
 elif grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && command -v ufw >/dev/null; then
   echo ufw
   ufw status verbose

@@ -61,6 +61,52 @@ NFTABLES: list[tuple[str, bool, bool]] = [
     (ACCEPTING % "ip saddr 10.98.0.0/24 tcp dport 6443 reject with tcp reset", False, True),
     (ACCEPTING % 'log prefix "accept: " drop', False, False),
     (STRICT % "accept" + ACCEPTING.replace("inet", "ip") % "drop", False, False),
+    # What is refused on a condition that is not understood, or not met, is not refused.
+    (ACCEPTING % "ip saddr @blocked drop", True, True),
+    (ACCEPTING % "ip saddr != 192.0.2.0/24 tcp dport 6443 drop", False, True),
+    (ACCEPTING % "ip saddr != 10.98.0.0/24 drop", True, True),
+    (ACCEPTING % "ip saddr != { 10.98.0.11, 192.0.2.1 } drop", True, True),
+    (ACCEPTING % "tcp flags & (fin | syn) == fin | syn drop", True, True),
+    (ACCEPTING % "tcp flags & (fin|syn) == (fin|syn) drop", True, True),
+    (ACCEPTING % "tcp flags syn / fin,syn,rst,ack tcp dport 22 drop", True, True),
+    (ACCEPTING % "limit rate over 100/second drop", True, True),
+    (ACCEPTING % "tcp dport 6443 limit rate over 100/second burst 5 packets drop", True, True),
+    (ACCEPTING % 'iifname "eth1" drop', True, True),
+    (ACCEPTING % 'iifname != "lo" tcp dport 6443 drop', False, True),
+    (ACCEPTING % "ct state invalid drop", True, True),
+    (ACCEPTING % "ct state vmap { established : accept, related : accept, invalid : drop }", True, True),
+    (ACCEPTING % "tcp dport vmap { 22 : accept, 6443 : drop }", False, True),
+    (ACCEPTING % "tcp dport vmap @ports", True, True),
+    (ACCEPTING % "tcp dport != { 22, 6443 } drop", True, False),
+    (ACCEPTING % "ip saddr . tcp dport { 10.0.0.1 . 22, 10.0.0.2 . 22 } drop", True, True),
+    (ACCEPTING % "update @seen { ip saddr limit rate over 9/minute } drop", True, True),
+    (ACCEPTING % "ip6 saddr ::/0 drop", True, True),
+    (ACCEPTING % "meta nfproto ipv6 drop", True, True),
+    (ACCEPTING % "ip6 saddr != fd00::/8 drop", True, True),
+    (ACCEPTING % "udp dport != 53 drop", True, True),
+    (ACCEPTING % "icmp type != echo-request drop", True, True),
+    (ACCEPTING % "meta pkttype != host drop", True, True),
+    (ACCEPTING % "meta l4proto != @protocols drop", True, True),
+    (ACCEPTING % 'tcp dport 6443 log prefix "no: " level info drop', False, True),
+    (ACCEPTING % "meta mark 0x1 drop", True, True),
+    (ACCEPTING % "ip daddr 10.0.0.1 drop", True, True),
+    (ACCEPTING % "tcp dport 2379 drop", True, True),
+    (ACCEPTING % 'iifname "eth1" goto refusal\n\t}\n\tchain refusal {\n\t\tdrop', True, True),
+    (ACCEPTING % "jump refusal\n\t}\n\tchain refusal {\n\t\tip saddr @ours return\n\t\tdrop", True, True),
+    (
+        ACCEPTING % "jump refusal\n\t}\n\tchain refusal {\n\t\tip saddr 192.0.2.1 return\n\t\tdrop",
+        False,
+        False,
+    ),
+    ((STRICT % "").replace("inet", "ip6"), True, True),
+    # What lets through may do so port by port.
+    (STRICT % "tcp dport { 2379, 2380 } accept", False, True),
+    (STRICT % "tcp dport 2379 accept\n\t\ttcp dport { 2380, 6443 } accept", True, True),
+    (STRICT % "tcp dport vmap { 22 : accept, 6443 : jump cluster }", True, False),
+    (STRICT % "meta l4proto { tcp, udp } th dport 6443 accept", True, False),
+    (STRICT % "tcp sport 53 accept", False, False),
+    (STRICT % "ip daddr 224.0.0.251 accept", False, False),
+    (STRICT % "ct state vmap { established : accept, related : accept, invalid : drop }", False, False),
 ]
 
 
@@ -75,25 +121,88 @@ def test_rules_of_nftables(text: str, api: bool, etcd: bool) -> None:
     assert is_open(host, "tcp", "2379-2380", OTHERS) is etcd
 
 
+PUBLIC = "public (active)\n  target: default\n  interfaces: eth0\n  services: ssh%s\n  ports: %s\n"
+DENY = "Default: deny (incoming), allow (outgoing)\n\nTo                         Action      From\n"
+OURS = "\nprovision\n  ports: 6443/tcp\n"
 OTHER_KINDS: list[tuple[str, str, bool]] = [
-    ("firewalld", "public (active)\n  target: default\n  services: ssh\n  ports: 22/tcp\n", False),
-    ("firewalld", "public (active)\n  target: default\n  ports: 6000-7000/tcp 53/udp\n", True),
-    ("firewalld", "public (active)\n  target: default\n  ports: 6443/udp\n", False),
+    ("firewalld", PUBLIC % ("", "22/tcp"), False),
+    ("firewalld", PUBLIC % ("", "6000-7000/tcp 53/udp"), True),
+    ("firewalld", PUBLIC % ("", "6443/udp"), False),
+    ("firewalld", PUBLIC % ("", "6000-6442/tcp 6443-6500/tcp"), True),
+    ("firewalld", PUBLIC % ("", "") + "  source-ports: 6443/tcp\n", False),
+    (
+        "firewalld",
+        PUBLIC % ("", "") + "  forward-ports: \n\tport=6443:proto=tcp:toport=6443:toaddr=\n",
+        False,
+    ),
+    ("firewalld", PUBLIC % ("", "") + "  forward-ports: port=6443-6443/tcp\n", False),
+    ("firewalld", PUBLIC % (" kube-apiserver", ""), True),
+    ("firewalld", PUBLIC % ("", "") + "  protocols: tcp\n", True),
     ("firewalld", "trusted (active)\n  target: ACCEPT\n", True),
-    ("firewalld", "public\n  target: default\n  services: provision\nprovision\n  ports: 6443/tcp\n", True),
-    ("ufw", "Default: deny (incoming), allow (outgoing)\n22/tcp ALLOW IN Anywhere\n", False),
-    ("ufw", "Default: deny (incoming)\n6443/tcp                   ALLOW IN    Anywhere\n", True),
-    ("ufw", "Default: deny (incoming)\n6443                       ALLOW IN    10.98.0.0/24\n", True),
-    ("ufw", "Default: deny (incoming)\n6443                       ALLOW IN    192.0.2.0/24\n", False),
-    ("ufw", "Default: deny (incoming)\n6000:7000/tcp              ALLOW IN    Anywhere\n", True),
+    ("firewalld", PUBLIC % (" provision", "") + OURS, True),
+    ("firewalld", PUBLIC % ("", "") + OURS, False),
+    (
+        "firewalld",
+        PUBLIC % ("", "") + "\ntrusted (active)\n  target: ACCEPT\n  sources: 10.98.0.0/24\n",
+        True,
+    ),
+    (
+        "firewalld",
+        PUBLIC % ("", "") + "\ntrusted (active)\n  target: ACCEPT\n  sources: 192.0.2.0/24\n",
+        False,
+    ),
+    ("firewalld", PUBLIC % ("", "") + "\ntrusted\n  target: ACCEPT\n", False),
+    ("firewalld", PUBLIC % ("", "") + "\ninternal (active)\n  interfaces: eth1\n  ports: 6443/tcp\n", True),
+    (
+        "firewalld",
+        PUBLIC % ("", "") + '  rich rules: \n\trule family="ipv4" source address="10.98.0.0/24" accept\n',
+        True,
+    ),
+    (
+        "firewalld",
+        PUBLIC % ("", "6443/tcp") + '  rich rules: \n\trule port port="6443" protocol="tcp" reject\n',
+        False,
+    ),
+    (
+        "firewalld",
+        PUBLIC % ("", "") + '  rich rules: \n\trule port port="22" protocol="tcp" accept\n',
+        False,
+    ),
+    ("ufw", DENY + "22/tcp ALLOW IN Anywhere\n", False),
+    ("ufw", DENY + "6443/tcp                   ALLOW IN    Anywhere\n", True),
+    ("ufw", DENY + "6443/tcp                   ALLOW IN    Anywhere                   # the API\n", True),
+    ("ufw", DENY + "6443                       ALLOW IN    10.98.0.0/24\n", True),
+    ("ufw", DENY + "6443                       ALLOW IN    192.0.2.0/24\n", False),
+    ("ufw", DENY + "6000:7000/tcp              ALLOW IN    Anywhere\n", True),
+    ("ufw", DENY + "22,6443,30000:32767/tcp    ALLOW IN    Anywhere\n", True),
+    ("ufw", DENY + "6443/tcp                   DENY IN     Anywhere\n6443/tcp ALLOW IN    Anywhere\n", False),
+    ("ufw", DENY + "6443/tcp                   DENY IN     192.0.2.1\n6443/tcp ALLOW IN    Anywhere\n", True),
+    ("ufw", DENY + "6443/tcp                   ALLOW OUT   Anywhere\n", False),
+    ("ufw", DENY + "Anywhere                   ALLOW FWD   10.98.0.0/24\n", False),
+    ("ufw", DENY + "10.98.0.11 6443/tcp        ALLOW IN    Anywhere\n", True),
+    ("ufw", DENY + "6443/tcp on eth0           ALLOW IN    Anywhere\n", True),
+    ("ufw", DENY + "6443/tcp (v6)              ALLOW IN    Anywhere (v6)\n", False),
+    ("ufw", DENY + "6443/tcp                   LIMIT IN    Anywhere\n", True),
+    ("ufw", DENY + "Anywhere                   ALLOW IN    10.98.0.0/24 53/udp\n", False),
+    ("ufw", DENY + "Anywhere                   ALLOW IN    10.98.0.0/24               (log)\n", True),
+    ("ufw", DENY + "Anywhere on eth1           DENY IN     Anywhere\n6443 ALLOW IN    Anywhere\n", True),
+    ("ufw", DENY + "ALLOW IN Anywhere\nALLOW\n", False),
     ("ufw", "Default: allow (incoming)\n", True),
+    ("ufw", "Default: allow (incoming)\n6443/tcp                   REJECT IN   Anywhere\n", False),
     ("", "", True),
 ]
 
 
-@pytest.mark.parametrize(("kind", "text", "expected"), OTHER_KINDS)
+@pytest.mark.parametrize(("kind", "text", "expected"), OTHER_KINDS, ids=range(len(OTHER_KINDS)))
 def test_what_others_say(kind: str, text: str, expected: bool) -> None:
     assert is_open(facts(firewall=kind, filters=text), "tcp", "6443", OTHERS) is expected
+
+
+def test_ranges_of_firewalld_are_one_where_they_touch() -> None:
+    host = facts(firewall="firewalld", filters=PUBLIC % ("", "30000-30100/tcp 30101-32767/tcp"))
+    assert is_open(host, "tcp", "30000-32767", OTHERS)
+    assert not is_open(host, "udp", "30000-32767", OTHERS)
+    assert not is_open(host, "tcp", "29999-32767", OTHERS)
 
 
 def test_each_role_has_its_ports() -> None:
