@@ -12,11 +12,11 @@ SERVICES = {
     "docker-registry": ("5000/tcp",),
     "etcd-client": ("2379/tcp",),
     "etcd-server": ("2380/tcp",),
-    "kube-api": ("6443/tcp",),
+    "kube-api": ("10250/tcp",),
     "kube-apiserver": ("6443/tcp",),
     "kube-control-plane": ("2379-2380/tcp", "6443/tcp", "10250/tcp"),
     "kube-control-plane-secure": ("2379-2380/tcp", "6443/tcp", "10250/tcp"),
-    "kube-nodeport-services": ("30000-32767/tcp", "30000-32767/udp"),
+    "kube-nodeport-services": ("30000-32767/tcp",),
     "kube-worker": ("10250/tcp", "30000-32767/tcp"),
     "kubelet": ("10250/tcp",),
     "kubelet-worker": ("10250/tcp", "30000-32767/tcp"),
@@ -87,7 +87,10 @@ class _Block:
 
 def firewalld_lets_through(text: str, packets: Packets) -> bool:
     """By `firewall-cmd --list-all`, the default zone, then all zones and the service that is ours."""
-    first, *others = list(_blocks(text)) or [_Block("", {}, ())]
+    blocks = list(_blocks(text))
+    while blocks and "target" not in blocks[0].said:
+        blocks.pop(0)  # it begins with a warning where only other zones are active
+    first, *others = blocks or [_Block("", {}, ())]
     ours = [
         port
         for each in others
