@@ -1,4 +1,4 @@
-"""Which ports a cluster needs on each host, and whether the host's own firewall lets them through."""
+"""Which ports a cluster needs on each host, and whether the host's own firewall lets them, and pods, through."""
 
 from __future__ import annotations
 
@@ -62,10 +62,13 @@ def check_firewalls(facts: Mapping[str, Facts], ports: Mapping[str, Ports], spec
             for protocol, port in needed.each()
             if not is_open(each, protocol, port, addresses)
         ]
-        if closed:
-            said = ", ".join(f"{port}/{protocol}" for protocol, port in closed)
-            faults.append(f"{host}: its firewall ({each.firewall}) would drop {said}")
-            hints.append(f"{host}: {'; '.join(_commands(each.firewall, closed))}")
+        kept = kept_in(each, spec.network.pod_cidrs, iptables=False) if spec.nodes[host].node else []
+        said = [f"{port}/{protocol}" for protocol, port in closed]
+        said += [f"what pods send (chain {chain})" for chain in kept]
+        if said:
+            faults.append(f"{host}: its firewall ({each.firewall}) would drop {', '.join(said)}")
+            commands = [*_commands(each.firewall, closed), *_passing(kept, spec.network.pod_cidrs)]
+            hints.append(f"{host}: {'; '.join(commands)}")
     if faults:
         raise ProvisionError(
             "nothing was changed:\n" + "\n".join(f"  {each}" for each in faults),
@@ -84,10 +87,29 @@ def is_open(facts: Facts, protocol: str, port: str, others: Sequence[str]) -> bo
 
 def _lets_through(facts: Facts, packets: Packets) -> bool:
     if facts.firewall == "nftables":
-        return all(table.lets_through("input", packets) for table in tables(facts.filters))
+        return not any(table.refusing("input", packets) for table in tables(facts.filters))
     if facts.firewall == "firewalld":
         return firewalld_lets_through(facts.filters, packets)
     return facts.firewall != "ufw" or ufw_lets_through(facts.filters, packets)
+
+
+def kept_in(facts: Facts, pod_cidrs: Sequence[str], *, iptables: bool) -> list[str]:
+    """The chains of nftables ("inet filter forward") that drop, for sure, what pods send through the host: those of
+    `iptables`, or all others.
+
+    In iptables' own chain the policy does not count, and no rule after flannel's: flannel and kube-proxy put rules in
+    there which let pods through, also where Docker left a policy to drop. No other table learns of those.
+    """
+    if facts.firewall != "nftables":
+        return []
+    found = {
+        f"{table.family} {table.name} {chain}": None
+        for table in tables(facts.filters)
+        if table.of_iptables is iptables
+        for cidr in pod_cidrs
+        if (chain := table.refusing("forward", Packets("tcp", None, (cidr,)), policies=not iptables))
+    }
+    return list(found)
 
 
 def _commands(firewall: str, closed: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -98,6 +120,24 @@ def _commands(firewall: str, closed: Iterable[tuple[str, str]]) -> Iterator[str]
             yield f"ufw allow {port.replace('-', ':')}/{protocol}"
         else:
             yield f"nft insert rule inet filter input {protocol} dport {port} accept"
+
+
+def _passing(chains: Iterable[str], pod_cidrs: Iterable[str]) -> Iterator[str]:
+    for chain in chains:
+        for cidr in pod_cidrs:
+            family = "ip6" if ":" in cidr else "ip"
+            for way in ("saddr", "daddr"):
+                yield f"nft insert rule {chain} {family} {way} {cidr} accept"
+
+
+def doubts(facts: Mapping[str, Facts], spec: ClusterSpec) -> dict[str, str]:
+    """By node, iptables' chain that refuses what pods send, unless the network plug-in's rule comes before."""
+    chains = {
+        host: kept_in(each, spec.network.pod_cidrs, iptables=True)
+        for host, each in facts.items()
+        if spec.nodes[host].node
+    }
+    return {host: ", ".join(each) for host, each in chains.items() if each}
 
 
 def _written(ranges: Iterable[Range]) -> tuple[str, ...]:

@@ -41,15 +41,15 @@ class Table:
         """Whether iptables keeps its filter here, in which others put in rules of their own."""
         return self.family in {"ip", "ip6"} and self.name == "filter" and "FORWARD" in self.hooks
 
-    def lets_through(self, hook: str, packets: Packets) -> bool:
-        """Whether no base chain of the hook refuses them for sure."""
+    def refusing(self, hook: str, packets: Packets, *, policies: bool = True) -> str:
+        """The base chain of the hook that refuses them for sure, "" for none. `policies`: those of chains count."""
         if self.family in {"ip", "ip6"} and not packets.of(self.family):
-            return True
+            return ""
         for chain, (at, drops) in self.hooks.items():
             verdict = self._verdict(chain, packets, frozenset()) if at == hook else True
-            if verdict is False or (verdict is None and drops):
-                return False
-        return True
+            if verdict is False or (verdict is None and drops and policies):
+                return chain
+        return ""
 
     def _verdict(self, name: str, packets: Packets, above: frozenset[str]) -> bool | None:
         """What the chain says first; None when nothing. A rule whose condition cannot be judged may let through or

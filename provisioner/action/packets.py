@@ -24,7 +24,7 @@ class Meets(IntEnum):
 
 @dataclass(frozen=True)
 class Packets:
-    """New connections by `protocol` to every port of `ports` (None: any) from all of `sources` (addresses).
+    """New connections by `protocol` to every port of `ports` (None: any) from all of `sources` (addresses, networks).
 
     A rule that lets through may do it for one port of several, the next for another: `port` is the one looked at.
     """
@@ -62,18 +62,19 @@ class Packets:
 
     def come_from(self, given: Sequence[str], family: str = "") -> Meets:
         """Whether they come from one of the addresses or networks; of one family ("ip", "ip6") only, if so said."""
-        sources = [each for each in map(ip_address, self.sources) if family in {"", _FAMILIES[each.version]}]
+        sources = [each for each in self._networks() if family in {"", _FAMILIES[each.version]}]
         networks = list(map(_network, given))
-        if not sources:
+        met = [max((_inside(each, network) for network in networks), default=Meets.NO) for each in sources]
+        if not met or max(met) is Meets.NO:
             return Meets.NO
-        inside = [any(network is not None and each in network for network in networks) for each in sources]
-        if all(inside):
-            return Meets.YES if len(sources) == len(self.sources) else Meets.MAYBE
-        return Meets.MAYBE if any(inside) or None in networks else Meets.NO
+        return min(met) if min(met) is Meets.YES and len(met) == len(self.sources) else Meets.MAYBE
 
     def of(self, family: str) -> bool:
         """Whether any are of the family ("ip", "ip6"), which is so when no sources are known."""
-        return not self.sources or any(_FAMILIES[ip_address(each).version] == family for each in self.sources)
+        return not self.sources or any(_FAMILIES[each.version] == family for each in self._networks())
+
+    def _networks(self) -> Iterator[IPv4Network | IPv6Network]:
+        yield from map(ip_network, self.sources)
 
     @property
     def mixed(self) -> bool:
@@ -119,3 +120,13 @@ def _network(text: str) -> IPv4Network | IPv6Network | None:
         return ip_network(text.strip(), strict=False)
     except ValueError:
         return None
+
+
+def _inside(source: IPv4Network | IPv6Network, given: IPv4Network | IPv6Network | None) -> Meets:
+    if given is None:
+        return Meets.MAYBE
+    if isinstance(source, IPv4Network) and isinstance(given, IPv4Network):
+        return Meets.YES if source.subnet_of(given) else Meets.MAYBE if source.overlaps(given) else Meets.NO
+    if isinstance(source, IPv6Network) and isinstance(given, IPv6Network):
+        return Meets.YES if source.subnet_of(given) else Meets.MAYBE if source.overlaps(given) else Meets.NO
+    return Meets.NO

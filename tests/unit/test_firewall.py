@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_preflight import GOOD
 
-from provisioner.action.firewall import Ports, check_firewalls, is_open, ports_of
+from provisioner.action.firewall import Ports, check_firewalls, doubts, is_open, kept_in, ports_of
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import load_inventory
 from provisioner.playbook.facts import Facts
-from provisioner.playbook.render import render_file
 from provisioner.spec.model import load_spec
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "tests/data/spec/base.yaml"
-PODS = ("10.244.0.0/16", "fd00:1::/56")
 OTHERS = ["10.98.0.11", "10.98.0.21"]
-SCRIPT = ROOT / "templates/firewall/provision-firewall.j2"
 
 STRICT = """\
 table inet filter {
@@ -227,7 +221,7 @@ def test_a_firewall_in_the_way_is_named_with_what_opens_it() -> None:
     ports = ports_of(inventory, spec)
     strict = facts(firewall="nftables", filters=STRICT % "")
     ufw = facts(firewall="ufw", filters="Default: deny (incoming)\n")
-    free = {"registry1": facts(), "worker1": facts(firewall="nftables", filters=STRICT % "accept")}
+    free = {"registry1": facts(), "worker1": facts(firewall="nftables", filters=ACCEPTING % "accept")}
     check_firewalls(free, ports, spec)
     with pytest.raises(ProvisionError) as caught:
         check_firewalls({**free, "cp1": strict, "worker2": ufw}, ports, spec)
@@ -242,143 +236,77 @@ def test_a_firewall_in_the_way_is_named_with_what_opens_it() -> None:
     assert "firewall: manage" in hint
 
 
-def script(kind: str) -> str:
+DOCKER = """\
+table ip filter {
+	chain DOCKER-USER {
+		counter packets 0 bytes 0 return
+	}
+	chain DOCKER-FORWARD {
+		ct state established,related counter packets 0 bytes 0 accept
+		iifname "docker0" counter packets 0 bytes 0 accept
+		iifname != "docker0" oifname "docker0" counter packets 0 bytes 0 drop
+	}
+	chain INPUT {
+		type filter hook input priority filter; policy accept;
+	}
+	chain FORWARD {
+		type filter hook forward priority filter; policy drop;
+		counter packets 0 bytes 0 jump DOCKER-USER
+		counter packets 0 bytes 0 jump DOCKER-FORWARD
+		%s
+	}
+}
+"""
+PASSES = """\
+table inet own {
+	chain forward {
+		type filter hook forward priority filter; policy %s;
+		%s
+	}
+}
+"""
+FORWARD: list[tuple[str, list[str], list[str]]] = [
+    (DOCKER % "", [], []),
+    (DOCKER.replace("table ip ", "table ip6 ") % "", [], []),
+    (DOCKER.replace('iifname "docker0"', "ip saddr 172.17.0.0/16") % "reject", [], ["ip filter FORWARD"]),
+    (DOCKER.replace('iifname "docker0"', "ip saddr 172.17.0.0/16") % "jump FLANNEL-FWD", [], []),
+    (DOCKER % "" + PASSES % ("drop", "ct state established,related accept"), ["inet own forward"], []),
+    (PASSES % ("drop", ""), ["inet own forward"], []),
+    (PASSES % ("accept", "drop"), ["inet own forward"], []),
+    (PASSES % ("accept", "ct state invalid drop"), [], []),
+    (PASSES % ("accept", "ip saddr 192.0.2.0/24 drop"), [], []),
+    (PASSES % ("drop", "ip saddr 10.244.0.0/16 accept"), [], []),
+    (PASSES % ("drop", "ip saddr 10.244.3.0/24 accept"), [], []),
+    (PASSES % ("drop", "ip daddr 10.244.0.0/16 accept"), [], []),
+    (PASSES % ("drop", 'iifname "cni0" accept'), [], []),
+    (PASSES % ("drop", "tcp dport 80 accept"), [], []),
+    (PASSES % ("drop", "ip saddr 172.17.0.0/16 accept"), ["inet own forward"], []),
+    (PASSES.replace("inet", "ip6") % ("drop", ""), [], []),
+]
+
+
+@pytest.mark.parametrize(("text", "own", "iptables"), FORWARD, ids=range(len(FORWARD)))
+def test_what_pods_send_may_be_dropped_on_the_way(text: str, own: list[str], iptables: list[str]) -> None:
+    host = facts(firewall="nftables", filters=text)
+    assert kept_in(host, ["10.244.0.0/16"], iptables=False) == own
+    assert kept_in(host, ["10.244.0.0/16"], iptables=True) == iptables
+
+
+def test_pods_are_refused_or_doubted_on_nodes_only() -> None:
     inventory = load_inventory(BASE)
     spec = load_spec(inventory)
-    dual = replace(spec, network=replace(spec.network, pod_cidrs=PODS))
-    ports = ports_of(inventory, spec)["cp1"]
-    return render_file(SCRIPT, {"facts": facts(firewall=kind), "firewall": ports, "cluster": dual})
-
-
-# They record what they are told, and know of what $THERE has only.
-STAND_INS = {
-    "firewall-cmd": """#!/bin/sh
-echo "firewall-cmd $*" >>"$LOG"
-case "$*" in
-  *--get-ports*) cat "$THERE.ports" ;;
-  *--get-target*) echo ACCEPT ;;
-  *--list-sources*) cat "$THERE.sources" ;;
-  *--list-all-zones*) cat "$THERE" ;;
-  *--info-* | *--query-*) [ -s "$THERE.ports" ] ;;
-  *--get-zone-of-source=10.*) [ -s "$THERE" ] ;;
-  *--get-zone-of-source=*) [ -s "$THERE.sources" ] ;;
-esac
-""",
-    "ufw": """#!/bin/sh
-[ "$*" = 'show added' ] || echo "ufw $*" >>"$LOG"
-[ "$*" != 'show added' ] || cat "$THERE"
-""",
-    "systemctl": """#!/bin/sh
-[ "$1" != list-jobs ] || cat "$THERE.jobs"
-""",
-}
-ZONES = (
-    "internal (active)\n  services: a provision\n\npublic\n  services: a ssh\n\ntrusted\n  target: ACCEPT\n"
-)
-PORTS = "2379-2380/tcp 6443/tcp 10250/tcp 30000-32767/tcp 30000-32767/udp 8472/udp"
-UFW_ALL = (
-    "allow 2379:2380/tcp",
-    "allow 6443/tcp",
-    "allow 10250/tcp",
-    "allow 30000:32767/tcp",
-    "allow 30000:32767/udp",
-    "allow 8472/udp",
-    *(f"{each} {pods}" for pods in PODS for each in ("allow from", "route allow from", "route allow to")),
-)
-UFW_OURS = "".join(f"ufw {each} comment 'provision'\n" for each in UFW_ALL)
-BY_HAND = "ufw allow 6443/tcp comment 'by hand'\nufw allow from 10.244.0.0/16\n"
-OWN = "firewall-cmd -q --permanent"
-
-
-def told(kind: str, shell: list[str], folder: Path, action: str, **there: str) -> list[str]:
-    """What a stand-in for the firewall was told, where `there` (text, ports, sources, jobs) was."""
-    for name, text in STAND_INS.items():
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-    (folder / "script").write_text(script(kind))
-    for name in ("", ".ports", ".sources", ".jobs"):
-        (folder / f"there{name}").write_text(there.get(name.lstrip(".") or "text", ""))
-    (folder / "log").write_text("")
-    environment = {"LOG": str(folder / "log"), "THERE": str(folder / "there")}
-    subprocess.run(
-        [*shell, folder / "script", action],
-        env={"PATH": f"{folder}:/usr/bin:/bin", **environment},
-        check=True,
+    strict = facts(firewall="nftables", filters=PASSES % ("drop", ""))
+    rejecting = facts(firewall="nftables", filters=DOCKER.replace("jump DOCKER-FORWARD", "reject") % "")
+    check_firewalls({"registry1": strict, "worker1": rejecting}, {}, spec)
+    with pytest.raises(ProvisionError) as caught:
+        check_firewalls({"worker1": strict}, {}, spec)
+    assert (
+        "worker1: its firewall (nftables) would drop what pods send (chain inet own forward)"
+        in caught.value.reason
     )
-    said = (folder / "log").read_text().splitlines()
-    return [each for each in said if not re.search(r"--(info|query|get|list|state)\b", each)]
-
-
-shells = pytest.mark.parametrize("shell", [["dash"], ["busybox", "sh"]], ids=["dash", "busybox"])
-
-
-@shells
-def test_firewalld_gets_a_service_and_a_zone_of_our_own(shell: list[str], tmp_path: Path) -> None:
-    said = told("firewalld", shell, tmp_path, "open")
-    assert f"{OWN} --new-service=provision" in said
-    assert f"{OWN} --service=provision --add-port=2379-2380/tcp" in said
-    assert f"{OWN} --service=provision --add-port=8472/udp" in said
-    assert f"{OWN} --add-service=provision" in said
-    assert f"{OWN} --zone=provision --add-source=10.244.0.0/16" in said
-    assert said.count("firewall-cmd -q --reload") == 1
-    assert said[-1] == "firewall-cmd -q --reload"
-    assert not any("trusted" in each or "remove" in each for each in said)
-
-
-@shells
-def test_firewalld_is_changed_and_reloaded_only_where_it_differs(shell: list[str], tmp_path: Path) -> None:
-    assert told("firewalld", shell, tmp_path, "open", text=ZONES, ports=PORTS, sources="fd00:1::/56\n") == []
-    said = told(
-        "firewalld", shell, tmp_path, "open", text=ZONES, ports=f"{PORTS} 9/tcp", sources="192.0.2.0/24\n"
+    assert (
+        f"nft insert rule inet own forward ip saddr {spec.network.pod_cidrs[0]} accept" in caught.value.hint
     )
-    assert said == [
-        f"{OWN} --service=provision --remove-port=9/tcp",
-        f"{OWN} --zone=provision --remove-source=192.0.2.0/24",
-        "firewall-cmd -q --reload",
-    ]
-
-
-@shells
-def test_firewalld_loses_what_is_ours(shell: list[str], tmp_path: Path) -> None:
-    assert told("firewalld", shell, tmp_path, "close", text=ZONES) == [
-        f"{OWN} --zone=internal --remove-service=provision",
-        f"{OWN} --delete-service=provision",
-        f"{OWN} --delete-zone=provision",
-        "firewall-cmd -q --reload",
-    ]
-
-
-@shells
-def test_ufw_keeps_what_was_there(shell: list[str], tmp_path: Path) -> None:
-    assert told("ufw", shell, tmp_path, "open") == [f"ufw {each} comment provision" for each in UFW_ALL]
-    kept = {"allow 6443/tcp", "allow from 10.244.0.0/16"}
-    assert told("ufw", shell, tmp_path, "open", text=BY_HAND) == [
-        f"ufw {each} comment provision" for each in UFW_ALL if each not in kept
-    ]
-    old = "ufw allow 9/tcp comment 'provision'\n"
-    assert told("ufw", shell, tmp_path, "open", text=UFW_OURS + old) == ["ufw delete allow 9/tcp"]
-    assert told("ufw", shell, tmp_path, "close", text=BY_HAND) == []
-    assert told("ufw", shell, tmp_path, "close", text=BY_HAND + UFW_OURS) == [
-        f"ufw route delete {each.removeprefix('route ')}"
-        if each.startswith("route ")
-        else f"ufw delete {each}"
-        for each in UFW_ALL
-    ]
-
-
-@shells
-def test_a_restart_takes_nothing_back(shell: list[str], tmp_path: Path) -> None:
-    here = "7 provision-firewall.service %s running\n"
-    there = "8 other.service restart waiting\n"
-    assert told("ufw", shell, tmp_path, "stop", text=UFW_OURS, jobs=there + here % "restart") == []
-    assert len(told("ufw", shell, tmp_path, "stop", text=UFW_OURS, jobs=there + here % "stop")) == len(
-        UFW_ALL
-    )
-
-
-@pytest.mark.parametrize("kind", ["firewalld", "ufw", "nftables"])
-def test_the_script_passes_shellcheck(kind: str, tmp_path: Path) -> None:
-    (tmp_path / "script").write_text(script(kind))
-    argv: list[str | Path] = ["shellcheck", "-s", "sh", tmp_path / "script"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    assert doubts({"registry1": rejecting, "worker1": rejecting, "worker2": strict}, spec) == {
+        "worker1": "ip filter FORWARD"
+    }
