@@ -13,10 +13,10 @@ from provisioner.action.packets import Meets, Packets, range_of, within
 _EPHEMERAL = (32768, 60999)
 """Ports that Linux sends from (net.ipv4.ip_local_port_range)."""
 _NOISE = re.compile(
-    r"/\*.*?\*/|# xt_comment|xt match \"comment\"|counter packets \d+ bytes \d+|counter( name \"[^\"]*\")?"
+    r"/\*.*?\*/|# xt_comment|xt match \"?comment\"?|counter packets \d+ bytes \d+|counter( name \"[^\"]*\")?"
     r"|\bcomment \"[^\"]*\"|\blog( prefix \"[^\"]*\"| (level|group|flags|snaplen|queue-threshold) \S+)*"
 )
-_VERDICT = re.compile(r"(?<!\S)(accept|drop|reject|queue|return|jump|goto|xt target \"\w+\")(?!\S) ?(\S*)")
+_VERDICT = re.compile(r"(?<!\S)(accept|drop|reject|queue|return|jump|goto|xt target \"?\w+\"?)(?!\S) ?(\S*)")
 _VERDICT_MAP = re.compile(r"^(.*) vmap \{([^}]*)\}$")
 
 
@@ -109,7 +109,7 @@ def _rules(line: str) -> Iterator[Rule]:
     verdict = _VERDICT.search(plain)
     if verdict:
         verb, target = verdict[1], verdict[2]
-        verb = {"queue": "accept", 'xt target "REJECT"': "reject"}.get(verb, verb)
+        verb = {"queue": "accept", "xt target REJECT": "reject"}.get(verb.replace('"', ""), verb)
         if not verb.startswith("xt "):
             yield Rule(plain[: verdict.start()].strip(), verb, target)
     elif " vmap @" in plain:
