@@ -36,10 +36,10 @@ def script(kind: str) -> str:
 
 
 # They record what they are told, and know of what $THERE has only.
-STAND_INS = {
-    "firewall-cmd": """#!/bin/sh
-echo "firewall-cmd $*" >>"$LOG"
+FIREWALLD = """#!/bin/sh
+echo "${0##*/} $*" >>"$LOG"
 case "$*" in
+  *--state*) [ ! -s "$THERE.jobs" ] ;;
   *--get-ports*) cat "$THERE.ports" ;;
   *--get-target*) echo ACCEPT ;;
   *--list-sources*) cat "$THERE.sources" ;;
@@ -48,7 +48,10 @@ case "$*" in
   *--get-zone-of-source=10.*) [ -s "$THERE" ] ;;
   *--get-zone-of-source=*) [ -s "$THERE.sources" ] ;;
 esac
-""",
+"""
+STAND_INS = {
+    "firewall-cmd": FIREWALLD,
+    "firewall-offline-cmd": FIREWALLD,
     "ufw": """#!/bin/sh
 [ "$*" = 'show added' ] || echo "ufw $*" >>"$LOG"
 [ "$*" != 'show added' ] || cat "$THERE"
@@ -130,6 +133,11 @@ def test_firewalld_loses_what_is_ours(shell: list[str], tmp_path: Path) -> None:
         f"{OWN} --delete-service=provision",
         f"{OWN} --delete-zone=provision",
         "firewall-cmd -q --reload",
+    ]
+    assert told("firewalld", shell, tmp_path, "close", text=ZONES, jobs="firewalld does not run") == [
+        "firewall-offline-cmd -q --zone=internal --remove-service=provision",
+        "firewall-offline-cmd -q --delete-service=provision",
+        "firewall-offline-cmd -q --delete-zone=provision",
     ]
 
 
