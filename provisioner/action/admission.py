@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from provisioner.action.firewall import check_firewalls, ports_of
+from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.ospackages import check_packages
 from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
 from provisioner.engine.events import Emit, Note
@@ -32,6 +32,10 @@ def admit(
             if changes:
                 raise
             emit(Note(level="warning", message=fault.reason.partition("\n")[2].strip(), hint=fault.hint))
+        for host, chain in doubts(facts, spec).items():
+            said = f"{host}: its firewall may drop what pods send: chain {chain} refuses it"
+            hint = f"take the rule out, or set firewall: manage, which lets {', '.join(spec.network.pod_cidrs)} through"
+            emit(Note(level="warning", message=said, hint=hint))
     if loaded.bundle is not None:
         registries = {host.name for host in loaded.inventory.group("registry")}
         check_packages(facts, loaded.bundle, emit, registries)

@@ -1,12 +1,13 @@
-"""Which ports a cluster needs on each host, and whether the host's own firewall lets them through."""
+"""Which ports a cluster needs on each host, and whether the host's own firewall lets them, and pods, through."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 
+from provisioner.action.frontends import firewalld_lets_through, ufw_lets_through
+from provisioner.action.nftables import tables
+from provisioner.action.packets import Packets, Range, is_address, range_of
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.playbook.facts import Facts
@@ -15,8 +16,6 @@ from provisioner.spec.model import ClusterSpec
 NODE_PORTS = (30000, 32767)
 """kube-apiserver's default service-node-port-range."""
 KUBELET, ETCD = 10250, (2379, 2380)
-
-Range = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,13 @@ def check_firewalls(facts: Mapping[str, Facts], ports: Mapping[str, Ports], spec
             for protocol, port in needed.each()
             if not is_open(each, protocol, port, addresses)
         ]
-        if closed:
-            said = ", ".join(f"{port}/{protocol}" for protocol, port in closed)
-            faults.append(f"{host}: its firewall ({each.firewall}) would drop {said}")
-            hints.append(f"{host}: {'; '.join(_commands(each.firewall, closed))}")
+        kept = kept_in(each, spec.network.pod_cidrs, iptables=False) if spec.nodes[host].node else []
+        said = [f"{port}/{protocol}" for protocol, port in closed]
+        said += [f"what pods send (chain {chain})" for chain in kept]
+        if said:
+            faults.append(f"{host}: its firewall ({each.firewall}) would drop {', '.join(said)}")
+            commands = [*_commands(each.firewall, closed), *_passing(kept, spec.network.pod_cidrs)]
+            hints.append(f"{host}: {'; '.join(commands)}")
     if faults:
         raise ProvisionError(
             "nothing was changed:\n" + "\n".join(f"  {each}" for each in faults),
@@ -79,147 +81,35 @@ def is_open(facts: Facts, protocol: str, port: str, others: Sequence[str]) -> bo
 
     Where a rule's condition cannot be judged from its text it counts as one that lets through.
     """
-    wanted = _range(port)
+    sent = Packets(protocol, range_of(port), tuple(filter(is_address, others)))
+    return all(_lets_through(facts, each) for each in sent.each(facts.filters))
+
+
+def _lets_through(facts: Facts, packets: Packets) -> bool:
     if facts.firewall == "nftables":
-        return all(
-            _lets_through(chains, base, protocol, wanted, others)
-            for chains in _tables(facts.filters)
-            for base, rules in chains.items()
-            if any(" hook input " in f" {rule} " for rule in rules)
-        )
+        return not any(table.refusing("input", packets) for table in tables(facts.filters))
     if facts.firewall == "firewalld":
-        return _firewalld(facts.filters, protocol, wanted)
-    if facts.firewall == "ufw":
-        return _ufw(facts.filters, protocol, wanted, others)
-    return True
+        return firewalld_lets_through(facts.filters, packets)
+    return facts.firewall != "ufw" or ufw_lets_through(facts.filters, packets)
 
 
-def _firewalld(text: str, protocol: str, wanted: Range) -> bool:
-    if "target: ACCEPT" in text:
-        return True
-    found = re.findall(rf"\b(\d+(?:-\d+)?)/{protocol}\b", text)
-    return any(_within(wanted, _range(each)) for each in found)
+def kept_in(facts: Facts, pod_cidrs: Sequence[str], *, iptables: bool) -> list[str]:
+    """The chains of nftables ("inet filter forward") that drop, for sure, what pods send through the host: those of
+    `iptables`, or all others.
 
-
-def _ufw(text: str, protocol: str, wanted: Range, others: Sequence[str]) -> bool:
-    for line in text.splitlines():
-        to, allowed, source = line.partition("ALLOW")
-        words = source.split()
-        if not allowed:
-            if line.startswith("Default: allow (incoming)"):
-                return True
-            continue
-        origin = next((word for word in words if word not in {"IN", "FWD", "OUT"}), "")
-        if origin != "Anywhere" and not _covers(origin, others):
-            continue
-        ports, _, kind = to.split()[0].partition("/")
-        if ports == "Anywhere" or (
-            kind in {"", protocol} and _within(wanted, _range(ports.replace(":", "-")))
-        ):
-            return True
-    return False
-
-
-def _lets_through(
-    chains: Mapping[str, Sequence[str]], name: str, protocol: str, wanted: Range, others: Sequence[str]
-) -> bool:
-    verdict = _verdict(chains, name, protocol, wanted, others, frozenset())
-    return verdict if verdict is not None else not any("policy drop" in rule for rule in chains[name])
-
-
-def _verdict(
-    chains: Mapping[str, Sequence[str]],
-    name: str,
-    protocol: str,
-    wanted: Range,
-    others: Sequence[str],
-    above: frozenset[str],
-) -> bool | None:
-    """What the chain's first rule that concerns the ports says; None when none does."""
-    for rule in chains.get(name, ()):
-        plain = re.sub(
-            r"counter packets \d+ bytes \d+|counter|comment \"[^\"]*\"|log( prefix \"[^\"]*\")?", " ", rule
-        )
-        condition, verb, target = _split(plain)
-        refuses = verb in {"drop", "reject"}
-        if rule.startswith("type ") or not verb:
-            continue
-        if not _concerns(condition, protocol, wanted, others, every=refuses):
-            continue
-        if verb in {"jump", "goto"}:
-            if target not in above:
-                found = _verdict(chains, target, protocol, wanted, others, above | {name})
-                if found is not None:
-                    return found
-            continue
-        return verb == "accept"
-    return None
-
-
-def _split(rule: str) -> tuple[str, str, str]:
-    match = re.search(r"\b(accept|drop|reject|jump|goto)\b\s*(\S*)", rule)
-    return (rule[: match.start()].strip(), match[1], match[2]) if match else (rule, "", "")
-
-
-def _concerns(condition: str, protocol: str, wanted: Range, others: Sequence[str], *, every: bool) -> bool:
-    """Whether a new connection to all `wanted` ports meets the condition: from one of the `others`, or from `every`
-    one, because what keeps out a single host may well be meant so."""
-    for said in re.finditer(r"\b(tcp|udp|th) dport (\{[^}]*\}|\S+)", condition):
-        ports = [each.strip() for each in said[2].strip("{} ").split(",")]
-        known = [each for each in ports if re.fullmatch(r"\d+(-\d+)?", each)]
-        if said[1] not in {protocol, "th"}:
-            return False
-        if known and not any(_within(wanted, _range(each)) for each in known):
-            return False
-    if re.search(
-        r"ct state (?!.*\bnew\b)|iif(name)? \"?lo\"?|\bicmp|\bip6? (daddr|protocol)|l4proto (?!tcp|udp)",
-        condition,
-    ):
-        return False
-    protocols = re.search(r"l4proto (\{[^}]*\}|\S+)", condition)
-    if protocols and protocol not in protocols[1]:
-        return False
-    source = re.search(r"\bip6? saddr (\{[^}]*\}|\S+)", condition)
-    if source is None:
-        return True
-    return all(_covers(source[1], [other]) for other in others) if every else _covers(source[1], others)
-
-
-def _covers(source: str, others: Sequence[str]) -> bool:
-    """Whether the sources, as a rule has them, include one of the addresses; unknown ones count."""
-    for each in source.strip("{} ").split(","):
-        try:
-            network = ip_network(each.strip(), strict=False)
-        except ValueError:
-            return True
-        if any(ip_address(other) in network for other in others if _is_address(other)):
-            return True
-    return False
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _tables(text: str) -> Iterator[dict[str, list[str]]]:
-    """The rules by chain, table by table, of what `nft list table` prints."""
-    chains: dict[str, list[str]] = {}
-    rules: list[str] = []
-    for line in map(str.strip, text.splitlines()):
-        if line.startswith("table "):
-            if chains:
-                yield chains
-            chains = {}
-        elif line.startswith("chain "):
-            rules = chains.setdefault(line.split()[1], [])
-        else:
-            rules.append(line)
-    if chains:
-        yield chains
+    In iptables' own chain the policy does not count, and no rule after flannel's: flannel and kube-proxy put rules in
+    there which let pods through, also where Docker left a policy to drop. No other table learns of those.
+    """
+    if facts.firewall != "nftables":
+        return []
+    found = {
+        f"{table.family} {table.name} {chain}": None
+        for table in tables(facts.filters)
+        if table.of_iptables is iptables
+        for cidr in pod_cidrs
+        if (chain := table.refusing("forward", Packets("tcp", None, (cidr,)), policies=not iptables))
+    }
+    return list(found)
 
 
 def _commands(firewall: str, closed: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -232,14 +122,23 @@ def _commands(firewall: str, closed: Iterable[tuple[str, str]]) -> Iterator[str]
             yield f"nft insert rule inet filter input {protocol} dport {port} accept"
 
 
+def _passing(chains: Iterable[str], pod_cidrs: Iterable[str]) -> Iterator[str]:
+    for chain in chains:
+        for cidr in pod_cidrs:
+            family = "ip6" if ":" in cidr else "ip"
+            for way in ("saddr", "daddr"):
+                yield f"nft insert rule {chain} {family} {way} {cidr} accept"
+
+
+def doubts(facts: Mapping[str, Facts], spec: ClusterSpec) -> dict[str, str]:
+    """By node, iptables' chain that refuses what pods send, unless the network plug-in's rule comes before."""
+    chains = {
+        host: kept_in(each, spec.network.pod_cidrs, iptables=True)
+        for host, each in facts.items()
+        if spec.nodes[host].node
+    }
+    return {host: ", ".join(each) for host, each in chains.items() if each}
+
+
 def _written(ranges: Iterable[Range]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(low) if low == high else f"{low}-{high}" for low, high in ranges))
-
-
-def _range(text: str) -> Range:
-    low, _, high = text.partition("-")
-    return (int(low), int(high or low)) if low.isdigit() else (0, 0)
-
-
-def _within(wanted: Range, given: Range) -> bool:
-    return given[0] <= wanted[0] and wanted[1] <= given[1]

@@ -128,25 +128,29 @@ else
 fi
 """
 # The firewall that is at work, and what it says: firewalld's or ufw's own words, else the tables that drop something of
-# what comes in. iptables' tables are among them where it works through nftables.
+# what comes in or passes through. iptables' tables are among them where it works through nftables.
 _FIREWALL = """
 echo '=firewall'
 if command -v firewall-cmd >/dev/null && firewall-cmd -q --state 2>/dev/null; then
   echo firewalld
   firewall-cmd --list-all
-  firewall-cmd --info-service=provision 2>/dev/null || :
+  firewall-cmd --list-all-zones
+  [ ! -e /etc/firewalld/services/provision.xml ] || firewall-cmd --info-service=provision 2>/dev/null || :
 elif grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && command -v ufw >/dev/null; then
   echo ufw
   ufw status verbose
 elif command -v nft >/dev/null; then
+  shown=
   nft list chains 2>/dev/null | while read -r a b c d line; do
     case $a in
       table) family=$b table=$c ;;
       chain) chain=$b ;;
       type)
         case "$b $c $d" in
-          'filter hook input')
-            if nft list chain "$family" "$table" "$chain" | grep -qE 'policy drop|[[:space:]](drop|reject)'; then
+          'filter hook input' | 'filter hook forward')
+            if [ "$shown" != "$family $table" ] &&
+              nft list chain "$family" "$table" "$chain" | grep -qE 'policy drop|[[:space:]](drop|reject)'; then
+              shown="$family $table"
               nft list table "$family" "$table"
             fi ;;
         esac ;;
@@ -167,7 +171,7 @@ class Facts:
     `resolver` is the resolv.conf that pods are to inherit; `modules` those of the kernel that were asked for and are
     there, loaded or not. `missing_packages` are those that were asked for and are not installed; only then
     `package_sources` tells whether the host reaches the sources of its own package manager. `firewall` is the one
-    at work (firewalld, ufw, nftables; "" for none that drops what comes in), `filters` what it says.
+    at work (firewalld, ufw, nftables; "" for none that drops what comes in or passes through), `filters` what it says.
 
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`

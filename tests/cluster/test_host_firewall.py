@@ -60,6 +60,7 @@ def test_a_firewall_is_refused_then_opened_and_left_as_it_was(strict: LabCluster
     assert refused.status == 1, refused
     said = refused.stdout + refused.stderr
     assert "worker2: its firewall (nftables) would drop 10250/tcp" in said
+    assert "what pods send (chain inet strict forward)" in said
     assert "nft insert rule" in said
     assert "cp1: its firewall" not in said
 

@@ -1,0 +1,177 @@
+"""The script that opens a cluster's ports in a host's firewall, told to stand-ins for firewalld and ufw.
+
+On hosts of its own, with the real ones: tests/hosts/test_firewalls.py.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_preflight import GOOD
+
+from provisioner.action.firewall import ports_of
+from provisioner.inventory.model import load_inventory
+from provisioner.playbook.facts import Facts
+from provisioner.playbook.render import render_file
+from provisioner.spec.model import load_spec
+
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / "tests/data/spec/base.yaml"
+SCRIPT = ROOT / "templates/firewall/provision-firewall.j2"
+PODS = ("10.244.0.0/16", "fd00:1::/56")
+
+
+def script(kind: str) -> str:
+    inventory = load_inventory(BASE)
+    spec = load_spec(inventory)
+    dual = replace(spec, network=replace(spec.network, pod_cidrs=PODS))
+    ports = ports_of(inventory, spec)["cp1"]
+    return render_file(
+        SCRIPT, {"facts": Facts(**{**GOOD, "firewall": kind}), "firewall": ports, "cluster": dual}
+    )
+
+
+# They record what they are told, and know of what $THERE has only.
+FIREWALLD = """#!/bin/sh
+echo "${0##*/} $*" >>"$LOG"
+case "$*" in
+  *--state*) [ ! -s "$THERE.jobs" ] ;;
+  *--get-ports*) cat "$THERE.ports" ;;
+  *--get-target*) echo ACCEPT ;;
+  *--list-sources*) cat "$THERE.sources" ;;
+  *--list-all-zones*) cat "$THERE" ;;
+  *--info-* | *--query-*) [ -s "$THERE.ports" ] ;;
+  *--get-zone-of-source=10.*) [ -s "$THERE" ] ;;
+  *--get-zone-of-source=*) [ -s "$THERE.sources" ] ;;
+esac
+"""
+STAND_INS = {
+    "firewall-cmd": FIREWALLD,
+    "firewall-offline-cmd": FIREWALLD,
+    "ufw": """#!/bin/sh
+[ "$*" = 'show added' ] || echo "ufw $*" >>"$LOG"
+[ "$*" != 'show added' ] || cat "$THERE"
+""",
+    "systemctl": """#!/bin/sh
+[ "$1" != list-jobs ] || cat "$THERE.jobs"
+""",
+}
+ZONES = (
+    "internal (active)\n  services: a provision\n\npublic\n  services: a ssh\n\ntrusted\n  target: ACCEPT\n"
+)
+PORTS = "2379-2380/tcp 6443/tcp 10250/tcp 30000-32767/tcp 30000-32767/udp 8472/udp"
+UFW_ALL = (
+    "allow 2379:2380/tcp",
+    "allow 6443/tcp",
+    "allow 10250/tcp",
+    "allow 30000:32767/tcp",
+    "allow 30000:32767/udp",
+    "allow 8472/udp",
+    *(f"{each} {pods}" for pods in PODS for each in ("allow from", "route allow from", "route allow to")),
+)
+UFW_OURS = "".join(f"ufw {each} comment 'provision'\n" for each in UFW_ALL)
+BY_HAND = "ufw allow 6443/tcp comment 'by hand'\nufw allow from 10.244.0.0/16\n"
+OWN = "firewall-cmd -q --permanent"
+
+
+def told(kind: str, shell: list[str], folder: Path, action: str, **there: str) -> list[str]:
+    """What a stand-in for the firewall was told, where `there` (text, ports, sources, jobs) was."""
+    for name, text in STAND_INS.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    (folder / "script").write_text(script(kind))
+    for name in ("", ".ports", ".sources", ".jobs"):
+        (folder / f"there{name}").write_text(there.get(name.lstrip(".") or "text", ""))
+    (folder / "log").write_text("")
+    environment = {"LOG": str(folder / "log"), "THERE": str(folder / "there")}
+    subprocess.run(
+        [*shell, folder / "script", action],
+        env={"PATH": f"{folder}:/usr/bin:/bin", **environment},
+        check=True,
+    )
+    said = (folder / "log").read_text().splitlines()
+    return [each for each in said if not re.search(r"--(info|query|get|list|state)\b", each)]
+
+
+shells = pytest.mark.parametrize("shell", [["dash"], ["busybox", "sh"]], ids=["dash", "busybox"])
+
+
+@shells
+def test_firewalld_gets_a_service_and_a_zone_of_our_own(shell: list[str], tmp_path: Path) -> None:
+    said = told("firewalld", shell, tmp_path, "open")
+    assert f"{OWN} --new-service=provision" in said
+    assert f"{OWN} --service=provision --add-port=2379-2380/tcp" in said
+    assert f"{OWN} --service=provision --add-port=8472/udp" in said
+    assert f"{OWN} --add-service=provision" in said
+    assert f"{OWN} --zone=provision --add-source=10.244.0.0/16" in said
+    assert said.count("firewall-cmd -q --reload") == 1
+    assert said[-1] == "firewall-cmd -q --reload"
+    assert not any("trusted" in each or "remove" in each for each in said)
+
+
+@shells
+def test_firewalld_is_changed_and_reloaded_only_where_it_differs(shell: list[str], tmp_path: Path) -> None:
+    assert told("firewalld", shell, tmp_path, "open", text=ZONES, ports=PORTS, sources="fd00:1::/56\n") == []
+    said = told(
+        "firewalld", shell, tmp_path, "open", text=ZONES, ports=f"{PORTS} 9/tcp", sources="192.0.2.0/24\n"
+    )
+    assert said == [
+        f"{OWN} --service=provision --remove-port=9/tcp",
+        f"{OWN} --zone=provision --remove-source=192.0.2.0/24",
+        "firewall-cmd -q --reload",
+    ]
+
+
+@shells
+def test_firewalld_loses_what_is_ours(shell: list[str], tmp_path: Path) -> None:
+    assert told("firewalld", shell, tmp_path, "close", text=ZONES) == [
+        f"{OWN} --zone=internal --remove-service=provision",
+        f"{OWN} --delete-service=provision",
+        f"{OWN} --delete-zone=provision",
+        "firewall-cmd -q --reload",
+    ]
+    assert told("firewalld", shell, tmp_path, "close", text=ZONES, jobs="firewalld does not run") == [
+        "firewall-offline-cmd -q --zone=internal --remove-service=provision",
+        "firewall-offline-cmd -q --delete-service=provision",
+        "firewall-offline-cmd -q --delete-zone=provision",
+    ]
+
+
+@shells
+def test_ufw_keeps_what_was_there(shell: list[str], tmp_path: Path) -> None:
+    assert told("ufw", shell, tmp_path, "open") == [f"ufw {each} comment provision" for each in UFW_ALL]
+    kept = {"allow 6443/tcp", "allow from 10.244.0.0/16"}
+    assert told("ufw", shell, tmp_path, "open", text=BY_HAND) == [
+        f"ufw {each} comment provision" for each in UFW_ALL if each not in kept
+    ]
+    old = "ufw allow 9/tcp comment 'provision'\n"
+    assert told("ufw", shell, tmp_path, "open", text=UFW_OURS + old) == ["ufw delete allow 9/tcp"]
+    assert told("ufw", shell, tmp_path, "close", text=BY_HAND) == []
+    assert told("ufw", shell, tmp_path, "close", text=BY_HAND + UFW_OURS) == [
+        f"ufw route delete {each.removeprefix('route ')}"
+        if each.startswith("route ")
+        else f"ufw delete {each}"
+        for each in UFW_ALL
+    ]
+
+
+@shells
+def test_a_restart_takes_nothing_back(shell: list[str], tmp_path: Path) -> None:
+    here = "7 provision-firewall.service %s running\n"
+    there = "8 other.service restart waiting\n"
+    assert told("ufw", shell, tmp_path, "stop", text=UFW_OURS, jobs=there + here % "restart") == []
+    assert len(told("ufw", shell, tmp_path, "stop", text=UFW_OURS, jobs=there + here % "stop")) == len(
+        UFW_ALL
+    )
+
+
+@pytest.mark.parametrize("kind", ["firewalld", "ufw", "nftables"])
+def test_the_script_passes_shellcheck(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(script(kind))
+    argv: list[str | Path] = ["shellcheck", "-s", "sh", tmp_path / "script"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
