@@ -32,14 +32,13 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
     first = cluster.control_planes[0]
 
     touched = _touched(prepared.loaded, cluster.node_names)
-    # Whoever is limited needs somebody to talk with: the control plane is read in every run.
-    partners = [name for name in cluster.node_names if name == first and name not in touched]
-    nodes = [*touched, *(partners or [name for name in cluster.node_names if name not in touched][:1])]
+    others = [name for name in cluster.node_names if name not in touched]
+    # Whoever is limited needs somebody to talk with: best the control plane, which is read in every run.
+    nodes = [*touched, *sorted(others, key=lambda name: name != first)[:1]]
 
     def ready() -> str:
         # The pods of a plug-in on other nodes than the limited ones are none of this run's business.
-        daemons = [flannel.DAEMONS] if touched == cluster.node_names else []
-        return network_ready(pool.session(first), touched, daemons)
+        return network_ready(pool.session(first), touched, [] if others else [flannel.DAEMONS])
 
     def traffic() -> str:
         check = TrafficCheck(
@@ -47,7 +46,7 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
             nodes={name: cluster.spec.nodes[name].address for name in nodes},
             domain=cluster.spec.dns.domain,
             run=prepared.loaded.run,
-            touched=() if touched == cluster.node_names else touched,
+            touched=touched if others else (),
         )
         return _beside(pool, ready, lambda: check(pool.session(first)))
 

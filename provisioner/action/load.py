@@ -18,7 +18,7 @@ from provisioner.errors import InputError, Problem
 from provisioner.inventory.model import Host, Inventory, load_inventory
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.playbook.model import Playbook, Selection, Stage
-from provisioner.resources.modprobe import IPVS_MODULES
+from provisioner.resources.modprobe import modules_of
 
 if TYPE_CHECKING:  # what only a cluster needs takes 0.2 s to import
     from provisioner.bundle.layout import Bundle
@@ -75,7 +75,7 @@ class Loaded:
     @property
     def kernel_modules(self) -> tuple[str, ...]:
         """What the spec needs that not every kernel has."""
-        return IPVS_MODULES if self.spec is not None and self.spec.proxy.mode == "ipvs" else ()
+        return modules_of(self.spec.proxy.mode) if self.spec else ()
 
     @property
     def playbook_path(self) -> str:

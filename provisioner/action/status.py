@@ -31,7 +31,7 @@ from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.remote.pool import Pool
 from provisioner.remote.session import Session
-from provisioner.resources.modprobe import IPVS_MODULES
+from provisioner.resources.modprobe import modules_of
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec
 
@@ -80,7 +80,7 @@ def read_status(request: Request) -> ClusterHealth:
     """Raises InputError, and ProvisionError when a host that is reached cannot be used at all."""
     inventory, spec = load_cluster(request.inventory)
     with connect_to(_hurried(inventory)) as pool:
-        modules = IPVS_MODULES if spec.proxy.mode == "ipvs" else ()
+        modules = modules_of(spec.proxy.mode)
         asked = gather_each(pool, _hosts(inventory), modules, firewall=spec.firewall != "ignore")
         lost = {host: _told(host, each) for host, each in asked.items() if isinstance(each, UnreachableError)}
         facts = usable({host: each for host, each in asked.items() if host not in lost})

@@ -29,6 +29,11 @@ done
 """
 
 
+def modules_of(mode: str) -> tuple[str, ...]:
+    """What kube-proxy's `mode` needs that not every kernel has."""
+    return IPVS_MODULES if mode == "ipvs" else ()
+
+
 class ModprobeKind:
     """Present while the module is loaded or built into the kernel."""
 
