@@ -16,8 +16,11 @@ from provisioner.remote.pool import Pool
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
     from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
+    from provisioner.resources.model import Answer
+    from provisioner.shell.script import Script
 
 REGISTRY_SECONDS = 30.0
+ASK_SECONDS = 180.0
 
 
 def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
@@ -47,8 +50,14 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
             domain=cluster.spec.dns.domain,
             run=prepared.loaded.run,
             touched=touched if others else (),
+            hosts=[name for name in nodes if name in prepared.loaded.hosts],
         )
-        return _beside(pool, ready, lambda: check(pool.session(first)))
+        return _beside(pool, ready, lambda: check(pool.session(first), everywhere))
+
+    def everywhere(scripts: Mapping[str, Script]) -> Mapping[str, Answer | Exception]:
+        return pool.map(
+            list(scripts), lambda session: session.run(scripts[session.host], deadline=ASK_SECONDS)
+        )
 
     return {
         "registry_ready": lambda: _registry_ready(prepared),

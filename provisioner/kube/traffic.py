@@ -1,55 +1,35 @@
-"""The traffic gate: pods of every node reach pods, services, node ports and the cluster's DNS.
+"""The traffic gate: pods and hosts of every node reach pods, services, node ports and the cluster's DNS.
 
-Pods of agnhost, all taints tolerated, one `kubectl exec` a pod that asks. They are removed again; what a killed run
-left is removed first.
+Two pods of agnhost a node, all taints tolerated: one asks, one answers. They are removed again; what a killed run left
+is removed first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import ProvisionError
+from provisioner.kube.asking import Asker, Broken, Target, Wishes, judge, questions
 from provisioner.kube.check_objects import NAMESPACE, NODE_PORT, PORT, cluster_ip
 from provisioner.kube.check_pods import CheckPods
-from provisioner.kube.kubectl import KUBECTL_WAITING
-from provisioner.resources.model import Runner
-from provisioner.shell.quote import quote
+from provisioner.resources.model import Answer, Runner
 from provisioner.shell.script import Script
 
-PATIENCE = 45
-"""Seconds in which a target has to answer: DNS and service rules follow the pods by seconds on a new cluster, and
-CoreDNS takes up to that long to ask again after an API server was away."""
+Everywhere = Callable[[Mapping[str, Script]], Mapping[str, Answer | Exception]]
+"""Runs each host's script there, all at once: what it answered, or what it or connecting raised."""
 
 
 @dataclass(frozen=True)
 class Pod:
-    """`role` as in check_objects.ROLES; `addresses` one for each IP family."""
+    """`role` as in check_objects.ROLES; `addresses` one for each IP family; the id of its `container`."""
 
     name: str
     node: str
     role: str
     addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Target:
-    """One thing to reach. `kind` is same-node, other-node, service, node-port or dns; `node` where it is, if it is on
-    one."""
-
-    kind: str
-    address: str
-    node: str = ""
-
-
-@dataclass(frozen=True)
-class Broken:
-    """A target that did not answer, and what the asking pod said."""
-
-    asker: Pod
-    target: Target
-    said: str
+    container: str
 
 
 @dataclass(frozen=True)
@@ -63,17 +43,22 @@ class TrafficCheck:
     touched: Collection[str] = ()
     """The nodes that this run is about, of `nodes`, the rest of which are there to talk with them: a connection between
     two of the others is not asked for, and further nodes are left alone. Empty: all."""
+    hosts: Collection[str] = ()
+    """The nodes whose hosts ask, too: those that this run is connected with."""
 
     @property
     def pods(self) -> CheckPods:
         """The objects that it makes, and takes away."""
         return CheckPods(self.run, self.image, tuple(self.nodes) if self.touched else ())
 
-    def __call__(self, runner: Runner) -> str:
-        """How many connections work, in words. Raises ProvisionError with every pair that does not talk, and when
-        something of the check itself could not be removed."""
+    def __call__(self, runner: Runner, everywhere: Everywhere) -> str:
+        """How many connections work, in words. `runner` is a control plane's.
+
+        Raises ProvisionError with every pair that does not talk, and when something of the check itself could not be
+        removed.
+        """
         try:
-            said = self._prove(runner)
+            said = self._prove(runner, everywhere)
         except ProvisionError as fault:
             raise _joined(fault, self._left(runner)) from None
         except BaseException:  # interrupted: what was made still goes
@@ -84,13 +69,12 @@ class TrafficCheck:
             raise left
         return said
 
-    def _prove(self, runner: Runner) -> str:
+    def _prove(self, runner: Runner, everywhere: Everywhere) -> str:
         items = self.pods.set_up(runner, list(self.nodes))
         services = {item["metadata"]["name"]: item["spec"] for item in items if item["kind"] == "Service"}
         every = [_pod(item) for item in items if item["kind"] == "Pod"]
-        pods = [pod for pod in every if pod.node in self.nodes]
-        wishes = {pod: self._targets(pod, pods, services) for pod in pods if pod.role != "answerer"}
-        broken = self._ask(runner, wishes)
+        wishes = self._wishes([pod for pod in every if pod.node in self.nodes], services)
+        broken = judge(wishes, _answered(everywhere(questions(wishes, runner.host))))
         if broken:
             raise _failure(broken)
         count = sum(len(targets) for targets in wishes.values())
@@ -105,47 +89,51 @@ class TrafficCheck:
             return fault
         return None
 
-    def _targets(self, pod: Pod, pods: Sequence[Pod], services: Mapping[str, Any]) -> list[Target]:
-        port = int(services[NODE_PORT]["ports"][0]["nodePort"])
-        others = {name: address for name, address in self.nodes.items() if name != pod.node} or self.nodes
-        ports = [Target("node-port", _endpoint(address, port), name) for name, address in others.items()]
-        name = cluster_ip(self.run)
-        service = Target("service", _endpoint(services[name]["clusterIP"], 80))
-        if pod.role == "host":
-            return [*self._about(pod, ports), service]
+    def _wishes(self, pods: Sequence[Pod], services: Mapping[str, Any]) -> Wishes:
+        wishes: dict[Asker, list[Target]] = {}
+        for pod in pods:
+            if pod.role == "asker":
+                wishes[Asker(pod.node, pod.name)] = self._of_pod(pod, pods, services)
+                if pod.node in self.hosts:
+                    wishes[Asker(pod.node, pod.name, pod.container)] = self._of_host(pod.node, services)
+        return wishes
+
+    def _of_pod(self, pod: Pod, pods: Sequence[Pod], services: Mapping[str, Any]) -> list[Target]:
+        answerers = (each for each in pods if each.role == "answerer")
         direct = [
             Target(
                 "same-node" if each.node == pod.node else "other-node", _endpoint(address, PORT), each.node
             )
-            for each in pods
-            if each.role == "answerer"
+            for each in answerers
             for address in each.addresses
         ]
+        name = f"{cluster_ip(self.run)}.{NAMESPACE}.svc.{self.domain}:80"
         return [
-            *self._about(pod, [*direct, *ports]),
-            service,
-            Target("dns", f"{name}.{NAMESPACE}.svc.{self.domain}:80"),
+            *self._about(pod.node, direct),
+            *self._of_host(pod.node, services),
+            Target("dns", name),
         ]
 
-    def _about(self, pod: Pod, targets: Sequence[Target]) -> list[Target]:
-        if not self.touched or pod.node in self.touched:
+    def _of_host(self, node: str, services: Mapping[str, Any]) -> list[Target]:
+        """What a host reaches, and its pods as well: the other nodes' ports, and a service."""
+        port = int(services[NODE_PORT]["ports"][0]["nodePort"])
+        others = {name: address for name, address in self.nodes.items() if name != node} or self.nodes
+        ports = [Target("node-port", _endpoint(address, port), name) for name, address in others.items()]
+        service = Target("service", _endpoint(services[cluster_ip(self.run)]["clusterIP"], 80))
+        return [*self._about(node, ports), service]
+
+    def _about(self, node: str, targets: Sequence[Target]) -> list[Target]:
+        if not self.touched or node in self.touched:
             return list(targets)
         return [each for each in targets if each.node in self.touched]
 
-    def _ask(self, runner: Runner, wishes: Mapping[Pod, Sequence[Target]]) -> list[Broken]:
-        lines = []
-        for index, (pod, targets) in enumerate(wishes.items()):
-            line = f"{KUBECTL_WAITING} -n {NAMESPACE} exec {quote(pod.name)} -- /bin/sh -c "
-            lines.append(f'({line}{quote(_inner_script(targets))} >"$W/{index}" 2>&1) </dev/null &')
-        lines.append("wait")
-        lines += [f'sed "s/^/{index} /" "$W/{index}"' for index in range(len(wishes))]
-        result = runner.run(Script("\n".join(lines) + "\n"), deadline=180)
-        said: dict[int, list[str]] = {}
-        for text in result.stdout.decode(errors="replace").splitlines():
-            number, _, rest = text.partition(" ")
-            said.setdefault(int(number), []).append(rest)
-        answers = ((pod, targets, said.get(index, [])) for index, (pod, targets) in enumerate(wishes.items()))
-        return [broken for pod, targets, texts in answers for broken in _judge(pod, targets, texts)]
+
+def _answered(answers: Mapping[str, Answer | Exception]) -> list[Answer]:
+    """Raises what some host raised instead of an answer."""
+    for each in answers.values():
+        if isinstance(each, Exception):
+            raise each
+    return [each for each in answers.values() if not isinstance(each, Exception)]
 
 
 def _strangers(names: Iterable[str]) -> str:
@@ -155,24 +143,15 @@ def _strangers(names: Iterable[str]) -> str:
 
 
 def _pod(item: Mapping[str, Any]) -> Pod:
-    addresses = tuple(each["ip"] for each in item["status"]["podIPs"])
+    """Ids are told as "containerd://ID" (core/v1, ContainerStatus)."""
+    status = item["status"]
     return Pod(
-        item["metadata"]["name"], item["spec"]["nodeName"], item["metadata"]["labels"]["role"], addresses
+        name=item["metadata"]["name"],
+        node=item["spec"]["nodeName"],
+        role=item["metadata"]["labels"]["role"],
+        addresses=tuple(each["ip"] for each in status["podIPs"]),
+        container=status["containerStatuses"][0]["containerID"].rpartition("/")[2],
     )
-
-
-def _judge(pod: Pod, targets: Sequence[Target], texts: Sequence[str]) -> list[Broken]:
-    """Every target needs a line "ok KIND ADDRESS"; silence is a failure, too."""
-    good = {text for text in texts if text.startswith("ok ")}
-    rest = "; ".join(dict.fromkeys(text for text in texts if not text.startswith(("ok ", "bad "))))
-    told = {
-        " ".join(text.split(" ")[1:3]): text.split(" ", 3)[-1] for text in texts if text.startswith("bad ")
-    }
-    return [
-        Broken(pod, target, told.get(f"{target.kind} {target.address}", rest or "no answer"))
-        for target in targets
-        if f"ok {target.kind} {target.address}" not in good
-    ]
 
 
 def _joined(fault: ProvisionError, left: ProvisionError | None) -> ProvisionError:
@@ -185,7 +164,7 @@ def _joined(fault: ProvisionError, left: ProvisionError | None) -> ProvisionErro
 def _failure(broken: Sequence[Broken]) -> ProvisionError:
     lines = []
     for each in broken[:20]:
-        source = f"{each.asker.node} ({'host' if each.asker.role == 'host' else 'pod'})"
+        source = f"{each.asker.node} ({each.asker.place})"
         place = f" on {each.target.node}" if each.target.node else ""
         lines.append(f"  {source} → {each.target.kind} {each.target.address}{place}: {each.said}")
     if len(broken) > 20:
@@ -194,34 +173,6 @@ def _failure(broken: Sequence[Broken]) -> ProvisionError:
         f"{len(broken)} connections do not work:\n" + "\n".join(lines),
         "the cluster is up but its network is not: look at the network plug-in's pods and the hosts' firewalls",
     )
-
-
-def _inner_script(targets: Iterable[Target]) -> str:
-    """Runs in the pod: all targets at once, one line for each. nc starts in a tenth of agnhost's time, but resolves no
-    names where busybox is linked statically."""
-    calls = "\n".join(f"check {each.kind} {each.address} {_words(each)} &" for each in targets)
-    return f"""end=$(($(date +%s) + {PATIENCE}))
-reach() {{
-  if [ "$1" = dns ]; then timeout 5 /agnhost connect --timeout=2s "$2"
-  else timeout 5 nc -w 2 "$3" "$4" </dev/null >/dev/null
-  fi
-}}
-check() {{
-  until m=$(reach "$@" 2>&1); do
-    if [ "$(date +%s)" -ge "$end" ]; then echo "bad $1 $2 ${{m:-no answer within 5 s}}"; return; fi
-    sleep 0.3
-  done
-  echo "ok $1 $2"
-}}
-{calls}
-wait
-"""
-
-
-def _words(target: Target) -> str:
-    """Host and port of the target as two words."""
-    host, _, port = target.address.rpartition(":")
-    return f"{host.strip('[]')} {port}"
 
 
 def _endpoint(address: str, port: int) -> str:

@@ -19,7 +19,7 @@ from provisioner.bundle.kind import ArtifactKind
 from provisioner.engine.diff import diff
 from provisioner.errors import ProvisionError
 from provisioner.inventory.aliases import ROLES
-from provisioner.kube import gates, traffic
+from provisioner.kube import asking, gates, traffic
 from provisioner.kube.access import group_is_bound
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.healthscript import health_script
@@ -219,12 +219,14 @@ def of_gates() -> Iterator[Script]:
     recorder.answers = [b'{"items": []}']
     no_anonymous(recorder)
     recorder.answers = [b'{"items": []}']
-    with pytest.raises(ProvisionError, match="missing: asker on a, answerer on a, host on a"):
+    with pytest.raises(ProvisionError, match="missing: asker on a, answerer on a"):
         check.pods.set_up(recorder, ["a"])
-    pod, target = traffic.Pod("p", "a", "asker", ("10.0.0.2",)), traffic.Target("service", "10.0.0.3:80")
-    check._ask(recorder, {pod: [target]})
     yield from recorder.scripts
-    yield Script(traffic._inner_script([target]))
+    targets = [asking.Target("service", "10.0.0.3:80")]
+    yield from asking.questions(
+        {asking.Asker("a", "p"): targets, asking.Asker("b", "q", "c"): []}, "a"
+    ).values()
+    yield Script(asking._inner_script(targets))
 
 
 def of_transport() -> Iterator[Script]:

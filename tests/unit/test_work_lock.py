@@ -22,6 +22,7 @@ from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.token import BootstrapToken
 from provisioner.kube.traffic import TrafficCheck
 from provisioner.playbook.facts import Facts, facts_script
+from provisioner.remote.outcome import Result
 from provisioner.resources.model import Absent, Change, Present, Resource
 from provisioner.shell.assemble import StepRecord, change_script
 from provisioner.shell.script import Script
@@ -129,9 +130,13 @@ RUN = "20260101-000000-abcd"
 CHECK = TrafficCheck("agnhost", {"worker1": "10.0.0.1"}, "cluster.local", RUN)
 
 
+def nowhere(scripts: Mapping[str, Script]) -> Mapping[str, Result]:
+    raise AssertionError("there are no pods to ask")
+
+
 def test_objects_of_the_traffic_check(host: Host) -> None:
     with pytest.raises(ProvisionError, match="are missing"):
-        CHECK(host)
+        CHECK(host, nowhere)
     assert host.asked == {("create", "held"), ("delete", "held"), ("rollout", "free"), ("get", "free")}
     assert host.verbs() == ["create", "rollout", "get", "delete", "get"]
 
@@ -139,7 +144,7 @@ def test_objects_of_the_traffic_check(host: Host) -> None:
 def test_what_a_killed_check_left_is_removed_first(host: Host) -> None:
     host.prepare(refusals='Error from server (AlreadyExists): daemonsets.apps "asker" already exists\n')
     with pytest.raises(ProvisionError, match="are missing"):
-        CHECK(host)
+        CHECK(host, nowhere)
     first = ["create", "delete", "get", "create"]
     assert host.verbs() == [*first, "rollout", "get", "delete", "get"]
 
@@ -158,7 +163,7 @@ def test_what_a_killed_check_left_is_removed_first(host: Host) -> None:
 def test_objects_that_cannot_be_made(host: Host, said: str, told: str, hint: str) -> None:
     host.prepare(refusals=said)
     with pytest.raises(ProvisionError, match=told) as caught:
-        CHECK(host)
+        CHECK(host, nowhere)
     assert hint in caught.value.hint
     assert host.verbs() == ["create", "delete", "get"]
 
@@ -173,7 +178,7 @@ def test_what_another_run_left_is_not_looked_at(host: Host, monkeypatch: pytest.
     old = {**pod("ImagePullBackOff"), "metadata": {"name": "old", "labels": {LABEL: "another"}}}
     host.prepare(rollout=1, pods=json.dumps({"items": [late, old, pod("ContainerCreating")]}))
     with pytest.raises(ProvisionError) as caught:
-        CHECK(host)
+        CHECK(host, nowhere)
     assert caught.value.reason.splitlines()[1:] == ["  p on worker1: does not run yet"]
 
 
@@ -183,7 +188,7 @@ def test_what_the_traffic_check_leaves_fails_it_and_hides_nothing(
     monkeypatch.setattr(check_pods, "_REMOVAL", 0)
     host.prepare(left="pod/asker-x\n")
     with pytest.raises(ProvisionError) as caught:
-        CHECK(host)
+        CHECK(host, nowhere)
     reason = caught.value.reason
     assert reason.index("are missing") < reason.index(
         "are left in the namespace provision-check:\npod/asker-x"
@@ -269,7 +274,7 @@ def test_a_pod_that_fails_all_the_time_is_not_waited_for(host: Host, monkeypatch
     host.prepare(rollout=1, pods=json.dumps({"items": [pod("ImagePullBackOff", "Back-off"), *PULL]}))
     began = time.monotonic()
     with pytest.raises(ProvisionError, match="p on worker1: Failed: Failed to pull image"):
-        CHECK(host)
+        CHECK(host, nowhere)
     assert time.monotonic() - began < 5
 
 
