@@ -47,7 +47,7 @@ def marked(cluster: LabCluster, tmp_path: Path) -> LabCluster:
     """worker1 with two labels and a taint of ours, and two of somebody else."""
     subnet = cluster.subnet.rpartition(".")[0]
     words = {WORKER.replace("10.98.34", subnet): MARKED.replace("10.98.34", subnet)}
-    stages = ("--stage", "kubelet", "--stage", "joined")
+    stages = ("--stage", "kubelet", "--stage", "join")
     done = cluster.apply(*stages, inventory=cluster.edited(tmp_path, words))
     assert done.status == 0, done
     cluster.kubectl("label node worker1 theirs=x")
