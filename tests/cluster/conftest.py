@@ -39,6 +39,7 @@ ORDER = (
     "test_traffic_gate",
     "test_cut_off",
     "test_bare",
+    "test_three",
 )
 """The last ones break much, or renew the hosts."""
 
