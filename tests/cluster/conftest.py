@@ -35,6 +35,7 @@ ORDER = (
     "test_nodes",
     "test_joining",
     "test_renewal",
+    "test_clock",
     "test_traffic_gate",
     "test_cut_off",
     "test_killed",
