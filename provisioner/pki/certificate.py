@@ -18,7 +18,7 @@ from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote, words
 from provisioner.shell.script import Blob, Script
 
-RENEW_DAYS = 60
+RENEW_DAYS = 120
 """A certificate that ends in fewer days than this is issued anew."""
 
 _READ = """

@@ -36,6 +36,7 @@ ORDER = (
     "test_joining",
     "test_killed",
     "test_renewal",
+    "test_clock",
     "test_traffic_gate",
     "test_cut_off",
     "test_bare",

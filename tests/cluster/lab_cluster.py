@@ -240,6 +240,16 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> No
         time.sleep(0.2)
 
 
+def served(cluster: LabCluster, node: str) -> str:
+    """What a pod on the node answers to exec, after its logs were read; "" when either fails."""
+    pod = f"$({ADMIN} -n kube-flannel get pods -o name --field-selector=spec.nodeName={node})"
+    kubectl = f"{ADMIN} -n kube-flannel"
+    script = (
+        f"{kubectl} logs {pod} | grep -q . && {kubectl} exec {pod} -- /opt/bin/flanneld --version 2>&1 || :"
+    )
+    return cluster.one("cp1", script)
+
+
 def left_of_the_check(cluster: LabCluster) -> list[str]:
     """What of the traffic check's is in its namespace, which is there all the time, and such namespaces beside it."""
     spaces = {each["metadata"]["name"] for each in cluster.objects("namespaces")}

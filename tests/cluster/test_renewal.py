@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from lab_cluster import ADMIN, LabCluster, until
+from lab_cluster import LabCluster, served, until
 
 from provisioner.inventory.secrets import Secret
 from provisioner.pki.authority import KeyPair
@@ -42,27 +42,16 @@ def nearly_over(authority: KeyPair, node: str) -> str:
     return (cert.public_bytes(serialization.Encoding.PEM) + private).decode()
 
 
-def served(cluster: LabCluster) -> str:
-    """What a pod on worker1 answers to exec, after its logs were read; "" when either fails."""
-    pod = "$(" + f"{ADMIN} -n kube-flannel get pods -o name --field-selector=spec.nodeName=worker1" + ")"
-    kubectl = f"{ADMIN} -n kube-flannel"
-    script = (
-        f"{kubectl} logs {pod} | grep -q . && {kubectl} exec {pod} -- /opt/bin/flanneld --version 2>&1 || :"
-    )
-    return cluster.one("cp1", script)
-
-
 def test_a_kubelet_renews_itself_and_goes_on_to_serve(cluster: LabCluster) -> None:
     """On the day on which a client certificate is to be renewed the kubelet gets itself a new one, of a year, without
     any run; and it goes on to answer to logs and exec, with the serving certificate that is ours.
 
-    Proved for real: that renewal, by the cluster's own approver and signer, and the answers after it. The day is not
-    made by moving the clock, which lab hosts share with the machine, but by giving the kubelet an identity that is in
-    its last minutes. What that cannot show is a serving certificate at its own end: it is renewed by a run, RENEW_DAYS
-    before (pki.certificate), and test_state.py has such a renewal.
+    The day comes by an identity that is in its last minutes, not by the clock, which lab hosts share with the machine:
+    that takes seconds. test_clock.py (soak) has a kubelet whose clock is ahead by months, and the serving certificate
+    in its own last days, which a run renews.
     """
     state = parse_state(Secret.text(cluster.one("cp1", f"cat {STATE_FILE}")), "cp1")
-    before = served(cluster)
+    before = served(cluster, "worker1")
     assert before
     pem = nearly_over(state.authorities["kubernetes"], "worker1")
     serving = cluster.one("worker1", f"sha256sum {SERVING}; stat -c %Y {SERVING}")
@@ -73,7 +62,7 @@ def test_a_kubelet_renews_itself_and_goes_on_to_serve(cluster: LabCluster) -> No
     )
     until(lambda: old not in cluster.one("worker1", f"readlink {CURRENT}"), "it has renewed itself", 60)
     # A kubelet that was just started has to learn of its pods first.
-    until(lambda: served(cluster) == before, "logs and exec work", 20)
+    until(lambda: served(cluster, "worker1") == before, "logs and exec work", 20)
     cert = x509.load_pem_x509_certificate(
         cluster.one("worker1", f"sed -n '/BEGIN C/,/END C/p' {CURRENT}").encode()
     )

@@ -9,6 +9,7 @@ import pytest
 
 from provisioner import errors
 from provisioner.cli.main import COMMANDS, cli
+from provisioner.pki.certificate import RENEW_DAYS
 from provisioner.spec.load import load_cluster
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,13 @@ def test_a_target_is_one(target: str) -> None:
 def test_what_comes_after_the_first_apply_is_shown() -> None:
     shown = set(re.findall(r"^ {4}provision (\w+)", TEXT, re.MULTILINE))
     assert shown == set(COMMANDS)
+
+
+def test_who_applies_as_often_as_is_said_has_no_certificate_that_ends() -> None:
+    (days,) = re.findall(r"a run in their last (\d+) days", TEXT)
+    (weeks,) = re.findall(r"apply\s+at least every (\d+) weeks", TEXT)
+    assert int(days) == RENEW_DAYS
+    assert int(weeks) * 7 < RENEW_DAYS
 
 
 def test_pip_is_that_of_a_virtual_environment() -> None:
