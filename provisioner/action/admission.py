@@ -31,7 +31,7 @@ def admit(
         except ProvisionError as fault:
             if changes:
                 raise
-            emit(Note(level="warning", message=fault.reason.partition("\n")[2].strip(), hint=fault.hint))
+            emit(Note(level="warning", message=fault.reason, hint=fault.hint))
         for host, chain in doubts(facts, spec).items():
             said = f"{host}: its firewall may drop what pods send: chain {chain} refuses it"
             hint = f"take the rule out, or set firewall: manage, which lets {', '.join(spec.network.pod_cidrs)} through"

@@ -234,7 +234,6 @@ def test_a_firewall_in_the_way_is_named_with_what_opens_it() -> None:
     with pytest.raises(ProvisionError) as caught:
         check_firewalls({**free, "cp1": strict, "worker2": ufw}, ports, spec)
     reason, hint = caught.value.reason, caught.value.hint
-    assert reason.startswith("nothing was changed:")
     assert "cp1: its firewall (nftables) would drop 2379-2380/tcp, 6443/tcp" in reason
     assert "worker2: its firewall (ufw) would drop 10250/tcp" in reason
     assert "registry1" not in reason

@@ -187,8 +187,7 @@ def test_what_a_host_can_have_from_nowhere_is_named(
 ) -> None:
     with pytest.raises(ProvisionError, match=words) as caught:
         check_packages({"a": host(**changed), "b": host()}, bundle, silent)
-    assert caught.value.reason.startswith("nothing was changed:")
-    assert "  b: " not in caught.value.reason
+    assert [line[:3] for line in caught.value.reason.splitlines()] == ["a: "]
 
 
 @pytest.mark.parametrize("shell", ["dash", "busybox"])
