@@ -128,9 +128,39 @@ else
 fi
 """
 # The firewall that is at work, and what it says: firewalld's or ufw's own words, else the tables that drop something of
-# what comes in or passes through. iptables' tables are among them where it works through nftables.
-_FIREWALL = """
+# what comes in or passes through, in such a chain or in one that it leads to. iptables' tables are among them where it
+# works through nftables. What kube-proxy and flannel put there is left out: it is the cluster's own.
+_FIREWALL = r"""
 echo '=firewall'
+led_to() {
+  IFS=$(printf ' \t\n,{}')
+  set -f
+  last=
+  for word in $rules; do
+    case $last in jump | goto) echo "$word" ;; esac
+    last=$word
+  done
+}
+refuses() {
+  todo=$3
+  seen=' '
+  while [ -n "$todo" ]; do
+    next=
+    for n in $todo; do
+      case $seen$n in
+        *" $n "* | *' KUBE-'* | *' FLANNEL-'*) continue ;;
+      esac
+      seen="$seen$n "
+      rules=$(nft list chain "$1" "$2" "$n" 2>/dev/null)
+      # A rule for one address alone (fail2ban's) is no firewall.
+      ! printf '%s\n' "$rules" | grep -vE '^[[:space:]]*ip6? saddr [0-9a-f.:]+ ' |
+        grep -qE 'policy drop|[[:space:]](drop|reject)|xt target "?REJECT' || return 0
+      next="$next $(led_to)"
+    done
+    todo=${next# }
+  done
+  return 1
+}
 if command -v firewall-cmd >/dev/null && firewall-cmd -q --state 2>/dev/null; then
   echo firewalld
   firewall-cmd --list-all
@@ -148,8 +178,8 @@ elif command -v nft >/dev/null; then
       type)
         case "$b $c $d" in
           'filter hook input' | 'filter hook forward')
-            if [ "$shown" != "$family $table" ] &&
-              nft list chain "$family" "$table" "$chain" | grep -qE 'policy drop|[[:space:]](drop|reject)'; then
+            if [ "$shown" != "$family $table" ] && [ "$table" != kube-proxy ] &&
+              refuses "$family" "$table" "$chain"; then
               shown="$family $table"
               nft list table "$family" "$table"
             fi ;;
