@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from provisioner.action.capacity import check_capacity
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.ospackages import check_packages
 from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 def admit(
     loaded: Loaded, spec: ClusterSpec, facts: Mapping[str, Facts], emit: Emit, *, changes: bool = True
 ) -> None:
-    """Raises ProvisionError naming every fault of one sort; says what will be worth knowing later. Without `changes` to
-    come, firewalls are only told of: the gates will show what they do."""
+    """Raises ProvisionError naming every fault of one sort, InputError where the spec does not fit the hosts; says what
+    will be worth knowing later. Without `changes` to come, firewalls are only told of: the gates will show what they
+    do."""
     nodes = [name for name, node in spec.nodes.items() if node.node]
     swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
     check_hosts(facts, nodes, spec.proxy, swap=swap)
+    check_capacity(loaded.inventory, spec, facts)
     if spec.firewall == "check":
         try:
             check_firewalls(facts, ports_of(loaded.inventory, spec), spec)

@@ -38,6 +38,7 @@ part hostname; lines /proc/sys/kernel/hostname
 part os; lines /etc/os-release
 part clock; date +%s
 part swap; lines /proc/swaps
+part cpus; lines /sys/devices/system/cpu/online
 part memory; read -r line </proc/meminfo; echo "$line"
 part links
 ip -o -batch - 2>/dev/null <<'END' || { ip -o addr show; ip route show default; } 2>/dev/null || :
@@ -197,7 +198,8 @@ _START_FILES = "look at the host's login shell and its start files"
 
 @dataclass(frozen=True)
 class Facts:
-    """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `addresses` by link;
+    """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `cpus` are online, 0 when that
+    is not known; `addresses` by link;
     `resolver` is the resolv.conf that pods are to inherit; `modules` those of the kernel that were asked for and are
     there, loaded or not. `missing_packages` are those that were asked for and are not installed; only then
     `package_sources` tells whether the host reaches the sources of its own package manager. `firewall` is the one
@@ -233,6 +235,7 @@ class Facts:
     package_sources: bool = True
     firewall: str = ""
     filters: str = field(default="", repr=False)
+    cpus: int = 0
 
     @property
     def platform(self) -> str:
@@ -301,7 +304,14 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         package_sources="unreachable" not in parts.get("sources", ""),
         firewall=parts.get("firewall", "").partition("\n")[0],
         filters=parts.get("firewall", "").partition("\n")[2],
+        cpus=_count(parts["cpus"]),
     )
+
+
+def _count(ranges: str) -> int:
+    """Of "0-3,6"; 0 for what is none (kernel.org, Documentation/admin-guide/cputopology.rst)."""
+    found = re.findall(r"(\d+)(?:-(\d+))?", ranges)
+    return sum(int(last or first) - int(first) + 1 for first, last in found)
 
 
 def _number(host: str, part: str, text: str) -> int:

@@ -115,6 +115,7 @@ PARTS = {
     "os": "ID=debian",
     "clock": "1",
     "swap": "Filename",
+    "cpus": "0-3,6",
     "memory": "MemTotal: 1 kB",
     "links": "",
     "init": "systemd",
