@@ -70,7 +70,6 @@ class ClusterVariables:
             "encryption_key": state.encryption_key,
             "state_text": state.to_json(),
             "mark_text": state.mark(),
-            "control_planes": self.control_planes,
             "node_names": self.node_names,
             "nodes": spec.nodes,
             "joining_nodes": self.joining,
