@@ -49,7 +49,7 @@ class Compiler:
             rendered: Mapping[str, Any] = render_value(dict(stage.variables), variables)
         except TemplateFaultError as fault:
             where = ("vars", *failing(dict(stage.variables), variables))
-            reason = f"stage '{stage.name}': {_last(where)}: {fault.reason}"
+            reason = f"stage '{stage.name}': {_told(where, fault)}"
             raise InputError([stage.document.problem((*stage.where, *where), reason, fault.hint)]) from None
         return rendered
 
@@ -87,7 +87,7 @@ class Compiler:
             return render_value(value, variables, reveals=reveals)
         except TemplateFaultError as fault:
             where = (key, *failing(value, variables, reveals=reveals))
-            raise _error(stage, task, where, f"{_last(where)}: {fault.reason}", fault.hint) from None
+            raise _error(stage, task, where, _told(where, fault), fault.hint) from None
 
     def _holds(self, stage: Stage, task: Task, index: int, variables: Mapping[str, Any]) -> bool:
         try:
@@ -139,9 +139,10 @@ class Compiler:
         return next((path for path in candidates if path.is_file()), None)
 
 
-def _last(where: Sequence[str | int]) -> str:
-    """The name of what is meant, for a message."""
-    return next(str(step) for step in reversed(where) if isinstance(step, str))
+def _told(where: Sequence[str | int], fault: TemplateFaultError) -> str:
+    """The fault with the name of what has it; and with its line, which is not the document's, in a text of several."""
+    name = next(str(step) for step in reversed(where) if isinstance(step, str))
+    return f"{name}: {f'its line {fault.line}: ' if fault.line > 1 else ''}{fault.reason}"
 
 
 def _written(task: Task, where: Sequence[str | int]) -> tuple[str | int, ...]:
