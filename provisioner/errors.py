@@ -12,7 +12,8 @@ from dataclasses import dataclass
 class ProvisionError(Exception):
     """Something failed. `hint` says what mends it; it may be empty.
 
-    `resume`: when this ended a run before its first change, the command that takes it up.
+    `unchanged`: this ended a run before its first change; `resume` is then the command that takes it up, "" where that
+    would be of no use.
     """
 
     exit_code = 1
@@ -21,6 +22,7 @@ class ProvisionError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
+        self.unchanged = False
         self.resume = ""
 
 
@@ -47,6 +49,10 @@ class InputError(ProvisionError):
     def __init__(self, problems: Sequence[Problem], hint: str = "") -> None:
         self.problems = tuple(sorted(set(problems)))
         super().__init__("\n".join(str(problem) for problem in self.problems), hint)
+
+
+class ConsentError(ProvisionError):
+    """A run would do what nobody agreed to."""
 
 
 class UnreachableError(ProvisionError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from provisioner.action.capacity import check_capacity
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.ospackages import check_packages
 from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
@@ -20,18 +21,20 @@ if TYPE_CHECKING:
 def admit(
     loaded: Loaded, spec: ClusterSpec, facts: Mapping[str, Facts], emit: Emit, *, changes: bool = True
 ) -> None:
-    """Raises ProvisionError naming every fault of one sort; says what will be worth knowing later. Without `changes` to
-    come, firewalls are only told of: the gates will show what they do."""
+    """Raises ProvisionError naming every fault of one sort, InputError where the spec does not fit the hosts; says what
+    will be worth knowing later. Without `changes` to come, firewalls are only told of: the gates will show what they
+    do."""
     nodes = [name for name, node in spec.nodes.items() if node.node]
     swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
     check_hosts(facts, nodes, spec.proxy, swap=swap)
+    check_capacity(loaded.inventory, spec, facts)
     if spec.firewall == "check":
         try:
             check_firewalls(facts, ports_of(loaded.inventory, spec), spec)
         except ProvisionError as fault:
             if changes:
                 raise
-            emit(Note(level="warning", message=fault.reason.partition("\n")[2].strip(), hint=fault.hint))
+            emit(Note(level="warning", message=fault.reason, hint=fault.hint))
         for host, chain in doubts(facts, spec).items():
             said = f"{host}: its firewall may drop what pods send: chain {chain} refuses it"
             hint = f"take the rule out, or set firewall: manage, which lets {', '.join(spec.network.pod_cidrs)} through"

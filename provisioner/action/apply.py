@@ -19,7 +19,7 @@ from provisioner.action.locks import lock
 from provisioner.action.prepare import Prepared, connect, gather, prepare
 from provisioner.engine.events import Emit, RunEnded, RunStarted
 from provisioner.engine.journal import journal
-from provisioner.errors import InputError, ProvisionError
+from provisioner.errors import ConsentError, InputError, ProvisionError
 
 if TYPE_CHECKING:
     from provisioner.action.planfile import Agreed
@@ -146,10 +146,9 @@ def _unchanged(loaded: Loaded, command: str) -> Iterator[None]:
     try:
         yield
     except ProvisionError as fault:
-        asked = fault.reason.startswith(
-            "nothing was changed"
-        )  # it says so itself, and what is missing in the command
-        if not (asked or isinstance(fault, InputError)):
+        fault.unchanged = True
+        # The same command would ask for the same consent, or find the same mistakes.
+        if not isinstance(fault, ConsentError | InputError):
             fault.resume = _again(loaded.request, command)
         raise
 

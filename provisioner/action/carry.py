@@ -19,7 +19,7 @@ from provisioner.engine.hostwork import HostWork
 from provisioner.engine.ownership import Ownership
 from provisioner.engine.plan import Plan
 from provisioner.engine.watch import Watch
-from provisioner.errors import LockedError, ProvisionError
+from provisioner.errors import ConsentError, LockedError
 from provisioner.remote.lock import RemoteLock
 from provisioner.remote.pool import Pool
 
@@ -63,13 +63,11 @@ def carry_out(
 def _ask_for(
     plan: Plan, prepared: Prepared, confirm: Callable[[Sequence[str]], bool], agreed_to: set[str]
 ) -> None:
-    """Asks for the plan's dangers that are not in `agreed_to` yet. Raises ProvisionError without consent."""
+    """Asks for the plan's dangers that are not in `agreed_to` yet. Raises ConsentError without it."""
     reasons = [each for each in dangers(plan, established=prepared.established) if each not in agreed_to]
     if reasons and not confirm(reasons):
         told = "\n".join(f"  {reason}" for reason in reasons)
-        raise ProvisionError(
-            f"nothing was changed: this needs your consent:\n{told}", "add --yes to go ahead"
-        )
+        raise ConsentError(f"this needs your consent:\n{told}", "add --yes to go ahead")
     agreed_to.update(reasons)
 
 

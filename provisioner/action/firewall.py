@@ -71,7 +71,7 @@ def check_firewalls(facts: Mapping[str, Facts], ports: Mapping[str, Ports], spec
             hints.append(f"{host}: {'; '.join(commands)}")
     if faults:
         raise ProvisionError(
-            "nothing was changed:\n" + "\n".join(f"  {each}" for each in faults),
+            "\n".join(faults),
             "set firewall: manage in the cluster section, or open them:\n  " + "\n  ".join(hints),
         )
 

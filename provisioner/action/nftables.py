@@ -12,6 +12,8 @@ from provisioner.action.packets import Meets, Packets, range_of, within
 
 _EPHEMERAL = (32768, 60999)
 """Ports that Linux sends from (net.ipv4.ip_local_port_range)."""
+_DEEPEST = 16
+"""The kernel refuses rules that jump further (NFT_JUMP_STACK_SIZE, include/net/netfilter/nf_tables.h)."""
 _NOISE = re.compile(
     r"/\*.*?\*/|# xt_comment|xt match \"?comment\"?|counter packets \d+ bytes \d+|counter( name \"[^\"]*\")?"
     r"|\bcomment \"[^\"]*\"|\blog( prefix \"[^\"]*\"| (level|group|flags|snaplen|queue-threshold) \S+)*"
@@ -62,7 +64,7 @@ class Table:
             found: bool | None = rule.verb == "accept"
             if rule.verb in {"jump", "goto"}:
                 found = None
-                if rule.target not in above:
+                if rule.target not in above and len(above) < _DEEPEST:
                     found = self._verdict(rule.target, packets, above | {name})
             if rule.verb == "return" or (rule.verb == "goto" and found is None):
                 if met is Meets.YES:

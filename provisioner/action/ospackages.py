@@ -53,7 +53,7 @@ def check_packages(
         )
     if faults:
         raise ProvisionError(
-            "nothing was changed:\n" + "\n".join(f"  {each}" for each in faults),
+            "\n".join(faults),
             "give the hosts a source of their distribution's packages, or install these by hand; "
             "a registry may be any host outside of the inventory, too (cluster.registry.host)",
         )

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from provisioner.action.capacity import servers_of
 from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
 from provisioner.bundle.layout import Bundle
@@ -55,7 +56,7 @@ class ClusterVariables:
             for name in self.node_names
             if name in facts and not kubelet_identity_valid(facts[name].kubelet_certificate, name, authority)
         ]
-        self._servers = {*self.control_planes, *(host.name for host in inventory.group("etcd"))}
+        self._servers = servers_of(inventory)
         etcd = [
             {"name": host.name, "address": spec.nodes[host.name].address} for host in inventory.group("etcd")
         ]
@@ -69,7 +70,6 @@ class ClusterVariables:
             "encryption_key": state.encryption_key,
             "state_text": state.to_json(),
             "mark_text": state.mark(),
-            "control_planes": self.control_planes,
             "node_names": self.node_names,
             "nodes": spec.nodes,
             "joining_nodes": self.joining,

@@ -11,8 +11,6 @@ import click
 from provisioner.action.plankind import is_plan_file
 from provisioner.errors import InputError, Problem
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
 
 def inventory_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     """INVENTORY, which may be left out."""

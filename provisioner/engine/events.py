@@ -144,11 +144,13 @@ class RunEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RunStopped(Event):
-    """For the journal only: the run was given up for `reason`, which is said to people as an error."""
+    """For the journal only: the run was given up for `reason`, which is said to people as an error. `unchanged`: before
+    its first change."""
 
     run: str
     reason: str
     exit_code: int
+    unchanged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from provisioner.inventory.words import nearest
 class RunRecord:
     """One run. `began` is seconds since the epoch; `seconds` its length, for one that did not end as far as is known.
 
-    `result` is "ok", "failed", "interrupted", "refused" (nothing was changed: another run's lock, no consent) or
-    "unfinished" (it was killed, or still runs); `reason` says why.
+    `result` is "ok", "failed", "interrupted", "refused" (given up before its first change: another run's lock, a host
+    that is not fit, no consent) or "unfinished" (it was killed, or still runs); `reason` says why.
     """
 
     run: str
@@ -145,8 +145,8 @@ def _seconds(value: Any) -> float:
 
 
 _ERA = 100_000_000_000
-_REFUSED = (3, 4, 5)
-"""Exit codes of runs that ended before they changed anything: wrong input, hosts not reached, a lock of another run."""
+_UNCHANGED = (3, 4, 5)
+"""Exit codes of runs that journals of earlier versions have stopped before their first change."""
 
 
 def _result(events: list[dict[str, Any]]) -> tuple[str, str]:
@@ -155,8 +155,8 @@ def _result(events: list[dict[str, Any]]) -> tuple[str, str]:
         reason = str(last.get("reason", ""))
         if last.get("exit_code") == 130:
             return "interrupted", reason
-        refused = last.get("exit_code") in _REFUSED or reason.startswith("nothing was changed")
-        return "refused" if refused else "failed", reason
+        unchanged = last.get("unchanged", last.get("exit_code") in _UNCHANGED)
+        return "refused" if unchanged else "failed", reason
     if last.get("event") != "RunEnded":
         return "unfinished", ""
     if last.get("ok"):

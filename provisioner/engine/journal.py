@@ -65,7 +65,7 @@ def is_over(run: str) -> bool:
 
 def _stopped(run: str, fault: BaseException) -> RunStopped:
     if isinstance(fault, ProvisionError):
-        return RunStopped(run=run, reason=fault.reason, exit_code=fault.exit_code)
+        return RunStopped(run=run, reason=fault.reason, exit_code=fault.exit_code, unchanged=fault.unchanged)
     if isinstance(fault, KeyboardInterrupt):
         return RunStopped(run=run, reason="interrupted", exit_code=130)
     return RunStopped(run=run, reason=f"{type(fault).__name__}: {fault}", exit_code=1)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from provisioner.errors import InputError
 from provisioner.inventory.graph import Path, Variable
 from provisioner.inventory.spelling import kind_of, said
-from provisioner.inventory.words import nearest
 
 
 def is_template(value: Any) -> bool:
@@ -80,20 +78,14 @@ class RenderedVariables(Mapping[str, Any]):
         return self._text(variable, path, value) if is_template(value) else value
 
     def _text(self, variable: Variable, path: Path, text: str) -> Any:
-        from provisioner.inventory.templating import TemplateFaultError, render_text
+        from provisioner.inventory.templatefaults import TemplateFaultError
+        from provisioner.inventory.templating import render_text
 
         try:
             return render_text(text, self.scope)
         except TemplateFaultError as fault:
-            raise InputError([variable.problem(path, str(fault), _hint(str(fault), self.scope))]) from None
-
-
-def _hint(fault: str, known: Iterable[str]) -> str:
-    if "'lookup'" in fault:
-        return "for values from the environment write !secret {env: NAME}"
-    undefined = re.search(r"'(\w+)' is undefined", fault)
-    near = nearest(undefined[1], known) if undefined else None
-    return f"did you mean '{near}'?" if near else ""
+            reason = f"the template fails: {fault.reason}"
+            raise InputError([variable.problem(path, reason, fault.hint)]) from None
 
 
 class _Scope(Mapping[str, Any]):

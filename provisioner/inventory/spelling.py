@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from provisioner.inventory.secrets import Secret
 
 _PLAIN = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in YAML's words."""
+    """What a value is, in YAML's words; also what only templates have."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "a boolean"
-    kinds = {int: "a number", float: "a number", str: "a text", list: "a list", dict: "a mapping"}
-    return kinds.get(type(value), "a secret")
+    for kind, name in _KINDS:
+        if isinstance(value, kind):
+            return name
+    return "a function" if callable(value) else "an object"
+
+
+_KINDS: tuple[tuple[type, str], ...] = (
+    (int, "a number"), (float, "a number"), (str, "a text"), (Secret, "a secret"), (Mapping, "a mapping"),
+    (Iterable, "a list"),
+)  # fmt: skip
+
+
+def spelt(value: object) -> str:
+    """A scalar as YAML has it."""
+    return (
+        {True: "true", False: "false", None: "null"}[value]
+        if value is None or isinstance(value, bool)
+        else str(value)
+    )
 
 
 def said(value: object, most: int = 60) -> str:

@@ -9,19 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, Undefined, pass_context
+from jinja2 import Template, Undefined, pass_context
 from jinja2.nativetypes import NativeEnvironment
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from provisioner.inventory.secrets import Secret
+from provisioner.inventory.templateculprit import FAULTS, NO_OTHERS, Unknown
+from provisioner.inventory.templatefaults import Source, TemplateFaultError, explain
 
 _SCOPE = "\0scope"
 _TRUE = frozenset({"yes", "true", "on", "1", "y", "t"})
-
-
-class TemplateFaultError(ValueError):
-    """A template cannot be rendered; its text is the reason."""
 
 
 class _ScopedContext(Context):
@@ -72,7 +70,7 @@ def _boolean(value: Any) -> bool:
 
 @lru_cache(maxsize=1)
 def _environment() -> _Environment:
-    environment = _Environment(undefined=StrictUndefined, finalize=_as_it_is)
+    environment = _Environment(undefined=Unknown, loader=NO_OTHERS, finalize=_as_it_is)
     environment.filters["bool"] = _boolean
     return environment
 
@@ -83,17 +81,11 @@ def _compiled(text: str) -> Template:
 
 
 def render_text(text: str, scope: Mapping[str, Any]) -> Any:
-    """The value of one template, with names from `scope`. Raises TemplateFaultError with the reason."""
+    """The value of one template, with names from `scope`. Raises TemplateFaultError."""
     try:
         return _plain(_compiled(text).render({_SCOPE: scope}))
-    except TemplateFaultError:
-        raise
-    except TemplateError as error:
-        raise TemplateFaultError(
-            f"the template fails: {(error.message or 'it is none').rstrip('.')}"
-        ) from None
-    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise TemplateFaultError(f"the template fails: {error}") from None
+    except FAULTS as fault:
+        raise explain(fault, Source(_environment(), text, scope=_SCOPE), scope) from None
 
 
 def _plain(value: Any) -> Any:

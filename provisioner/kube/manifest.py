@@ -182,9 +182,7 @@ def _given(task: TaskCall) -> list[Object]:
         raise task.error("needs either 'objects' or 'src' (a template)")
     if task.args.get("objects") is not None:
         return list(task.args["objects"])
-    path = task.find("templates", str(task.args["src"]))
-    if path is None:
-        raise task.error(f"'{task.args['src']}' is not below templates/", "", "src")
+    path = task.source("templates")
     try:
         return [item for item in yaml.load_all(task.render(path), Loader=yaml.CSafeLoader) if item]
     except yaml.YAMLError as fault:

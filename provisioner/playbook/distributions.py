@@ -17,14 +17,13 @@ DEFAULT = "debian"
 
 @dataclass(frozen=True)
 class Distribution:
-    """`manager` is who manages packages: apt or rpm. `node` and `registry` are the packages for a host's role (no
-    `registry`: none is known). `registry_unit` and `registry_user` are what the registry's package brings along,
-    `registry_folders` lead to its configuration, and `registry_storage` is where it keeps images. `releases` are the
-    packages that nodes of a major release need beside `node`.
+    """`node` and `registry` are the packages for a host's role (no `registry`: none is known). `registry_unit` and
+    `registry_user` are what the registry's package brings along, `registry_folders` lead to its configuration, and
+    `registry_storage` is where it keeps images. `releases` are the packages that nodes of a major release need beside
+    `node`.
     """
 
     name: str
-    manager: str
     node: tuple[str, ...]
     registry: tuple[str, ...]
     registry_unit: str

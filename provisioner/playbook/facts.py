@@ -38,6 +38,7 @@ part hostname; lines /proc/sys/kernel/hostname
 part os; lines /etc/os-release
 part clock; date +%s
 part swap; lines /proc/swaps
+part cpus; lines /sys/devices/system/cpu/online
 part memory; read -r line </proc/meminfo; echo "$line"
 part links
 ip -o -batch - 2>/dev/null <<'END' || { ip -o addr show; ip route show default; } 2>/dev/null || :
@@ -128,9 +129,39 @@ else
 fi
 """
 # The firewall that is at work, and what it says: firewalld's or ufw's own words, else the tables that drop something of
-# what comes in or passes through. iptables' tables are among them where it works through nftables.
-_FIREWALL = """
+# what comes in or passes through, in such a chain or in one that it leads to. iptables' tables are among them where it
+# works through nftables. What kube-proxy and flannel put there is left out: it is the cluster's own.
+_FIREWALL = r"""
 echo '=firewall'
+led_to() {
+  IFS=$(printf ' \t\n,{}')
+  set -f
+  last=
+  for word in $rules; do
+    case $last in jump | goto) echo "$word" ;; esac
+    last=$word
+  done
+}
+refuses() {
+  todo=$3
+  seen=' '
+  while [ -n "$todo" ]; do
+    next=
+    for n in $todo; do
+      case $seen$n in
+        *" $n "* | *' KUBE-'* | *' FLANNEL-'*) continue ;;
+      esac
+      seen="$seen$n "
+      rules=$(nft list chain "$1" "$2" "$n" 2>/dev/null)
+      # A rule for one address alone (fail2ban's) is no firewall.
+      ! printf '%s\n' "$rules" | grep -vE '^[[:space:]]*ip6? saddr [0-9a-f.:]+ ' |
+        grep -qE 'policy drop|[[:space:]](drop|reject)|xt target "?REJECT' || return 0
+      next="$next $(led_to)"
+    done
+    todo=${next# }
+  done
+  return 1
+}
 if command -v firewall-cmd >/dev/null && firewall-cmd -q --state 2>/dev/null; then
   echo firewalld
   firewall-cmd --list-all
@@ -148,8 +179,8 @@ elif command -v nft >/dev/null; then
       type)
         case "$b $c $d" in
           'filter hook input' | 'filter hook forward')
-            if [ "$shown" != "$family $table" ] &&
-              nft list chain "$family" "$table" "$chain" | grep -qE 'policy drop|[[:space:]](drop|reject)'; then
+            if [ "$shown" != "$family $table" ] && [ "$table" != kube-proxy ] &&
+              refuses "$family" "$table" "$chain"; then
               shown="$family $table"
               nft list table "$family" "$table"
             fi ;;
@@ -167,7 +198,8 @@ _START_FILES = "look at the host's login shell and its start files"
 
 @dataclass(frozen=True)
 class Facts:
-    """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `addresses` by link;
+    """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `cpus` are online, 0 when that
+    is not known; `addresses` by link;
     `resolver` is the resolv.conf that pods are to inherit; `modules` those of the kernel that were asked for and are
     there, loaded or not. `missing_packages` are those that were asked for and are not installed; only then
     `package_sources` tells whether the host reaches the sources of its own package manager. `firewall` is the one
@@ -203,6 +235,7 @@ class Facts:
     package_sources: bool = True
     firewall: str = ""
     filters: str = field(default="", repr=False)
+    cpus: int = 0
 
     @property
     def platform(self) -> str:
@@ -271,7 +304,14 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         package_sources="unreachable" not in parts.get("sources", ""),
         firewall=parts.get("firewall", "").partition("\n")[0],
         filters=parts.get("firewall", "").partition("\n")[2],
+        cpus=_count(parts["cpus"]),
     )
+
+
+def _count(ranges: str) -> int:
+    """Of "0-3,6"; 0 for what is none (kernel.org, Documentation/admin-guide/cputopology.rst)."""
+    found = re.findall(r"(\d+)(?:-(\d+))?", ranges)
+    return sum(int(last or first) - int(first) + 1 for first, last in found)
 
 
 def _number(host: str, part: str, text: str) -> int:

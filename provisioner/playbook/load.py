@@ -10,7 +10,7 @@ from typing import Any
 
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.documents import Document, read_document
-from provisioner.inventory.spelling import kind_of, said
+from provisioner.inventory.spelling import kind_of, said, spelt
 from provisioner.inventory.words import nearest
 from provisioner.playbook.model import Playbook, Stage, Task
 
@@ -173,6 +173,9 @@ def _task(
     if not isinstance(item, dict):
         problems.append(_problem(document, where, f"a task is a mapping, this is {kind_of(item)}"))
         return None
+    spelt = {_ALIASES[key]: key for key in item if key in _ALIASES}
+    if "loop" not in item:
+        spelt["loop"] = "with_items"
     item = {_ALIASES.get(key, key): value for key, value in item.items()}
     named = [key for key in item if key in modules]
     if len(named) != 1:
@@ -205,6 +208,7 @@ def _task(
         loop=item.get("loop", item.get("with_items")),
         variables=item.get("vars") or {},
         tags=tags | _tags(item),
+        spelt=spelt,
     )
 
 
@@ -270,7 +274,7 @@ def _known(
         near = nearest(str(key).removeprefix("ansible.builtin."), known)
         hint = _NOT_HERE.get(str(key)) or (f"did you mean '{near}'?" if near else "")
         line, column = document.at((*where, key), key=True)
-        problems.append(Problem(document.file, line, column, f"unknown keyword '{key}'", hint))
+        problems.append(Problem(document.file, line, column, f"unknown keyword {said(spelt(key))}", hint))
 
 
 def _problem(document: Document, where: Sequence[str | int], reason: str, hint: str = "") -> Problem:

@@ -12,7 +12,8 @@ from provisioner.inventory.documents import Document
 
 @dataclass(frozen=True)
 class Task:
-    """One task: a module with unrendered arguments. `where` is its path in the document, for positions."""
+    """One task: a module with unrendered arguments. `where` is its path in the document, for positions; `spelt` has
+    keywords that stand there by another name."""
 
     name: str
     module: str
@@ -22,6 +23,7 @@ class Task:
     loop: Any = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     tags: frozenset[str] = frozenset()
+    spelt: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,6 @@ from provisioner.engine.events import Event
 class Report(Protocol):
     """Takes events; `pause` clears the way for a question."""
 
-    interactive: bool
-
     def emit(self, event: Event) -> None: ...
 
     def pause(self) -> AbstractContextManager[None]: ...

@@ -42,8 +42,6 @@ _STYLES = {
 class Console:
     """rich on stderr; honours NO_COLOR."""
 
-    interactive = True
-
     def __init__(self) -> None:
         self._console = rich.console.Console(stderr=True, highlight=False)
         self._lock = Lock()

@@ -15,7 +15,9 @@ def tell(error: ProvisionError, *, json: bool = False) -> None:
     """Prints the error on stderr (one JSON line on stdout with `json`)."""
     if json:
         problems = [vars(problem) for problem in error.problems] if isinstance(error, InputError) else None
-        _tell_json(error.exit_code, error.reason, error.hint, problems, error.resume)
+        _tell_json(
+            error.exit_code, error.reason, error.hint, problems, error.resume, unchanged=error.unchanged
+        )
         return
     if isinstance(error, InputError):
         count = len(error.problems)
@@ -28,8 +30,9 @@ def tell(error: ProvisionError, *, json: bool = False) -> None:
         sys.stderr.write(f"error: {printable(error.reason)}\n")
     for hint in error.hint.splitlines():
         sys.stderr.write(f"hint: {printable(hint)}\n")
-    if error.resume:
-        sys.stderr.write(f"nothing was changed; then go on with: {printable(error.resume)}\n")
+    if error.unchanged and not isinstance(error, InputError):
+        then = f"; then go on with: {printable(error.resume)}" if error.resume else ""
+        sys.stderr.write(f"nothing was changed{then}\n")
 
 
 def tell_misuse(error: click.ClickException, *, json: bool = False) -> None:
@@ -59,9 +62,17 @@ def tell_interrupted(text: str, exit_code: int, *, json: bool = False) -> None:
 
 
 def _tell_json(
-    exit_code: int, reason: str, hint: str, problems: list[dict[str, object]] | None, resume: str = ""
+    exit_code: int,
+    reason: str,
+    hint: str,
+    problems: list[dict[str, object]] | None,
+    resume: str = "",
+    *,
+    unchanged: bool = False,
 ) -> None:
     data: dict[str, object] = {"event": "Error", "exit_code": exit_code, "reason": reason, "hint": hint}
+    if unchanged:
+        data["unchanged"] = True
     if resume:
         data["resume"] = resume
     if problems is not None:

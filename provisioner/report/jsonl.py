@@ -14,8 +14,6 @@ from provisioner.engine.journal import as_line
 class JsonLines:
     """One event, one line; whole lines only."""
 
-    interactive = False
-
     def __init__(self) -> None:
         self._lock = Lock()
 

@@ -19,8 +19,6 @@ _SECONDS = 5.0
 class PlainLines:
     """One event, one or more lines."""
 
-    interactive = False
-
     def __init__(self) -> None:
         self._lock = Lock()
         self._shown: dict[tuple[str, str], float] = {}

@@ -88,9 +88,7 @@ class ArchiveKind:
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         task.check({"src": str, "dest": str}, {"owner": (str, int), "group": (str, int)})
-        source = task.find("files", str(task.args["src"]))
-        if source is None:
-            raise task.error(f"'{task.args['src']}' is not below files/", "", "src")
+        source = task.source("files")
         if _starts(source, _FOREIGN):
             hint = "hosts need no other tool than gzip: `gzip -9` the tar"
             raise task.error(f"'{source.name}' is compressed by something other than gzip", hint, "src")

@@ -6,7 +6,6 @@ import re
 import stat
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from provisioner.inventory.words import nearest
@@ -232,7 +231,7 @@ def _plain(task: TaskCall) -> Resource:
 
 def _rendered(task: TaskCall) -> Blob:
     task.check({"src": str, "dest": str}, {"secret": bool, **_RIGHTS})
-    source = _found(task, "templates")
+    source = task.source("templates")
     return Blob.of(task.render(source).encode(), secret=bool(task.args.get("secret")))
 
 
@@ -243,14 +242,7 @@ def _copied(task: TaskCall) -> Blob:
         raise task.error("needs either 'src' or 'content'")
     if task.args.get("content") is not None:
         return Blob.of(str(task.args["content"]).encode(), secret=secret)
-    return file_blob(_found(task, "files"), secret=secret)
-
-
-def _found(task: TaskCall, folder: str) -> Path:
-    path = task.find(folder, str(task.args["src"]))
-    if path is None:
-        raise task.error(f"'{task.args['src']}' is not below {folder}/", "", "src")
-    return path
+    return file_blob(task.source("files"), secret=secret)
 
 
 def _with_content(task: TaskCall, blob: Blob) -> Resource:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from provisioner.errors import InputError, Problem
+from provisioner.inventory.spelling import kind_of, said, spelt
 from provisioner.inventory.words import nearest
 
 
@@ -17,7 +18,8 @@ class TaskCall:
     """`module` with its rendered `args` for one `host` (and one loop item).
 
     `locate(key)` gives (file, line, column) of an argument, or of the task for None.
-    `find(folder, name)` gives the path of a file below files/ or templates/; `render(path)` renders a template.
+    `find(folder, name)` gives the path of a file below files/ or templates/, `names(folder)` the names of all there;
+    `render(path)` renders a template.
     """
 
     module: str
@@ -26,6 +28,7 @@ class TaskCall:
     locate: Callable[[str | None], tuple[str, int, int]] = field(repr=False)
     find: Callable[[str, str], Path | None] = field(repr=False)
     render: Callable[[Path], str] = field(repr=False)
+    names: Callable[[str], Sequence[str]] = field(repr=False, default=lambda _folder: ())
 
     def error(self, reason: str, hint: str = "", key: str | None = None) -> InputError:
         """An InputError at the argument `key`, or at the task."""
@@ -38,12 +41,25 @@ class TaskCall:
         for key, value in self.args.items():
             if key not in known:
                 near = nearest(str(key), known)
-                raise self.error(f"unknown argument '{key}'", f"did you mean '{near}'?" if near else "", key)
+                raise self.error(
+                    f"unknown argument {said(spelt(key))}", f"did you mean '{near}'?" if near else "", key
+                )
             if value is not None and not _is_a(value, known[key]):
-                raise self.error(f"'{key}' must be {_names(known[key])}, not {_name(type(value))}", "", key)
+                raise self.error(f"'{key}' must be {_names(known[key])}, not {kind_of(value)}", "", key)
         for key in required:
             if self.args.get(key) is None:
                 raise self.error(f"needs the argument '{key}'")
+
+    def source(self, folder: str) -> Path:
+        """The file that the argument 'src' names, below `folder`. Raises InputError."""
+        name = str(self.args["src"])
+        path = self.find(folder, name)
+        if path is None:
+            near = nearest(name, self.names(folder))
+            raise self.error(
+                f"{said(name)} is not below {folder}/", f"did you mean '{near}'?" if near else "", "src"
+            )
+        return path
 
     def mode(self, default: str, key: str = "mode") -> str:
         """A file mode as up to four octal digits without leading zeros ("755").
@@ -96,8 +112,4 @@ def _is_a(value: object, wanted: type | tuple[type, ...]) -> bool:
 
 def _names(wanted: type | tuple[type, ...]) -> str:
     kinds = wanted if isinstance(wanted, tuple) else (wanted,)
-    return " or ".join(dict.fromkeys(_name(kind) for kind in kinds))
-
-
-def _name(kind: type) -> str:
-    return _NAMES.get(kind, kind.__name__)
+    return " or ".join(dict.fromkeys(_NAMES[kind] for kind in kinds))

@@ -39,6 +39,23 @@ def threshold(text: str) -> None:
         raise RefusedError(f"{said(text)} is over 100%", "a part of the whole, such as 10%")
 
 
+def part_of(text: str, whole: Decimal) -> Decimal:
+    """How much a well-formed quantity is, in units without a prefix; a percentage is one of `whole`."""
+    share = _PERCENTAGE.fullmatch(text)
+    if share is not None:
+        return whole * Decimal(share.group(1)) / 100
+    number = re.match(r"[0-9.]+", text)
+    assert number is not None  # noqa: S101 - it passed `amount`
+    return Decimal(number.group()) * _UNITS[text[number.end() :]]
+
+
+_UNITS = {
+    "": Decimal(1), "m": Decimal("0.001"),
+    **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGTP", 1)},
+    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTP", 1)},
+}  # fmt: skip
+
+
 def _nearest(text: str) -> str:
     """A hint with the unit that is meant: people write MB, mib or GB."""
     found = _MEANT.fullmatch(text)

@@ -72,6 +72,20 @@ def test_a_node_has_what_its_own_variables_say(cluster: LabCluster, tmp_path: Pa
     until(lambda: sizes(cluster)["worker1"][1]["pods"] == "110", "the node is as it was")
 
 
+def test_a_node_that_would_keep_back_all_that_it_has_is_refused(cluster: LabCluster, tmp_path: Path) -> None:
+    has = sizes(cluster)["worker1"][0]
+    own = f"          node_kube_reserved: {{cpu: '{has['cpu']}', memory: {has['memory']}}}\n"
+    inventory = cluster.edited(tmp_path, {worker(cluster): worker(cluster) + own})
+    done = provision("apply", inventory, "--json")
+    assert done.status == 3, done
+    cpu, memory = (problem["reason"] for problem in done.only("Error")["problems"])
+    assert cpu.startswith(f"worker1 has {has['cpu']} of CPU, and {has['cpu']} are kept back"), (
+        "as the kubelet counts"
+    )
+    assert cpu.endswith("nothing would be left to pods")
+    assert memory.endswith("the kubelet would not start")
+
+
 @pytest.fixture
 def renamed(cluster: LabCluster) -> Iterator[LabCluster]:
     """worker2 calls itself otherwise than the inventory does, as hosts of a cloud do."""

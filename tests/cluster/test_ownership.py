@@ -85,7 +85,11 @@ def test_objects_of_a_component_that_left(cluster: LabCluster) -> None:
     assert set(planned["before"]["old"]) == LEFT
     refused = cluster.apply()
     assert refused.status == 1
-    assert "ConfigMap old-addon/ours" in refused.stderr + refused.stdout
+    told = refused.only("Error")
+    assert "ConfigMap old-addon/ours" in told["reason"]
+    assert told["unchanged"]
+    assert "resume" not in told, "the same command would ask again"
+    assert provision("history", cluster.inventory, "-n", "1", "--json").only("Run")["result"] == "refused"
     done = cluster.apply("--yes")
     assert is_verified(done), done
     names = cluster.kubectl("get namespaces,clusterroles -o name").split()

@@ -95,7 +95,9 @@ def check_told(case: Case, found: Told) -> None:
     resume = f"provision apply {found.host.inventory} --playbook {found.host.book}"
     if case.stage is None:
         error = faulty.only("Error")
-        assert (error["exit_code"], error["resume"]) == (case.status, resume), faulty
+        assert (error["exit_code"], error["unchanged"], error["resume"]) == (case.status, True, resume), (
+            faulty
+        )
         assert host in re.split(r"\W", error["reason"]), faulty
         assert faulty.changed == set()
     else:

@@ -37,10 +37,34 @@ table inet strict {
 }
 END
 """
+LEADING = """
+nft -f - <<'END'
+table inet strict {
+  chain rest { drop; }
+  chain services { tcp dport vmap { 22 : accept, 23 : goto rest }; goto rest; }
+  chain input { type filter hook input priority 0; policy accept; ct state established accept; jump services; }
+}
+END
+"""
+"""As STRICT; but what comes in by itself drops nothing."""
+HARMLESS = """
+nft -f - <<'END'
+table inet banned {
+  chain f2b-sshd { ip saddr 192.0.2.1 counter reject; return; }
+  chain KUBE-FIREWALL { ip daddr 127.0.0.0/8 drop; }
+  chain round { jump f2b-sshd; }
+  chain input { type filter hook input priority 0; policy accept; jump round; jump KUBE-FIREWALL; }
+}
+table ip kube-proxy {
+  chain filter-forward { type filter hook forward priority -110; policy accept; ct state new reject; }
+}
+END
+"""
 FIREWALLS = {
-    "nftables": ([], STRICT),
-    "firewalld": (["firewalld"], "systemctl start firewalld; firewall-cmd -q --state"),
-    "ufw": (["ufw"], "ufw allow 22/tcp >/dev/null; ufw --force enable >/dev/null"),
+    "nftables": ("nftables", [], STRICT),
+    "nftables by jumps": ("nftables", [], LEADING),
+    "firewalld": ("firewalld", ["firewalld"], "systemctl start firewalld; firewall-cmd -q --state"),
+    "ufw": ("ufw", ["ufw"], "ufw allow 22/tcp >/dev/null; ufw --force enable >/dev/null"),
 }
 
 
@@ -68,15 +92,16 @@ def facts_of(session: Session) -> Facts:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("kind", sorted(FIREWALLS))
-def test_a_firewall_is_opened_and_closed(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", sorted(FIREWALLS))
+def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     inventory = load_inventory(BASE)
     spec = load_spec(inventory)
     ports = ports_of(inventory, spec)["cp1"]
-    packages, start = FIREWALLS[kind]
+    kind, packages, start = FIREWALLS[name]
     with one_host(tmp_path, packages) as session:
         run(session, "systemctl stop firewalld ufw 2>/dev/null || :")
+        run(session, HARMLESS)
         assert facts_of(session).firewall == "", "none is at work yet"
         run(session, start)
         before = facts_of(session)

@@ -37,7 +37,8 @@ INPUTS = ("replace", "text", "files")
 KEYS = frozenset({"name", *INPUTS, "says", "read", "pattern", "reveal"})
 _PASSWORD = Secret.text("hunter2")
 VARIABLES = {
-    "word": "w", "items": [1, 2], "flag": True, "password": _PASSWORD, "deep": {"password": _PASSWORD},
+    "word": "w", "items": [1, 2], "flag": True, "number": 3, "empty": None,
+    "password": _PASSWORD, "deep": {"password": _PASSWORD},
 }  # fmt: skip
 """What the playbooks of the tests may use."""
 
@@ -112,6 +113,7 @@ READERS: Mapping[str, Callable[[Path, Broken], object]] = {
     "inventory/names": _load_and_match,
     "inventory/selections": _load_and_match,
     "playbook/refused": _compile,
+    "playbook/templates": _compile,
 }
 """The tables of the corpus, and how each one's input is read."""
 

@@ -97,6 +97,8 @@ VERSION_ID="12"
 1700000000
 =swap
 Filename Type Size Used Priority
+=cpus
+0-3
 =memory
 MemTotal:        8039640 kB
 =links

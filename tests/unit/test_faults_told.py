@@ -120,6 +120,7 @@ def test_what_was_begun_when_a_host_was_lost_is_told_apart(unsure: str, lines: l
 
 def test_an_error_before_the_first_change_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     error = ProvisionError("a: no answer", "is it up?\nis it there?")
+    error.unchanged = True
     error.resume = "provision apply x.yaml"
     tell(error)
     assert capsys.readouterr().err.splitlines() == [
@@ -129,7 +130,13 @@ def test_an_error_before_the_first_change_says_so(capsys: pytest.CaptureFixture[
         "nothing was changed; then go on with: provision apply x.yaml",
     ]
     tell(error, json=True)
-    assert json.loads(capsys.readouterr().out)["resume"] == "provision apply x.yaml"
+    told = json.loads(capsys.readouterr().out)
+    assert (told["unchanged"], told["resume"]) == (True, "provision apply x.yaml")
+    error.resume = ""
+    tell(error)
+    assert capsys.readouterr().err.splitlines()[-1] == "nothing was changed"
+    tell(ProvisionError("nothing was changed", "or was it?"), json=True)
+    assert "unchanged" not in json.loads(capsys.readouterr().out)
 
 
 RUN = """\

@@ -102,6 +102,34 @@ NFTABLES: list[tuple[str, bool, bool]] = [
         False,
         False,
     ),
+    # Chains that lead to each other, also in a circle, which the kernel would not take.
+    (
+        ACCEPTING % "jump a\n\t}\n\tchain a {\n\t\tgoto b\n\t}\n\tchain b {\n\t\ttcp dport 6443 drop",
+        False,
+        True,
+    ),
+    (
+        ACCEPTING % "goto a\n\t\taccept\n\t}\n\tchain a {\n\t\tjump b\n\t}\n\tchain b {\n\t\tdrop",
+        False,
+        False,
+    ),
+    (ACCEPTING % "jump a\n\t\tdrop\n\t}\n\tchain a {\n\t\tgoto b\n\t}\n\tchain b {\n\t\taccept", True, True),
+    (ACCEPTING % "tcp dport vmap { 6443 : goto a }\n\t}\n\tchain a {\n\t\treject", False, True),
+    (
+        ACCEPTING % "jump a\n\t}\n\tchain a {\n\t\tjump b\n\t\tdrop\n\t}\n\tchain b {\n\t\tjump a",
+        False,
+        False,
+    ),
+    (
+        ACCEPTING
+        % (
+            "jump c1\n"
+            + "".join(f"\t}}\n\tchain c{n} {{\n\t\tjump c{n + 1}\n" for n in range(1, 15))
+            + "\t}\n\tchain c15 {\n\t\tdrop"
+        ),
+        False,
+        False,
+    ),
     ((STRICT % "").replace("inet", "ip6"), True, True),
     # What lets through may do so port by port.
     (STRICT % "tcp dport { 2379, 2380 } accept", False, True),
@@ -234,7 +262,6 @@ def test_a_firewall_in_the_way_is_named_with_what_opens_it() -> None:
     with pytest.raises(ProvisionError) as caught:
         check_firewalls({**free, "cp1": strict, "worker2": ufw}, ports, spec)
     reason, hint = caught.value.reason, caught.value.hint
-    assert reason.startswith("nothing was changed:")
     assert "cp1: its firewall (nftables) would drop 2379-2380/tcp, 6443/tcp" in reason
     assert "worker2: its firewall (ufw) would drop 10250/tcp" in reason
     assert "registry1" not in reason

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from provisioner.action.apply import apply
+from provisioner.action.load import Request
 from provisioner.cli.history import command
 from provisioner.engine import events as ev
 from provisioner.engine.history import find_run, records
 from provisioner.engine.journal import journal, runs_directory
-from provisioner.errors import InputError, LockedError, ProvisionError
+from provisioner.errors import InputError, LockedError, ProvisionError, UnreachableError
 from provisioner.report.history import run_lines, run_table
 
 CHANGED = ev.Changed(
@@ -71,11 +74,17 @@ def test_newest_first_with_all_that_is_known(inventory: Path) -> None:
     assert (oldest.who, oldest.command, oldest.options) == ("ann@desk", "apply", "--limit cp1")
 
 
+def unchanged(fault: ProvisionError) -> ProvisionError:
+    fault.unchanged = True
+    return fault
+
+
 @pytest.mark.parametrize(
     ("fault", "result", "reason"),
     [
-        (LockedError("bob holds the lock"), "refused", "bob holds the lock"),
-        (ProvisionError("nothing was changed: no"), "refused", "nothing was changed: no"),
+        (unchanged(LockedError("bob holds the lock")), "refused", "bob holds the lock"),
+        (unchanged(ProvisionError("swap is on")), "refused", "swap is on"),
+        (ProvisionError("nothing was changed"), "failed", "nothing was changed"),
         (ProvisionError("the disk is full"), "failed", "the disk is full"),
         (KeyboardInterrupt(), "interrupted", "interrupted"),
         (KeyError("x"), "failed", "KeyError: 'x'"),
@@ -87,6 +96,21 @@ def test_what_stopped_a_run_is_on_record(
     run("20260101-000000-aaaa", inventory, fault=fault)
     (found,) = records(inventory)
     assert (found.result, found.reason) == (result, reason)
+
+
+def test_a_run_that_reaches_no_host_is_refused(inventory: Path, tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        inventory.write_text(f"all: {{hosts: {{cp1: {{ansible_host: 127.0.0.1, ansible_port: {port}}}}}}}")
+        playbook = tmp_path / "book.yaml"
+        playbook.write_text("- {name: one, hosts: all, tasks: [{command: {cmd: 'true', creates: /a}}]}")
+        with pytest.raises(UnreachableError) as caught:
+            apply(Request(inventory, playbook=playbook), ev.silent)
+    assert caught.value.unchanged
+    assert caught.value.resume == f"provision apply {inventory} --playbook {playbook}"
+    (found,) = records(inventory)
+    assert (found.result, found.reason) == ("refused", caught.value.reason)
 
 
 def test_a_killed_run_is_unfinished(inventory: Path) -> None:
@@ -113,6 +137,11 @@ def test_journals_of_earlier_versions(inventory: Path, monkeypatch: pytest.Monke
     (runs_directory() / "r.jsonl").write_text(json.dumps(head) + "\n")
     (found,) = records(inventory)
     assert (found.who, found.run) == ("", "r")
+    for code, result in ((1, "failed"), (5, "refused")):
+        stopped = {"event": "RunStopped", "time": 6, "run": "r", "reason": "no", "exit_code": code}
+        (runs_directory() / "r.jsonl").write_text(json.dumps(head) + "\n" + json.dumps(stopped) + "\n")
+        (found,) = records(inventory)
+        assert (found.result, found.reason) == (result, "no")
 
 
 def test_one_run_by_the_beginning_of_its_id(inventory: Path) -> None:

@@ -187,8 +187,7 @@ def test_what_a_host_can_have_from_nowhere_is_named(
 ) -> None:
     with pytest.raises(ProvisionError, match=words) as caught:
         check_packages({"a": host(**changed), "b": host()}, bundle, silent)
-    assert caught.value.reason.startswith("nothing was changed:")
-    assert "  b: " not in caught.value.reason
+    assert [line[:3] for line in caught.value.reason.splitlines()] == ["a: "]
 
 
 @pytest.mark.parametrize("shell", ["dash", "busybox"])
@@ -207,8 +206,8 @@ def test_facts_are_read() -> None:
     parts = (
         "=kernel\nLinux 6 x86_64\n=user\n0\n=hostname\na\n=os\nID=ubuntu\nID_LIKE=debian\n=clock\n1\n=swap\n"
     )
-    parts += "=memory\nMemTotal: 1 kB\n=links\n=init\nsystemd\n=tools\n=state\n=owned\n=resolver\n=machine\n=mark\n"
-    parts += "=change\n=kubelet\n=packages\na\nb\n=sources\n"
+    parts += "=cpus\n0\n=memory\nMemTotal: 1 kB\n=links\n=init\nsystemd\n=tools\n=state\n=owned\n=resolver\n"
+    parts += "=machine\n=mark\n=change\n=kubelet\n=packages\na\nb\n=sources\n"
     alone = parse_facts("a", f"{parts}unreachable\n=end\n".encode(), 1.0)
     assert (alone.missing_packages, alone.package_sources, alone.os_like) == (("a", "b"), False, ("debian",))
     assert parse_facts("a", f"{parts}=end\n".encode(), 1.0).package_sources
@@ -224,7 +223,7 @@ def test_the_catalogue_has_what_the_playbooks_ask_for() -> None:
 def test_a_distribution_is_known_by_what_it_is_like() -> None:
     assert distribution_of(host(os_id="ubuntu")).name == "ubuntu"
     assert distribution_of(host(os_id="devuan", os_like=("nothing", "debian"))).name == "debian"
-    assert distribution_of(host(os_id="", os_like=())).manager == "apt"
+    assert distribution_of(host(os_id="", os_like=())).name == "debian"
     assert packages_by_id(("registry",))["debian-*"] == ("docker-registry",)
     assert distribution_of(host(os_id="rocky", os_like=("rhel", "centos"))).node[0] == "containerd.io"
     assert "kernel-modules-extra" in distribution_of(host(os_id="rhel", os_version="10.1")).node

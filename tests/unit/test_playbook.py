@@ -118,7 +118,7 @@ def test_secrets_are_sent_but_never_shown(task: str, tmp_path: Path) -> None:
 
 
 def test_a_template_with_a_secret_needs_the_word(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"secret\.j2:1:1: 'password' is a secret"):
+    with pytest.raises(InputError, match=r"secret\.j2:1:7: 'password' is a secret"):
         compiled(tmp_path, STAGE + "    - template: {dest: /etc/a, src: secret.j2}\n")
 
 

@@ -58,10 +58,20 @@ def test_each_fault_of_each_host_is_named_at_once(
 ) -> None:
     with pytest.raises(ProvisionError) as caught:
         check_hosts(hosts(**changed), HOSTS, Proxy(), swap=False)
-    lines = caught.value.reason.splitlines()[1:]
+    lines = caught.value.reason.splitlines()
     assert len(lines) == len(words)
-    assert all(line.strip().startswith(word) for line, word in zip(lines, words, strict=True))
+    assert all(line.startswith(word) for line, word in zip(lines, words, strict=True))
     assert hint in caught.value.hint
+
+
+def test_hints_are_those_of_the_faults_and_no_others() -> None:
+    """Whatever words a host's name has."""
+    with pytest.raises(ProvisionError) as caught:
+        check_hosts(hosts(**{"swap-clock": {"memory": 1}}), ["swap-clock"], Proxy(), swap=False)
+    assert (caught.value.reason, caught.value.hint) == (
+        "swap-clock: has 0 MiB of memory, a node needs 700",
+        "",
+    )
 
 
 def test_good_hosts_pass_and_others_than_nodes_need_less() -> None:
@@ -105,6 +115,7 @@ PARTS = {
     "os": "ID=debian",
     "clock": "1",
     "swap": "Filename",
+    "cpus": "0-3,6",
     "memory": "MemTotal: 1 kB",
     "links": "",
     "init": "systemd",
