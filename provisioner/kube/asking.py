@@ -126,7 +126,7 @@ def _inner_script(targets: Iterable[Target]) -> str:
     return f"""end=$(($(date +%s) + {PATIENCE}))
 reach() {{
   if [ "$1" = dns ]; then timeout 5 /agnhost connect --timeout=2s "$2"
-  else timeout 5 nc -w 2 "$3" "$4" </dev/null >/dev/null
+  else timeout 5 nc -w 1 "$3" "$4" </dev/null >/dev/null
   fi
 }}
 check() {{

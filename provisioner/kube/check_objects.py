@@ -26,13 +26,14 @@ def cluster_ip(run: str) -> str:
 
 
 def check_objects(run: str, image: str, nodes: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Everything of one check, in the order of creation, labelled with its run. The DaemonSets' names are fixed, so
-    that those of a killed run stand in the way of the next one, which then removes them. Without `nodes`: on all."""
+    """Everything of one check, in the order of creation, labelled with its run. All names but one are fixed, so
+    that what a killed run left stands in the way of the next one, which then removes it. Without `nodes`: on all."""
     labels = {LABEL: run}
     return [
-        *(_daemon_set(role, labels, image, nodes) for role in ROLES),
+        # First: kube-proxies write their rules while the pods start. What is sent before gets lost, not refused.
         _service(cluster_ip(run), "ClusterIP", labels),
         _service(NODE_PORT, "NodePort", labels),
+        *(_daemon_set(role, labels, image, nodes) for role in ROLES),
     ]
 
 

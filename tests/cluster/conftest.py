@@ -34,11 +34,12 @@ ORDER = (
     "test_disk_full",
     "test_nodes",
     "test_joining",
+    "test_killed",
     "test_renewal",
     "test_traffic_gate",
     "test_cut_off",
-    "test_killed",
     "test_bare",
+    "test_three",
 )
 """The last ones break much, or renew the hosts."""
 
@@ -60,7 +61,7 @@ def lab() -> Iterator[LabCluster]:
 
 @pytest.fixture(scope="session")
 def first_run(lab: LabCluster) -> Done:
-    """The apply on bare hosts."""
+    """The apply on bare hosts; where test_killed comes first, the last one of that."""
     return lab.apply()
 
 

@@ -137,10 +137,11 @@ class LabCluster:
         done = provision("lab", "down", self.source, "--name", self.name)
         assert done.status == 0, done
 
-    def renew(self) -> None:
-        """The same lab with bare hosts."""
-        self.down()
-        self.up()
+    def bare(self) -> None:
+        """Takes care that the hosts are bare."""
+        if self.one("cp1", "ls -d /var/lib/provision || :"):
+            self.down()
+            self.up()
 
     @property
     def folder(self) -> Path:

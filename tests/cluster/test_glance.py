@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from lab_cluster import ADMIN, HOSTS, NODES, Done, LabCluster, provision, until
 
 from provisioner.inventory.model import load_inventory
@@ -58,14 +56,6 @@ def test_every_service_and_certificate_of_the_playbooks_is_looked_at(cluster: La
         assert set(keys.split()) <= {each["path"] for each in host["certificates"]}, name
 
 
-@pytest.fixture
-def mended(cluster: LabCluster) -> Iterator[None]:
-    yield
-    done = cluster.apply()
-    assert done.status == 0, done
-
-
-@pytest.mark.usefixtures("mended")
 def test_what_is_broken_is_named(cluster: LabCluster) -> None:
     cluster.one("cp1", f"systemctl stop kube-scheduler; {ADMIN} cordon worker1")
     cluster.one("worker2", "sysctl -w net.ipv4.ip_forward=0")
@@ -77,9 +67,11 @@ def test_what_is_broken_is_named(cluster: LabCluster) -> None:
         "registry1": 0, "cp1": 1, "worker1": 0, "worker2": 1
     }  # fmt: skip
     assert {node["name"]: node["schedulable"] for node in told["nodes"]}["worker1"] is False
+    mended = cluster.apply("--stage", "node settings", "--stage", "controllers")
+    assert mended.status == 0, mended
+    assert {host for host, _, _ in mended.changed} == {"cp1", "worker2"}
 
 
-@pytest.mark.usefixtures("mended")
 def test_a_dead_etcd_does_not_hold_it_up(cluster: LabCluster) -> None:
     cluster.one("cp1", "systemctl stop etcd")
     try:
@@ -89,6 +81,7 @@ def test_a_dead_etcd_does_not_hold_it_up(cluster: LabCluster) -> None:
         until(lambda: "ok" in cluster.one("cp1", f"{ADMIN} get --raw /readyz || echo no"), "ready again", 60)
     assert done.status == 1
     assert "etcd on cp1 is inactive" in told["troubles"]
+    assert cluster.plan().status == 0
 
 
 def test_a_host_that_is_off(cluster: LabCluster) -> None:

@@ -47,7 +47,8 @@ def marked(cluster: LabCluster, tmp_path: Path) -> LabCluster:
     """worker1 with two labels and a taint of ours, and two of somebody else."""
     subnet = cluster.subnet.rpartition(".")[0]
     words = {WORKER.replace("10.98.34", subnet): MARKED.replace("10.98.34", subnet)}
-    done = cluster.apply(inventory=cluster.edited(tmp_path, words))
+    stages = ("--stage", "kubelet", "--stage", "join")
+    done = cluster.apply(*stages, inventory=cluster.edited(tmp_path, words))
     assert done.status == 0, done
     cluster.kubectl("label node worker1 theirs=x")
     cluster.kubectl("taint node worker1 theirs=x:PreferNoSchedule")
@@ -96,7 +97,7 @@ def test_objects_of_a_component_that_left(cluster: LabCluster) -> None:
     assert cluster.kubectl("-n shared get configmap theirs -o name") == "configmap/theirs"
     assert cluster.plan().status == 0
     assert "clusterrole.rbac.authorization.k8s.io/copied" in names, "somebody's copy, label and all"
-    cluster.kubectl("delete namespace shared")
+    cluster.kubectl("delete namespace shared --wait=false")
     cluster.kubectl("delete clusterrole copied")
 
 

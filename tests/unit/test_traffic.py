@@ -135,7 +135,7 @@ def test_a_limited_check_has_its_pods_on_its_nodes_only() -> None:
         terms = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
         assert [term["matchFields"][0]["values"] for term in terms] == [["a"], ["b"]]
     assert len(sets) == 2
-    assert "affinity" not in check_objects("run", "image")[0]["spec"]["template"]["spec"]
+    assert "affinity" not in check_objects("run", "image")[-1]["spec"]["template"]["spec"]
 
 
 def test_the_namespace_of_the_check_is_made_by_the_playbook() -> None:
