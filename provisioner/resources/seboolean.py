@@ -80,15 +80,11 @@ class SebooleanKind:
         if isinstance(resource.desired, Absent):
             lasting = "-P " if "at_boot" in resource.spec[LEFT_OVER] else ""
             return Script(f'setsebool {lasting}{quote(name)} "$(cat {note})"\nrm -f {note}\n')
-        told = (
-            f"the SELinux policy of this host has no boolean {name}: is the package installed that brings it"
-        )
-        told += " (container-selinux has those for containers), and is the name right?"
-        script = f"[ -e {path} ] || {{\n  echo {quote(told)} >&2\n  exit 1\n}}\n"
+        script = _KNOWN % {"path": path, "name": name}
         if not isinstance(change.before, Present):
             script += _REMEMBER % {"path": path, "note": note, "folder": quote(_FOUND)}
         return Script(
-            script + _set(name, resource.desired.attrs if isinstance(resource.desired, Present) else {})
+            script + (_set(name, resource.desired.attrs) if isinstance(resource.desired, Present) else "")
         )
 
     def gone(self, owned: Owned) -> Resource | None:
@@ -102,6 +98,13 @@ class SebooleanKind:
         return owned.wish(Present(back), writes)
 
 
+_KNOWN = """\
+[ -e %(path)s ] || {
+  echo "the SELinux policy of this host has no boolean %(name)s: is the package installed that brings it" \\
+    "(container-selinux has those for containers), and is the name right?" >&2
+  exit 1
+}
+"""
 _REMEMBER = """\
 [ -e %(note)s ] || {
   mkdir -p %(folder)s
