@@ -12,6 +12,7 @@ from provisioner.resources.model import AnyKind, ControllerKind, HostKind, Modul
 from provisioner.resources.modprobe import ModprobeKind
 from provisioner.resources.package import PackageKind
 from provisioner.resources.paths import PathKind
+from provisioner.resources.seboolean import SebooleanKind
 from provisioner.resources.sysctl import SysctlKind
 from provisioner.resources.systemd import SystemdKind
 from provisioner.resources.user import UserKind
@@ -28,6 +29,7 @@ def base_modules(*, deep: bool = False) -> dict[str, AnyKind]:
         "systemd_service": SystemdKind(),
         "sysctl": SysctlKind(),
         "modprobe": ModprobeKind(),
+        "seboolean": SebooleanKind(),
         "user": UserKind(),
         "package": PackageKind(),
         "command": CommandKind(),

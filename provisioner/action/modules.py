@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 BASE_MODULES = (
-    "file", "copy", "template", "unarchive", "systemd_service", "sysctl", "modprobe", "user", "package", "command",
-    "absent_paths", "displaced_paths",
+    "file", "copy", "template", "unarchive", "systemd_service", "sysctl", "modprobe", "seboolean", "user", "package",
+    "command", "absent_paths", "displaced_paths",
 )  # fmt: skip
 CLUSTER_MODULES = (
     "artifact", "image", "certificate", "kubeconfig", "manifest", "node_joined",

@@ -30,12 +30,13 @@ _HOST_OPTIONS = """\
           # Labels and taints of the node.
           #node_labels: {{example.com/disk: ssd}}
           #node_taints: ["example.com/dedicated=batch:NoSchedule"]
-          # As under `nodes` above, for this node; single amounts replace those of the same name.
+          # As under `nodes` above, for this node; single amounts replace those of the same name, a list the whole list.
           #node_max_pods: 110
           #node_pod_pids_limit: 4096
           #node_kube_reserved: {{cpu: 100m}}
           #node_system_reserved: {{ephemeral-storage: 1Gi}}
           #node_eviction_hard: {{memory.available: 100Mi}}
+          #node_selinux_booleans: [container_use_cephfs]
           # Whether a control-plane host joins as a node; it takes ordinary pods only when it is in kube_node, too.
           #node: true
           # The connection table that kube-proxy asks of the kernel: entries a core, and at least; 0 leaves it alone.

@@ -55,6 +55,7 @@ f=/var/lib/provision/owned
 part owned; [ ! -e "$f" ] || { cat "$f"; echo; }
 part resolver; lines /etc/resolv.conf; [ ! -e /run/systemd/resolve/resolv.conf ] || echo systemd-resolved
 part machine; lines /etc/machine-id
+part selinux; lines /sys/fs/selinux/enforce
 part mark; lines /var/lib/provision/cluster.json
 part change; lines /var/lib/provision/last-change
 f=/var/lib/kubelet/pki/kubelet-client-current.pem
@@ -204,6 +205,7 @@ class Facts:
     there, loaded or not. `missing_packages` are those that were asked for and are not installed; only then
     `package_sources` tells whether the host reaches the sources of its own package manager. `firewall` is the one
     at work (firewalld, ufw, nftables; "" for none that drops what comes in or passes through), `filters` what it says.
+    `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not.
 
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
@@ -236,6 +238,7 @@ class Facts:
     firewall: str = ""
     filters: str = field(default="", repr=False)
     cpus: int = 0
+    selinux: bool = False
 
     @property
     def platform(self) -> str:
@@ -305,6 +308,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         firewall=parts.get("firewall", "").partition("\n")[0],
         filters=parts.get("firewall", "").partition("\n")[2],
         cpus=_count(parts["cpus"]),
+        selinux=bool(parts["selinux"].strip()),
     )
 
 

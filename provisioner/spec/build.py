@@ -136,6 +136,9 @@ def _node(draft: Draft, host: Host) -> NodeSpec:
         kube_reserved=_merged(host, defaults, "kube_reserved"),
         system_reserved=_merged(host, defaults, "system_reserved"),
         eviction_hard=MappingProxyType({**EVICTION_HARD, **_merged(host, defaults, "eviction_hard")}),
+        selinux_booleans=tuple(
+            dict.fromkeys(host.vars.get("node_selinux_booleans", defaults.get("selinux_booleans", ())))
+        ),
     )
 
 

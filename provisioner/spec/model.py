@@ -142,7 +142,7 @@ class NodeSpec:
     `address` is where other hosts reach it; an IP address for every host with a role. `pod_pids_limit` is how many
     processes a pod may have, -1 for any number. `kube_reserved` and `system_reserved`, by resource, are what is written
     of what pods do not get; where nothing is, that depends on the host (kube.reserved). `eviction_hard` is whole, by
-    signal. Amounts are in the kubelet's terms.
+    signal. Amounts are in the kubelet's terms. `selinux_booleans` are turned on where there is SELinux.
     """
 
     address: str
@@ -155,6 +155,7 @@ class NodeSpec:
     kube_reserved: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     system_reserved: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     eviction_hard: Mapping[str, str] = field(default_factory=lambda: EVICTION_HARD)
+    selinux_booleans: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ _MAX_PODS = _number(1, 10000)
 _POD_PIDS = _number(-1, 4194304)
 _RESERVED = _section({name: _text(quantities.amount) for name in quantities.RESERVABLE})
 _EVICTION = _section({name: _text(quantities.threshold) for name in quantities.SIGNALS})
+_SELINUX_BOOLEANS = {"type": "list", "schema": _text(values.selinux_boolean)}
 
 CLUSTER: Mapping[str, Any] = {
     "name": _text(values.dns_label, required=True),
@@ -124,6 +125,7 @@ CLUSTER: Mapping[str, Any] = {
             "kube_reserved": _RESERVED,
             "system_reserved": _RESERVED,
             "eviction_hard": _EVICTION,
+            "selinux_booleans": _SELINUX_BOOLEANS,
         }
     ),
 }
@@ -143,6 +145,7 @@ HOST: Mapping[str, Any] = {
     "node_kube_reserved": _RESERVED,
     "node_system_reserved": _RESERVED,
     "node_eviction_hard": _EVICTION,
+    "node_selinux_booleans": _SELINUX_BOOLEANS,
 }
 
 

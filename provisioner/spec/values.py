@@ -15,6 +15,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _LABEL_RULES = "small letters, digits and '-', at most 63"
 _DNS_LABEL = re.compile(_LABEL)
+_SELINUX_BOOLEAN = re.compile(r"[a-z][a-z0-9_]*")
 _DNS_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _PATH_SEGMENTS = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 
@@ -165,6 +166,14 @@ def interface(text: str) -> None:
         raise RefusedError(
             f"{said(text)} is not a network interface's name", "at most 15 letters, such as eth0"
         )
+
+
+def selinux_boolean(text: str) -> None:
+    if not _SELINUX_BOOLEAN.fullmatch(text):
+        near = re.sub(r"[- .]", "_", text.lower())
+        meant = f"did you mean '{near}'?" if _SELINUX_BOOLEAN.fullmatch(near) else ""
+        rules = "small letters, digits and '_', such as container_use_cephfs"
+        raise RefusedError(f"{said(text)} is no SELinux boolean", meant or rules)
 
 
 def proxy_url(text: str) -> None:

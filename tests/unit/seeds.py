@@ -81,6 +81,7 @@ FACTS_FILE = {
         "default_link": "eth0",
         "missing_tools": ["ip"],
         "modules": ["br_netfilter"],
+        "selinux": True,
     }
 }
 FACTS = b"""\
@@ -114,6 +115,8 @@ nameserver 127.0.0.53
 systemd-resolved
 =machine
 0123456789abcdef
+=selinux
+1
 =mark
 =change
 =kubelet

@@ -123,6 +123,7 @@ PARTS = {
     "state": "",
     "owned": "",
     "machine": "1",
+    "selinux": "",
     "mark": "",
     "change": "",
     "kubelet": "",

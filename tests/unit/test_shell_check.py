@@ -41,6 +41,7 @@ from provisioner.resources.model import (
     ConductedKind,
     HostKind,
     Lasting,
+    Owned,
     Present,
     Resource,
     ScriptedKind,
@@ -49,6 +50,7 @@ from provisioner.resources.model import (
     Unknown,
 )
 from provisioner.resources.packagefiles import PackageFile, install_script
+from provisioner.resources.seboolean import SebooleanKind
 from provisioner.shell import worklock
 from provisioner.shell.assemble import StepRecord, change_script, probe_script
 from provisioner.shell.script import Blob, Script
@@ -84,6 +86,8 @@ TASKS: list[dict[str, Any]] = [
     {"systemd_service": {"name": "b@c.timer", "state": "stopped"}},
     {"sysctl": {"values": {"net.ipv4.ip_forward": 1, "kernel.core_pattern": "|/bin/x '%p' $y"}}},
     {"modprobe": {"name": ["overlay", "br_netfilter"]}},
+    {"seboolean": {"name": "container_use_cephfs", "state": True}},
+    {"seboolean": {"name": "b", "state": False, "persistent": False}},
     {"user": {"name": "a", "groups": ["b", "c"], "home": NASTY, "shell": "/bin/sh", "system": True}},
     {"user": {"name": "b", "state": "absent"}},
     {"package": {"name": ["a", "b+c"]}},
@@ -148,8 +152,12 @@ def resources(folder: Path, kinds: dict[str, Any]) -> list[Resource]:
     made = Compiler(playbook, kinds).stage(playbook.stages[0], "here", variables)
     blob = Blob(hashlib.sha256(b"x" * 1_200_000).hexdigest(), 1_200_000, path=folder / "large")
     wanted = Present({"sha256": blob.sha256, "mode": "755"})
+    on = {"value": "on", "at_boot": "on"}
+    leaving = SebooleanKind().gone(Owned("seboolean", "came_with_its_package", frozenset(), on, {}))
+    assert leaving is not None
     return [
         *made,
+        leaving,
         Resource("artifact", NASTY, wanted, {"blob": blob}),
         Resource("artifact", "/opt/x", Absent()),
     ]

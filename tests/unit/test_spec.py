@@ -122,6 +122,18 @@ def test_what_nodes_keep_back(tmp_path: Path) -> None:
     assert two.eviction_hard == {**EVICTION_HARD, "pid.available": "5%"}
 
 
+def test_booleans_of_selinux(tmp_path: Path) -> None:
+    """A host's own list is the whole of it."""
+    spec = spec_of(
+        tmp_path,
+        ("      registry:", "      nodes: {selinux_booleans: [b, a, b]}\n      registry:"),
+        ("worker1: {", "worker1: {node_selinux_booleans: [c], "),
+        ("worker2: {", "worker2: {node_selinux_booleans: [], "),
+    )
+    found = {name: node.selinux_booleans for name, node in spec.nodes.items()}
+    assert found == {"registry1": ("b", "a"), "cp1": ("b", "a"), "worker1": ("c",), "worker2": ()}
+
+
 @pytest.mark.parametrize(("mask", "pods"), [(24, 110), (25, 110), (26, 61), (28, 13)])
 def test_no_more_pods_than_addresses(tmp_path: Path, mask: int, pods: int) -> None:
     spec = spec_of(tmp_path, ("        pod_cidrs:", f"        node_cidr_mask: {mask}\n        pod_cidrs:"))
