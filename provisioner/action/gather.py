@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.reach import all_reached
 from provisioner.errors import ProvisionError
-from provisioner.playbook.facts import Facts, facts_script, parse_facts
+from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.factscript import facts_script
 
 if TYPE_CHECKING:
     from provisioner.remote.pool import Pool

@@ -17,6 +17,7 @@ from provisioner.pki.cluster import ClusterState
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.registry.names import repository
+from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.model import ClusterSpec
 from provisioner.spec.proxies import environment
 
@@ -78,6 +79,7 @@ class ClusterVariables:
             "api_server": f"https://{spec.endpoint}",
             "service_address": str(ipaddress.ip_network(spec.network.service_cidrs[0])[1]),
             "tls_ciphers": list(TLS12_CIPHERS),
+            "refusing_chains": refusing_chains(),
             "proxy_environment": environment(spec),
             "images": self.images,
             "image": self.pullable,

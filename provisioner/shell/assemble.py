@@ -24,7 +24,17 @@ TRACE = "@@ "
 @cache
 def prelude() -> str:
     """The functions that every changing fragment may call."""
-    return resources.files("provisioner.shell").joinpath("prelude.sh").read_text(encoding="utf-8")
+    return _shipped("prelude.sh")
+
+
+@cache
+def refusing_chains() -> str:
+    """The function `refuses FAMILY TABLE CHAIN` for scripts that read a firewall of nftables."""
+    return _shipped("chains.sh")
+
+
+def _shipped(name: str) -> str:
+    return resources.files("provisioner.shell").joinpath(name).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ import pytest
 from provisioner.action.connect import connect_to
 from provisioner.action.firewall import is_open, ports_of
 from provisioner.inventory.model import load_inventory
-from provisioner.playbook.facts import Facts, facts_script, parse_facts
+from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.factscript import facts_script
 from provisioner.playbook.render import render_file
 from provisioner.remote.session import Session
+from provisioner.shell.assemble import refusing_chains
 from provisioner.shell.script import Blob, Script
 from provisioner.spec.model import load_spec
 
@@ -108,7 +110,13 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
         assert before.firewall == kind
         assert not any(is_open(before, *each, []) for each in ports.each())
         assert is_open(before, "tcp", "22", []) or kind == "firewalld", "which opens SSH as a service"
-        text = render_file(TEMPLATE, {"facts": before, "firewall": ports, "cluster": spec})
+        variables = {
+            "facts": before,
+            "firewall": ports,
+            "cluster": spec,
+            "refusing_chains": refusing_chains(),
+        }
+        text = render_file(TEMPLATE, variables)
         for action, expected in (("open", True), ("open", True), ("close", False)):
             script = Script(f'sh "$W/firewall" {action}', {"firewall": Blob.of(text.encode())})
             done = session.run(script, deadline=60)

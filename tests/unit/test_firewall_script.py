@@ -17,6 +17,7 @@ from provisioner.action.firewall import ports_of
 from provisioner.inventory.model import load_inventory
 from provisioner.playbook.facts import Facts
 from provisioner.playbook.render import render_file
+from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.model import load_spec
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +31,9 @@ def script(kind: str) -> str:
     spec = load_spec(inventory)
     dual = replace(spec, network=replace(spec.network, pod_cidrs=PODS))
     ports = ports_of(inventory, spec)["cp1"]
-    return render_file(
-        SCRIPT, {"facts": Facts(**{**GOOD, "firewall": kind}), "firewall": ports, "cluster": dual}
-    )
+    facts = Facts(**{**GOOD, "firewall": kind})
+    variables = {"facts": facts, "firewall": ports, "cluster": dual, "refusing_chains": refusing_chains()}
+    return render_file(SCRIPT, variables)
 
 
 # They record what they are told, and know of what $THERE has only.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.playbook.facts import facts_script
+from provisioner.playbook.factscript import facts_script
 from provisioner.resources import packagescripts
 from provisioner.shell.assemble import prelude
 from provisioner.shell.quote import quote

@@ -22,7 +22,8 @@ from provisioner.engine.events import Failed
 from provisioner.engine.ownership import leftovers
 from provisioner.engine.read import read_host
 from provisioner.playbook.compile import Compiler
-from provisioner.playbook.facts import Facts, facts_script, parse_facts
+from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.factscript import facts_script
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.resources.model import Change, Owned, Plain
 from provisioner.resources.owned import owned_line, parse_owned

@@ -31,7 +31,7 @@ from provisioner.pki.authority import new_authority
 from provisioner.pki.certificate import CertificateKind
 from provisioner.pki.expiry import READ_CERTIFICATES
 from provisioner.playbook.compile import Compiler
-from provisioner.playbook.facts import facts_script
+from provisioner.playbook.factscript import facts_script
 from provisioner.playbook.load import load_playbook
 from provisioner.remote import frame, lock, sudo
 from provisioner.remote.outcome import Result

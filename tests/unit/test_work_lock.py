@@ -21,7 +21,8 @@ from provisioner.kube.check_objects import LABEL
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.token import BootstrapToken
 from provisioner.kube.traffic import TrafficCheck
-from provisioner.playbook.facts import Facts, facts_script
+from provisioner.playbook.facts import Facts
+from provisioner.playbook.factscript import facts_script
 from provisioner.remote.outcome import Result
 from provisioner.resources.model import Absent, Change, Present, Resource
 from provisioner.shell.assemble import StepRecord, change_script

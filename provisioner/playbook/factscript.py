@@ -1,0 +1,172 @@
+"""The script that gathers a host's facts: one exec, one answer of parts, each after a line `=NAME`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from provisioner.shell.assemble import refusing_chains
+from provisioner.shell.quote import words
+from provisioner.shell.script import Script
+
+# Nothing is started that the shell can do by itself: each program costs a millisecond a host, and a dozen of them were
+# half of the facts' time. All is said at once, because each line by itself would be a packet. Of the kubelet's client
+# file only the certificate is read; the key stays where it is.
+_GATHER = """
+part() { echo "=$1"; }
+lines() {
+  [ ! -r "$1" ] || while IFS= read -r line || [ -n "$line" ]; do printf '%s\\n' "$line"; done <"$1"
+}
+facts=$(
+part kernel; uname -s -r -m
+part user; while read -r key id line; do [ "$key" != Uid: ] || { echo "$id"; break; }; done </proc/self/status
+part hostname; lines /proc/sys/kernel/hostname
+part os; lines /etc/os-release
+part clock; date +%s
+part swap; lines /proc/swaps
+part cpus; lines /sys/devices/system/cpu/online
+part memory; read -r line </proc/meminfo; echo "$line"
+part links
+ip -o -batch - 2>/dev/null <<'END' || { ip -o addr show; ip route show default; } 2>/dev/null || :
+addr show
+route show default
+END
+part init; lines /proc/1/comm
+part tools; for t in tar gzip ip modprobe systemctl flock sha256sum xargs stat; do
+  command -v "$t" >/dev/null || echo "$t"
+done
+f=/var/lib/provision/state/state.json
+part state; [ ! -e "$f" ] || { cat "$f"; echo; }
+f=/var/lib/provision/owned
+part owned; [ ! -e "$f" ] || { cat "$f"; echo; }
+part resolver; lines /etc/resolv.conf; [ ! -e /run/systemd/resolve/resolv.conf ] || echo systemd-resolved
+part machine; lines /etc/machine-id
+part selinux; lines /sys/fs/selinux/enforce
+part mark; lines /var/lib/provision/cluster.json
+part change; lines /var/lib/provision/last-change
+f=/var/lib/kubelet/pki/kubelet-client-current.pem
+part kubelet; [ ! -e "$f" ] || sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$f"
+)
+printf '%s\\n' "$facts"
+"""
+# Built in, loaded, or a file that may be compressed: .ko, .ko.gz, .ko.xz, .ko.zst.
+_MODULES = """
+echo '=modules'
+k=/lib/modules/$(uname -r)
+for m in %s; do
+  if [ -d "/sys/module/$m" ] || grep -qE "/${m}[.]ko" "$k/modules.builtin" "$k/modules.dep" 2>/dev/null; then
+    echo "$m"
+  fi
+done
+"""
+# Which packages are not there, by what the package manager keeps of each: a program would cost more than all else.
+# Only when one is missing it is asked whether the host reaches its package sources: by fetching the first file that an
+# update of the lists would fetch of each of three servers, with the manager's own settings. A server that answers that
+# it has no such file is reached, too; so are folders and discs.
+_PACKAGES = """
+echo '=packages'
+miss=
+id=
+version=
+while IFS='=' read -r key line; do
+  line=${line#\\"}
+  line=${line%%\\"}
+  case $key in
+    ID) id=$line ;;
+    VERSION_ID) version=$line ;;
+  esac
+done </etc/os-release
+case $id-$version in
+%(cases)s
+esac
+for n in "$@"; do
+  if [ -d /var/lib/dpkg/info ]; then
+    # Libraries' files name their architecture, too.
+    for f in "/var/lib/dpkg/info/$n.md5sums" "/var/lib/dpkg/info/$n":*.md5sums; do
+      [ ! -e "$f" ] || continue 2
+    done
+    miss="$miss $n"
+  elif command -v rpm >/dev/null; then
+    rpm -q --quiet -- "$n" || miss="$miss $n"
+  fi
+done
+for n in $miss; do echo "$n"; done
+echo '=sources'
+if [ -z "$miss" ]; then :
+elif command -v apt-get >/dev/null; then
+  f=/run/provision-sources.$$
+  apt-get --print-uris update 2>/dev/null | sed -n "s/^'\\([^']*\\)'.*/\\1/p" | sort -u -t/ -k1,3 | head -n 3 >"$f.all"
+  reached=
+  while [ -z "$reached" ] && read -r u; do
+    case $u in
+      [fc]*:/*) reached=1 ;;
+      *) timeout 6 /usr/lib/apt/apt-helper -o Acquire::Retries=0 -o Acquire::http::Timeout=4 \\
+        -o Acquire::https::Timeout=4 download-file "$u" "$f" >"$f.said" 2>&1 </dev/null && reached=1 ||
+        ! grep -q ' 40[0-9] ' "$f.said" || reached=1 ;;
+    esac
+  done <"$f.all"
+  rm -f -- "$f" "$f.all" "$f.said"
+  [ -n "$reached" ] || echo unreachable
+elif command -v dnf >/dev/null; then
+  timeout 30 dnf -q makecache >/dev/null 2>&1 || echo unreachable
+elif command -v yum >/dev/null; then
+  timeout 30 yum -q makecache >/dev/null 2>&1 || echo unreachable
+else
+  echo unreachable
+fi
+"""
+# The firewall that is at work, and what it says: firewalld's or ufw's own words, else the tables that drop something of
+# what comes in or passes through, in such a chain or in one that it leads to. iptables' tables are among them where it
+# works through nftables. What kube-proxy and flannel put there is left out: it is the cluster's own.
+_FIREWALL = r"""
+echo '=firewall'
+if command -v firewall-cmd >/dev/null && firewall-cmd -q --state 2>/dev/null; then
+  echo firewalld
+  firewall-cmd --list-all
+  firewall-cmd --list-all-zones
+  [ ! -e /etc/firewalld/services/provision.xml ] || firewall-cmd --info-service=provision 2>/dev/null || :
+elif grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && command -v ufw >/dev/null; then
+  echo ufw
+  ufw status verbose
+elif command -v nft >/dev/null; then
+  shown=
+  nft list chains 2>/dev/null | while read -r a b c d line; do
+    case $a in
+      table) family=$b table=$c ;;
+      chain) chain=$b ;;
+      type)
+        case "$b $c $d" in
+          'filter hook input' | 'filter hook forward')
+            if [ "$shown" != "$family $table" ] && [ "$table" != kube-proxy ] &&
+              refuses "$family" "$table" "$chain"; then
+              shown="$family $table"
+              nft list table "$family" "$table"
+            fi ;;
+        esac ;;
+    esac
+  done >/run/provision-firewall.$$
+  [ ! -s /run/provision-firewall.$$ ] || { echo nftables; cat /run/provision-firewall.$$; }
+  rm -f /run/provision-firewall.$$
+fi
+"""
+_END = "echo '=end'\n"
+PARTS = re.findall(r"^part (\w+)", _GATHER, re.MULTILINE)
+"""Those that every answer has."""
+
+
+def facts_script(
+    modules: Sequence[str] = (),
+    packages: Mapping[str, Sequence[str]] | None = None,
+    *,
+    firewall: bool = False,
+) -> Script:
+    """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
+    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too."""
+    cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
+    return Script(
+        _GATHER
+        + (_MODULES % words(modules) if modules else "")
+        + (_PACKAGES % {"cases": cases} if packages else "")
+        + (refusing_chains() + _FIREWALL if firewall else "")
+        + _END
+    )
