@@ -22,6 +22,15 @@ GROUP = "system:bootstrappers:provision"
 LABEL = "provision.dev/bootstrap-token"
 DELETE_TOKENS = f"{KUBECTL} -n kube-system delete secret -l {LABEL} --ignore-not-found >/dev/null"
 """This run's token, and those that killed runs left."""
+_DELETE_REQUESTS = r"""
+KUBECTL -n kube-system get secret -l LABEL -o name | while IFS= read -r token; do
+  by="system:bootstrap:${token##*-}"
+  KUBECTL get csr -o jsonpath="{range .items[?(@.spec.username==\"$by\")]}{.metadata.name}{\"\n\"}{end}" </dev/null
+done | while IFS= read -r request; do
+  KUBECTL delete csr "$request" --ignore-not-found </dev/null >/dev/null
+done
+""".replace("KUBECTL", KUBECTL).replace("LABEL", LABEL)
+"""What was asked for with tokens that killed runs left: nobody will grant it."""
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -101,17 +110,24 @@ class BootstrapTokenKind:
         if change.action == "delete":
             return Script(f"{DELETE_TOKENS}\n")
         blob = Blob.of(json.dumps(self._token.as_object()).encode(), secret=True)
-        return Script(
-            f'{DELETE_TOKENS}\n{KUBECTL} apply -f "$P/token.json" >/dev/null\n', {"token.json": blob}
-        )
+        create = f'{KUBECTL} apply -f "$P/token.json" >/dev/null\n'
+        return Script(f"{_DELETE_REQUESTS}{DELETE_TOKENS}\n{create}", {"token.json": blob})
 
     @property
     def _name(self) -> str:
         return f"bootstrap-token-{self._token.identifier}"
 
 
+_KEY = "/var/lib/kubelet/pki/kubelet-client.key.tmp"
+"""The key for which a kubelet without a certificate asks (kubernetes, cmd/kubelet: bootstrap.go)."""
+
+
 class BootstrapKubeconfigKind:
-    """The kubeconfig with which a kubelet asks for its first certificate. Wanted only until it has one."""
+    """The kubeconfig with which a kubelet asks for its first certificate. Wanted only until it has one.
+
+    A key for which it has asked with another token goes: a request is named after its key (client-go,
+    util/certificate/csr: DigestedName), and that one, which nobody grants, would be waited for.
+    """
 
     name = "bootstrap_kubeconfig"
 
@@ -151,5 +167,6 @@ class BootstrapKubeconfigKind:
         script += (
             f'put "$P/content" {quote(resource.name)} 600 root root\n'
             f"stamp {quote(resource.name)} {content.sha256}\n"
+            f"rm -f {_KEY}\n"
         )
         return Script(script, {"content": content})

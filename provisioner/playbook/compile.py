@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,7 +137,8 @@ class Compiler:
         candidates = (
             [given] if given.is_absolute() else [root / folder / name for root in self.playbook.roots]
         )
-        return next((path for path in candidates if path.is_file()), None)
+        # isfile: a name may be too long to ask for.
+        return next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113
 
 
 def _told(where: Sequence[str | int], fault: TemplateFaultError) -> str:

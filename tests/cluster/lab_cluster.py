@@ -22,9 +22,12 @@ PROVISION = Path(sys.executable).with_name("provision")
 DEFAULT_LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
 _NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _FIRST = IPv4Network(os.environ.get("PROVISION_TEST_SUBNET", "10.98.34.0/24"))
-SUBNET = str(IPv4Network((int(_FIRST.network_address) + _NUMBER * _FIRST.num_addresses, _FIRST.prefixlen)))
-"""Where the tests' labs are; each process of pytest-xdist takes the next one. Two runs of the tests at once on one
-machine need two subnets, and room behind the first."""
+SUBNET, BESIDE = (
+    str(IPv4Network((int(_FIRST.network_address) + number * _FIRST.num_addresses, _FIRST.prefixlen)))
+    for number in (_NUMBER, _NUMBER + 8)
+)
+"""Where the tests' lab is, and where those are that some tests need beside it; each process of pytest-xdist takes the
+next ones. Two runs of the tests at once on one machine need two subnets, and room behind the first."""
 ADMIN = "/opt/kubernetes/bin/kubectl --kubeconfig=/etc/kubernetes/admin.kubeconfig"
 NODES = ("cp1", "worker1", "worker2")
 HOSTS = ("registry1", *NODES)

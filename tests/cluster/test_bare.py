@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lab_cluster import SUBNET, LabCluster, is_verified, own_lab
+from lab_cluster import BESIDE, LabCluster, is_verified, own_lab
 
 BARE = Path(__file__).parents[2] / "inventories" / "bare.yaml"
 USER, PASSWORD = "ops", "pa$$ 'word\""
@@ -51,8 +51,8 @@ def inventory(lab: LabCluster, folder: Path) -> Path:
 def test_bare_hosts_become_a_verified_cluster(suite: str, tmp_path: Path) -> None:
     source = tmp_path / "source.yaml"
     source.write_text(BARE.read_text().replace("suite: trixie", f"suite: {suite}"))
-    name = f"bare-{SUBNET.partition('/')[0].replace('.', '-')}"
-    with own_lab(name, source) as lab:
+    name = f"bare-{BESIDE.partition('/')[0].replace('.', '-')}"
+    with own_lab(name, source, BESIDE) as lab:
         found = lab.on("all", "command -v containerd runc iptables docker-registry || :")
         assert found == dict.fromkeys(HOSTS, "")
         lab.on("all", USER_WITH_PASSWORD)

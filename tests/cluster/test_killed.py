@@ -14,8 +14,8 @@ MOMENTS = [round((stratum + _RANDOM.random()) / (_STRATA + 0.5), 3) for stratum 
 """Parts of the changes of an undisturbed apply, one in each of equal strata: of the time, no two runs take the same."""
 PAUSES = [round(_RANDOM.random(), 2) for _ in MOMENTS]
 """Seconds from the change to the kill, so that it also falls between what is told."""
-QUICK = 5
-"""The one that every run of the tests tries: amid what joins and runs."""
+QUICK = 6
+"""The one that every run of the tests tries: kubelets ask for certificates with a token that nobody knows any more."""
 
 HALF = """
 touch /run/.probe.provision

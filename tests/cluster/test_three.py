@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lab_cluster import DEFAULT_LAB, SUBNET, LabCluster, is_verified, own_lab
+from lab_cluster import BESIDE, DEFAULT_LAB, LabCluster, is_verified, own_lab
 
 from provisioner.pki.cluster import STATE_FILE
 
@@ -32,7 +32,7 @@ def three(folder: Path) -> Path:
 
 @pytest.mark.soak
 def test_a_lost_state_comes_from_the_other_control_planes(tmp_path: Path) -> None:
-    with own_lab(f"three-{SUBNET.partition('/')[0].replace('.', '-')}", three(tmp_path)) as lab:
+    with own_lab(f"three-{BESIDE.partition('/')[0].replace('.', '-')}", three(tmp_path), BESIDE) as lab:
         first = lab.apply()
         assert is_verified(first), first
         assert lab.ready_nodes() == {*PLANES, "worker1", "worker2"}
