@@ -41,13 +41,15 @@ def _fields(*fields: str) -> str:
 _NODES = f"get nodes {_fields('{.metadata.name}', '{.metadata.labels}', '{.spec.taints}')}"
 _GET_RECORD = f"-n kube-system get configmap {RECORD} --ignore-not-found -o jsonpath='{{.data}}'"
 _REQUESTS = f"get csr --field-selector=spec.signerName={SIGNER} -o json"
+_LEASES = f"-n kube-node-lease get leases {_fields('{.metadata.name}', '{.spec.renewTime}')}"
 
 
 class NodeJoinedKind:
     """Attributes: `label:KEY` and `taint:KEY:EFFECT` with their values, and `marks`, the names of those that are ours.
 
-    A node whose kubelet has no identity (`joining`) counts as absent until a request by this run's token was granted,
-    though its object may be there from a former life.
+    A node whose kubelet has no identity (`joining`) counts as absent though its object may be there from a former life:
+    until a request by this run's token was granted, or the kubelet renews its lease, with an identity that a run which
+    was killed had approved.
 
     What a node can do here once its host is taken over: register with labels and taints of its own choice, and change
     its labels later, but for those that Kubernetes keeps from kubelets (node-restriction.kubernetes.io/ among them;
@@ -61,6 +63,7 @@ class NodeJoinedKind:
         """`emit` is told of requests that are left alone."""
         self._token = token
         self._emit = emit
+        self._alive: set[str] = set()
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         task.check({"name": str}, {"labels": Mapping, "taints": (list, tuple), "joining": bool})
@@ -95,9 +98,11 @@ class NodeJoinedKind:
         return {each.id: Present(found[each.name]) if each.name in joined else Absent() for each in resources}
 
     def _granted(self, requests: Sequence[Mapping[str, Any]]) -> set[str]:
-        """Nodes that this run's token has brought a certificate."""
+        """Nodes that this run's token has brought a certificate, and those that were seen alive."""
         ours = (item for item in requests if item["spec"].get("username") == self._token.user)
-        return {requested_node(item) for item in ours if (item.get("status") or {}).get("certificate")}
+        return self._alive | {
+            requested_node(item) for item in ours if (item.get("status") or {}).get("certificate")
+        }
 
     def conduct(self, changes: Sequence[Change], runner: Runner) -> None:
         """Approves the requests of the joining nodes, waits until all are registered, sets labels and taints."""
@@ -117,6 +122,7 @@ class NodeJoinedKind:
         end = time.monotonic() + DEADLINE
         missing = set(joining)
         judged: list[tuple[Mapping[str, Any], str]] = []
+        leases: dict[str, str] = {}
         while missing:
             requests = json.loads(_ask(runner, f"{KUBECTL} {_REQUESTS}\n"))["items"]
             objections = [objection(item, asking, self._token.user, GROUP) for item in requests]
@@ -127,6 +133,10 @@ class NodeJoinedKind:
             names = _ask(runner, f"{KUBECTL} get nodes -o name\n").decode().split()
             registered = {each.removeprefix("node/") for each in names}
             missing = joining - registered | asking - self._granted(requests)
+            if missing and missing <= registered:
+                now = _parse_leases(_ask(runner, f"{KUBECTL} {_LEASES}\n"))
+                self._alive |= {name for name in missing & leases.keys() if now.get(name) != leases[name]}
+                leases = {**now, **leases}
             if missing and time.monotonic() > end:
                 raise _timeout(missing, {requested_node(item): reason for item, reason in judged if reason})
             if missing:
@@ -172,6 +182,11 @@ note() {{
 def _parse_record(output: bytes) -> dict[str, str]:
     """Names of what is ours, separated by spaces, by node."""
     return {str(node): str(marks) for node, marks in json.loads(output.strip() or b"{}").items()}
+
+
+def _parse_leases(output: bytes) -> dict[str, str]:
+    """When each node's kubelet has last said that it is alive, which it does every ten seconds."""
+    return dict(line.split("\t", 1) for line in output.decode().splitlines() if "\t" in line)
 
 
 def _marks_before(change: Change) -> str:

@@ -98,6 +98,7 @@ def test_the_token_is_in_no_script_and_no_plan() -> None:
     made = file_kind.change(Change(file, Absent(), "create"))
     assert secret not in made.main + file_kind.probe([file]).main
     assert secret.encode() in (made.payload["content"].data or b"")
+    assert "rm -f /var/lib/kubelet/pki/kubelet-client.key.tmp" in made.main
     assert secret not in repr([resource, file, script, made])
 
 

@@ -44,6 +44,7 @@ case " $* " in
 *" get pods,services"*) cat {root}/pods ;;
 *" get configmap "*) [ -s {root}/record ] && cat {root}/record ;;
 *" get nodes "*) printf worker1 ;;
+*" get leases "*) printf 'worker1\\t%s\n' "$(date +%s.%N)" ;;
 *" taint "*"- ") [ ! -s {root}/refusals ] || {{ cat {root}/refusals >&2; exit 1; }} ;;
 esac
 """
@@ -97,6 +98,17 @@ def test_requests_labels_and_taints(host: Host) -> None:
     NodeJoinedKind(token).conduct([Change(wish, Absent(), "create")], host)
     verbs = {(verb, "held") for verb in ("approve", "label", "taint", "patch")}
     assert host.asked == verbs | {("get", "free"), ("get", "held")}
+
+
+def test_a_kubelet_that_a_killed_run_has_let_in(host: Host) -> None:
+    """Its request is gone, or another token's; that it is alive is what counts."""
+    wish = Resource("node_joined", "worker1", Present({"marks": ""}), {"joining": True})
+    kind = NodeJoinedKind(BootstrapToken())
+    kind.conduct([Change(wish, Absent(), "create")], host)
+    assert "approve" not in host.verbs()
+    node = b"worker1\t{}\t\n==\n{}\n==\n" + b'{"items": []}'
+    assert isinstance(kind.parse(node, [wish])[wish.id], Present)
+    assert isinstance(NodeJoinedKind(BootstrapToken()).parse(node, [wish])[wish.id], Absent)
 
 
 def without_taint(host: Host, said: str, *, record: str = "{}") -> None:
