@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft
-from provisioner.spec.rules import addresses, networks, pods, ports, roles
+from provisioner.spec.rules import addresses, networks, pods, ports, roles, taints
 
 Rule = Callable[[Draft], Iterator[Problem]]
 
@@ -31,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     networks.dns_address_is_a_service,
     pods.pods_have_addresses,
     ports.ports_are_free,
+    taints.taints_do_not_clash,
 )
 
 
