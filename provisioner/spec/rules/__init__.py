@@ -20,6 +20,7 @@ RULES: tuple[Rule, ...] = (
     roles.names_fit_kubernetes,
     roles.registry_fits_its_certificate,
     addresses.hosts_have_addresses,
+    addresses.addresses_are_machines,
     addresses.addresses_are_unique,
     addresses.endpoint_serves_the_api,
     networks.one_cidr_a_family,
