@@ -120,7 +120,7 @@ def _node(draft: Draft, host: Host) -> NodeSpec:
         is_node
         and CONTROL_PLANE in host.groups
         and NODE not in host.groups
-        and CONTROL_PLANE_TAINT not in taints
+        and all(each.slot != CONTROL_PLANE_TAINT.slot for each in taints)
     ):
         taints = (CONTROL_PLANE_TAINT, *taints)
     return NodeSpec(

@@ -124,7 +124,13 @@ class Draft:
         return Problem(*self.address_place(host), reason, hint)
 
     def address_place(self, host: Host) -> Position:
-        for name in ("node_address", "ansible_host", "ansible_ssh_host"):
+        if "node_address" in host.vars:
+            return self.inventory.origin(host.name, "node_address")
+        return self.login_place(host)
+
+    def login_place(self, host: Host) -> Position:
+        """What says where `host` is logged into: a variable, or its name."""
+        for name in ("ansible_host", "ansible_ssh_host"):
             if name in host.vars:
                 return self.inventory.origin(host.name, name)
         return self.inventory.origin(host.name)

@@ -11,6 +11,13 @@ from provisioner.spec.model import Taint
 from provisioner.spec.values import RefusedError, dns_name
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+KUBELETS = frozenset(
+    f"{prefix}kubernetes.io/{name}"
+    for prefix, name in (("", "hostname"), ("", "os"), ("", "arch"), ("beta.", "os"), ("beta.", "arch"))
+)
+"""Labels that are set back whenever they differ from what the node is: by its kubelet when it starts (kubernetes,
+pkg/kubelet/kubelet_node_status.go, updateDefaultLabels), the beta ones by the controller manager as well
+(pkg/controller/nodelifecycle, reconcileNodeLabels)."""
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 
@@ -26,6 +33,16 @@ def label_key(text: str) -> None:
     if not _NAME.fullmatch(name):
         raise RefusedError(
             f"{said(text)} is not a label's name", "letters, digits, '-', '_' and '.', at most 63"
+        )
+
+
+def node_label_key(text: str) -> None:
+    """A label's key that is the inventory's to set."""
+    label_key(text)
+    if text in KUBELETS:
+        raise RefusedError(
+            "the kubelet sets this label, and sets it back when it is changed",
+            f"leave it out, or choose a key of your own, such as example.com/{text.rpartition('/')[2]}",
         )
 
 

@@ -115,6 +115,11 @@ class Taint:
     value: str
     effect: str
 
+    @property
+    def slot(self) -> tuple[str, str]:
+        """Key and effect: what a node has only one taint of."""
+        return self.key, self.effect
+
     def __str__(self) -> str:
         return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
 

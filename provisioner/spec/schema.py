@@ -49,7 +49,7 @@ _PORT = _number(1, 65535)
 _CIDRS = {"type": "list", "empty": False, "schema": _text(values.cidr)}
 _LABELS = {
     "type": "dict",
-    "keysrules": _text(labels.label_key),
+    "keysrules": _text(labels.node_label_key),
     "valuesrules": {"type": "string", "check_with": _reported(labels.label_value)},
 }
 _TAINTS = {"type": "list", "schema": {"type": ["string", "dict"], "check_with": _reported(labels.taint)}}

@@ -58,6 +58,7 @@ def cidr(text: str) -> IPNetwork:
 def _nearest_cidr(text: str) -> str:
     """A hint with the CIDR that is meant; empty when none can be told that would pass."""
     base, _, prefix = text.partition("/")
+    base = base.partition("%")[0]  # no network has a zone, though ip_network would keep it
     if DIGITS_AND_DOTS.fullmatch(base):
         base = without_zeros(unreplaced(base))
         missing = 3 - base.count(".")
@@ -78,7 +79,7 @@ def address(text: str) -> IPAddress:
         raise RefusedError(*fault)
     found = ipaddress.ip_address(text)
     if isinstance(found, ipaddress.IPv6Address) and found.scope_id:
-        raise RefusedError(f"'{text}' has a zone", "leave out what follows '%'")
+        raise RefusedError(f"{said(text)} has a zone", "leave out what follows '%'")
     return found
 
 

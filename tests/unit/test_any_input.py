@@ -126,7 +126,7 @@ def _one_value(text: str) -> None:
             versions.requires,
             versions.plugin,
         ),
-        *(versions.backend, versions.runtime, labels.label_key, labels.label_value),
+        *(versions.backend, versions.runtime, labels.label_key, labels.node_label_key, labels.label_value),
     ):
         with contextlib.suppress(values.RefusedError):
             check(text)

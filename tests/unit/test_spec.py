@@ -145,6 +145,13 @@ def test_a_control_plane_is_free_for_pods_when_it_is_a_node_as_well(tmp_path: Pa
     assert spec_of(tmp_path, ("cp1: {", "cp1: {node: off, ")).nodes["cp1"] == NodeSpec("10.98.0.11", False)
 
 
+def test_a_control_plane_s_own_taint_may_have_a_value(tmp_path: Path) -> None:
+    """The one without a value would be a second one of its key and effect."""
+    written = f"{CONTROL_PLANE_TAINT.key}=true:NoSchedule"
+    spec = spec_of(tmp_path, ("cp1: {", f"cp1: {{node_taints: ['{written}', '{written}'], "))
+    assert [str(each) for each in spec.nodes["cp1"].taints] == [written]
+
+
 def test_a_load_balancer_is_the_endpoint(tmp_path: Path) -> None:
     group = "    load_balancer: {hosts: {lb1: {ansible_host: 10.98.0.5}}}\n    etcd:"
     assert spec_of(tmp_path, ("    etcd:", group)).endpoint == Endpoint("10.98.0.5", 6443)

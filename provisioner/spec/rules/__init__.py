@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft
-from provisioner.spec.rules import addresses, networks, pods, ports, roles
+from provisioner.spec.rules import addresses, networks, pods, ports, roles, taints
 
 Rule = Callable[[Draft], Iterator[Problem]]
 
@@ -20,6 +20,7 @@ RULES: tuple[Rule, ...] = (
     roles.names_fit_kubernetes,
     roles.registry_fits_its_certificate,
     addresses.hosts_have_addresses,
+    addresses.addresses_are_machines,
     addresses.addresses_are_unique,
     addresses.endpoint_serves_the_api,
     networks.one_cidr_a_family,
@@ -31,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     networks.dns_address_is_a_service,
     pods.pods_have_addresses,
     ports.ports_are_free,
+    taints.taints_do_not_clash,
 )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
 
 from provisioner.errors import Problem
 from provisioner.inventory.model import Host
 from provisioner.spec.draft import API_PORT, CONTROL_PLANE, LOAD_BALANCER, Draft, Unusable, place
-from provisioner.spec.values import address, is_address
+from provisioner.spec.values import IPAddress, address, is_address
+
+_BROADCAST = IPv4Address("255.255.255.255")
 
 
 def hosts_have_addresses(draft: Draft) -> Iterator[Problem]:
@@ -19,6 +22,48 @@ def hosts_have_addresses(draft: Draft) -> Iterator[Problem]:
         if isinstance(written, str) and not is_address(written):
             reason = f"{host.name} is reached by the name '{written}', but its IP address is needed as well"
             yield draft.address_problem(host, reason, "write its IP address as ansible_host or node_address")
+
+
+def addresses_are_machines(draft: Draft) -> Iterator[Problem]:
+    """No machine has 0.0.0.0 or an address of many; under a loopback address each one finds itself.
+
+    A host whose node_address the others know may be logged into by loopback: through a forwarded port, or at home.
+    """
+    hosts = tuple(draft.hosts_with_role())
+    for host in hosts:
+        login = _address(host.connection.address)
+        known = draft.address_of(host)
+        slip = _nobodys(known) or ("a loopback address" if hosts[1:] and _is_loopback(known) else "")
+        if slip:
+            reason = f"{host.name} has the address {known}, {slip}: no other host finds it there"
+            yield draft.address_problem(
+                host,
+                reason,
+                "write the address under which the others reach it, as ansible_host or node_address",
+            )
+        elif _nobodys(login):
+            reason = f"{host.name} is logged into at {login}, {_nobodys(login)}"
+            yield Problem(*draft.login_place(host), reason, "write the machine's own address")
+
+
+def _address(text: str) -> IPAddress | None:
+    return address(text) if is_address(text) else None
+
+
+def _is_loopback(known: IPAddress | None) -> bool:
+    within = known.ipv4_mapped if isinstance(known, IPv6Address) else None  # "::ffff:127.0.0.1"
+    return known is not None and (within or known).is_loopback
+
+
+def _nobodys(known: IPAddress | None) -> str:
+    """Why no machine has this address; "" when one may."""
+    if known is None:
+        return ""
+    if known.is_unspecified:
+        return "the unspecified address"
+    if known.is_multicast:
+        return "a multicast address"
+    return "the broadcast address" if known == _BROADCAST else ""
 
 
 def addresses_are_unique(draft: Draft) -> Iterator[Problem]:
