@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from provisioner.action.connect import connect_to, known_hosts_files
+from provisioner.action.connect import connect_to, known_hosts_files, trusting
 from provisioner.action.reach import all_reached
 from provisioner.engine.events import Emit, Note, Step
 from provisioner.errors import UnreachableError
@@ -22,7 +22,7 @@ def trust(
     """
     inventory = load_inventory(inventory_path)
     hosts = inventory.match(limit or "all")
-    known = KnownHosts.load(known_hosts_files(inventory))
+    known = KnownHosts.load(known_hosts_files(inventory), trusting(inventory))
     path = target or inventory.path.parent / "known_hosts"
     new: list[Offered] = []
     with connect_to(inventory) as pool:
