@@ -38,13 +38,13 @@ def trust(
             new.append(offered)
     if not new:
         return
-    if not agree(f"Trust these {len(new)} keys?"):
+    if not agree("Trust this key?" if len(new) == 1 else f"Trust these {len(new)} keys?"):
         raise UnreachableError(
             "no key was enrolled", "compare the fingerprints and run it again, or use --yes"
         )
     for each in new:
         enrol(path, each.address, each.port, each.key)
-    emit(Note(message=f"{len(new)} keys enrolled in {path}"))
+    emit(Note(message=f"{len(new)} key{'s' * (len(new) != 1)} enrolled in {path}"))
 
 
 def _check(host: str, known: KnownHosts, offered: Offered) -> None:
