@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,11 +33,16 @@ def connect_to(inventory: Inventory, hosts: Sequence[str] = ()) -> Pool:
 
     return Pool(
         connections,
-        known_hosts=KnownHosts.load(known_hosts_files(inventory)),
+        known_hosts=KnownHosts.load(known_hosts_files(inventory), trusting(inventory)),
         key_files=[key] if key and key.exists() else [],
         config=config,
         ahead=ahead,
     )
+
+
+def trusting(inventory: Inventory) -> str:
+    """The command line that remembers the keys of its hosts."""
+    return shlex.join(["provision", "trust", str(inventory.path)])
 
 
 def known_hosts_files(inventory: Inventory) -> list[Path]:

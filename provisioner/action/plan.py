@@ -8,10 +8,16 @@ from dataclasses import replace
 from provisioner.action.load import Request, load
 from provisioner.action.pending import write_pending
 from provisioner.action.prepare import Prepared, connect, prepare
-from provisioner.engine.events import Emit, Progress, RunStarted, Step
+from provisioner.engine.events import Emit, Note, Progress, RunStarted, Step
 from provisioner.engine.plan import Plan
 from provisioner.engine.planner import Planner
 from provisioner.remote.pool import Pool
+
+_EMPTY = Note(
+    message="the selection is empty: on the chosen hosts no resource belongs to the chosen stages and tags",
+    level="warning",
+    hint="`provision plan --help` tells what --limit, --tags and --stage choose",
+)
 
 
 def make_plan(request: Request, emit: Emit, *, keep: bool = False) -> Plan:
@@ -43,6 +49,8 @@ def plan_of(prepared: Prepared, pool: Pool, emit: Emit, *, texts: bool = True) -
             changed=False,
         )
     )
+    if not plan.resources:
+        emit(_EMPTY)
     return replace(plan, selection=_selection(prepared))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from provisioner.action.connect import connect_to, known_hosts_files
+from provisioner.action.connect import connect_to, known_hosts_files, trusting
 from provisioner.action.reach import all_reached
 from provisioner.engine.events import Emit, Note, Step
 from provisioner.errors import UnreachableError
@@ -22,7 +22,7 @@ def trust(
     """
     inventory = load_inventory(inventory_path)
     hosts = inventory.match(limit or "all")
-    known = KnownHosts.load(known_hosts_files(inventory))
+    known = KnownHosts.load(known_hosts_files(inventory), trusting(inventory))
     path = target or inventory.path.parent / "known_hosts"
     new: list[Offered] = []
     with connect_to(inventory) as pool:
@@ -38,13 +38,13 @@ def trust(
             new.append(offered)
     if not new:
         return
-    if not agree(f"Trust these {len(new)} keys?"):
+    if not agree("Trust this key?" if len(new) == 1 else f"Trust these {len(new)} keys?"):
         raise UnreachableError(
             "no key was enrolled", "compare the fingerprints and run it again, or use --yes"
         )
     for each in new:
         enrol(path, each.address, each.port, each.key)
-    emit(Note(message=f"{len(new)} keys enrolled in {path}"))
+    emit(Note(message=f"{len(new)} key{'s' * (len(new) != 1)} enrolled in {path}"))
 
 
 def _check(host: str, known: KnownHosts, offered: Offered) -> None:

@@ -20,7 +20,11 @@ from provisioner.cli.options import inventory_path
     help="Seconds for each host.",
 )
 def command(inventory: str, pattern: str, words: tuple[str, ...], as_json: bool, timeout: float) -> None:
-    """Run a command line on the hosts of PATTERN: provision exec INVENTORY PATTERN -- COMMAND."""
+    """Run a command on the hosts of PATTERN: provision exec INVENTORY PATTERN -- COMMAND.
+
+    A single word is a line for the hosts' shell: -- 'ls /etc | wc -l'. Several are one command, and each arrives as
+    one word there, whatever is in it: no shell expands it (ssh, unlike this, joins them to a line).
+    """
     from provisioner.action.execute import execute
     from provisioner.report.answers import show_answer
 

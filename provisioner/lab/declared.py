@@ -39,6 +39,7 @@ def plan_of(inventory: Inventory) -> LabPlan:
         suite=str(section.get("suite", SUITE)),
         packages=() if bare else tuple(packages),
         bare=bare,
+        inventory=inventory.path,
     )
     problems = [Problem(*_place(inventory, fault.host), fault.reason) for fault in faults(plan)]
     if problems:

@@ -118,7 +118,7 @@ def wait(plan: LabPlan, host: str) -> None:
     while not answers(str(plan.hosts[host])):
         if not cgroups.processes(watch):
             raise UnreachableError(
-                f"{host} died while it booted\n{_last_words(plan, host)}", "provision lab up"
+                f"{host} died while it booted\n{_last_words(plan, host)}", plan.command("up")
             )
         if time.monotonic() > deadline:
             raise UnreachableError(

@@ -133,4 +133,5 @@ def moved_plan(plan: LabPlan, move: Move, directory: Path) -> LabPlan:
         reason = f"{move.target} has no room for a host at offset {last} of the subnet"
         raise InputError([Problem("--subnet", 0, 0, reason, f"it needs a /{wanted} at least")])
     hosts = {host: move.target[int(address) - base] for host, address in plan.hosts.items()}
-    return replace(plan, name=move.name, subnet=move.target, hosts=hosts, directory=directory)
+    path = directory / "inventory.yaml"
+    return replace(plan, name=move.name, subnet=move.target, hosts=hosts, directory=directory, inventory=path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +22,8 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 @dataclass(frozen=True)
 class LabPlan:
     """`directory` holds all of the lab and names it: two plans with one directory mean the same lab. `bare` hosts have
-    nothing but what every host needs (recipe.BARE); others are prepared, and have `packages` on top."""
+    nothing but what every host needs (recipe.BARE); others are prepared, and have `packages` on top. `inventory` is
+    where the plan was read, for people."""
 
     name: str
     subnet: IPv4Network
@@ -30,6 +32,11 @@ class LabPlan:
     suite: str = SUITE
     packages: tuple[str, ...] = field(default=())
     bare: bool = False
+    inventory: Path = field(default=Path("inventory.yaml"), compare=False)
+
+    def command(self, verb: str, *words: str) -> str:
+        """The command line that does `verb` to this lab, to be typed as it is."""
+        return shlex.join(["provision", "lab", verb, str(self.inventory), *words])
 
     @property
     def gateway(self) -> IPv4Address:

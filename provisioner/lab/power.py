@@ -33,19 +33,19 @@ def power_on(plan: LabPlan, host: str) -> None:
     with locked(lab_lock(plan.names.key)):
         layers = layers_of(plan)
         if not network.switch_is_up(plan):
-            raise ProvisionError(f"the network of the lab {plan.name} is broken", "provision lab up")
+            raise ProvisionError(f"the network of the lab {plan.name} is broken", plan.command("up"))
         if not inspect(plan, host).well:
             hosts.stop(plan, host)
             hosts.start(plan, host, layers)
 
 
 def cut(plan: LabPlan, host: str) -> None:
-    """Cuts the host's link; the host runs on. Raises ProvisionError when it is off."""
+    """Cuts the host's link; the host runs on. Raises ProvisionError when it is off, or the lab not up."""
     _plug(plan, host, linked=False)
 
 
 def heal(plan: LabPlan, host: str) -> None:
-    """Mends the link that was cut. Raises ProvisionError when the host is off."""
+    """Mends the link that was cut. Raises ProvisionError when the host is off, or the lab not up."""
     _plug(plan, host, linked=True)
 
 
@@ -53,7 +53,8 @@ def _plug(plan: LabPlan, host: str, *, linked: bool) -> None:
     _require(plan, host)
     with locked(lab_lock(plan.names.key)):
         if not first_process(plan, host):
-            raise ProvisionError(f"{host} is off", f"provision lab fault INVENTORY {host} power-on")
+            layers_of(plan)  # where there is no lab at all, that is said
+            raise ProvisionError(f"{host} is off", plan.command("fault", host, "power-on"))
         network.plug(plan, host, linked=linked)
 
 

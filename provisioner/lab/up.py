@@ -75,7 +75,7 @@ def _layers(plan: LabPlan, emit: Emit) -> tuple[Path, ...]:
                 Note(
                     message=f"the lab {plan.name} keeps the packages that it was made with",
                     level="warning",
-                    hint="provision lab down, then up, makes it anew",
+                    hint=f"`{plan.command('down')}`, then `{plan.command('up')}`, makes it anew",
                 )
             )
         return tuple(Path(layer) for layer in before.layers)
@@ -149,5 +149,5 @@ def layers_of(plan: LabPlan) -> tuple[Path, ...]:
     """The root layers of a lab that is up. Raises ProvisionError when it is not."""
     found = state.read(plan.directory)
     if found is None or not remains(plan.directory):
-        raise ProvisionError(f"the lab {plan.name} is not up", "provision lab up")
+        raise ProvisionError(f"the lab {plan.name} is not up", plan.command("up"))
     return tuple(Path(layer) for layer in found.layers)

@@ -147,8 +147,12 @@ def _gone(hop: Hop, tried: list[str], transport: paramiko.Transport, error: Exce
 def _refused(hop: Hop, tried: list[str], said: str) -> UnreachableError:
     attempts = "; tried " + ", ".join(tried) if tried else "; there was no key to try"
     detail = f" ({said})" if said and said != "Authentication failed." else ""
+    named = "ansible_ssh_private_key_file, or load it, and it alone, with ssh-add"
+    # A password that was tried is what is meant to let us in; where none was, a key is.
+    mend = f"name the key with {named}"
+    if hop.password is not None:
+        mend = f"is ansible_password right, and does sshd take passwords? A key is named with {named}"
     return UnreachableError(
         f"{hop} refuses the login{attempts}{detail}",
-        f"try `ssh -p {hop.port} {hop.user}@{hop.address}`; name the key with ansible_ssh_private_key_file,"
-        " or load it, and it alone, with ssh-add",
+        f"try `ssh -p {hop.port} {hop.user}@{hop.address}`; {mend}",
     )

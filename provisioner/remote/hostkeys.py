@@ -19,7 +19,8 @@ from pathlib import Path
 
 from provisioner.errors import UnreachableError
 
-_TRUST = "check the fingerprint at the host's console, then run: provision trust INVENTORY"
+_TRUST = "provision trust INVENTORY"
+"""The command that remembers host keys, where nobody knows the inventory."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,14 @@ class _Line:
 
 @dataclass(frozen=True)
 class KnownHosts:
-    """Every key of every file, found by name. An empty value knows nobody."""
+    """Every key of every file, found by name. An empty value knows nobody. `trust` is the command that adds to it."""
 
     exact: Mapping[str, tuple[_Line, ...]] = field(default_factory=dict)
     patterns: tuple[_Line, ...] = ()
+    trust: str = _TRUST
 
     @staticmethod
-    def load(paths: Iterable[Path]) -> KnownHosts:
+    def load(paths: Iterable[Path], trust: str = _TRUST) -> KnownHosts:
         """Read `paths` in order. A missing file is empty; a line that cannot be read is skipped, as ssh does.
 
         Raises OSError for a file that exists and cannot be read.
@@ -79,7 +81,7 @@ class KnownHosts:
                 else:
                     for name in line.names:
                         exact.setdefault(name, []).append(line)
-        return KnownHosts({name: tuple(lines) for name, lines in exact.items()}, tuple(patterns))
+        return KnownHosts({name: tuple(lines) for name, lines in exact.items()}, tuple(patterns), trust)
 
     def known(self, address: str, port: int) -> tuple[HostKey, ...]:
         """The keys by which the host may answer; none when it is not known."""
@@ -99,11 +101,12 @@ class KnownHosts:
         if any(line.key == offered for line in plain):
             return
         if plain:
-            raise _changed(name, offered, plain)
+            raise _changed(name, offered, plain, self.trust)
         authority = any(line.marker == "@cert-authority" for line in lines)
         extra = " (but by a certificate authority, which is not used)" if authority else ""
         raise UnreachableError(
-            f"the host key of {name} is not known{extra}: {offered.kind} {offered.fingerprint}", _TRUST
+            f"the host key of {name} is not known{extra}: {offered.kind} {offered.fingerprint}",
+            f"check the fingerprint at the host's console, then run: {self.trust}",
         )
 
     def _find(self, address: str, port: int) -> list[_Line]:
@@ -134,13 +137,13 @@ def enrol(path: Path, address: str, port: int, key: HostKey) -> bool:
         return True
 
 
-def _changed(name: str, offered: HostKey, plain: list[_Line]) -> UnreachableError:
+def _changed(name: str, offered: HostKey, plain: list[_Line], trust: str) -> UnreachableError:
     known = ", ".join(f"{line.key.kind} {line.key.fingerprint} ({line.where})" for line in plain)
     return UnreachableError(
         f"THE HOST KEY OF {name} HAS CHANGED: it answers with {offered.kind} {offered.fingerprint};"
         f" known: {known}",
         "either the host was rebuilt, or somebody stands between; if it was rebuilt, remove the old line"
-        " named here, then run: provision trust INVENTORY",
+        f" named here, then run: {trust}",
     )
 
 

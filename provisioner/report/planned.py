@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from provisioner.engine.plan import Plan
-from provisioner.report.tables import coloured
+from provisioner.report.tables import coloured, many
 from provisioner.report.wording import Line
+from provisioner.resources.displaced import moved
 from provisioner.resources.model import Change, Present, Section, State, Unknown
 
 _SIGNS = {"create": "+", "update": "~", "delete": "-", "forget": ".", "claim": "."}
@@ -41,10 +42,14 @@ def plan_lines(plan: Plan) -> list[Line]:
                 lines += _diff(plan.texts.get((host, change.resource.id)))
     deletes = sum(1 for _, _, change in plan.changes() if change.action == "delete")
     hosts = len(plan.changed_hosts())
+    if not plan.resources:
+        return [Line("nothing to change: nothing was selected", "warn")]
+    read = many(plan.resources, "resource")
     if not plan.count:
-        return [Line(f"nothing to change: {plan.resources} resources are as wanted", "good")]
-    where = f"on {hosts} host{'s' * (hosts != 1)}"
-    summary = f"{plan.count} changes {where} ({deletes} deletes), {plan.resources} resources read"
+        verb = "is" if plan.resources == 1 else "are"
+        return [Line(f"nothing to change: {read} {verb} as wanted", "good")]
+    where = f"{many(plan.count, 'change')} on {many(hosts, 'host')}"
+    summary = f"{where} ({many(deletes, 'delete')}), {read} read"
     return [*lines, Line(summary, "head")]
 
 
@@ -82,6 +87,8 @@ def _title(change: Change) -> str:
     if change.action in _MEMORY:
         reason = f": {change.keys[0]}" if change.keys else ""
         return f"{change.resource.id}  ({_MEMORY[change.action]}{reason})"
+    if told := moved(change):
+        return f"{change.resource.id}  ({told})"
     if change.action != "update" or not isinstance(change.before, Present):
         return change.resource.id
     return f"{change.resource.id}  ({_differences(change, change.before)})"

@@ -72,11 +72,15 @@ def _drift(health: ClusterHealth) -> Line:
     if health.drift_unknown:
         return Line(f"  drift is not known: {health.drift_unknown.splitlines()[0]}", "warn")
     counts = {host.name: host.drift for host in health.hosts if host.drift}
+    dark = ", ".join(host.name for host in health.hosts if host.drift is None)
+    rest = f"; not known of {dark}" if dark else ""
+    if not counts and dark:
+        return Line(f"  no drift on the hosts that were read{rest}", "warn")
     if not counts:
         return Line("  no drift: apply would change nothing", "good")
     where = ", ".join(f"{count} on {name}" for name, count in counts.items())
     total = sum(map(int, counts.values()))
-    return Line(f"  drift: apply would make {many(total, 'change')}: {where}", "warn")
+    return Line(f"  drift: apply would make {many(total, 'change')}: {where}{rest}", "warn")
 
 
 def _last_run(health: ClusterHealth) -> Line:

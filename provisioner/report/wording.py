@@ -125,7 +125,8 @@ def _ended(event: ev.RunEnded) -> list[Line]:
     what = f"{changed} change{'s' * (changed != 1)}" if changed else "nothing to change"
     drift = event.extra.get("drift")
     if drift:
-        return [*lines, Line(f"{drift} things differ from what is wanted ({event.seconds:.1f} s)", "bad")]
+        differ = "1 thing differs" if drift == 1 else f"{drift} things differ"
+        return [*lines, Line(f"{differ} from what is wanted ({event.seconds:.1f} s)", "bad")]
     return [*lines, Line(f"{what}, all as wanted ({event.seconds:.1f} s)", "good")]
 
 

@@ -54,9 +54,18 @@ class DisplacedPathsKind:
         }
 
     def change(self, change: Change) -> Script:
-        paths = change.before.attrs["paths"] if isinstance(change.before, Present) else None
-        found = paths if isinstance(paths, tuple) else ()
-        return Script("".join(f"move_aside {quote(each)}\n" for each in found))
+        return Script("".join(f"move_aside {quote(each)}\n" for each in _paths(change)))
+
+
+def moved(change: Change) -> str:
+    """What a change of this kind moves, in words for people; empty for other kinds."""
+    names = ", ".join(each.rpartition("/")[2] for each in _paths(change))
+    return f"moves aside {names}" if names and change.resource.kind == DisplacedPathsKind.name else ""
+
+
+def _paths(change: Change) -> tuple[str, ...]:
+    paths = change.before.attrs.get("paths") if isinstance(change.before, Present) else None
+    return tuple(map(str, paths)) if isinstance(paths, tuple) else ()
 
 
 def _is_early(name: str, resource: Resource) -> bool:

@@ -12,7 +12,7 @@ from provisioner.lab.declared import plan_of
 from provisioner.lab.plan import LabPlan
 from provisioner.lab.power import power_off, power_on
 
-LOST = "rm -f /opt/kubernetes/bin/kubelet /opt/kubernetes/bin/kube-proxy /etc/sysctl.d/90-kubernetes.conf"
+LOST = "rm -f /opt/kubernetes/bin/kubelet /opt/kubernetes/bin/kube-proxy /etc/sysctl.d/99-zz-kubernetes.conf"
 
 
 @pytest.fixture

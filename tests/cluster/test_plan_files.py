@@ -48,7 +48,7 @@ def test_another_inventory_makes_it_stale(agreed: Path, inventory: Path) -> None
 
 
 def test_another_state_makes_it_stale(cluster: LabCluster, agreed: Path) -> None:
-    cluster.one("worker1", "chmod 600 /etc/sysctl.d/90-kubernetes.conf")
+    cluster.one("worker1", "chmod 600 /etc/sysctl.d/99-zz-kubernetes.conf")
     done = provision("apply", agreed, "--json")
     assert refused(done, "worker1: ")
     assert cluster.one("worker2", f"sysctl -n {SYSCTL}") == "0"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +21,7 @@ from provisioner.errors import InputError, ProvisionError
 from provisioner.lab import cgroups
 from provisioner.lab.down import down
 from provisioner.lab.plan import LabPlan
-from provisioner.lab.power import power_off, power_on
+from provisioner.lab.power import cut, heal, power_off, power_on
 from provisioner.lab.status import status
 from provisioner.lab.up import up
 
@@ -202,6 +202,16 @@ def test_a_lost_switch_is_mended(whole: LabPlan, command: list[str]) -> None:
     up(whole, silent)
     assert status(whole).well
     ssh(whole, "one", f"ping -c 1 -W 2 {whole.hosts['two']}")
+
+
+@pytest.mark.parametrize("fault", [cut, heal, power_on])
+def test_no_host_of_a_lab_that_is_not_up_is_said_to_be_off(
+    tmp_path: Path, fault: Callable[[LabPlan, str], None]
+) -> None:
+    plan = make_plan(tmp_path / "none", 250)
+    with pytest.raises(ProvisionError, match="the lab t is not up") as caught:
+        fault(plan, "one")
+    assert caught.value.hint == "provision lab up inventory.yaml"
 
 
 def test_power_off_and_on(whole: LabPlan) -> None:

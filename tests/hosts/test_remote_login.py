@@ -48,6 +48,7 @@ def test_password(server: Sshd) -> None:
         with pytest.raises(UnreachableError, match="tried the password") as caught:
             log_in(server, server.connection(user=USER, key_file=None, password=Secret.text("wrong")))
     assert "wrong" not in caught.value.reason
+    assert "is ansible_password right" in caught.value.hint
 
 
 def test_a_wrong_key_is_named(server: Sshd, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from localhost import SHELLS, Here
 
 from provisioner.action.kinds import base_modules
+from provisioner.engine.events import Changed
 from provisioner.engine.plan import Desired
 from provisioner.resources.absent import paths_of
 from provisioner.resources.archive import _STATS as STATS
@@ -244,6 +245,9 @@ def test_what_would_be_read_first_is_moved_aside(here: Here) -> None:
             == [["0 a.json", "10-calico.conflist", "10-flannel.conf"], ["10-calico.conflist"]][turn]
         )
         assert here.carry_out([change]) is None
+        told = here.events[-1]
+        assert isinstance(told, Changed)
+        assert told.detail == f"moves aside {', '.join(names)}"
         assert here.changes(desired) == []
         here.shell("echo again >10-calico.conflist", "net.d")
     here.shell(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -43,6 +44,22 @@ def test_plan_of_an_inventory(tmp_path: Path) -> None:
     assert plan.gateway == IPv4Address("10.98.0.1")
     assert plan.directory.name == "small"
     assert plan.offset("two") == 12
+
+
+def test_commands_for_a_lab_name_its_inventory(tmp_path: Path) -> None:
+    plan = plan_of(load_inventory(_write(tmp_path)))
+    assert (
+        plan.command("fault", "one", "power-on") == f"provision lab fault {tmp_path}/site.yaml one power-on"
+    )
+    moved = moved_plan(plan, MOVE, tmp_path / "other")
+    assert moved.command("up") == f"provision lab up {tmp_path}/other/inventory.yaml"
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "inventories").glob("*.yaml")), ids=str)
+def test_the_first_lines_of_an_inventory_show_commands_that_name_it(path: Path) -> None:
+    shown = re.findall(r"(?m)^# +provision (?:lab up|apply)(.*)$", path.read_text())
+    assert shown
+    assert {words.strip() for words in shown} == {f"inventories/{path.name}"}
 
 
 def test_a_lab_of_bare_hosts(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 from broken import VARIABLES
 
 from provisioner.action.kinds import base_modules
+from provisioner.action.modules import CLUSTER_MODULES
 from provisioner.errors import InputError
 from provisioner.playbook.compile import Compiler
-from provisioner.playbook.load import load_playbook
+from provisioner.playbook.load import load_playbook, shipped
 from provisioner.playbook.model import Selection
 from provisioner.resources.model import Present, Resource
 
@@ -142,8 +143,16 @@ def test_imports_keep_their_order_and_count_in_the_digest(tmp_path: Path) -> Non
 
 
 def test_the_shipped_playbooks_load() -> None:
-    from provisioner.action.modules import CLUSTER_MODULES
-    from provisioner.playbook.load import shipped
-
     playbook = load_playbook(shipped("playbooks") / "site.yaml", {*base_modules(), *CLUSTER_MODULES})
     assert len({stage.name for stage in playbook.stages}) == len(playbook.stages)
+
+
+@pytest.mark.parametrize("other", ["99-hand.conf", "99-sysctl.conf", "99-z.conf"])
+def test_kernel_settings_of_ours_are_read_last(other: str) -> None:
+    """sysctl.d(5): files are read in the order of their names, and the last one wins."""
+    stages = load_playbook(shipped("playbooks") / "site.yaml", {*base_modules(), *CLUSTER_MODULES}).stages
+    (path,) = {
+        task.args["sysctl_file"] for stage in stages for task in stage.tasks if task.module == "sysctl"
+    }
+    assert Path(path).parent == Path("/etc/sysctl.d")
+    assert Path(path).name > other

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.action.connect import trusting
 from provisioner.errors import UnreachableError
+from provisioner.inventory.model import load_inventory
 from provisioner.remote.hostkeys import HostKey, KnownHosts, enrol
 
 ONE = HostKey("ssh-ed25519", base64.b64encode(b"one" * 17).decode())
@@ -104,3 +106,14 @@ def test_enrol_by_many_at_once_loses_and_doubles_nothing(tmp_path: Path) -> None
 
 def test_a_missing_file_is_empty(tmp_path: Path) -> None:
     assert KnownHosts.load([tmp_path / "none"]).known("a", 22) == ()
+
+
+@pytest.mark.parametrize("text", ["", "10.0.0.1 TWO\n"])
+def test_a_refusal_says_which_command_trusts(tmp_path: Path, text: str) -> None:
+    (tmp_path / "my hosts.yaml").write_text("all: {hosts: {one: {ansible_host: 10.0.0.1}}}\n")
+    trust = trusting(load_inventory(tmp_path / "my hosts.yaml"))
+    known(tmp_path, text)
+    with pytest.raises(UnreachableError) as caught:
+        KnownHosts.load([tmp_path / "known_hosts"], trust).check("10.0.0.1", 22, ONE)
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith(f"run: provision trust '{tmp_path}/my hosts.yaml'")

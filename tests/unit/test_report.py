@@ -124,6 +124,26 @@ def test_a_plan_shows_diffs_and_hides_secrets() -> None:
         assert word not in dumped
 
 
+def test_a_plan_counts_in_good_english() -> None:
+    one = change("file", "/etc/a", Absent(), "create")
+    assert plan_lines(plan_of(one))[-1].text == "1 change on 1 host (0 deletes), 7 resources read"
+    gone = Change(Resource("user", "etcd", Absent()), Present({}), "delete")
+    assert plan_lines(plan_of(one, gone))[-1].text == "2 changes on 1 host (1 delete), 7 resources read"
+    assert plan_lines(Plan("i", "d", (), 1))[-1].text == "nothing to change: 1 resource is as wanted"
+
+
+def test_a_plan_of_nothing_does_not_say_that_all_is_well() -> None:
+    (line,) = plan_lines(Plan("i", "d", ()))
+    assert (line.text, line.style) == ("nothing to change: nothing was selected", "warn")
+
+
+def test_a_plan_names_the_files_that_are_moved_aside() -> None:
+    found = Present({"paths": ("/etc/cni/net.d/05-a.conf", "/etc/cni/net.d/07-b.conf")})
+    aside = Change(Resource("displaced_paths", "/etc/cni/net.d", Absent()), found, "delete")
+    shown = [line.text for line in plan_lines(plan_of(aside))]
+    assert "  - cp1  displaced_paths:/etc/cni/net.d  (moves aside 05-a.conf, 07-b.conf)" in shown
+
+
 def test_what_cannot_be_read_is_said() -> None:
     text = "\n".join(
         line.text for line in plan_lines(plan_of(change("manifest", "x", Unknown("no API"), "update")))

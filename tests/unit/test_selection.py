@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.action.connect import connect_to
 from provisioner.action.load import Request, load
+from provisioner.action.plan import plan_of
+from provisioner.action.prepare import Memory, Prepared
+from provisioner.engine.events import Event, Note
+from provisioner.engine.plan import Desired
 from provisioner.errors import InputError
 from provisioner.playbook.model import Selection
 
@@ -54,3 +59,15 @@ def test_an_unknown_stage_or_tag_is_refused(
 @pytest.mark.parametrize("tag", ["alpha", "beta"])
 def test_tags_of_stages_and_tasks_are_known(bare: tuple[Path, Path], tag: str) -> None:
     assert load(Request(bare[0], bare[1], selection=Selection(tags=frozenset({tag})))).hosts == ("one",)
+
+
+def test_a_selection_without_a_resource_is_warned_of(bare: tuple[Path, Path]) -> None:
+    """Its names are all known; nobody is to read "nothing to change" as "all is well"."""
+    loaded = load(Request(*bare, selection=Selection(tags=frozenset({"beta"}))))
+    nothing = (Desired("first stage", {}),)
+    events: list[Event] = []
+    with connect_to(loaded.inventory) as pool:
+        plan = plan_of(Prepared(loaded, {}, {}, nothing, "", Memory("p", {}), None), pool, events.append)
+    assert plan.resources == 0
+    (note,) = (each for each in events if isinstance(each, Note))
+    assert (note.level, note.message.partition(":")[0]) == ("warning", "the selection is empty")

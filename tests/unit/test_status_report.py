@@ -62,7 +62,7 @@ def test_everything_is_there() -> None:
     for part in (
         "kubernetes 1.33.12 (wanted: 1.33.13), etcd 3.6.8, containerd 2.1, flannel, kube-proxy iptables",
         "uuid 1-2-3, state format 1",
-        "drift: apply would make 2 changes: 2 on cp1",
+        "drift: apply would make 2 changes: 2 on cp1; not known of w",
         "last run from here: apply --limit w by ann@desk, 2 min ago: ok, 1 change",
         "control-plane (cordoned)",
         "worker (not joined)",
@@ -104,6 +104,18 @@ def test_what_is_not_known_is_not_said_to_be_well() -> None:
     assert "drift is not known: no plan\n" in shown
     assert "no run from this machine" in shown
     assert "kubernetes ? (wanted: 1.33.13), etcd ?" in shown
+
+
+@pytest.mark.parametrize(
+    ("lost", "shown", "style"),
+    [
+        ((), "no drift: apply would change nothing", "good"),
+        (("w1", "w2"), "no drift on the hosts that were read; not known of w1, w2", "warn"),
+    ],
+)
+def test_no_drift_is_said_of_hosts_that_were_read(lost: tuple[str, ...], shown: str, style: str) -> None:
+    hosts = (HostHealth("cp1", True, drift=0), *(HostHealth(name, False, reason="off") for name in lost))
+    assert line(replace(HEALTH, hosts=hosts), "  no drift") == (shown.split(), style)
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
