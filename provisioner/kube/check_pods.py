@@ -29,6 +29,12 @@ _NOT_YET = 3
 _WAITS = {"ContainerCreating", "PodInitializing"}
 """What a container says that is on its way (pkg/kubelet/kubelet_pods.go)."""
 
+_STEPS = {"Pulling", "Pulled", "Created", "Started"}
+"""Reasons of events that tell that a pod got on (pkg/kubelet/events/event.go): sandbox and volumes are there, so what
+failed before is over. "SandboxChanged", Normal as well, is not among them: it begins a further try, and where the CNI
+plug-in is missing the last sandbox cannot be taken down, which no event tells. Nor is "Scheduled", which another
+host's clock dates."""
+
 _SPACE_MISSING = f'namespaces "{NAMESPACE}" not found'
 
 _OURS = f"{KUBECTL} -n {NAMESPACE}"
@@ -139,11 +145,9 @@ what=pods,services
 def complaints(items: Sequence[Item]) -> dict[str, str]:
     """What keeps each object from running, by its name; a pod that is on its way complains of nothing.
 
-    `items` are pods and events. An event that was followed by a normal one is over.
+    `items` are pods and events. A pod's warning is over once the pod got on, a DaemonSet's with any normal event.
     """
-    events: dict[str, list[Item]] = {}
-    for event in sorted((each for each in items if each["kind"] == "Event"), key=_moment):
-        events.setdefault(event["involvedObject"]["name"], []).append(event)
+    events = _events(items)
     told: dict[str, str] = {}
     for item in items:
         if item["kind"] == "Pod" and not _runs(item):
@@ -154,6 +158,14 @@ def complaints(items: Sequence[Item]) -> dict[str, str]:
         if those[-1]["involvedObject"]["kind"] == "DaemonSet" and those[-1]["type"] == "Warning":
             told[name] = _words(those[-1])
     return told
+
+
+def _events(items: Sequence[Item]) -> dict[str, list[Item]]:
+    """By the name of what they are about, the last one last."""
+    events: dict[str, list[Item]] = {}
+    for event in sorted((each for each in items if each["kind"] == "Event"), key=_moment):
+        events.setdefault(event["involvedObject"]["name"], []).append(event)
+    return events
 
 
 def _complaint(pod: Item, events: Sequence[Item]) -> str:
@@ -167,15 +179,30 @@ def _complaint(pod: Item, events: Sequence[Item]) -> str:
     # "Error: ErrImagePull" repeats what another event has told with its reason.
     warnings = [each for each in events if each["type"] == "Warning"]
     telling = [each for each in warnings if not str(each.get("message", "")).startswith("Error: ")]
-    if waits or (events and events[-1]["type"] == "Warning"):
+    if waits or _fails(events):
         if telling:
             return _words(telling[-1])
-        return _words(waits[0] if waits else events[-1])
+        return _words(waits[0] if waits else warnings[-1])
     return ""
+
+
+def _fails(events: Sequence[Item]) -> bool:
+    """Whether there was a warning since the pod got on."""
+    for event in reversed(events):
+        if event["type"] == "Warning":
+            return True
+        if event.get("reason") in _STEPS:
+            return False
+    return False
 
 
 def _words(told: Item) -> str:
     return f"{told.get('reason', '')}: {told.get('message', '')}".strip(": \n")
+
+
+def _on_its_way(events: Sequence[Item]) -> str:
+    last = f"; the last that is known of it is {_words(events[-1])}" if events else ""
+    return f"does not run yet{last}"
 
 
 def _moment(event: Item) -> tuple[str, int]:
@@ -193,10 +220,11 @@ def _runs(pod: Item) -> bool:
 
 def _stuck(items: Sequence[Item], told: Mapping[str, str], seconds: float) -> ProvisionError:
     pods = {item["metadata"]["name"]: item for item in items if item["kind"] == "Pod" and not _runs(item)}
-    lines = []
+    events, lines = _events(items), []
     for name in sorted({*pods, *told}):
         node = pods.get(name, {}).get("spec", {}).get("nodeName", "")
-        lines.append(f"  {name}{f' on {node}' if node else ''}: {told.get(name, 'does not run yet')[:600]}")
+        why = told.get(name) or _on_its_way(events.get(name, ()))
+        lines.append(f"  {name}{f' on {node}' if node else ''}: {why[:600]}")
     return ProvisionError(
         f"the pods of the traffic check do not run after {seconds:.0f} s:\n" + "\n".join(lines),
         "see `journalctl -u kubelet -u containerd` on that node",

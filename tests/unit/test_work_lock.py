@@ -255,6 +255,34 @@ COMPLAINTS: list[tuple[str, list[dict[str, Any]], dict[str, str]]] = [
         ],
         {},
     ),
+    (
+        "its last sandbox cannot be taken down",
+        [
+            pod("ContainerCreating"),
+            event(2, "FailedCreatePodSandBox", 'failed to find plugin "flannel"'),
+            event(9, "SandboxChanged", "it will be killed and re-created", warning=False),
+        ],
+        {"p": 'FailedCreatePodSandBox: failed to find plugin "flannel"'},
+    ),
+    (
+        "the scheduler's clock is ahead",
+        [
+            pod("ContainerCreating"),
+            event(2, "FailedCreatePodSandBox", "no subnet"),
+            event(9, "Scheduled", warning=False),
+        ],
+        {"p": "FailedCreatePodSandBox: no subnet"},
+    ),
+    (
+        "it got a sandbox and waits for the next container",
+        [
+            pod("PodInitializing"),
+            event(2, "FailedCreatePodSandBox", "x"),
+            event(3, "Started", warning=False),
+            event(4, "AddedInterface", warning=False),
+        ],
+        {},
+    ),
     ("its image fails", [pod("ImagePullBackOff", "Back-off"), *PULL], {"p": f"Failed: {PULL[1]['message']}"}),
     ("it falls", [pod("CrashLoopBackOff", "back-off 10s")], {"p": "CrashLoopBackOff: back-off 10s"}),
     (
@@ -277,6 +305,16 @@ def test_a_pod_that_fails_all_the_time_is_not_waited_for(host: Host, monkeypatch
     with pytest.raises(ProvisionError, match="p on worker1: Failed: Failed to pull image"):
         CHECK(host, nowhere)
     assert time.monotonic() - began < 5
+
+
+def test_the_last_that_is_known_of_a_pod_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_pods, "PATIENCE", 0)
+    seen = [event(1, "Scheduled", "to worker1", warning=False), event(2, "Pulling", "a", warning=False)]
+    host.prepare(rollout=1, pods=json.dumps({"items": [pod("ContainerCreating"), *reversed(seen)]}))
+    with pytest.raises(ProvisionError) as caught:
+        CHECK(host, nowhere)
+    told = "  p on worker1: does not run yet; the last that is known of it is Pulling: a"
+    assert caught.value.reason.splitlines()[1:] == [told]
 
 
 def test_a_locked_part_waits_for_another_and_gives_its_own_status(host: Host) -> None:
