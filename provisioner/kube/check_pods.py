@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ PATIENCE = 120.0
 """Seconds in which all pods have to run."""
 STUCK = 12.0
 """Seconds after which a pod that fails all the time is given up: a kubelet tries again after 10 s and more."""
+PRESENCE = 5.0
+"""Seconds of waiting after which it is asked whether the hosts are still there."""
 _ROUND = 3
 """Seconds between two looks at pods that do not run yet."""
 _REMOVAL = 30
@@ -66,6 +68,13 @@ created || anew || {{ cat "$W/refused" >&2; exit 1; }}
 
 Item = Mapping[str, Any]
 
+Present = Callable[[], None]
+"""Asks whether the hosts are still there. Raises UnreachableError for those that are gone."""
+
+
+def nobody() -> None:
+    """A `Present` for who is connected with no further host."""
+
 
 @dataclass(frozen=True)
 class CheckPods:
@@ -75,17 +84,17 @@ class CheckPods:
     image: str
     only: tuple[str, ...] = ()
 
-    def set_up(self, runner: Runner, nodes: Sequence[str]) -> list[Item]:
+    def set_up(self, runner: Runner, nodes: Sequence[str], present: Present = nobody) -> list[Item]:
         """The running pods and the services, as the API has them; what killed runs left is removed.
 
         Raises ProvisionError with what each pod complains of, soon when it is the same all the time, and when a node
-        has none.
+        has none; and what `present` raises, which is called only while pods are waited for.
         """
         script = f"{locked(_cleared() + _CREATED)} || exit 1\n{_look()}"
         objects = {"objects.json": Blob.of(list_json(check_objects(self.run, self.image, self.only)))}
         began = time.monotonic()
         answer = runner.run(Script(script, objects), deadline=LOCK_SECONDS + 90 + _REMOVAL)
-        items = self._await(runner, answer, began)
+        items = self._await(runner, answer, began, present)
         missing = _missing(items, nodes)
         if missing:
             raise ProvisionError(
@@ -104,13 +113,18 @@ class CheckPods:
                 f"look at what holds them, then `kubectl -n {NAMESPACE} delete daemonset,service,pod --all`",
             )
 
-    def _await(self, runner: Runner, answer: Answer, began: float) -> list[Item]:
+    def _await(self, runner: Runner, answer: Answer, began: float, present: Present) -> list[Item]:
         since: dict[str, float] = {}
+        asked = began
         while answer.status == _NOT_YET:
             items = self._items(answer)
             told, now = complaints(items), time.monotonic()
             since = {name: since.get(name, now) for name in told}
-            if now - began > PATIENCE or any(now - moment >= STUCK for moment in since.values()):
+            late = now - began > PATIENCE or any(now - moment >= STUCK for moment in since.values())
+            if late or now - asked >= PRESENCE:  # what pods say of a host that is gone is not why
+                present()
+                asked = time.monotonic()
+            if late:
                 raise _stuck(items, told, now - began)
             answer = runner.run(Script(_look()), deadline=60 + 3 * _ROUND)
         if answer.status != 0:

@@ -15,7 +15,7 @@ from test_requests import item as request
 
 from provisioner.action.undisturbed import disturbed
 from provisioner.engine.events import Event, Note
-from provisioner.errors import ProvisionError
+from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube import check_pods
 from provisioner.kube.check_objects import LABEL
 from provisioner.kube.join import NodeJoinedKind
@@ -305,6 +305,38 @@ def test_a_pod_that_fails_all_the_time_is_not_waited_for(host: Host, monkeypatch
     with pytest.raises(ProvisionError, match="p on worker1: Failed: Failed to pull image"):
         CHECK(host, nowhere)
     assert time.monotonic() - began < 5
+
+
+def gone() -> None:
+    raise UnreachableError("worker1: gave no sign of life", "is the host up?")
+
+
+@pytest.mark.parametrize("limit", ["PRESENCE", "PATIENCE"])
+def test_a_host_that_is_lost_while_its_pods_are_awaited(
+    host: Host, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(check_pods, limit, 0)
+    host.prepare(rollout=1, pods=json.dumps({"items": [pod("ContainerCreating")]}))
+    with pytest.raises(UnreachableError) as caught:
+        CHECK(host, nowhere, gone)
+    assert caught.value.reason == "worker1: gave no sign of life"
+    assert host.verbs() == ["create", "rollout", "get", "delete", "get"], "what was made is removed"
+
+
+def test_a_lost_host_whose_pods_stay(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_pods, "PRESENCE", 0)
+    monkeypatch.setattr(check_pods, "_REMOVAL", 0)
+    host.prepare(rollout=1, pods=json.dumps({"items": [pod("ContainerCreating")]}), left="pod/asker-x\n")
+    with pytest.raises(UnreachableError, match=r"^worker1: gave no sign of life\nobjects .* are left"):
+        CHECK(host, nowhere, gone)
+
+
+def test_nobody_is_asked_whether_hosts_are_there_when_pods_run(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_pods, "PRESENCE", 0)
+    with pytest.raises(ProvisionError, match="are missing"):
+        CHECK(host, nowhere, gone)
 
 
 def test_the_last_that_is_known_of_a_pod_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
