@@ -32,7 +32,7 @@ class Presence:
         """Raises UnreachableError that names those that are gone. What else may ail a host is not asked."""
         answers = self.pool.map(
             self.hosts,
-            lambda session: session.run(_NOTHING, deadline=_SECONDS, what="a look whether it is still there"),
+            lambda session: session.run(_NOTHING, deadline=_SECONDS, what="the check that it is still there"),
         )
         faults = [each for each in answers.values() if isinstance(each, Exception)]
         gone = [each for each in faults if isinstance(each, UnreachableError)]
