@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
     from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
     from provisioner.action.presence import Presence
+    from provisioner.remote.session import Session
     from provisioner.resources.model import Answer
     from provisioner.shell.script import Script
 
@@ -62,9 +63,11 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
         return _beside(presence, ready, lambda: check(pool.session(first), everywhere, presence.check))
 
     def everywhere(scripts: Mapping[str, Script]) -> Mapping[str, Answer | Exception]:
-        return pool.map(
-            list(scripts), lambda session: session.run(scripts[session.host], deadline=ASK_SECONDS)
-        )
+        def ask(session: Session) -> Answer:
+            return session.run(scripts[session.host], deadline=ASK_SECONDS)
+
+        # Who asks a host that is gone waits for it for long.
+        return presence.result(_begun(lambda: pool.map(list(scripts), ask)))
 
     return {
         "registry_ready": lambda: _registry_ready(prepared),

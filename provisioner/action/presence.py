@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.check_pods import PRESENCE
+from provisioner.remote.outcome import LostError
 from provisioner.shell.script import Script
 
 if TYPE_CHECKING:
     from provisioner.remote.pool import Pool
+    from provisioner.remote.session import Session
 
 T = TypeVar("T")
 
@@ -30,17 +32,13 @@ class Presence:
 
     def check(self) -> None:
         """Raises UnreachableError that names those that are gone. What else may ail a host is not asked."""
-        answers = self.pool.map(
-            self.hosts,
-            lambda session: session.run(_NOTHING, deadline=_SECONDS, what="the check that it is still there"),
-        )
+        answers = self.pool.map(self.hosts, _ask)
         faults = [each for each in answers.values() if isinstance(each, Exception)]
         gone = [each for each in faults if isinstance(each, UnreachableError)]
         if gone:
             raise UnreachableError("\n".join(each.reason for each in gone), gone[0].hint)
         for fault in faults:
-            if not isinstance(fault, ProvisionError):
-                raise fault
+            raise fault
 
     def result(self, work: Future[T]) -> T:
         """What came of `work`. Raises what that raised, or UnreachableError when a host is gone meanwhile; `work`
@@ -54,3 +52,12 @@ class Presence:
             self.pool.close()
             raise
         return work.result()
+
+
+def _ask(session: Session) -> None:
+    try:
+        session.run(_NOTHING, deadline=_SECONDS, what="the check that it is still there")
+    except LostError:
+        raise
+    except ProvisionError:  # who refuses (MaxSessions), or is slow, is there
+        return

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from provisioner.errors import ProvisionError
+from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.asking import Asker, Broken, Target, Wishes, judge, questions
 from provisioner.kube.check_objects import NAMESPACE, NODE_PORT, PORT, cluster_ip
 from provisioner.kube.check_pods import CheckPods, Present, nobody
@@ -130,10 +130,10 @@ class TrafficCheck:
 
 
 def _answered(answers: Mapping[str, Answer | Exception]) -> list[Answer]:
-    """Raises what some host raised instead of an answer."""
-    for each in answers.values():
-        if isinstance(each, Exception):
-            raise each
+    """Raises what some host raised instead of an answer; that one is lost comes first, as others fail because of it."""
+    faults = [each for each in answers.values() if isinstance(each, Exception)]
+    for fault in sorted(faults, key=lambda each: not isinstance(each, UnreachableError)):
+        raise fault
     return [each for each in answers.values() if not isinstance(each, Exception)]
 
 
