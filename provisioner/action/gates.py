@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 from provisioner.engine.execute import Gate
-from provisioner.errors import ProvisionError
+from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.gates import api_ready, network_ready
 from provisioner.remote.pool import Pool
@@ -16,8 +16,12 @@ from provisioner.remote.pool import Pool
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
     from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
+    from provisioner.action.presence import Presence
+    from provisioner.remote.session import Session
     from provisioner.resources.model import Answer
     from provisioner.shell.script import Script
+
+T = TypeVar("T")
 
 REGISTRY_SECONDS = 30.0
 ASK_SECONDS = 180.0
@@ -28,6 +32,7 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
     cluster = prepared.cluster
     if cluster is None:
         return {}
+    from provisioner.action.presence import Presence
     from provisioner.action.variables import AGNHOST
     from provisioner.kube.traffic import TrafficCheck
     from provisioner.network import flannel
@@ -38,6 +43,9 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
     others = [name for name in cluster.node_names if name not in touched]
     # Whoever is limited needs somebody to talk with: best the control plane, which is read in every run.
     nodes = [*touched, *sorted(others, key=lambda name: name != first)[:1]]
+    hosts = [name for name in nodes if name in prepared.loaded.hosts]
+    # The first one is left out: it is what runs the gates' scripts, and is missed by them.
+    presence = Presence(pool, [name for name in hosts if name != first])
 
     def ready() -> str:
         # The pods of a plug-in on other nodes than the limited ones are none of this run's business.
@@ -50,19 +58,21 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
             domain=cluster.spec.dns.domain,
             run=prepared.loaded.run,
             touched=touched if others else (),
-            hosts=[name for name in nodes if name in prepared.loaded.hosts],
+            hosts=hosts,
         )
-        return _beside(pool, ready, lambda: check(pool.session(first), everywhere))
+        return _beside(presence, ready, lambda: check(pool.session(first), everywhere, presence.check))
 
     def everywhere(scripts: Mapping[str, Script]) -> Mapping[str, Answer | Exception]:
-        return pool.map(
-            list(scripts), lambda session: session.run(scripts[session.host], deadline=ASK_SECONDS)
-        )
+        def ask(session: Session) -> Answer:
+            return session.run(scripts[session.host], deadline=ASK_SECONDS)
+
+        # Who asks a host that is gone waits for it for long.
+        return presence.result(_begun(lambda: pool.map(list(scripts), ask)))
 
     return {
         "registry_ready": lambda: _registry_ready(prepared),
         "api_ready": lambda: api_ready([pool.session(host) for host in cluster.control_planes]),
-        "network_ready": ready,
+        "network_ready": lambda: presence.result(_begun(ready)),
         "no_anonymous": lambda: no_anonymous(pool.session(first)),
         "traffic": traffic,
     }
@@ -76,19 +86,29 @@ def _touched(loaded: Loaded, names: Sequence[str]) -> Sequence[str]:
     return [name for name in names if name in limited] or names
 
 
-def _beside(pool: Pool, first: Callable[[], object], second: Callable[[], str]) -> str:
-    """The result of `second`, while which `first` runs, too. What `first` raises comes before what `second` does."""
-    with ThreadPoolExecutor(1) as threads:
-        other = threads.submit(first)
-        try:
-            said = second()
-        except ProvisionError:
-            other.result()
-            raise
-        except BaseException:  # interrupted: without connections the thread ends now
-            pool.close()
-            raise
-        other.result()
+def _begun(work: Callable[[], T]) -> Future[T]:
+    """`work`, in a thread of its own. Nobody waits for that in the end: it ends with its connection."""
+    threads = ThreadPoolExecutor(1)
+    future = threads.submit(work)
+    threads.shutdown(wait=False)
+    return future
+
+
+def _beside(presence: Presence, first: Callable[[], object], second: Callable[[], str]) -> str:
+    """The result of `second`, while which `first` runs, too. What `first` raises comes before what `second` does, but
+    for hosts that are lost: they are why the other fails."""
+    other = _begun(first)
+    try:
+        said = second()
+    except UnreachableError:
+        raise
+    except ProvisionError:
+        presence.result(other)
+        raise
+    except BaseException:  # interrupted: without connections the thread ends now
+        presence.pool.close()
+        raise
+    presence.result(other)
     return said
 
 

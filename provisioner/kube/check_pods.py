@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from provisioner.errors import ProvisionError
 from provisioner.kube.check_objects import LABEL, NAMESPACE, ROLES, check_objects
+from provisioner.kube.complaints import Item, complaints, stuck
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
 from provisioner.resources.model import Answer, Runner
@@ -20,14 +20,13 @@ PATIENCE = 120.0
 """Seconds in which all pods have to run."""
 STUCK = 12.0
 """Seconds after which a pod that fails all the time is given up: a kubelet tries again after 10 s and more."""
+PRESENCE = 5.0
+"""Seconds of waiting after which it is asked whether the hosts are still there."""
 _ROUND = 3
 """Seconds between two looks at pods that do not run yet."""
 _REMOVAL = 30
 """Seconds in which the pods have to be gone."""
 _NOT_YET = 3
-
-_WAITS = {"ContainerCreating", "PodInitializing"}
-"""What a container says that is on its way (pkg/kubelet/kubelet_pods.go)."""
 
 _SPACE_MISSING = f'namespaces "{NAMESPACE}" not found'
 
@@ -58,7 +57,12 @@ created || anew || {{ cat "$W/refused" >&2; exit 1; }}
 """
 """Only when something stands in the way is it asked for and removed: a killed run is rare."""
 
-Item = Mapping[str, Any]
+Present = Callable[[], None]
+"""Asks whether the hosts are still there. Raises UnreachableError for those that are gone."""
+
+
+def nobody() -> None:
+    """A `Present` for who is connected with no further host."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +73,17 @@ class CheckPods:
     image: str
     only: tuple[str, ...] = ()
 
-    def set_up(self, runner: Runner, nodes: Sequence[str]) -> list[Item]:
+    def set_up(self, runner: Runner, nodes: Sequence[str], present: Present = nobody) -> list[Item]:
         """The running pods and the services, as the API has them; what killed runs left is removed.
 
         Raises ProvisionError with what each pod complains of, soon when it is the same all the time, and when a node
-        has none.
+        has none; and what `present` raises, which is called only while pods are waited for.
         """
         script = f"{locked(_cleared() + _CREATED)} || exit 1\n{_look()}"
         objects = {"objects.json": Blob.of(list_json(check_objects(self.run, self.image, self.only)))}
         began = time.monotonic()
         answer = runner.run(Script(script, objects), deadline=LOCK_SECONDS + 90 + _REMOVAL)
-        items = self._await(runner, answer, began)
+        items = self._await(runner, answer, began, present)
         missing = _missing(items, nodes)
         if missing:
             raise ProvisionError(
@@ -98,14 +102,19 @@ class CheckPods:
                 f"look at what holds them, then `kubectl -n {NAMESPACE} delete daemonset,service,pod --all`",
             )
 
-    def _await(self, runner: Runner, answer: Answer, began: float) -> list[Item]:
+    def _await(self, runner: Runner, answer: Answer, began: float, present: Present) -> list[Item]:
         since: dict[str, float] = {}
+        asked = began
         while answer.status == _NOT_YET:
             items = self._items(answer)
             told, now = complaints(items), time.monotonic()
             since = {name: since.get(name, now) for name in told}
-            if now - began > PATIENCE or any(now - moment >= STUCK for moment in since.values()):
-                raise _stuck(items, told, now - began)
+            late = now - began > PATIENCE or any(now - moment >= STUCK for moment in since.values())
+            if late or now - asked >= PRESENCE:  # what pods say of a host that is gone is not why
+                present()
+                asked = time.monotonic()
+            if late:
+                raise stuck(items, told, now - began)
             answer = runner.run(Script(_look()), deadline=60 + 3 * _ROUND)
         if answer.status != 0:
             raise _refused(_tail(answer))
@@ -134,73 +143,6 @@ what=pods,services
 {_OURS} get "$what" -o json || exit 1
 [ "$what" = pods,services ] || exit {_NOT_YET}
 """
-
-
-def complaints(items: Sequence[Item]) -> dict[str, str]:
-    """What keeps each object from running, by its name; a pod that is on its way complains of nothing.
-
-    `items` are pods and events. An event that was followed by a normal one is over.
-    """
-    events: dict[str, list[Item]] = {}
-    for event in sorted((each for each in items if each["kind"] == "Event"), key=_moment):
-        events.setdefault(event["involvedObject"]["name"], []).append(event)
-    told: dict[str, str] = {}
-    for item in items:
-        if item["kind"] == "Pod" and not _runs(item):
-            name = item["metadata"]["name"]
-            if reason := _complaint(item, events.get(name, [])):
-                told[name] = reason
-    for name, those in events.items():
-        if those[-1]["involvedObject"]["kind"] == "DaemonSet" and those[-1]["type"] == "Warning":
-            told[name] = _words(those[-1])
-    return told
-
-
-def _complaint(pod: Item, events: Sequence[Item]) -> str:
-    status = pod.get("status", {})
-    states = [
-        each.get("state", {}).get("waiting") or {}
-        for key in ("initContainerStatuses", "containerStatuses")
-        for each in status.get(key, ())
-    ]
-    waits = [each for each in states if each.get("reason", "ContainerCreating") not in _WAITS]
-    # "Error: ErrImagePull" repeats what another event has told with its reason.
-    warnings = [each for each in events if each["type"] == "Warning"]
-    telling = [each for each in warnings if not str(each.get("message", "")).startswith("Error: ")]
-    if waits or (events and events[-1]["type"] == "Warning"):
-        if telling:
-            return _words(telling[-1])
-        return _words(waits[0] if waits else events[-1])
-    return ""
-
-
-def _words(told: Item) -> str:
-    return f"{told.get('reason', '')}: {told.get('message', '')}".strip(": \n")
-
-
-def _moment(event: Item) -> tuple[str, int]:
-    """When it was seen last, and of several in one second which came last."""
-    series = (event.get("series") or {}).get("lastObservedTime")
-    seen = str(series or event.get("lastTimestamp") or event.get("eventTime") or "")
-    version = str(event["metadata"].get("resourceVersion", "0"))
-    return seen[:19], int(version) if version.isdigit() else 0
-
-
-def _runs(pod: Item) -> bool:
-    conditions = pod.get("status", {}).get("conditions", ())
-    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
-
-
-def _stuck(items: Sequence[Item], told: Mapping[str, str], seconds: float) -> ProvisionError:
-    pods = {item["metadata"]["name"]: item for item in items if item["kind"] == "Pod" and not _runs(item)}
-    lines = []
-    for name in sorted({*pods, *told}):
-        node = pods.get(name, {}).get("spec", {}).get("nodeName", "")
-        lines.append(f"  {name}{f' on {node}' if node else ''}: {told.get(name, 'does not run yet')[:600]}")
-    return ProvisionError(
-        f"the pods of the traffic check do not run after {seconds:.0f} s:\n" + "\n".join(lines),
-        "see `journalctl -u kubelet -u containerd` on that node",
-    )
 
 
 def _refused(said: str) -> ProvisionError:

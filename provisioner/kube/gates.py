@@ -30,6 +30,48 @@ done
 """
 
 
+_NODES, _PODS, _GONE = 3, 4, 5
+"""How the script of `network_ready` ends when nodes or pods were not ready in time, or when there is nothing to wait
+for: kubectl ends at once then."""
+
+_UNREADY = {
+    _NODES: ("the nodes were not Ready", "see `journalctl -u kubelet` on the host that is not"),
+    _PODS: (
+        "the network plug-in's pods did not run on all nodes",
+        "see `journalctl -u kubelet -u containerd` on the node whose pod does not",
+    ),
+    _GONE: (
+        "the network plug-in was gone",
+        "`provision apply INVENTORY --stage network` makes it again, once it has gone; what deletes it?",
+    ),
+}
+"""What to say of it, and what mends it."""
+_ANY = ("the nodes or their pod network were not ready", _UNREADY[_NODES][1])
+
+_ROLLED = f"""
+tell() {{
+  {KUBECTL} get nodes -o jsonpath='{_CONDITIONS}' >&2
+  {KUBECTL} get pods -A --field-selector=status.phase!=Running -o wide >&2
+}}
+gone() {{ echo "the DaemonSet $1" >&2; exit {_GONE}; }}
+rolled() {{
+  {KUBECTL_WAITING} -n "$1" rollout status --timeout={NODE_SECONDS}s "daemonset/$2" >/dev/null 2>"$W/said" && return
+  if there=$({KUBECTL} -n "$1" get daemonset "$2" --ignore-not-found \
+    -o jsonpath='there{{.metadata.deletionTimestamp}}'); then
+    case $there in
+    '') gone "$1/$2 is missing" ;;
+    there?*) gone "$1/$2 is being deleted" ;;
+    esac
+    ! grep -q 'object has been deleted' "$W/said" || gone "$1/$2 was deleted and made anew meanwhile"
+  fi
+  tell
+  cat "$W/said" >&2
+  exit {_PODS}
+}}
+"""
+"""`rolled NAMESPACE NAME` waits for the pods of a DaemonSet."""
+
+
 def api_ready(runners: Sequence[Runner]) -> str:
     """Every control plane's own API server says /readyz. Raises ProvisionError with the last lines of its journal."""
     began = time.monotonic()
@@ -52,36 +94,29 @@ def network_ready(runner: Runner, nodes: Sequence[str], daemon_sets: Sequence[st
     `daemon_sets` as object keys ("DaemonSet kube-flannel/kube-flannel-ds"). Raises ProvisionError with what is said.
     """
     names = words(f"node/{name}" for name in nodes)
-    rollouts = "\n".join(_rollout(key) for key in daemon_sets)
-    script = f"""
-tell() {{
-  {KUBECTL} get nodes -o jsonpath='{_CONDITIONS}' >&2
-  {KUBECTL} get pods -A --field-selector=status.phase!=Running -o wide >&2
-  exit 1
-}}
+    script = f"""{_ROLLED}
 # A wait looks at one node after the other, 0.1 s each; mostly all are Ready.
 ready=$({KUBECTL} get {names} -o jsonpath='{_READY_NODES}')
 for each in $ready; do [ "$each" = True ] || waiting=yes; done
 if [ -n "${{waiting-}}" ] || [ -z "$ready" ]; then
-  {KUBECTL_WAITING} wait --for=condition=Ready --timeout={NODE_SECONDS}s {names} >/dev/null || tell
+  {KUBECTL_WAITING} wait --for=condition=Ready --timeout={NODE_SECONDS}s {names} >/dev/null || {{
+    tell
+    exit {_NODES}
+  }}
 fi
-{rollouts}
-"""
+""" + "".join(map(_rollout, daemon_sets))
+    began = time.monotonic()
     result = runner.run(Script(script), deadline=2 * NODE_SECONDS + 60)
     if result.status != 0:
-        raise ProvisionError(
-            f"the nodes or their pod network were not ready after {NODE_SECONDS} s:\n{_tail(result)}",
-            "see `journalctl -u kubelet` on the host that is not",
-        )
+        what, hint = _UNREADY.get(result.status, _ANY)
+        seconds = time.monotonic() - began
+        raise ProvisionError(f"{what} after {seconds:.0f} s:\n{_tail(result)}", hint)
     return f"{len(nodes)} nodes"
 
 
 def _rollout(key: str) -> str:
     namespace, _, name = key.partition(" ")[2].partition("/")
-    return (
-        f"{KUBECTL_WAITING} -n {quote(namespace)} rollout status --timeout={NODE_SECONDS}s"
-        f" daemonset/{quote(name)} >/dev/null || tell"
-    )
+    return f"rolled {quote(namespace)} {quote(name)}\n"
 
 
 def _tail(result: Answer) -> str:

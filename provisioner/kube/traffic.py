@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from provisioner.errors import ProvisionError
+from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.asking import Asker, Broken, Target, Wishes, judge, questions
 from provisioner.kube.check_objects import NAMESPACE, NODE_PORT, PORT, cluster_ip
-from provisioner.kube.check_pods import CheckPods
+from provisioner.kube.check_pods import CheckPods, Present, nobody
 from provisioner.resources.model import Answer, Runner
 from provisioner.shell.script import Script
 
@@ -51,14 +51,15 @@ class TrafficCheck:
         """The objects that it makes, and takes away."""
         return CheckPods(self.run, self.image, tuple(self.nodes) if self.touched else ())
 
-    def __call__(self, runner: Runner, everywhere: Everywhere) -> str:
-        """How many connections work, in words. `runner` is a control plane's.
+    def __call__(self, runner: Runner, everywhere: Everywhere, present: Present = nobody) -> str:
+        """How many connections work, in words. `runner` is a control plane's; `present` is called while pods are
+        waited for.
 
         Raises ProvisionError with every pair that does not talk, and when something of the check itself could not be
-        removed.
+        removed; and UnreachableError for a host that is lost meanwhile.
         """
         try:
-            said = self._prove(runner, everywhere)
+            said = self._prove(runner, everywhere, present)
         except ProvisionError as fault:
             raise _joined(fault, self._left(runner)) from None
         except BaseException:  # interrupted: what was made still goes
@@ -69,8 +70,8 @@ class TrafficCheck:
             raise left
         return said
 
-    def _prove(self, runner: Runner, everywhere: Everywhere) -> str:
-        items = self.pods.set_up(runner, list(self.nodes))
+    def _prove(self, runner: Runner, everywhere: Everywhere, present: Present) -> str:
+        items = self.pods.set_up(runner, list(self.nodes), present)
         services = {item["metadata"]["name"]: item["spec"] for item in items if item["kind"] == "Service"}
         every = [_pod(item) for item in items if item["kind"] == "Pod"]
         wishes = self._wishes([pod for pod in every if pod.node in self.nodes], services)
@@ -129,10 +130,10 @@ class TrafficCheck:
 
 
 def _answered(answers: Mapping[str, Answer | Exception]) -> list[Answer]:
-    """Raises what some host raised instead of an answer."""
-    for each in answers.values():
-        if isinstance(each, Exception):
-            raise each
+    """Raises what some host raised instead of an answer; that one is lost comes first, as others fail because of it."""
+    faults = [each for each in answers.values() if isinstance(each, Exception)]
+    for fault in sorted(faults, key=lambda each: not isinstance(each, UnreachableError)):
+        raise fault
     return [each for each in answers.values() if not isinstance(each, Exception)]
 
 

@@ -13,7 +13,7 @@ from provisioner.errors import UnreachableError
 from provisioner.kube.asking import Asker, Broken, Target, judge, questions
 from provisioner.kube.check_objects import check_objects
 from provisioner.kube.traffic import Pod, TrafficCheck, _answered, _failure, _strangers
-from provisioner.remote.outcome import Result
+from provisioner.remote.outcome import DeadlineError, Result
 
 ROOT = Path(__file__).resolve().parents[2]
 POD = Asker("worker1", "asker-x")
@@ -61,6 +61,10 @@ def test_pods_are_asked_where_kubectl_is() -> None:
 def test_a_host_that_is_lost_meanwhile_fails_the_check() -> None:
     with pytest.raises(UnreachableError, match="gone"):
         _answered({"cp1": Result(0, b"", b"", 0.0), "worker1": UnreachableError("gone")})
+    with pytest.raises(UnreachableError, match="gone"):  # and not cp1, whose pods ask worker1 in vain
+        _answered({"cp1": DeadlineError("too long"), "worker1": UnreachableError("gone")})
+    with pytest.raises(DeadlineError):
+        _answered({"cp1": DeadlineError("too long")})
 
 
 def test_people_are_told_who_does_not_reach_whom() -> None:

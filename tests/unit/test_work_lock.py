@@ -16,14 +16,10 @@ from test_requests import item as request
 from provisioner.action.undisturbed import disturbed
 from provisioner.engine.events import Event, Note
 from provisioner.errors import ProvisionError
-from provisioner.kube import check_pods
-from provisioner.kube.check_objects import LABEL
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.token import BootstrapToken
-from provisioner.kube.traffic import TrafficCheck
 from provisioner.playbook.facts import Facts
 from provisioner.playbook.factscript import facts_script
-from provisioner.remote.outcome import Result
 from provisioner.resources.model import Absent, Change, Present, Resource
 from provisioner.shell.assemble import StepRecord, change_script
 from provisioner.shell.script import Script
@@ -137,158 +133,6 @@ def test_a_taint_that_could_not_be_taken_away(host: Host, said: str) -> None:
     with pytest.raises(ProvisionError, match=said.strip().replace("(", r"\(").replace(")", r"\)")):
         without_taint(host, said)
     assert host.verbs() == ["taint"], "it stays ours"
-
-
-RUN = "20260101-000000-abcd"
-CHECK = TrafficCheck("agnhost", {"worker1": "10.0.0.1"}, "cluster.local", RUN)
-
-
-def nowhere(scripts: Mapping[str, Script]) -> Mapping[str, Result]:
-    raise AssertionError("there are no pods to ask")
-
-
-def test_objects_of_the_traffic_check(host: Host) -> None:
-    with pytest.raises(ProvisionError, match="are missing"):
-        CHECK(host, nowhere)
-    assert host.asked == {("create", "held"), ("delete", "held"), ("rollout", "free"), ("get", "free")}
-    assert host.verbs() == ["create", "rollout", "get", "delete", "get"]
-
-
-def test_what_a_killed_check_left_is_removed_first(host: Host) -> None:
-    host.prepare(refusals='Error from server (AlreadyExists): daemonsets.apps "asker" already exists\n')
-    with pytest.raises(ProvisionError, match="are missing"):
-        CHECK(host, nowhere)
-    first = ["create", "delete", "get", "create"]
-    assert host.verbs() == [*first, "rollout", "get", "delete", "get"]
-
-
-@pytest.mark.parametrize(
-    ("said", "told", "hint"),
-    [
-        (
-            'Error from server (NotFound): namespaces "provision-check" not found\n',
-            "is missing",
-            "--stage admission",
-        ),
-        ("Error from server (Forbidden): quota\n", "cannot be made:\nError from server .*quota", ""),
-    ],
-)
-def test_objects_that_cannot_be_made(host: Host, said: str, told: str, hint: str) -> None:
-    host.prepare(refusals=said)
-    with pytest.raises(ProvisionError, match=told) as caught:
-        CHECK(host, nowhere)
-    assert hint in caught.value.hint
-    assert host.verbs() == ["create", "delete", "get"]
-
-
-def test_what_another_run_left_is_not_looked_at(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its pods may be on their way out, and its DaemonSets' events are there for an hour."""
-    monkeypatch.setattr(check_pods, "PATIENCE", 0)
-    late = {
-        **event(1, "FailedCreate", "forbidden", kind="DaemonSet"),
-        "involvedObject": involved("DaemonSet", "u0"),
-    }
-    old = {**pod("ImagePullBackOff"), "metadata": {"name": "old", "labels": {LABEL: "another"}}}
-    host.prepare(rollout=1, pods=json.dumps({"items": [late, old, pod("ContainerCreating")]}))
-    with pytest.raises(ProvisionError) as caught:
-        CHECK(host, nowhere)
-    assert caught.value.reason.splitlines()[1:] == ["  p on worker1: does not run yet"]
-
-
-def test_what_the_traffic_check_leaves_fails_it_and_hides_nothing(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(check_pods, "_REMOVAL", 0)
-    host.prepare(left="pod/asker-x\n")
-    with pytest.raises(ProvisionError) as caught:
-        CHECK(host, nowhere)
-    reason = caught.value.reason
-    assert reason.index("are missing") < reason.index(
-        "are left in the namespace provision-check:\npod/asker-x"
-    )
-    assert "kubectl -n provision-check delete daemonset,service,pod --all" in caught.value.hint
-    with pytest.raises(ProvisionError, match="are left"):
-        CHECK.pods.remove(host)
-
-
-def pod(reason: str = "", message: str = "", *, ready: bool = False) -> dict[str, Any]:
-    waiting = {"waiting": {"reason": reason, "message": message}} if reason else {"running": {}}
-    status = {
-        "containerStatuses": [{"state": waiting}],
-        "conditions": [{"type": "Ready", "status": str(ready)}],
-    }
-    metadata = {"name": "p", "uid": "u1", "labels": {LABEL: RUN}}
-    return {"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "worker1"}, "status": status}
-
-
-def involved(kind: str, uid: str = "u1") -> dict[str, Any]:
-    return {"kind": kind, "name": "p", "uid": uid}
-
-
-def event(
-    seconds: int, reason: str, message: str = "", *, kind: str = "Pod", warning: bool = True
-) -> dict[str, Any]:
-    return {
-        "kind": "Event",
-        "type": "Warning" if warning else "Normal",
-        "metadata": {"name": f"e{seconds}", "resourceVersion": str(100 + seconds)},
-        "involvedObject": involved(kind),
-        "lastTimestamp": f"2026-01-01T00:00:{seconds:02}Z",
-        "reason": reason,
-        "message": message,
-    }
-
-
-PULL = [
-    event(1, "Pulling", warning=False),
-    event(2, "Failed", 'Failed to pull image "a": not found'),
-    event(2, "Failed", "Error: ErrImagePull"),
-    event(3, "BackOff", 'Back-off pulling image "a"', warning=False),
-]
-COMPLAINTS: list[tuple[str, list[dict[str, Any]], dict[str, str]]] = [
-    ("runs", [pod(ready=True), event(1, "FailedMount", "x")], {}),
-    ("is on its way", [pod("ContainerCreating"), event(1, "Scheduled", warning=False)], {}),
-    ("is only just there", [{"kind": "Pod", "metadata": {"name": "p"}, "spec": {}}], {}),
-    (
-        "its sandbox fails",
-        [
-            pod("ContainerCreating"),
-            event(2, "FailedCreatePodSandBox", "no subnet"),
-            event(1, "Scheduled", warning=False),
-        ],
-        {"p": "FailedCreatePodSandBox: no subnet"},
-    ),
-    (
-        "its sandbox failed once",
-        [
-            pod("ContainerCreating"),
-            event(2, "FailedCreatePodSandBox", "x"),
-            event(9, "Pulling", warning=False),
-        ],
-        {},
-    ),
-    ("its image fails", [pod("ImagePullBackOff", "Back-off"), *PULL], {"p": f"Failed: {PULL[1]['message']}"}),
-    ("it falls", [pod("CrashLoopBackOff", "back-off 10s")], {"p": "CrashLoopBackOff: back-off 10s"}),
-    (
-        "it is not made",
-        [event(1, "FailedCreate", "forbidden", kind="DaemonSet")],
-        {"p": "FailedCreate: forbidden"},
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "items", "told"), COMPLAINTS, ids=[each[0] for each in COMPLAINTS])
-def test_what_keeps_a_pod_from_running(name: str, items: list[dict[str, Any]], told: dict[str, str]) -> None:
-    assert check_pods.complaints(items) == told
-
-
-def test_a_pod_that_fails_all_the_time_is_not_waited_for(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_pods, "STUCK", 0.3)
-    host.prepare(rollout=1, pods=json.dumps({"items": [pod("ImagePullBackOff", "Back-off"), *PULL]}))
-    began = time.monotonic()
-    with pytest.raises(ProvisionError, match="p on worker1: Failed: Failed to pull image"):
-        CHECK(host, nowhere)
-    assert time.monotonic() - began < 5
 
 
 def test_a_locked_part_waits_for_another_and_gives_its_own_status(host: Host) -> None:

@@ -1,0 +1,63 @@
+"""Whether hosts are still there, asked while something is waited for that a lost one holds up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from provisioner.errors import ProvisionError, UnreachableError
+from provisioner.kube.check_pods import PRESENCE
+from provisioner.remote.outcome import LostError
+from provisioner.shell.script import Script
+
+if TYPE_CHECKING:
+    from provisioner.remote.pool import Pool
+    from provisioner.remote.session import Session
+
+T = TypeVar("T")
+
+_SECONDS = 25.0
+"""More than the 20 s within which a session misses its host (remote.dial.Timeouts): one that is only slow is there."""
+_NOTHING = Script(":\n")
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Of `hosts`, which the run is connected with."""
+
+    pool: Pool
+    hosts: Sequence[str]
+
+    def check(self) -> None:
+        """Raises UnreachableError that names those that are gone. What else may ail a host is not asked."""
+        answers = self.pool.map(self.hosts, _ask)
+        faults = [each for each in answers.values() if isinstance(each, Exception)]
+        gone = [each for each in faults if isinstance(each, UnreachableError)]
+        if gone:
+            raise UnreachableError("\n".join(each.reason for each in gone), gone[0].hint)
+        for fault in faults:
+            raise fault
+
+    def result(self, work: Future[T]) -> T:
+        """What came of `work`. Raises what that raised, or UnreachableError when a host is gone meanwhile; `work`
+        then goes on until the pool is closed."""
+        try:
+            while not wait([work], PRESENCE).done:
+                self.check()
+        except Exception:
+            raise
+        except BaseException:  # interrupted: without connections the thread ends now
+            self.pool.close()
+            raise
+        return work.result()
+
+
+def _ask(session: Session) -> None:
+    try:
+        session.run(_NOTHING, deadline=_SECONDS, what="the check that it is still there")
+    except LostError:
+        raise
+    except ProvisionError:  # who refuses (MaxSessions), or is slow, is there
+        return
