@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from provisioner.engine.execute import Gate
@@ -16,7 +15,7 @@ from provisioner.remote.pool import Pool
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
     from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
-    from provisioner.action.presence import Presence
+    from provisioner.action.presence import Presence, begun
     from provisioner.remote.session import Session
     from provisioner.resources.model import Answer
     from provisioner.shell.script import Script
@@ -67,12 +66,12 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
             return session.run(scripts[session.host], deadline=ASK_SECONDS)
 
         # Who asks a host that is gone waits for it for long.
-        return presence.result(_begun(lambda: pool.map(list(scripts), ask)))
+        return presence.result(begun(lambda: pool.map(list(scripts), ask)))
 
     return {
         "registry_ready": lambda: _registry_ready(prepared),
         "api_ready": lambda: api_ready([pool.session(host) for host in cluster.control_planes]),
-        "network_ready": lambda: presence.result(_begun(ready)),
+        "network_ready": lambda: presence.result(begun(ready)),
         "no_anonymous": lambda: no_anonymous(pool.session(first)),
         "traffic": traffic,
     }
@@ -86,18 +85,12 @@ def _touched(loaded: Loaded, names: Sequence[str]) -> Sequence[str]:
     return [name for name in names if name in limited] or names
 
 
-def _begun(work: Callable[[], T]) -> Future[T]:
-    """`work`, in a thread of its own. Nobody waits for that in the end: it ends with its connection."""
-    threads = ThreadPoolExecutor(1)
-    future = threads.submit(work)
-    threads.shutdown(wait=False)
-    return future
-
-
 def _beside(presence: Presence, first: Callable[[], object], second: Callable[[], str]) -> str:
     """The result of `second`, while which `first` runs, too. What `first` raises comes before what `second` does, but
     for hosts that are lost: they are why the other fails."""
-    other = _begun(first)
+    from provisioner.action.presence import begun
+
+    other = begun(first)
     try:
         said = second()
     except UnreachableError:

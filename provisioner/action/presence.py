@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +23,14 @@ _SECONDS = 25.0
 _NOTHING = Script(":\n")
 
 
+def begun(work: Callable[[], T]) -> Future[T]:
+    """`work`, in a thread of its own. Nobody waits for that in the end: it ends with its connection."""
+    threads = ThreadPoolExecutor(1)
+    future = threads.submit(work)
+    threads.shutdown(wait=False)
+    return future
+
+
 @dataclass(frozen=True)
 class Presence:
     """Of `hosts`, which the run is connected with."""
@@ -32,7 +40,8 @@ class Presence:
 
     def check(self) -> None:
         """Raises UnreachableError that names those that are gone. What else may ail a host is not asked."""
-        answers = self.pool.map(self.hosts, _ask)
+        # In a thread: an interruption of this one must not end the pool, by which the gate has to clean up.
+        answers = begun(lambda: self.pool.map(self.hosts, _ask)).result()
         faults = [each for each in answers.values() if isinstance(each, Exception)]
         gone = [each for each in faults if isinstance(each, UnreachableError)]
         if gone:
@@ -43,14 +52,8 @@ class Presence:
     def result(self, work: Future[T]) -> T:
         """What came of `work`. Raises what that raised, or UnreachableError when a host is gone meanwhile; `work`
         then goes on until the pool is closed."""
-        try:
-            while not wait([work], PRESENCE).done:
-                self.check()
-        except Exception:
-            raise
-        except BaseException:  # interrupted: without connections the thread ends now
-            self.pool.close()
-            raise
+        while not wait([work], PRESENCE).done:
+            self.check()
         return work.result()
 
 

@@ -6,6 +6,7 @@ smallest part that fails in the same way is the culprit, and what that works on 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -24,7 +25,7 @@ from provisioner.inventory.words import nearest
 
 FAULTS = (
     jinja2.TemplateError, ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RecursionError,
-    TypeError, ValueError, YAMLError,
+    SyntaxError, TypeError, ValueError, YAMLError,
 )  # fmt: skip
 """What templates raise: Jinja2's own errors and those of the values and filters that they work with."""
 NO_OTHERS = jinja2.FunctionLoader(lambda _name: None)
@@ -38,6 +39,13 @@ class UnknownError(jinja2.UndefinedError):
         super().__init__(message)
         self.obj = obj
         self.name = name
+
+
+class TooLongError(Exception):
+    """The search takes longer than it may: in the templates of people it takes milliseconds."""
+
+
+_SECONDS = 2.0
 
 
 class Unknown(jinja2.StrictUndefined):
@@ -63,6 +71,7 @@ class Search:
         self._scope = scope
         self._names = names
         self._fault = fault
+        self._end = time.monotonic() + _SECONDS
 
     def among(self, tree: nodes.Node, line: int) -> nodes.Node | None:
         """The culprit, sought first in what begins in the line. None when nothing fails alone as all did."""
@@ -95,7 +104,9 @@ class Search:
         return None
 
     def _value(self, node: nodes.Node) -> Any:
-        """Raises what the expression does."""
+        """Raises what the expression does, and TooLongError."""
+        if time.monotonic() > self._end:
+            raise TooLongError
         target = nodes.Name("result", "store")
         template: Any = nodes.Template(
             [nodes.Assign(target, cast(nodes.Expr, node), lineno=1)], lineno=1
@@ -131,7 +142,7 @@ class Search:
             return self._unknown(fault, culprit)
         if isinstance(fault, jinja2.TemplateNotFound):
             return "templates do not include or import each other here", "write all into one file"
-        if isinstance(fault, RecursionError):
+        if isinstance(fault, RecursionError | SyntaxError):
             return "it is nested too deeply, or calls itself without end", ""
         if isinstance(fault, jinja2.TemplateError):
             return said_by_jinja(fault.message or "it fails", self._environment)[:2]

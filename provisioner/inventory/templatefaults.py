@@ -16,7 +16,7 @@ from jinja2 import nodes
 from jinja2.debug import get_template_locals
 from jinja2.parser import Parser
 
-from provisioner.inventory.templateculprit import Search, written_in
+from provisioner.inventory.templateculprit import Search, TooLongError, written_in
 from provisioner.inventory.templatesyntax import said_of_syntax
 
 FILE = "<template>"
@@ -75,8 +75,12 @@ def explain(fault: BaseException, source: Source, names: Mapping[str, Any]) -> T
         fault,
         source.scope,
     )
-    culprit = search.among(source.parsed(), line)
-    reason, hint = search.said(culprit)
+    try:
+        culprit = search.among(source.parsed(), line)
+        reason, hint = search.said(culprit)
+    except (RecursionError, SyntaxError, MemoryError, TooLongError):  # nobody writes such by hand
+        culprit = None
+        reason, hint = search.said(culprit)
     line = culprit.lineno if culprit is not None else line
     return TemplateFaultError(reason, hint, line, source.column(line, *written_in(culprit)))
 

@@ -62,7 +62,7 @@ def questions(wishes: Wishes, first: str) -> dict[str, Script]:
     for number, (asker, targets) in enumerate(wishes.items()):
         inner = quote(_inner_script(targets))
         if asker.container:
-            calls.setdefault(asker.node, {})[number] = f"from_host {asker.container} {inner}"
+            calls.setdefault(asker.node, {})[number] = f"from_host {quote(asker.container)} {inner}"
         else:
             calls.setdefault(first, {})[number] = f"from_pod {quote(asker.pod)} {inner}"
     return {host: _at_once(those) for host, those in calls.items()}
@@ -70,7 +70,7 @@ def questions(wishes: Wishes, first: str) -> dict[str, Script]:
 
 def _at_once(calls: Mapping[int, str]) -> Script:
     lines = [f'{call} >"$W/{number}" 2>&1 </dev/null &' for number, call in calls.items()]
-    lines += ["wait", *(f'sed "s/^/{number} /" "$W/{number}"' for number in calls)]
+    lines += ["wait", *(f'sed "s/^/{number} /" "$W/{number}"; echo' for number in calls)]
     return Script(_HEAD + "\n".join(lines) + "\n")
 
 
@@ -86,7 +86,9 @@ from_host() {{
   [ -n "$process" ] || {{ echo "the container $1 does not run here"; return; }}
   # With its processes, too: a busybox without links starts its programs by way of /proc/self/exe. And those of the
   # pod need not be where the host's are.
-  nsenter --target "$process" --mount --pid -- /bin/sh -c "PATH=/usr/sbin:/usr/bin:/sbin:/bin; $2"
+  # And it is nobody here: who may change things in the pod is not root on the host by that.
+  setpriv --no-new-privs nsenter --target "$process" --mount --pid --setgid 65534 --setuid 65534 -- \\
+    /bin/sh -c "PATH=/usr/sbin:/usr/bin:/sbin:/bin; $2"
 }}
 """
 
@@ -94,14 +96,18 @@ from_host() {{
 def judge(wishes: Wishes, answers: Iterable[Answer]) -> list[Broken]:
     """What did not answer, of all `wishes`, by what the scripts of `questions` printed."""
     said: dict[int, list[str]] = {}
+    failed = []
     for answer in answers:
-        for text in answer.stdout.decode(errors="replace").splitlines():
+        if answer.status != 0:
+            failed.append(answer.stderr.decode(errors="replace").strip()[-300:])
+        for text in answer.stdout.decode(errors="replace").split("\n"):
             number, _, rest = text.partition(" ")
-            said.setdefault(int(number), []).append(rest)
+            if number.isdecimal():
+                said.setdefault(int(number), []).append(rest)
     return [
         broken
         for number, (asker, targets) in enumerate(wishes.items())
-        for broken in _judge(asker, targets, said.get(number, []))
+        for broken in _judge(asker, targets, said.get(number, failed))
     ]
 
 

@@ -18,8 +18,9 @@ from provisioner.shell.worklock import LOCK_SECONDS, locked
 
 PATIENCE = 120.0
 """Seconds in which all pods have to run."""
-STUCK = 12.0
-"""Seconds after which a pod that fails all the time is given up: a kubelet tries again after 10 s and more."""
+STUCK = 18.0
+"""Seconds after which a pod that fails all the time is given up: a kubelet tries again after 10 to 15 s (kubernetes,
+pkg/kubelet/pod_workers.go: backOffPeriod and its jitter)."""
 PRESENCE = 5.0
 """Seconds of waiting after which it is asked whether the hosts are still there."""
 _ROUND = 3

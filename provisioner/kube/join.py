@@ -133,9 +133,13 @@ class NodeJoinedKind:
             names = _ask(runner, f"{KUBECTL} get nodes -o name\n").decode().split()
             registered = {each.removeprefix("node/") for each in names}
             missing = joining - registered | asking - self._granted(requests)
-            if missing and missing <= registered:
+            # Who still asks has no identity, whoever may renew the lease of that name.
+            quiet = missing & registered - {requested_node(item) for item in requests if is_pending(item)}
+            if quiet:
                 now = _parse_leases(_ask(runner, f"{KUBECTL} {_LEASES}\n"))
-                self._alive |= {name for name in missing & leases.keys() if now.get(name) != leases[name]}
+                self._alive |= {
+                    name for name in quiet & leases.keys() & now.keys() if now[name] != leases[name]
+                }
                 leases = {**now, **leases}
             if missing and time.monotonic() > end:
                 raise _timeout(missing, {requested_node(item): reason for item, reason in judged if reason})

@@ -22,15 +22,6 @@ GROUP = "system:bootstrappers:provision"
 LABEL = "provision.dev/bootstrap-token"
 DELETE_TOKENS = f"{KUBECTL} -n kube-system delete secret -l {LABEL} --ignore-not-found >/dev/null"
 """This run's token, and those that killed runs left."""
-_DELETE_REQUESTS = r"""
-KUBECTL -n kube-system get secret -l LABEL -o name | while IFS= read -r token; do
-  by="system:bootstrap:${token##*-}"
-  KUBECTL get csr -o jsonpath="{range .items[?(@.spec.username==\"$by\")]}{.metadata.name}{\"\n\"}{end}" </dev/null
-done | while IFS= read -r request; do
-  KUBECTL delete csr "$request" --ignore-not-found </dev/null >/dev/null
-done
-""".replace("KUBECTL", KUBECTL).replace("LABEL", LABEL)
-"""What was asked for with tokens that killed runs left: nobody will grant it."""
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -111,7 +102,7 @@ class BootstrapTokenKind:
             return Script(f"{DELETE_TOKENS}\n")
         blob = Blob.of(json.dumps(self._token.as_object()).encode(), secret=True)
         create = f'{KUBECTL} apply -f "$P/token.json" >/dev/null\n'
-        return Script(f"{_DELETE_REQUESTS}{DELETE_TOKENS}\n{create}", {"token.json": blob})
+        return Script(f"{DELETE_TOKENS}\n{create}", {"token.json": blob})
 
     @property
     def _name(self) -> str:

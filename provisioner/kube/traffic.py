@@ -6,6 +6,7 @@ is removed first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,10 @@ from provisioner.shell.script import Script
 
 Everywhere = Callable[[Mapping[str, Script]], Mapping[str, Answer | Exception]]
 """Runs each host's script there, all at once: what it answered, or what it or connecting raised."""
+
+
+_ID = re.compile(r"[0-9a-f]+")
+"""Of a container, as containerd gives it. It is read from what a kubelet says."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,8 @@ class TrafficCheck:
             if pod.role == "asker":
                 wishes[Asker(pod.node, pod.name)] = self._of_pod(pod, pods, services)
                 if pod.node in self.hosts:
+                    if not _ID.fullmatch(pod.container):
+                        raise ProvisionError(f"{pod.node}: the pod {pod.name} has no container")
                     wishes[Asker(pod.node, pod.name, pod.container)] = self._of_host(pod.node, services)
         return wishes
 

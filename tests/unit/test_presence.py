@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from provisioner.action import presence
-from provisioner.action.gates import _begun, _beside
-from provisioner.action.presence import Presence
+from provisioner.action.gates import _beside
+from provisioner.action.presence import Presence, begun
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.inventory.model import Connection
 from provisioner.remote.hostkeys import KnownHosts
@@ -61,13 +61,13 @@ def test_work_is_given_up_when_a_host_is_gone(
 ) -> None:
     monkeypatch.setattr(presence, "PRESENCE", 0.1)
     with pytest.raises(UnreachableError, match="worker1"):
-        gone.result(_begun(stop.wait))
+        gone.result(begun(stop.wait))
 
 
 def test_nobody_is_asked_about_work_that_ends(gone: Presence) -> None:
-    assert gone.result(_begun(lambda: "3 nodes")) == "3 nodes"
+    assert gone.result(begun(lambda: "3 nodes")) == "3 nodes"
     with pytest.raises(ProvisionError, match="pods do not run"):
-        gone.result(_begun(refused))
+        gone.result(begun(refused))
 
 
 def test_a_lost_host_is_told_before_what_still_waits_for_it(gone: Presence, stop: threading.Event) -> None:
@@ -94,3 +94,17 @@ def test_what_runs_beside_is_told_first(gone: Presence) -> None:
     with pytest.raises(ProvisionError, match="nodes are not ready"):
         _beside(gone, not_ready, lambda: "well")
     assert _beside(gone, lambda: "ready", lambda: "well") == "well"
+
+
+def test_an_interruption_leaves_the_connections_to_who_cleans_up(
+    gone: Presence, stop: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a gate has made is removed by them."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(presence, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gone.result(begun(stop.wait))
+    assert not gone.pool.closed

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from localhost import LocalSession
 
-from provisioner.errors import UnreachableError
+from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.asking import Asker, Broken, Target, judge, questions
 from provisioner.kube.check_objects import check_objects
 from provisioner.kube.traffic import Pod, TrafficCheck, _answered, _failure, _strangers
@@ -49,6 +49,30 @@ def test_a_host_whose_pod_has_gone_says_so(tmp_path: Path) -> None:
     answer = LocalSession(tmp_path, "dash").run(scripts["here"])
     (broken,) = judge(wishes, [answer])
     assert broken.said == f"the container {'0' * 64} does not run here"
+
+
+def test_what_is_no_line_of_ours_is_passed_over() -> None:
+    said = [
+        "0 error: a\rb",
+        "",
+        "0 ok service 10.96.0.9:80",
+        "0 ok node-port 10.98.0.22:30080",
+        "0 ok dns a.b:80",
+    ]
+    assert judged(*said) == []
+
+
+def test_a_host_whose_script_failed_tells_why() -> None:
+    wishes = {HOST: [Target("service", "10.96.0.9:80")]}
+    (broken,) = judge(wishes, [Result(2, b"", b"cannot fork\n", 0.0)])
+    assert broken.said == "cannot fork"
+
+
+def test_a_pod_without_a_container_is_no_way_to_ask() -> None:
+    check = TrafficCheck("agnhost", {"a": "10.0.0.1"}, "cluster.local", RUN, hosts=["a"])
+    for container in ("", "c1; reboot"):
+        with pytest.raises(ProvisionError, match="a: the pod asker-a has no container"):
+            check._wishes([Pod("asker-a", "a", "asker", ("10.244.0.2",), container)], SERVICES)
 
 
 def test_pods_are_asked_where_kubectl_is() -> None:
