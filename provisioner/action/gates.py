@@ -15,7 +15,7 @@ from provisioner.remote.pool import Pool
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
     from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
-    from provisioner.action.presence import Presence, begun
+    from provisioner.action.presence import Presence
     from provisioner.remote.session import Session
     from provisioner.resources.model import Answer
     from provisioner.shell.script import Script
@@ -31,7 +31,7 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
     cluster = prepared.cluster
     if cluster is None:
         return {}
-    from provisioner.action.presence import Presence
+    from provisioner.action.presence import Presence, begun
     from provisioner.action.variables import AGNHOST
     from provisioner.kube.traffic import TrafficCheck
     from provisioner.network import flannel
