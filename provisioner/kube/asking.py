@@ -132,13 +132,16 @@ def _inner_script(targets: Iterable[Target]) -> str:
     return f"""end=$(($(date +%s) + {PATIENCE}))
 reach() {{
   if [ "$1" = dns ]; then timeout 5 /agnhost connect --timeout=2s "$2"
-  else timeout 5 nc -w 1 "$3" "$4" </dev/null >/dev/null
+  else timeout "$t" nc -w 3 "$3" "$4" </dev/null >/dev/null
   fi
 }}
 check() {{
+  # What is sent before the rules of a service are there is lost: the first try is a short one.
+  t=0.5
   until m=$(reach "$@" 2>&1); do
     if [ "$(date +%s)" -ge "$end" ]; then echo "bad $1 $2 ${{m:-no answer within 5 s}}"; return; fi
-    sleep 0.3
+    t=5
+    sleep 0.2
   done
   echo "ok $1 $2"
 }}
