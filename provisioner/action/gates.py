@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from provisioner.engine.execute import Gate
-from provisioner.errors import ProvisionError, UnreachableError
+from provisioner.errors import ProvisionError
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.gates import api_ready, network_ready
 from provisioner.remote.pool import Pool
@@ -15,12 +15,9 @@ from provisioner.remote.pool import Pool
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
     from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
-    from provisioner.action.presence import Presence
     from provisioner.remote.session import Session
     from provisioner.resources.model import Answer
     from provisioner.shell.script import Script
-
-T = TypeVar("T")
 
 REGISTRY_SECONDS = 30.0
 ASK_SECONDS = 180.0
@@ -59,7 +56,7 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
             touched=touched if others else (),
             hosts=hosts,
         )
-        return _beside(presence, ready, lambda: check(pool.session(first), everywhere, presence.check))
+        return presence.beside(ready, lambda: check(pool.session(first), everywhere, presence.check))
 
     def everywhere(scripts: Mapping[str, Script]) -> Mapping[str, Answer | Exception]:
         def ask(session: Session) -> Answer:
@@ -83,26 +80,6 @@ def _touched(loaded: Loaded, names: Sequence[str]) -> Sequence[str]:
         return names
     limited = {host.name for host in loaded.inventory.match(loaded.request.limit)}
     return [name for name in names if name in limited] or names
-
-
-def _beside(presence: Presence, first: Callable[[], object], second: Callable[[], str]) -> str:
-    """The result of `second`, while which `first` runs, too. What `first` raises comes before what `second` does, but
-    for hosts that are lost: they are why the other fails."""
-    from provisioner.action.presence import begun
-
-    other = begun(first)
-    try:
-        said = second()
-    except UnreachableError:
-        raise
-    except ProvisionError:
-        presence.result(other)
-        raise
-    except BaseException:  # interrupted: without connections the thread ends now
-        presence.pool.close()
-        raise
-    presence.result(other)
-    return said
 
 
 def _registry_ready(prepared: Prepared) -> str:

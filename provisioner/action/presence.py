@@ -56,6 +56,23 @@ class Presence:
             self.check()
         return work.result()
 
+    def beside(self, first: Callable[[], object], second: Callable[[], T]) -> T:
+        """The result of `second`, while which `first` runs, too. What `first` raises comes before what `second` does,
+        but for hosts that are lost: they are why the other fails."""
+        other = begun(first)
+        try:
+            said = second()
+        except UnreachableError:
+            raise
+        except ProvisionError:
+            self.result(other)
+            raise
+        except BaseException:  # interrupted: without connections the thread ends now
+            self.pool.close()
+            raise
+        self.result(other)
+        return said
+
 
 def _ask(session: Session) -> None:
     try:

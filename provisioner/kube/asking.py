@@ -84,9 +84,8 @@ from_host() {{
     grep -ls '^NSpid:.*[[:space:]]1$' "${{each%/cgroup}}/status"
   done | tr -dc '0-9\\n' | head -n 1)
   [ -n "$process" ] || {{ echo "the container $1 does not run here"; return; }}
-  # With its processes, too: a busybox without links starts its programs by way of /proc/self/exe. And those of the
-  # pod need not be where the host's are.
-  # And it is nobody here: who may change things in the pod is not root on the host by that.
+  # With its processes, too: a busybox without links starts its programs by way of /proc/self/exe. As nobody: who may
+  # change things in the pod is not root on the host by that. The pod's programs need not be where the host's are.
   setpriv --no-new-privs nsenter --target "$process" --mount --pid --setgid 65534 --setuid 65534 -- \\
     /bin/sh -c "PATH=/usr/sbin:/usr/bin:/sbin:/bin; $2"
 }}

@@ -221,13 +221,18 @@ class LabCluster:
 
     def edited(self, folder: Path, replacements: Mapping[str, str]) -> Path:
         """A copy of the inventory in `folder` with texts replaced; each must be there."""
-        text = self.inventory.read_text()
-        for old, new in replacements.items():
-            assert old in text, old
-            text = text.replace(old, new)
-        path = folder / "inventory.yaml"
-        path.write_text(text)
-        return path
+        return edited(self.inventory, folder, replacements)
+
+
+def edited(source: Path, folder: Path, replacements: Mapping[str, str]) -> Path:
+    """A copy of an inventory in `folder` with texts replaced; each must be there."""
+    text = source.read_text()
+    for old, new in replacements.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    path = folder / "inventory.yaml"
+    path.write_text(text)
+    return path
 
 
 def restarted(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:

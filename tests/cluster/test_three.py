@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lab_cluster import BESIDE, DEFAULT_LAB, LabCluster, is_verified, own_lab
+from lab_cluster import BESIDE, DEFAULT_LAB, LabCluster, edited, is_verified, own_lab
 
 from provisioner.pki.cluster import STATE_FILE
 
@@ -15,19 +15,13 @@ FOLDER = str(Path(STATE_FILE).parent)
 
 def three(folder: Path) -> Path:
     """The default lab with two more control planes."""
-    text = DEFAULT_LAB.read_text()
     more = {
         "        cp1:\n    kube": "        cp[1:3]:\n    kube",
         "        cp1:\n          ansible_host: 10.98.0.11\n": "".join(
             f"        {name}:\n          ansible_host: 10.98.0.{number}\n" for name, number in PLANES.items()
         ),
     }
-    for old, new in more.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    path = folder / "three.yaml"
-    path.write_text(text)
-    return path
+    return edited(DEFAULT_LAB, folder, more)
 
 
 @pytest.mark.soak

@@ -22,7 +22,11 @@ spec:
   template:
     metadata: {labels: {app: flannel}}
     spec:
-      containers: [{name: kube-flannel, image: "example.org/flannel:v1", args: []}]
+      initContainers:
+        - {name: install-cni-plugin, image: "example.org/plugin:v1"}
+        - {name: install-cni, image: "example.org/flannel:v1"}
+      containers:
+        - {name: kube-flannel, image: "example.org/flannel:v1", args: [--ip-masq, --kube-subnet-mgr]}
 """
 
 
@@ -45,6 +49,6 @@ def paper_bundle(folder: Path) -> Bundle:
     ]
     images = [
         Image(name, "v1", f"sha256:{'0' * 64}", b"{}", "", ())
-        for name in (PAUSE, COREDNS, AGNHOST, "example.org/flannel")
+        for name in (PAUSE, COREDNS, AGNHOST, "example.org/flannel", "example.org/plugin")
     ]
     return Bundle(folder, "digest", (*artifacts, *images))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from paperbundle import FLANNEL
 
 from provisioner.errors import ProvisionError
 from provisioner.network import flannel
@@ -16,26 +17,6 @@ from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel, Proxy
 
 LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
-
-MANIFEST = """
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: kube-flannel-cfg, namespace: kube-flannel}
-data: {net-conf.json: "{}", cni-conf.json: "{}"}
----
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: kube-flannel-ds, namespace: kube-flannel}
-spec:
-  template:
-    metadata: {labels: {app: flannel}}
-    spec:
-      initContainers:
-        - {name: install-cni-plugin, image: "example.org/plugin:v1"}
-        - {name: install-cni, image: "example.org/flannel:v1"}
-      containers:
-        - {name: kube-flannel, image: "example.org/flannel:v1", args: [--ip-masq, --kube-subnet-mgr]}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +29,7 @@ def private(reference: str) -> str:
 
 
 def test_flannel_gets_cidr_backend_and_private_images(spec: ClusterSpec) -> None:
-    config, daemons = flannel.objects(spec, MANIFEST, private)
+    config, daemons = flannel.objects(spec, FLANNEL, private)
     conf = json.loads(config["data"]["net-conf.json"])
     assert conf["Network"] == "10.244.0.0/16"
     assert conf["Backend"] == {"Type": "vxlan", "VNI": 1, "Port": 8472}
@@ -62,7 +43,7 @@ def test_flannel_gets_cidr_backend_and_private_images(spec: ClusterSpec) -> None
 def test_flannel_options(spec: ClusterSpec) -> None:
     network = replace(spec.network, flannel=Flannel(backend="host-gw", mtu=1400, interface="eth1"))
     changed = replace(spec, network=network, proxy=Proxy("nftables"))
-    config, daemons = flannel.objects(changed, MANIFEST, private)
+    config, daemons = flannel.objects(changed, FLANNEL, private)
     conf = json.loads(config["data"]["net-conf.json"])
     assert conf["Backend"] == {"Type": "host-gw", "MTU": 1400}
     assert conf["EnableNFTables"] is True
@@ -72,7 +53,7 @@ def test_flannel_options(spec: ClusterSpec) -> None:
 
 def test_a_new_configuration_rolls_the_pods(spec: ClusterSpec) -> None:
     def annotation(of: ClusterSpec) -> str:
-        daemons = flannel.objects(of, MANIFEST, private)[1]
+        daemons = flannel.objects(of, FLANNEL, private)[1]
         return str(daemons["spec"]["template"]["metadata"]["annotations"]["provision.dev/config"])
 
     other = replace(spec, network=replace(spec.network, pod_cidrs=("10.200.0.0/16",)))
@@ -80,9 +61,9 @@ def test_a_new_configuration_rolls_the_pods(spec: ClusterSpec) -> None:
 
 
 def test_upstream_objects_stay_as_they_are(spec: ClusterSpec) -> None:
-    before = parse_manifest(MANIFEST, "x")
-    flannel.objects(spec, MANIFEST, private)
-    assert parse_manifest(MANIFEST, "x") == before
+    before = parse_manifest(FLANNEL, "x")
+    flannel.objects(spec, FLANNEL, private)
+    assert parse_manifest(FLANNEL, "x") == before
 
 
 @pytest.mark.parametrize(
@@ -109,7 +90,7 @@ def test_upstream_objects_stay_as_they_are(spec: ClusterSpec) -> None:
 )
 def test_an_edit_without_a_target_is_an_error(edit: Edit, words: str) -> None:
     with pytest.raises(ProvisionError) as raised:
-        patch(parse_manifest(MANIFEST, "x"), [edit], "kube-flannel.yml")
+        patch(parse_manifest(FLANNEL, "x"), [edit], "kube-flannel.yml")
     assert words in str(raised.value)
 
 
@@ -122,7 +103,7 @@ def other_manifests() -> dict[str, str]:
     """The sample above, and manifests of other versions where PROVISION_UPSTREAM names a folder of them."""
     root = os.environ.get("PROVISION_UPSTREAM")
     found = sorted(Path(root).glob("flannel-v*/kube-flannel.yml")) if root else []
-    return {"sample": MANIFEST} | {path.parent.name: path.read_text() for path in found}
+    return {"sample": FLANNEL} | {path.parent.name: path.read_text() for path in found}
 
 
 @pytest.mark.parametrize("name", other_manifests())

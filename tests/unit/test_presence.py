@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 
 from provisioner.action import presence
-from provisioner.action.gates import _beside
 from provisioner.action.presence import Presence, begun
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.inventory.model import Connection
@@ -73,7 +72,7 @@ def test_nobody_is_asked_about_work_that_ends(gone: Presence) -> None:
 def test_a_lost_host_is_told_before_what_still_waits_for_it(gone: Presence, stop: threading.Event) -> None:
     began = time.monotonic()
     with pytest.raises(LostError, match="worker1"):
-        _beside(gone, stop.wait, lost)
+        gone.beside(stop.wait, lost)
     assert time.monotonic() - began < 2
 
 
@@ -82,7 +81,7 @@ def test_a_host_that_is_lost_once_the_other_has_failed(
 ) -> None:
     monkeypatch.setattr(presence, "PRESENCE", 0.1)
     with pytest.raises(UnreachableError, match="worker1"):
-        _beside(gone, stop.wait, refused)
+        gone.beside(stop.wait, refused)
 
 
 def test_what_runs_beside_is_told_first(gone: Presence) -> None:
@@ -90,10 +89,10 @@ def test_what_runs_beside_is_told_first(gone: Presence) -> None:
         raise ProvisionError("nodes are not ready")
 
     with pytest.raises(ProvisionError, match="nodes are not ready"):
-        _beside(gone, not_ready, refused)
+        gone.beside(not_ready, refused)
     with pytest.raises(ProvisionError, match="nodes are not ready"):
-        _beside(gone, not_ready, lambda: "well")
-    assert _beside(gone, lambda: "ready", lambda: "well") == "well"
+        gone.beside(not_ready, lambda: "well")
+    assert gone.beside(lambda: "ready", lambda: "well") == "well"
 
 
 def test_an_interruption_leaves_the_connections_to_who_cleans_up(
