@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from provisioner.action.load import Loaded, Request, load
+from provisioner.action.load import Loaded, Request
 from provisioner.action.locks import lock
 from provisioner.action.prepare import Prepared, connect, gather, prepare
+from provisioner.action.start import Started
 from provisioner.engine.events import Emit, RunEnded, RunStarted
 from provisioner.engine.journal import journal
 from provisioner.errors import ConsentError, InputError, ProvisionError
@@ -39,60 +40,60 @@ class Result:
 
 
 def apply(
-    request: Request,
+    started: Started,
     emit: Emit,
     *,
     agreed: Agreed | None = None,
     confirm: Callable[[Sequence[str]], bool] = lambda _: True,
 ) -> Result:
     """Brings the hosts to what the inventory declares. Raises ProvisionError for what stops it before any change."""
-    began = time.monotonic()
-    loaded = load(request)
-    with journal(loaded.run, emit) as record:
-        return _applied(loaded, record, began, agreed, confirm)
+    with journal(started.loaded.run, emit) as record:
+        return _applied(started, record, agreed, confirm)
 
 
 def _applied(
-    loaded: Loaded,
+    started: Started,
     emit: Emit,
-    began: float,
     agreed: Agreed | None,
     confirm: Callable[[Sequence[str]], bool],
 ) -> Result:
+    loaded = started.loaded
     emit(_started(loaded, "apply"))
     with _unchanged(loaded, "apply"), ExitStack() as stack:
-        pool = stack.enter_context(connect(loaded))
+        pool = stack.enter_context(connect(loaded, started.begun))
         prepared, held = _locked(stack, loaded, pool, emit, changes=True)
         from provisioner.action.carry import carry_out
 
         plan, outcome = carry_out(prepared, pool, emit, stack, held, agreed, confirm)
         _keep_no_copy(prepared, plan, outcome)
         extra = {"execs": pool.execs, "resources": plan.resources}
-    emit(_ended(loaded, outcome, time.monotonic() - began, extra, left=outcome.left(plan)))
+    emit(_ended(loaded, outcome, time.monotonic() - started.time, extra, left=outcome.left(plan)))
     return Result(outcome, outcome.exit_code)
 
 
 def _keep_no_copy(prepared: Prepared, plan: Plan, outcome: Outcome) -> None:
     """Once a control plane's state was read back, or was there before, this machine keeps none of its keys."""
+    if prepared.cluster is None:
+        return
     from provisioner.action.pending import drop_pending, has_saved
 
-    if prepared.cluster and (prepared.fresh is None or has_saved(plan, outcome)):
+    if prepared.fresh is None or has_saved(plan, outcome):
         drop_pending(prepared.cluster.uuid)
 
 
-def verify(request: Request, emit: Emit) -> tuple[Plan, Result]:
+def verify(started: Started, emit: Emit) -> tuple[Plan, Result]:
     """Reads everything and runs the gates that are always run; changes nothing on the hosts but the checks' pods."""
-    began = time.monotonic()
-    loaded = load(request)
+    loaded = started.loaded
     emit(_started(loaded, "verify"))
     with _unchanged(loaded, "verify"), ExitStack() as stack:
-        pool = stack.enter_context(connect(loaded))
+        pool = stack.enter_context(connect(loaded, started.begun))
         # Its checks make objects and take them away: not beside another run's.
         prepared, _ = _locked(stack, loaded, pool, emit, changes=False)
         from provisioner.action.carry import prove
 
         plan, outcome = prove(prepared, pool, emit)
-    emit(_ended(loaded, outcome, time.monotonic() - began, {"drift": plan.count}, command="verify"))
+    seconds = time.monotonic() - started.time
+    emit(_ended(loaded, outcome, seconds, {"drift": plan.count}, command="verify"))
     return plan, Result(outcome, 0 if outcome.ok and not plan.count else 1)
 
 

@@ -4,40 +4,66 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provisioner.errors import ProvisionError
 from provisioner.inventory.labs import lab_of
 from provisioner.inventory.model import Inventory
 
 if TYPE_CHECKING:
-    from provisioner.remote.pool import Pool
-
-
-def connect_to(inventory: Inventory, hosts: Sequence[str] = ()) -> Pool:
-    """Sessions for an inventory's hosts. A lab's own key and host keys are found by its name.
-
-    `hosts` are connected to while what speaks SSH is imported, the rest when they are asked for.
-    """
     from provisioner.remote.ahead import Ahead
+    from provisioner.remote.pool import Pool
     from provisioner.remote.route import UserConfig
 
+
+@dataclass(frozen=True)
+class Begun:
+    """Connections that were begun, by what the user's configuration says of their ways."""
+
+    config: UserConfig
+    ahead: Ahead
+
+
+def begin(inventory: Inventory, hosts: Sequence[str]) -> Begun | None:
+    """Begins to connect `hosts`, and returns at once; `connect_to` goes on with it. None when no way was found, which
+    is said there."""
+    try:
+        return _begin(inventory, hosts)
+    except ProvisionError:
+        return None
+
+
+def connect_to(inventory: Inventory, hosts: Sequence[str] = (), begun: Begun | None = None) -> Pool:
+    """Sessions for an inventory's hosts. A lab's own key and host keys are found by its name.
+
+    `hosts` are connected to while what speaks SSH is imported, unless they were `begun` before; the rest when they are
+    asked for.
+    """
+    begun = begun or _begin(inventory, hosts)
     folder = lab_of(inventory)
     key = folder / "id_ed25519" if folder else None
-    connections = {name: host.connection for name, host in inventory.hosts.items()}
-    config, ahead = UserConfig.load(), Ahead()
-    ahead.begin(config.route(connections[host])[0] for host in hosts)
 
     from provisioner.remote.hostkeys import KnownHosts
     from provisioner.remote.pool import Pool
 
     return Pool(
-        connections,
+        {name: host.connection for name, host in inventory.hosts.items()},
         known_hosts=KnownHosts.load(known_hosts_files(inventory), trusting(inventory)),
         key_files=[key] if key and key.exists() else [],
-        config=config,
-        ahead=ahead,
+        config=begun.config,
+        ahead=begun.ahead,
     )
+
+
+def _begin(inventory: Inventory, hosts: Sequence[str]) -> Begun:
+    from provisioner.remote.ahead import Ahead
+    from provisioner.remote.route import UserConfig
+
+    config, ahead = UserConfig.load(), Ahead()
+    ahead.begin(config.route(inventory.hosts[host].connection)[0] for host in hosts)
+    return Begun(config, ahead)
 
 
 def trusting(inventory: Inventory) -> str:

@@ -22,6 +22,7 @@ from provisioner.resources.owned import parse_owned
 # The rest is imported by `_get_ready` while the hosts are being connected; and what only a cluster needs, 0.2 s, not at
 # all for a playbook without a cluster.
 if TYPE_CHECKING:
+    from provisioner.action.connect import Begun
     from provisioner.action.variables import ClusterVariables
     from provisioner.engine.plan import Desired
     from provisioner.pki.cluster import ClusterState
@@ -57,9 +58,9 @@ class Prepared:
         return self.cluster is not None and len(self.cluster.joining) < len(self.cluster.node_names)
 
 
-def connect(loaded: Loaded) -> Pool:
+def connect(loaded: Loaded, begun: Begun | None = None) -> Pool:
     """The sessions of the run, all of which are begun."""
-    return connect_to(loaded.inventory, loaded.hosts)
+    return connect_to(loaded.inventory, loaded.hosts, begun)
 
 
 def _get_ready(loaded: Loaded, pool: Pool) -> None:

@@ -25,13 +25,12 @@ def command(
     yes: bool,
 ) -> None:
     """Bring the hosts to what INVENTORY (or a plan file) declares, and prove that pods talk."""
-    from provisioner.action.apply import apply
-    from provisioner.action.planfile import read_plan
-    from provisioner.report.choose import reporter
-    from provisioner.report.confirm import confirm
+    from provisioner.action.start import start
 
     agreed = None
     if inventory is not None and is_plan_file(Path(inventory)):
+        from provisioner.action.planfile import read_plan
+
         if limit is not None or tags or stages or playbook is not None:
             reason = "the plan says what is done; it cannot be limited further"
             raise InputError(
@@ -41,8 +40,13 @@ def command(
         wanted = agreed.request
     else:
         wanted = request(inventory, playbook, limit, tags, stages)
+    started = start(wanted)
+    from provisioner.action.apply import apply
+    from provisioner.report.choose import reporter
+    from provisioner.report.confirm import confirm
+
     with reporter(as_json) as report:
         outcome = apply(
-            wanted, report.emit, agreed=agreed, confirm=lambda reasons: yes or confirm(reasons, report)
+            started, report.emit, agreed=agreed, confirm=lambda reasons: yes or confirm(reasons, report)
         )
     raise click.exceptions.Exit(outcome.exit_code)

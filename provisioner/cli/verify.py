@@ -24,13 +24,15 @@ def command(
     deep: bool,
 ) -> None:
     """Read everything again, name what differs, and run the checks. Changes nothing. Exit code 1 on any drift."""
+    from provisioner.action.start import start
+
+    started = start(replace(request(inventory, playbook, limit, tags, stages), deep=deep))
     from provisioner.action.apply import verify
     from provisioner.report.choose import reporter
     from provisioner.report.planned import show_plan
 
-    wanted = request(inventory, playbook, limit, tags, stages)
     with reporter(as_json) as report:
-        plan, outcome = verify(replace(wanted, deep=deep), report.emit)
+        plan, outcome = verify(started, report.emit)
         if plan.count:
             show_plan(plan, as_json=as_json)
     raise click.exceptions.Exit(1 if plan.count else outcome.exit_code)

@@ -43,6 +43,7 @@ def dial(hop: Hop, ahead: Ahead) -> socket.socket:
     that say what to look at."""
     if hop.proxy_command:
         return _through(hop.proxy_command)
+    ahead.begin([hop])
     try:
         wire = ahead.take(hop) or socket.create_connection((hop.address, hop.port), timeout=hop.timeout)
     except OSError as error:

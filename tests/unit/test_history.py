@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from provisioner.action.apply import apply
 from provisioner.action.load import Request
+from provisioner.action.start import start
 from provisioner.cli.history import command
 from provisioner.engine import events as ev
 from provisioner.engine.history import find_run, records
@@ -106,7 +107,7 @@ def test_a_run_that_reaches_no_host_is_refused(inventory: Path, tmp_path: Path) 
         playbook = tmp_path / "book.yaml"
         playbook.write_text("- {name: one, hosts: all, tasks: [{command: {cmd: 'true', creates: /a}}]}")
         with pytest.raises(UnreachableError) as caught:
-            apply(Request(inventory, playbook=playbook), ev.silent)
+            apply(start(Request(inventory, playbook=playbook)), ev.silent)
     assert caught.value.unchanged
     assert caught.value.resume == f"provision apply {inventory} --playbook {playbook}"
     (found,) = records(inventory)
