@@ -12,6 +12,7 @@ from provisioner.kube.components import ComponentsKind
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
 from provisioner.kube.manifest import ManifestKind
+from provisioner.kube.marks import NodeMarksKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
 from provisioner.pki.certificate import CertificateKind
 from provisioner.pki.cluster import ClusterState
@@ -53,6 +54,7 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
         "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),
         "components": ComponentsKind(),
+        "node_marks": NodeMarksKind(),
         "node_joined": NodeJoinedKind(parts.token, parts.emit),
         "bootstrap_token": BootstrapTokenKind(parts.token),
         "bootstrap_kubeconfig": BootstrapKubeconfigKind(parts.token),

@@ -4,6 +4,7 @@ A delete needs no consent where it takes away only what this tool itself has put
 is being applied is the whole of the agreement:
 - `bootstrap_token` finds nothing but Secrets with the tool's own label;
 - `displaced_paths` deletes nothing, it moves aside;
+- `node_marks` are labels and taints that are on record as set by this tool;
 - `absent_paths` knows of each path whether it bears the tool's stamp or is written by the same plan; whatever else it
   finds (`foreign`) somebody wants to know of before it is gone for ever, although the playbook names it: a pattern may
   find more than its author thought of.
@@ -12,15 +13,13 @@ Every other delete asks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from provisioner.engine.plan import Plan
 from provisioner.resources.absent import paths_of
 from provisioner.resources.model import LEFT_OVER, Change, Present
+from provisioner.resources.taken import few, things_of
 
 _PRECIOUS = ("etcd.service", "kube-apiserver.service")
-_SHOWN = 3
-_HARMLESS = ("bootstrap_token", "displaced_paths")
+_HARMLESS = ("bootstrap_token", "displaced_paths", "node_marks")
 
 
 def dangers(plan: Plan, *, established: bool) -> tuple[str, ...]:
@@ -50,18 +49,11 @@ def _deleted(change: Change) -> str:
     if resource.kind in _HARMLESS:
         return ""
     if resource.kind == "components" and isinstance(before, Present):
-        return _few(
-            [str(each) for group in before.attrs.values() if isinstance(group, tuple) for each in group]
-        )
+        return few(things_of(before))
     if resource.kind != "absent_paths" or not isinstance(before, Present):
         return resource.id
     foreign = paths_of(before, "foreign")
-    return f"{_few(foreign)}, which it did not put there" if foreign else ""
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
+    return f"{few(list(foreign))}, which it did not put there" if foreign else ""
 
 
 def _restarts(change: Change) -> bool:

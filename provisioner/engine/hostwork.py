@@ -14,7 +14,6 @@ from provisioner.engine.watch import Watch
 from provisioner.errors import ProvisionError
 from provisioner.remote.causes import cause_of
 from provisioner.remote.session import Result
-from provisioner.resources.displaced import moved
 from provisioner.resources.model import (
     MEMORY_ONLY,
     AnyKind,
@@ -25,6 +24,7 @@ from provisioner.resources.model import (
     State,
     Unknown,
 )
+from provisioner.resources.taken import taken
 from provisioner.shell.assemble import StepOutcome, StepRecord, change_script, parse_steps, split_trace
 from provisioner.shell.script import Script
 
@@ -227,7 +227,7 @@ def _changed(stage: str, host: str, change: Change, detail: str = "") -> Changed
     action = change.action
     if change.resource.kind == "systemd" and "inputs" in change.keys and action == "update":
         action = "restart"
-    detail = detail or moved(change) or (", ".join(change.keys) if change.action == "update" else "")
+    detail = detail or taken(change) or (", ".join(change.keys) if change.action == "update" else "")
     return Changed(stage=stage, host=host, resource=change.resource.id, action=action, detail=detail)
 
 

@@ -10,25 +10,17 @@ from typing import Any
 from provisioner.engine.events import Emit, Note, silent
 from provisioner.errors import ProvisionError
 from provisioner.kube.kubectl import KUBECTL, PROBING
+from provisioner.kube.marks import GET_RECORD, NOTE, ask, marks_of, note_line, parse_record
 from provisioner.kube.requests import SIGNER, is_pending, objection, requested_node
 from provisioner.kube.token import GROUP, BootstrapToken
 from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Runner, State
 from provisioner.resources.task import TaskCall
-from provisioner.shell.assemble import parse_probes, probe_script
 from provisioner.shell.quote import quote, words
 from provisioner.shell.script import Script
-from provisioner.shell.worklock import LOCK_SECONDS, locked
+from provisioner.shell.worklock import locked
 
 DEADLINE = 120.0
 """Seconds from the kubelets' start to the last node's registration."""
-
-RECORD = "provision-marks"
-"""The ConfigMap in kube-system that names, by node, what of its labels and taints is ours: only that is taken away
-again. Not an annotation of the node, because its kubelet could write that, and so have us take away what an
-administrator has set."""
-
-_OLD_RECORD = "provision.dev/marks"
-"""An annotation of nodes that did the same once. It is taken away unread."""
 
 
 def _fields(*fields: str) -> str:
@@ -39,13 +31,13 @@ def _fields(*fields: str) -> str:
 
 
 _NODES = f"get nodes {_fields('{.metadata.name}', '{.metadata.labels}', '{.spec.taints}')}"
-_GET_RECORD = f"-n kube-system get configmap {RECORD} --ignore-not-found -o jsonpath='{{.data}}'"
 _REQUESTS = f"get csr --field-selector=spec.signerName={SIGNER} -o json"
 _LEASES = f"-n kube-node-lease get leases {_fields('{.metadata.name}', '{.spec.renewTime}')}"
 
 
 class NodeJoinedKind:
-    """Attributes: `label:KEY` and `taint:KEY:EFFECT` with their values, and `marks`, the names of those that are ours.
+    """Attributes: `label:KEY` and `taint:KEY:EFFECT` with their values, and `marks`, the names of those that are on
+    record as ours (marks.py, which also takes away what left the spec).
 
     A node whose kubelet has no identity (`joining`) counts as absent though its object may be there from a former life:
     until a request by this run's token was granted, or the kubelet renews its lease, with an identity that a run which
@@ -54,7 +46,7 @@ class NodeJoinedKind:
     What a node can do here once its host is taken over: register with labels and taints of its own choice, and change
     its labels later, but for those that Kubernetes keeps from kubelets (node-restriction.kubernetes.io/ among them;
     admission plugin NodeRestriction). What is wanted the next run sets again; what else it has added is somebody's and
-    stays. It cannot write what is ours (RECORD), nor of other nodes.
+    stays. It cannot write what is ours, nor of other nodes.
     """
 
     name = "node_joined"
@@ -70,12 +62,12 @@ class NodeJoinedKind:
         attrs: dict[str, Plain] = {f"label:{k}": str(v) for k, v in (task.args.get("labels") or {}).items()}
         for taint in task.args.get("taints") or []:
             attrs[f"taint:{taint.key}:{taint.effect}"] = taint.value
-        attrs["marks"] = " ".join(sorted(attrs))
+        attrs["marks"] = _names(attrs)
         spec = {"joining": bool(task.args.get("joining"))}
         return [Resource("node_joined", str(task.args["name"]), Present(attrs), spec)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
-        asked = [_NODES, _GET_RECORD]
+        asked = [_NODES, GET_RECORD]
         if any(each.spec["joining"] for each in resources):
             asked.append(_REQUESTS)
         # Together or not at all: no answer must not pass for no nodes.
@@ -84,18 +76,23 @@ class NodeJoinedKind:
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         nodes, record, requests = [*output.split(b"\n==\n"), b"", b""][:3]
         granted = self._granted(json.loads(requests or b'{"items": []}')["items"])
-        marks = _parse_record(record)
+        marks = parse_record(record)
         found = {}
         for line in nodes.decode(errors="replace").split("\n"):
             name, labels, taints = [*line.split("\t"), "", ""][:3]
             attrs: dict[str, Plain] = {f"label:{k}": str(v) for k, v in json.loads(labels or "{}").items()}
             for taint in json.loads(taints or "[]"):
                 attrs[f"taint:{taint['key']}:{taint['effect']}"] = str(taint.get("value") or "")
-            found[name] = {**attrs, "marks": marks.get(name, "")}
+            found[name] = attrs
         joined = {
             each.name for each in resources if each.name in granted or not each.spec["joining"]
         } & found.keys()
-        return {each.id: Present(found[each.name]) if each.name in joined else Absent() for each in resources}
+        return {
+            each.id: Present({**found[each.name], "marks": _noted(each, marks.get(each.name, ()))})
+            if each.name in joined
+            else Absent()
+            for each in resources
+        }
 
     def _granted(self, requests: Sequence[Mapping[str, Any]]) -> set[str]:
         """Nodes that this run's token has brought a certificate, and those that were seen alive."""
@@ -108,14 +105,12 @@ class NodeJoinedKind:
         """Approves the requests of the joining nodes, waits until all are registered, sets labels and taints."""
         joining = {change.resource.name for change in changes if not isinstance(change.before, Present)}
         asking = {change.resource.name for change in changes if change.resource.spec["joining"]}
-        ours = {change.resource.name: _marks_before(change) for change in changes}
         if joining:
             self._admit(joining, asking, runner)
-            known = _parse_record(_ask(runner, f"{KUBECTL} {_GET_RECORD}\n"))
-            ours |= {name: known.get(name, "") for name in joining}  # from a former life
-        lines = [line for change in changes for line in _mark(change.resource, ours[change.resource.name])]
+        noted = parse_record(ask(runner, f"{KUBECTL} {GET_RECORD}\n"))
+        lines = [line for change in changes for line in _mark(change, noted.get(change.resource.name, ()))]
         if lines:
-            _ask(runner, locked("\n".join(["set -e", _NOTE, *lines])) + "\n")
+            ask(runner, locked("\n".join(["set -e", NOTE, *lines])) + "\n")
 
     def _admit(self, joining: set[str], asking: set[str], runner: Runner) -> None:
         """Waits until all are registered."""
@@ -124,19 +119,19 @@ class NodeJoinedKind:
         judged: list[tuple[Mapping[str, Any], str]] = []
         leases: dict[str, str] = {}
         while missing:
-            requests = json.loads(_ask(runner, f"{KUBECTL} {_REQUESTS}\n"))["items"]
+            requests = json.loads(ask(runner, f"{KUBECTL} {_REQUESTS}\n"))["items"]
             objections = [objection(item, asking, self._token.user, GROUP) for item in requests]
             judged = list(zip(requests, objections, strict=True))
             good = [item["metadata"]["name"] for item, reason in judged if is_pending(item) and not reason]
             if good:
-                _ask(runner, locked(f"{KUBECTL} certificate approve {words(good)} >/dev/null") + "\n")
-            names = _ask(runner, f"{KUBECTL} get nodes -o name\n").decode().split()
+                ask(runner, locked(f"{KUBECTL} certificate approve {words(good)} >/dev/null") + "\n")
+            names = ask(runner, f"{KUBECTL} get nodes -o name\n").decode().split()
             registered = {each.removeprefix("node/") for each in names}
             missing = joining - registered | asking - self._granted(requests)
             # Who still asks has no identity, whoever may renew the lease of that name.
             quiet = missing & registered - {requested_node(item) for item in requests if is_pending(item)}
             if quiet:
-                now = _parse_leases(_ask(runner, f"{KUBECTL} {_LEASES}\n"))
+                now = _parse_leases(ask(runner, f"{KUBECTL} {_LEASES}\n"))
                 self._alive |= {
                     name for name in quiet & leases.keys() & now.keys() if now[name] != leases[name]
                 }
@@ -172,38 +167,27 @@ def _timeout(missing: set[str], refused: Mapping[str, str]) -> ProvisionError:
     return ProvisionError(reason, "see `journalctl -u kubelet` on the host")
 
 
-# The record is made when the first thing is to be noted in it.
-_NOTE = f"""
-note() {{
-  {KUBECTL} -n kube-system get configmap {RECORD} >/dev/null 2>&1 || {{
-    {KUBECTL} -n kube-system create configmap {RECORD} >/dev/null
-    {KUBECTL} annotate nodes --all {_OLD_RECORD}- >/dev/null
-  }}
-  {KUBECTL} -n kube-system patch configmap {RECORD} --type merge -p "$1" >/dev/null
-}}"""
-
-
-def _parse_record(output: bytes) -> dict[str, str]:
-    """Names of what is ours, separated by spaces, by node."""
-    return {str(node): str(marks) for node, marks in json.loads(output.strip() or b"{}").items()}
-
-
 def _parse_leases(output: bytes) -> dict[str, str]:
     """When each node's kubelet has last said that it is alive, which it does every ten seconds."""
     return dict(line.split("\t", 1) for line in output.decode().splitlines() if "\t" in line)
 
 
-def _marks_before(change: Change) -> str:
-    return str(change.before.attrs["marks"]) if isinstance(change.before, Present) else ""
+def _names(attrs: Mapping[str, object]) -> str:
+    return " ".join(sorted(marks_of(attrs)))
 
 
-def _mark(resource: Resource, before: str) -> list[str]:
-    """The commands that set what is wanted, take away what was ours `before`, and then note what is ours now."""
+def _noted(resource: Resource, record: Sequence[str]) -> str:
+    """Which of the wanted are on record."""
+    wanted = resource.desired.attrs if isinstance(resource.desired, Present) else {}
+    return _names({each: wanted[each] for each in record if each in wanted})
+
+
+def _mark(change: Change, noted: Sequence[str]) -> list[str]:
+    """The commands that set what is wanted, and then note that it is ours beside what was `noted`."""
+    resource = change.resource
     attrs = resource.desired.attrs if isinstance(resource.desired, Present) else {}
-    node, marks = quote(resource.name), str(attrs["marks"])
-    left = [each for each in before.split() if each not in attrs]
+    node = quote(resource.name)
     labels = [f"{key[6:]}={value}" for key, value in attrs.items() if key.startswith("label:")]
-    labels += [f"{each[6:]}-" for each in left if each.startswith("label:")]
     taints = [
         "{1}={0}:{2}".format(value, *key.split(":")[1:])
         for key, value in attrs.items()
@@ -214,26 +198,6 @@ def _mark(resource: Resource, before: str) -> list[str]:
         lines.append(f"{KUBECTL} label --overwrite node {node} {words(labels)} >/dev/null")
     if taints:
         lines.append(f"{KUBECTL} taint --overwrite node {node} {words(taints)} >/dev/null")
-    lines += [_without(node, each[6:]) for each in left if each.startswith("taint:")]
-    if marks != before:
-        lines.append(f"note {quote(json.dumps({'data': {resource.name: marks}}))}")
+    if not marks_of(attrs) <= set(noted):
+        lines.append(note_line(resource.name, marks_of(attrs) | set(noted)))
     return lines
-
-
-def _without(node: str, taint: str) -> str:
-    """The command that takes a taint away. kubectl fails when somebody else has done so already (kubectl 1.33,
-    pkg/cmd/taint: `taint "KEY:EFFECT" not found`): only that is no failure."""
-    gone = quote(f'taint "{taint}" not found')
-    return (
-        f"said=$({KUBECTL} taint node {node} {quote(taint)}- 2>&1) ||"
-        f" case $said in *{gone}*) ;; *) printf '%s\\n' \"$said\" >&2; exit 1 ;; esac"
-    )
-
-
-def _ask(runner: Runner, script: str) -> bytes:
-    result = runner.run(probe_script([Script(script)]), deadline=60 + LOCK_SECONDS)
-    answer = parse_probes(result.stdout).get(0)
-    if answer is None or answer.status != 0:
-        said = (answer.stderr if answer else result.stderr).decode(errors="replace").strip()
-        raise ProvisionError(f"{runner.host}: kubectl failed: {said[-400:]}")
-    return answer.stdout

@@ -11,8 +11,8 @@ from typing import Any
 from provisioner.engine.plan import Plan
 from provisioner.report.tables import coloured, many
 from provisioner.report.wording import Line
-from provisioner.resources.displaced import moved
 from provisioner.resources.model import Change, Present, Section, State, Unknown
+from provisioner.resources.taken import taken
 
 _SIGNS = {"create": "+", "update": "~", "delete": "-", "forget": ".", "claim": "."}
 _MEMORY = {"forget": "is no longer ours", "claim": "is wanted by this playbook, too"}
@@ -87,7 +87,7 @@ def _title(change: Change) -> str:
     if change.action in _MEMORY:
         reason = f": {change.keys[0]}" if change.keys else ""
         return f"{change.resource.id}  ({_MEMORY[change.action]}{reason})"
-    if told := moved(change):
+    if told := taken(change):
         return f"{change.resource.id}  ({told})"
     if change.action != "update" or not isinstance(change.before, Present):
         return change.resource.id

@@ -63,8 +63,12 @@ def test_labels_and_taints_that_left_the_spec(marked: LabCluster) -> None:
     assert [(each["host"], each["resource"], each["keys"]) for each in planned] == [
         ("worker1", "file:/etc/kubernetes/kubelet.yaml", ["sha256"]),
         ("worker1", "systemd:kubelet.service", ["inputs"]),
-        ("cp1", "node_joined:worker1", ["marks"]),
+        ("cp1", "node_marks:worker1", []),
     ]
+    assert planned[-1]["action"] == "delete"
+    assert planned[-1]["before"] == {
+        "left": ["label:disk", "label:example.org/zone", "taint:example.org/dedicated:NoSchedule"]
+    }
     done = marked.apply()
     assert is_verified(done), done
     node = json.loads(marked.kubectl("get node worker1 -o json"))

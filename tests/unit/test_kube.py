@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from provisioner.engine.diff import diff
 from provisioner.errors import InputError
 from provisioner.kube.join import NodeJoinedKind, _mark
 from provisioner.kube.manifest import ManifestKind
+from provisioner.kube.marks import NodeMarksKind, node_marks
 from provisioner.kube.objects import diff_file, object_digest, object_key, split_first
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
 from provisioner.resources.model import Absent, Change, Present, Resource, Unknown
+from provisioner.resources.taken import taken
 from provisioner.resources.task import TaskCall
 from provisioner.spec.model import CONTROL_PLANE_TAINT
 
@@ -47,7 +50,7 @@ def test_a_node_with_labels_and_taints() -> None:
     resource = kind.build(call("node_joined", **args))[0]
     taints = '[{"key":"node-role.kubernetes.io/control-plane","effect":"NoSchedule"}]'
     line = f'cp1\t{{"zone":"b","x":"y"}}\t{taints}\n'
-    record = '{"cp1":"label:x","worker1":"label:y"}'
+    record = '{"cp1":"label:x label:zone","worker1":"label:y"}'
     state = kind.parse(f"{line}\n==\n{record}".encode(), [resource])[resource.id]
     assert isinstance(state, Present)
     assert isinstance(resource.desired, Present)
@@ -57,7 +60,7 @@ def test_a_node_with_labels_and_taints() -> None:
         "marks": "label:zone taint:node-role.kubernetes.io/control-plane:NoSchedule",
     }
     assert state.attrs["label:zone"] == "b"
-    assert state.attrs["marks"] == "label:x"
+    assert state.attrs["marks"] == "label:zone", "of the wanted ones that which is on record"
     assert state.attrs["taint:node-role.kubernetes.io/control-plane:NoSchedule"] == ""
     assert kind.parse(b"", [resource])[resource.id] == Absent()
     assert kind.parse(b"cp1\t\t\n\n==\n", [resource])[resource.id] == Present({"marks": ""})
@@ -79,9 +82,23 @@ def test_nothing_that_a_kubelet_can_write_says_what_is_ours() -> None:
 def test_what_is_ours_is_noted_where_kubelets_do_not_write() -> None:
     kind = NodeJoinedKind(BootstrapToken())
     (resource,) = kind.build(call("node_joined", name="w1", labels={"a": "b"}))
-    lines = _mark(resource, "label:old")
-    assert any("label --overwrite node w1 a=b old- " in line for line in lines)
-    assert lines[-1] == """note '{"data": {"w1": "label:a"}}'"""
+    change = Change(resource, Present({"marks": ""}), "update", ("label:a", "marks"))
+    lines = _mark(change, ("label:old",))
+    assert any("label --overwrite node w1 a=b " in line for line in lines)
+    assert lines[-1] == """note '{"data": {"w1": "label:a label:old"}}'""", (
+        "what left goes with its own change"
+    )
+
+
+def test_marks_that_left_are_a_delete_that_names_them() -> None:
+    (joined,) = NodeJoinedKind(BootstrapToken()).build(call("node_joined", name="w1", labels={"a": "b"}))
+    kind, wish = NodeMarksKind(), node_marks(joined)
+    state = kind.parse(b'{"w1": "label:a label:old taint:x:NoSchedule", "w2": "label:z"}', [wish])[wish.id]
+    change = diff(wish, state)
+    assert change is not None
+    assert (change.action, taken(change)) == ("delete", "label:old, taint:x:NoSchedule")
+    for nothing in (b"", b"{}", b'{"w1": "label:a"}'):
+        assert diff(wish, kind.parse(nothing, [wish])[wish.id]) is None
 
 
 def test_the_token_is_in_no_script_and_no_plan() -> None:

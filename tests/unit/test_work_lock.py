@@ -17,6 +17,7 @@ from provisioner.action.undisturbed import disturbed
 from provisioner.engine.events import Event, Note
 from provisioner.errors import ProvisionError
 from provisioner.kube.join import NodeJoinedKind
+from provisioner.kube.marks import NodeMarksKind
 from provisioner.kube.token import BootstrapToken
 from provisioner.playbook.facts import Facts
 from provisioner.playbook.factscript import facts_script
@@ -110,9 +111,9 @@ def test_a_kubelet_that_a_killed_run_has_let_in(host: Host) -> None:
 def without_taint(host: Host, said: str, *, record: str = "{}") -> None:
     """A node's taint a/b:NoSchedule leaves, and kubectl says `said` of it ("": nothing). `record` is "" for none."""
     host.prepare(refusals=said, record=record)
-    wish = Resource("node_joined", "worker1", Present({"marks": ""}), {"joining": False})
-    before = Present({"taint:a/b:NoSchedule": "c", "marks": "taint:a/b:NoSchedule"})
-    NodeJoinedKind(BootstrapToken()).conduct([Change(wish, before, "update", ("marks",))], host)
+    wish = Resource("node_marks", "worker1", Absent(), {"wanted": frozenset()})
+    before = Present({"left": ("taint:a/b:NoSchedule",)})
+    NodeMarksKind().conduct([Change(wish, before, "delete")], host)
 
 
 @pytest.mark.parametrize("said", ["", 'error: taint "a/b:NoSchedule" not found\n'])
