@@ -42,12 +42,19 @@ def connect_to(inventory: Inventory, hosts: Sequence[str] = (), begun: Begun | N
     asked for.
     """
     begun = begun or _begin(inventory, hosts)
-    folder = lab_of(inventory)
-    key = folder / "id_ed25519" if folder else None
+    try:
+        return _pool(inventory, begun)
+    except BaseException:
+        begun.ahead.close()
+        raise
 
+
+def _pool(inventory: Inventory, begun: Begun) -> Pool:
     from provisioner.remote.hostkeys import KnownHosts
     from provisioner.remote.pool import Pool
 
+    folder = lab_of(inventory)
+    key = folder / "id_ed25519" if folder else None
     return Pool(
         {name: host.connection for name, host in inventory.hosts.items()},
         known_hosts=KnownHosts.load(known_hosts_files(inventory), trusting(inventory)),
@@ -62,7 +69,9 @@ def _begin(inventory: Inventory, hosts: Sequence[str]) -> Begun:
     from provisioner.remote.route import UserConfig
 
     config, ahead = UserConfig.load(), Ahead()
-    ahead.begin(config.route(inventory.hosts[host].connection)[0] for host in hosts)
+    # All ways first: where one cannot be read no host is reached.
+    hops = [config.route(inventory.hosts[host].connection)[0] for host in hosts]
+    ahead.begin(hops)
     return Begun(config, ahead)
 
 

@@ -1,5 +1,4 @@
-"""The stage that takes away what left the playbook: things on hosts by what they remember, objects by their label, and
-nodes' labels and taints by the record of them."""
+"""The stage that takes away what left the playbook: things on hosts by what they remember, objects by their label."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ def with_leftovers(
     mine = {host: each for host, each in owned.items() if host in limited}
     stage = leftovers(desired, mine, playbook, kinds)
     if "components" in kinds and request.playbook is None and loaded.state_host in limited:
-        stage = _of_the_cluster(stage, desired, loaded.state_host)
+        stage = _with_objects(stage, desired, loaded.state_host)
     if not stage.hosts:
         return desired
     at = len(desired)
@@ -43,12 +42,14 @@ def with_leftovers(
     return (*before, stage, *desired[at:])
 
 
-def _of_the_cluster(stage: Desired, desired: tuple[Desired, ...], host: str) -> Desired:
+def _with_objects(stage: Desired, desired: tuple[Desired, ...], host: str) -> Desired:
     from provisioner.kube.components import components
-    from provisioner.kube.marks import node_marks
 
-    resources = [resource for each in desired for resource in each.hosts.get(host, ())]
-    objects = [item for each in resources if each.kind == "manifest" for item in each.spec["objects"]]
-    marks = [node_marks(each) for each in resources if each.kind == "node_joined"]
-    own = (components(objects), *marks, *stage.hosts.get(host, ()))
-    return replace(stage, hosts={**stage.hosts, host: own})
+    objects = [
+        item
+        for each in desired
+        for resource in each.hosts.get(host, ())
+        if resource.kind == "manifest"
+        for item in resource.spec["objects"]
+    ]
+    return replace(stage, hosts={**stage.hosts, host: (components(objects), *stage.hosts.get(host, ()))})

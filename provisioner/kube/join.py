@@ -10,10 +10,19 @@ from typing import Any
 from provisioner.engine.events import Emit, Note, silent
 from provisioner.errors import ProvisionError
 from provisioner.kube.kubectl import KUBECTL, PROBING
-from provisioner.kube.marks import GET_RECORD, NOTE, ask, marks_of, note_line, parse_record
+from provisioner.kube.marks import (
+    GET_RECORD,
+    NOTE,
+    ask,
+    marks_of,
+    node_marks,
+    note_line,
+    parse_record,
+    without,
+)
 from provisioner.kube.requests import SIGNER, is_pending, objection, requested_node
 from provisioner.kube.token import GROUP, BootstrapToken
-from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Runner, State
+from provisioner.resources.model import Absent, Change, Plain, Present, Resource, Runner, State, Unknown
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote, words
 from provisioner.shell.script import Script
@@ -37,7 +46,8 @@ _LEASES = f"-n kube-node-lease get leases {_fields('{.metadata.name}', '{.spec.r
 
 class NodeJoinedKind:
     """Attributes: `label:KEY` and `taint:KEY:EFFECT` with their values, and `marks`, the names of those that are on
-    record as ours (marks.py, which also takes away what left the spec).
+    record as ours. What left the spec is a resource of its own beside it (marks.py), in the same stage: a taint that
+    nobody tolerates has to go before the network's pods are waited for.
 
     A node whose kubelet has no identity (`joining`) counts as absent though its object may be there from a former life:
     until a request by this run's token was granted, or the kubelet renews its lease, with an identity that a run which
@@ -64,7 +74,8 @@ class NodeJoinedKind:
             attrs[f"taint:{taint.key}:{taint.effect}"] = taint.value
         attrs["marks"] = _names(attrs)
         spec = {"joining": bool(task.args.get("joining"))}
-        return [Resource("node_joined", str(task.args["name"]), Present(attrs), spec)]
+        joined = Resource("node_joined", str(task.args["name"]), Present(attrs), spec)
+        return [joined, node_marks(joined)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         asked = [_NODES, GET_RECORD]
@@ -183,7 +194,8 @@ def _noted(resource: Resource, record: Sequence[str]) -> str:
 
 
 def _mark(change: Change, noted: Sequence[str]) -> list[str]:
-    """The commands that set what is wanted, and then note that it is ours beside what was `noted`."""
+    """The commands that set what is wanted, and then note that it is ours beside what was `noted`. Where nobody knew
+    before what that is, nothing was planned for what left: it is taken away here."""
     resource = change.resource
     attrs = resource.desired.attrs if isinstance(resource.desired, Present) else {}
     node = quote(resource.name)
@@ -198,6 +210,10 @@ def _mark(change: Change, noted: Sequence[str]) -> list[str]:
         lines.append(f"{KUBECTL} label --overwrite node {node} {words(labels)} >/dev/null")
     if taints:
         lines.append(f"{KUBECTL} taint --overwrite node {node} {words(taints)} >/dev/null")
-    if not marks_of(attrs) <= set(noted):
-        lines.append(note_line(resource.name, marks_of(attrs) | set(noted)))
+    wanted, ours = marks_of(attrs), set(noted)
+    if isinstance(change.before, Unknown):
+        lines += without(resource.name, sorted(ours - wanted))
+        ours &= wanted
+    if wanted | ours != set(noted):
+        lines.append(note_line(resource.name, wanted | ours))
     return lines

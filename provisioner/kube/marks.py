@@ -97,18 +97,22 @@ def ask(runner: Runner, script: str) -> bytes:
     return answer.stdout
 
 
+def without(node: str, left: Sequence[str]) -> list[str]:
+    """The commands that take labels and taints away from a node."""
+    lines = []
+    if labels := [f"{each[6:]}-" for each in left if each.startswith("label:")]:
+        lines.append(f"{KUBECTL} label node {quote(node)} {words(labels)} >/dev/null")
+    return [*lines, *(_without_taint(quote(node), each[6:]) for each in left if each.startswith("taint:"))]
+
+
 def _without_left(change: Change) -> list[str]:
     found = change.before.attrs["left"] if isinstance(change.before, Present) else ()
     left = [str(each) for each in found] if isinstance(found, tuple) else []
-    node = quote(change.resource.name)
-    lines = []
-    if labels := [f"{each[6:]}-" for each in left if each.startswith("label:")]:
-        lines.append(f"{KUBECTL} label node {node} {words(labels)} >/dev/null")
-    lines += [_without(node, each[6:]) for each in left if each.startswith("taint:")]
-    return [*lines, note_line(change.resource.name, change.resource.spec["wanted"])]
+    node = change.resource.name
+    return [*without(node, left), note_line(node, change.resource.spec["wanted"])]
 
 
-def _without(node: str, taint: str) -> str:
+def _without_taint(node: str, taint: str) -> str:
     """The command that takes a taint away. kubectl fails when somebody else has done so already (kubectl 1.33,
     pkg/cmd/taint: `taint "KEY:EFFECT" not found`): only that is no failure."""
     gone = quote(f'taint "{taint}" not found')

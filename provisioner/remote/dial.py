@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner.errors import UnreachableError
-from provisioner.remote.ahead import Ahead
+from provisioner.remote.ahead import Ahead, connect
 from provisioner.remote.route import Hop
 
 if TYPE_CHECKING:
@@ -43,9 +43,8 @@ def dial(hop: Hop, ahead: Ahead) -> socket.socket:
     that say what to look at."""
     if hop.proxy_command:
         return _through(hop.proxy_command)
-    ahead.begin([hop])
     try:
-        wire = ahead.take(hop) or socket.create_connection((hop.address, hop.port), timeout=hop.timeout)
+        wire = ahead.take(hop) or connect(hop)
     except OSError as error:
         raise _explained(hop, error) from error
     _tune(wire)

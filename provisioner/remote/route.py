@@ -160,7 +160,7 @@ def _split(word: str) -> tuple[str, str, int]:
         port = port.removeprefix(":")
     else:
         address, _, port = rest.partition(":") if rest.count(":") == 1 else (rest, "", "")
-    if not address or (port and not port.isdigit()):
+    if not address or (port and not (port.isdecimal() and 0 < int(port) < 65536)):
         raise ProvisionError(f"cannot read the jump host {word!r}", "write it as user@host:port")
     return user, address, int(port or 0)
 

@@ -11,7 +11,7 @@ from provisioner.engine.diff import diff
 from provisioner.errors import InputError
 from provisioner.kube.join import NodeJoinedKind, _mark
 from provisioner.kube.manifest import ManifestKind
-from provisioner.kube.marks import NodeMarksKind, node_marks
+from provisioner.kube.marks import NodeMarksKind
 from provisioner.kube.objects import diff_file, object_digest, object_key, split_first
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
 from provisioner.resources.model import Absent, Change, Present, Resource, Unknown
@@ -72,7 +72,7 @@ def test_nothing_that_a_kubelet_can_write_says_what_is_ours() -> None:
     resources = [
         resource
         for args in ({"name": "cp1"}, {"name": "w1", "joining": True})
-        for resource in kind.build(call("node_joined", **args))
+        for resource in kind.build(call("node_joined", **args))[:1]
     ]
     assert "annotations" not in kind.probe(resources).main
     state = kind.parse(b"cp1\t{}\t[]\n\n==\n{}", resources[:1])
@@ -81,7 +81,7 @@ def test_nothing_that_a_kubelet_can_write_says_what_is_ours() -> None:
 
 def test_what_is_ours_is_noted_where_kubelets_do_not_write() -> None:
     kind = NodeJoinedKind(BootstrapToken())
-    (resource,) = kind.build(call("node_joined", name="w1", labels={"a": "b"}))
+    resource, _ = kind.build(call("node_joined", name="w1", labels={"a": "b"}))
     change = Change(resource, Present({"marks": ""}), "update", ("label:a", "marks"))
     lines = _mark(change, ("label:old",))
     assert any("label --overwrite node w1 a=b " in line for line in lines)
@@ -90,9 +90,21 @@ def test_what_is_ours_is_noted_where_kubelets_do_not_write() -> None:
     )
 
 
+def test_what_left_while_the_api_server_was_down_goes_with_what_is_wanted() -> None:
+    """Nothing was planned for it, as nobody could say what it is."""
+    resource, wish = NodeJoinedKind(BootstrapToken()).build(call("node_joined", name="w1", labels={"a": "b"}))
+    assert diff(wish, Unknown("down")) is None
+    change = diff(resource, Unknown("down"))
+    assert change is not None
+    lines = _mark(change, ("label:old", "taint:x:NoSchedule"))
+    assert any(" label node w1 old- " in line for line in lines)
+    assert any(" taint node w1 x:NoSchedule- " in line for line in lines)
+    assert lines[-1] == """note '{"data": {"w1": "label:a"}}'"""
+
+
 def test_marks_that_left_are_a_delete_that_names_them() -> None:
-    (joined,) = NodeJoinedKind(BootstrapToken()).build(call("node_joined", name="w1", labels={"a": "b"}))
-    kind, wish = NodeMarksKind(), node_marks(joined)
+    _, wish = NodeJoinedKind(BootstrapToken()).build(call("node_joined", name="w1", labels={"a": "b"}))
+    kind = NodeMarksKind()
     state = kind.parse(b'{"w1": "label:a label:old taint:x:NoSchedule", "w2": "label:z"}', [wish])[wish.id]
     change = diff(wish, state)
     assert change is not None

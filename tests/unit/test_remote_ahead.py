@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
-from provisioner.remote.ahead import Ahead
+from provisioner.remote.ahead import Ahead, connect
 from provisioner.remote.route import Hop
 
 HOP = Hop("127.0.0.1", 0, "root", (), False, None, "127.0.0.1", True, 5.0)
@@ -28,8 +30,12 @@ def ahead() -> Iterator[Ahead]:
     begun.close()
 
 
+def hop_to_port(port: int) -> Hop:
+    return replace(HOP, port=port)
+
+
 def hop_to(server: socket.socket) -> Hop:
-    return replace(HOP, port=server.getsockname()[1])
+    return hop_to_port(server.getsockname()[1])
 
 
 def test_what_was_begun_is_taken_once(server: socket.socket, ahead: Ahead) -> None:
@@ -69,3 +75,18 @@ def test_what_nobody_takes_is_closed(server: socket.socket, ahead: Ahead) -> Non
     with accepted:
         ahead.close()
         assert accepted.recv(1) == b""
+
+
+def test_a_connection_of_ones_own_beyond_a_thousand_files(server: socket.socket) -> None:
+    """As a run over hundreds of hosts has them; select() would know none of these descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        held = [stack.enter_context(socket.socket()) for _ in range(1024)]
+        assert held[-1].fileno() > 1023
+        with connect(hop_to(server)) as wire:
+            assert wire.gettimeout() == HOP.timeout
+    server.close()
+    with pytest.raises(ConnectionRefusedError):
+        connect(hop_to_port(1))

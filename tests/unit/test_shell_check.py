@@ -26,6 +26,7 @@ from provisioner.kube.healthscript import health_script
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
 from provisioner.kube.manifest import ManifestKind
+from provisioner.kube.marks import NodeMarksKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
 from provisioner.pki.authority import new_authority
 from provisioner.pki.certificate import CertificateKind
@@ -136,6 +137,7 @@ def modules() -> dict[str, Any]:
         "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),
         "node_joined": NodeJoinedKind(token),
+        "node_marks": NodeMarksKind(),
         "bootstrap_token": BootstrapTokenKind(token),
         "bootstrap_kubeconfig": BootstrapKubeconfigKind(token),
     }
@@ -209,11 +211,19 @@ def of_package_files() -> Script:
 
 def conducted(kind: ConductedKind, resource: Resource) -> Iterator[Script]:
     nodes, none = b"n", b'{"items": []}'
-    answers = (b"probes 0 %d 0\n%s" % (len(body), body) for body in (none, nodes, b"{}", b""))
-    recorder = Recorder(*answers)
-    kind.conduct([Change(resource, Absent(), "create")], recorder)
-    assert len(recorder.scripts) == 4
+    recorder = Recorder(*(answered(body) for body in (none, nodes, b"{}", b"")))
+    if resource.kind == "node_joined":
+        kind.conduct([Change(resource, Absent(), "create")], recorder)
+        assert len(recorder.scripts) == 4
+    else:
+        left = Present({"left": ("label:a", "taint:b:NoSchedule")})
+        recorder.answers = [answered(b"")]
+        kind.conduct([Change(resource, left, "delete")], recorder)
     yield from recorder.scripts
+
+
+def answered(body: bytes) -> bytes:
+    return b"probes 0 %d 0\n%s" % (len(body), body)
 
 
 def of_gates() -> Iterator[Script]:
