@@ -9,6 +9,7 @@ from provisioner.action.capacity import check_capacity
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.ospackages import check_packages
 from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
+from provisioner.action.virtualrouter import check_virtual_address
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
 from provisioner.playbook.facts import Facts
@@ -28,6 +29,7 @@ def admit(
     swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
     check_hosts(facts, nodes, spec.proxy, swap=swap)
     check_capacity(loaded.inventory, spec, facts)
+    check_virtual_address(spec, [host.name for host in loaded.inventory.group("load_balancer")], facts)
     if spec.firewall == "check":
         try:
             check_firewalls(facts, ports_of(loaded.inventory, spec), spec)

@@ -39,6 +39,7 @@ def ports_of(inventory: Inventory, spec: ClusterSpec) -> dict[str, Ports]:
         ("registry", (spec.registry.port,) * 2),
         ("etcd", ETCD),
         ("kube_control_plane", (6443, 6443)),
+        ("load_balancer", (spec.endpoint.port,) * 2),
     ):
         for host in inventory.group(role):
             tcp[host.name].append((ports[0], ports[1]))

@@ -20,10 +20,13 @@ from provisioner.spec.model import ClusterSpec
 
 def asked_of(inventory: Inventory, spec: ClusterSpec) -> dict[str, Mapping[str, Sequence[str]]]:
     """The packages that each host is asked for, by host and distribution."""
-    registries = {host.name for host in inventory.group("registry")}
+    groups = {role: {host.name for host in inventory.group(role)} for role in ("registry", "load_balancer")}
     asked: dict[str, Mapping[str, Sequence[str]]] = {}
     for name, node in spec.nodes.items():
-        roles = (*(("node",) if node.node else ()), *(("registry",) if name in registries else ()))
+        roles = (
+            *(("node",) if node.node else ()),
+            *(role for role, members in groups.items() if name in members),
+        )
         if roles:
             asked[name] = packages_by_id(roles)
     return asked

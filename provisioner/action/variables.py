@@ -9,6 +9,7 @@ from typing import Any
 from provisioner.action.capacity import servers_of
 from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
+from provisioner.action.virtualrouter import virtual_router
 from provisioner.bundle.layout import Bundle
 from provisioner.inventory.model import Inventory
 from provisioner.kube.reserved import kube_reserved, system_reserved
@@ -58,6 +59,7 @@ class ClusterVariables:
             if name in facts and not kubelet_identity_valid(facts[name].kubelet_certificate, name, authority)
         ]
         self._servers = servers_of(inventory)
+        self._balancers = [host.name for host in inventory.group("load_balancer")]
         etcd = [
             {"name": host.name, "address": spec.nodes[host.name].address} for host in inventory.group("etcd")
         ]
@@ -77,6 +79,9 @@ class ClusterVariables:
             "etcd": etcd,
             "etcd_servers": [f"https://{each['address']}:2379" for each in etcd],
             "api_server": f"https://{spec.endpoint}",
+            "api_servers": [
+                {"name": name, "address": spec.nodes[name].address} for name in self.control_planes
+            ],
             "service_address": str(ipaddress.ip_network(spec.network.service_cidrs[0])[1]),
             "tls_ciphers": list(TLS12_CIPHERS),
             "refusing_chains": refusing_chains(),
@@ -115,6 +120,7 @@ class ClusterVariables:
             "firewall": self._ports[host],
             "joining": host in self.joining,
             "ipvs_modules": _ipvs_modules(self._facts[host]),
+            "virtual_router": virtual_router(self.spec, self._balancers, host, self._facts[host]),
         }
 
 

@@ -30,6 +30,18 @@ done
 """
 
 
+ENDPOINT_SECONDS = 30
+_ENDPOINT_READY = f"""
+end=$(($(date +%%s) + {ENDPOINT_SECONDS}))
+until {KUBECTL} --server=%s get --raw /readyz >"$W/out" 2>"$W/err"; do
+  if [ "$(date +%%s)" -ge "$end" ]; then
+    tail -n 3 "$W/out" "$W/err" >&2
+    exit 1
+  fi
+  sleep 0.2
+done
+"""
+
 _NODES, _PODS, _GONE = 3, 4, 5
 """How the script of `network_ready` ends when nodes or pods were not ready in time, or when there is nothing to wait
 for: kubectl ends at once then."""
@@ -85,6 +97,21 @@ def api_ready(runners: Sequence[Runner]) -> str:
     return (
         f"{len(runners)} API server{'s' if len(runners) > 1 else ''} after {time.monotonic() - began:.1f} s"
     )
+
+
+def endpoint_ready(runner: Runner, endpoint: str) -> str:
+    """The API server answers at `endpoint` (HOST:PORT), by which nodes and clients know it. Raises ProvisionError."""
+    began = time.monotonic()
+    result = runner.run(
+        Script(_ENDPOINT_READY % quote(f"https://{endpoint}")), deadline=ENDPOINT_SECONDS + 30
+    )
+    if result.status != 0:
+        said = result.stderr.decode(errors="replace").strip()
+        raise ProvisionError(
+            f"{runner.host}: the API server does not answer at {endpoint}: {said[-400:]}",
+            "look at `journalctl -u api-load-balancer -u keepalived` on the load balancers",
+        )
+    return f"answers at {endpoint} after {time.monotonic() - began:.1f} s"
 
 
 def network_ready(runner: Runner, nodes: Sequence[str], daemon_sets: Sequence[str]) -> str:

@@ -17,10 +17,11 @@ DEFAULT = "debian"
 
 @dataclass(frozen=True)
 class Distribution:
-    """`node` and `registry` are the packages for a host's role (no `registry`: none is known). `registry_unit` and
-    `registry_user` are what the registry's package brings along, `registry_folders` lead to its configuration, and
-    `registry_storage` is where it keeps images. `releases` are the packages that nodes of a major release need beside
-    `node`.
+    """`node`, `registry` and `load_balancer` are the packages for a host's role (no `registry`: none is known).
+    `registry_unit` and `registry_user` are what the registry's package brings along, `registry_folders` lead to its
+    configuration, and `registry_storage` is where it keeps images. `nginx_user` runs nginx's workers;
+    `nginx_stream_module` is the file of its module `stream`, which an nginx that has it built in lacks. `releases` are
+    the packages that nodes of a major release need beside `node`.
     """
 
     name: str
@@ -30,6 +31,9 @@ class Distribution:
     registry_user: str
     registry_folders: tuple[str, ...]
     registry_storage: str
+    load_balancer: tuple[str, ...]
+    nginx_user: str
+    nginx_stream_module: str
     releases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -43,7 +47,7 @@ class Distribution:
 
     def packages(self, roles: tuple[str, ...]) -> tuple[str, ...]:
         """The packages for all `roles`."""
-        named = {"node": self.node, "registry": self.registry}
+        named = {"node": self.node, "registry": self.registry, "load_balancer": self.load_balancer}
         return tuple(dict.fromkeys(name for role in roles for name in named[role]))
 
 

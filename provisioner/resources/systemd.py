@@ -1,4 +1,5 @@
-"""The module `systemd_service`: a unit that is enabled, active and running with its present inputs.
+"""The module `systemd_service`: a unit that is enabled, active and running with its present inputs. `inputs` it reads
+when it starts, those under `reload` also when it is asked to.
 
 Restart is state: at every (re)start the script records the unit's InvocationID with the digests of its inputs under
 /run. While the unit runs under that InvocationID it needs a restart iff an input differs from the record. A unit that
@@ -58,7 +59,7 @@ class SystemdKind:
     ours = ()
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
-        task.check({"name": str}, {"enabled": bool, "state": str, "inputs": list})
+        task.check({"name": str}, {"enabled": bool, "state": str, "inputs": list, "reload": list})
         unit = _unit_name(str(task.args["name"]))
         if not _UNIT.fullmatch(unit):
             raise task.error(f"'{task.args['name']}' is no name of a unit", "", "name")
@@ -71,11 +72,15 @@ class SystemdKind:
             "enabled": started if enabled is None else bool(enabled),
             "active": started,
         }
-        inputs = tuple(task.absolute(str(path), "inputs") for path in task.args.get("inputs") or ())
+        inputs, reloads = (
+            tuple(task.absolute(str(path), name) for path in task.args.get(name) or ())
+            for name in ("inputs", "reload")
+        )
         if started:
             attrs |= {"reloaded": True, "inputs": "current"}
-            inputs = (f"/etc/systemd/system/{unit}", *inputs)
-        return [Resource("systemd", unit, Present(attrs), inputs=inputs if started else ())]
+            inputs = (f"/etc/systemd/system/{unit}", *inputs, *reloads)
+        spec = {"reload": reloads}
+        return [Resource("systemd", unit, Present(attrs), spec, inputs=inputs if started else ())]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         units = words(each.name for each in resources)
@@ -115,7 +120,9 @@ class SystemdKind:
             same = bool(recorded) and all(
                 recorded.get(path, "-") == digest for path, digest in expected.items()
             )
-            attrs["inputs"] = "current" if same else "stale"
+            # Somebody may have had it read what he wrote, and nothing tells of that.
+            reread = bool(after.keys() & set(resource.spec.get("reload", ())))
+            attrs["inputs"] = "current" if same and not reread else "stale"
         return _public(Present(attrs))
 
     def change(self, change: Change) -> Script:
@@ -130,9 +137,12 @@ class SystemdKind:
         if {"active", "inputs"} & set(change.keys) or change.action == "create":
             lines += [f"systemctl reset-failed -- {unit} 2>/dev/null || :", f"restart_unit {unit}"]
         script = _RESTART + "\n".join(lines) + "\n"
-        return Script(
-            script, {"inputs": null_list(change.resource.inputs), "list": _lines(change.resource.inputs)}
-        )
+        payload = {
+            "inputs": null_list(change.resource.inputs),
+            "list": _lines(change.resource.inputs),
+            "reload": _lines(change.resource.spec.get("reload", ())),
+        }
+        return Script(script, payload)
 
     def gone(self, owned: Owned) -> Resource | None:
         """Stopped and disabled; but one that ran or was enabled before is left as it is."""
@@ -193,14 +203,25 @@ now_running() {
   systemctl show --property=InvocationID --value -- "$1"
   cat "$P/noted"
 }
+# All that changed since its start is what it can read again.
+only_reloads() {
+  [ -s "$P/reload" ] && read -r invocation <"/run/provision/units/$1" || return 1
+  [ "$(systemctl show --property=InvocationID --value -- "$1")" = "$invocation" ] || return 1
+  sed 1d "/run/provision/units/$1" | sort - "$P/noted" | uniq -u | sed 's/^[^ ]*  //' >"$P/changed"
+  ! grep -qvxFf "$P/reload" "$P/changed"
+}
 restart_unit() {
   mkdir -p /run/provision/units
   note_inputs >"$P/noted"
   # An orphan of a run that was killed may have done it while this one waited for it.
   noted=$(cat "/run/provision/units/$1" 2>/dev/null) || :
-  if systemctl is-active --quiet -- "$1" && [ "$(now_running "$1")" = "$noted" ]; then return 0; fi
+  if [ ! -s "$P/reload" ] && systemctl is-active --quiet -- "$1" && [ "$(now_running "$1")" = "$noted" ]; then
+    return 0
+  fi
+  verb=restart
+  ! { systemctl is-active --quiet -- "$1" && only_reloads "$1"; } || verb=reload
   rm -f -- "/run/provision/units/$1"
-  if ! systemctl restart -- "$1"; then
+  if ! systemctl "$verb" -- "$1"; then
     systemctl status --no-pager --lines=0 -- "$1" >&2 || :
     journalctl --no-pager --quiet -n 15 -o cat -u "$1" >&2 || :
     return 1

@@ -20,6 +20,7 @@ from provisioner.spec.model import (
     HttpProxy,
     Ipvs,
     Kubernetes,
+    LoadBalancer,
     Network,
     NodeSpec,
     Proxy,
@@ -41,6 +42,7 @@ def build(draft: Draft) -> ClusterSpec:
         proxy=_proxy(data.get("proxy", {})),
         dns=_dns(draft),
         endpoint=_endpoint(draft),
+        load_balancer=_load_balancer(draft),
         registry=_registry(draft),
         runtime=Runtime(**data.get("runtime", {})),
         nodes=MappingProxyType({host.name: _node(draft, host) for host in draft.inventory.hosts.values()}),
@@ -83,6 +85,15 @@ def _endpoint(draft: Draft) -> Endpoint:
         return Endpoint(**written)
     first = (draft.group(LOAD_BALANCER) or draft.group(CONTROL_PLANE))[0]
     return Endpoint(_address(draft, first))
+
+
+def _load_balancer(draft: Draft) -> LoadBalancer:
+    vip = draft.virtual_address()
+    if vip is None:
+        return LoadBalancer()
+    return LoadBalancer(
+        str(vip), **{"virtual_router_id": vip.packed[-1] or 1} | draft.data.get("load_balancer", {})
+    )
 
 
 def _registry(draft: Draft) -> Registry:

@@ -135,6 +135,14 @@ class Draft:
                 return self.inventory.origin(host.name, name)
         return self.inventory.origin(host.name)
 
+    def virtual_address(self) -> IPAddress | None:
+        """The VIP: an endpoint that is an address of no host, before load balancers that are hosts."""
+        host = self.get("endpoint", "host")
+        if not isinstance(host, str) or not is_address(host) or not self.group(LOAD_BALANCER):
+            return None
+        owned = {self.address_of(each) for each in self.inventory.hosts.values()}
+        return None if address(host) in owned else address(host)
+
     def group_problem(self, group: str, reason: str, hint: str = "") -> Problem:
         """A problem at a group's name."""
         return Problem(*self.inventory.origin_of_group(group), reason, hint)

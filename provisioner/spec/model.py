@@ -85,6 +85,15 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class LoadBalancer:
+    """`vip` is the address that the load balancers share: always one of them has it. None where clients name a load
+    balancer, or know several by one DNS name. `virtual_router_id` tells it from other VIPs on the link (RFC 5798)."""
+
+    vip: str | None = None
+    virtual_router_id: int = 0
+
+
+@dataclass(frozen=True)
 class Registry:
     """`host` is the name in image references; `address` None means one outside the inventory."""
 
@@ -176,6 +185,7 @@ class ClusterSpec:
     proxy: Proxy
     dns: Dns
     endpoint: Endpoint
+    load_balancer: LoadBalancer
     registry: Registry
     runtime: Runtime
     nodes: Mapping[str, NodeSpec]

@@ -91,7 +91,7 @@ def test_an_older_format_comes_along(cluster: LabCluster) -> None:
     asked = cluster.apply()
     assert asked.status == 1
     assert "restarts kube-apiserver.service" in asked.stdout + asked.stderr
-    done = cluster.apply("--yes", "--stage", "state", "--stage", "kube-apiserver")
+    done = cluster.apply("--yes", "--stage", "state", "--stage", "kube-apiserver", "--stage", "API servers")
     assert done.status == 0, done
     assert {resource for _, resource, _ in done.changed} == {
         f"file:{STATE_FILE}",

@@ -245,3 +245,31 @@ def test_interrupted_in_the_middle_of_a_stage(ready: Host) -> None:
     assert "interrupted" in ready.provision("history", ready.inventory, "-n", "1")
     ready.apply()
     assert ready.plan() == {}
+
+
+def test_what_a_unit_reads_again_needs_no_restart(ready: Host) -> None:
+    """And whatever makes a restart necessary as well needs one only."""
+    ready.write("book.yaml", BOOK.replace("inputs: [/etc/sleeper.conf]", "reload: [/etc/sleeper.conf]"))
+    again = "ExecReload=/bin/cp /etc/sleeper.conf /run/sleeper.read\n[Install]"
+    ready.write("templates/sleeper.service.j2", UNIT.replace("[Install]", again))
+    ready.apply()
+    before = ready.invocation()
+    ready.write("templates/sleeper.conf.j2", "word=three\n")
+    ready.apply()
+    assert ready.ssh("cat /run/sleeper.read") == "word=three"
+    assert ready.invocation() == before
+    ready.ssh("echo word=four >/etc/sleeper.conf; systemctl reload sleeper")
+    assert set(ready.plan()) == {"file:/etc/sleeper.conf", "systemd:sleeper.service"}
+    ready.apply()
+    assert ready.ssh("cat /run/sleeper.read") == "word=three", "though it is what was read at the last start"
+    assert ready.invocation() == before
+    assert ready.plan() == {}
+    ready.write("templates/sleeper.conf.j2", "word=five\n")
+    ready.ssh(
+        "rm /run/sleeper.read; sed -i 's/sleep infinity/sleep 999999/' /etc/systemd/system/sleeper.service"
+    )
+    ready.ssh("systemctl daemon-reload")
+    ready.write("templates/sleeper.service.j2", UNIT.replace("infinity", "99999").replace("[Install]", again))
+    ready.apply()
+    assert ready.invocation() != before
+    assert ready.ssh("test ! -e /run/sleeper.read && echo started") == "started"

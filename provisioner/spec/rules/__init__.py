@@ -23,6 +23,7 @@ RULES: tuple[Rule, ...] = (
     addresses.addresses_are_machines,
     addresses.addresses_are_unique,
     addresses.endpoint_serves_the_api,
+    addresses.load_balancers_share_an_address,
     networks.one_cidr_a_family,
     networks.families_agree,
     networks.cidrs_are_apart,

@@ -108,3 +108,19 @@ def endpoint_serves_the_api(draft: Draft) -> Iterator[Problem]:
         elif port != API_PORT:
             reason = f"port: the API server of {owner.name} listens on {API_PORT}, not on {port}"
             yield draft.problem(("endpoint", "port"), reason, f"did you mean {API_PORT}?")
+
+
+def load_balancers_share_an_address(draft: Draft) -> Iterator[Problem]:
+    """A virtual router is for several load balancers with a VIP."""
+    balancers = draft.group(LOAD_BALANCER)
+    if not draft.inventory.whole or draft.get("load_balancer") is None:
+        return
+    if not balancers:
+        reason = f"load_balancer: the group '{LOAD_BALANCER}' has no hosts"
+        yield draft.problem(
+            ("load_balancer",), reason, "name the hosts that balance, or take the section away", key=True
+        )
+    elif draft.virtual_address() is None:
+        reason = "virtual_router_id: there is no virtual address that load balancers share"
+        hint = "write an address of no host as cluster.endpoint.host, or take this away"
+        yield draft.problem(("load_balancer",), reason, hint, key=True)

@@ -1,0 +1,73 @@
+"""The load balancers' virtual router (VRRP, RFC 5798): who is in it, in which order, and on which link."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from provisioner.errors import ProvisionError
+from provisioner.playbook.facts import Facts
+from provisioner.spec.model import ClusterSpec
+
+FIRST_PRIORITY = 200
+"""Of the first load balancer; each further one has one less. 255 is for who owns the address (RFC 5798, 5.2.4)."""
+
+
+@dataclass(frozen=True)
+class VirtualRouter:
+    """One load balancer's part. `vip` has the prefix length of a single address, so that no second route to the link's
+    network comes with it."""
+
+    vip: str
+    id: int
+    link: str
+    address: str
+    priority: int
+    peers: tuple[str, ...]
+
+
+def virtual_router(
+    spec: ClusterSpec, balancers: Sequence[str], host: str, facts: Facts
+) -> VirtualRouter | None:
+    """None for a host that has no part in it."""
+    vip = spec.load_balancer.vip
+    if vip is None or host not in balancers:
+        return None
+    return VirtualRouter(
+        vip=f"{vip}/{ipaddress.ip_address(vip).max_prefixlen}",
+        id=spec.load_balancer.virtual_router_id,
+        link=link_of(vip, facts) or facts.default_link,
+        address=spec.nodes[host].address,
+        priority=FIRST_PRIORITY - balancers.index(host),
+        peers=tuple(spec.nodes[each].address for each in balancers if each != host),
+    )
+
+
+def link_of(vip: str, facts: Facts) -> str | None:
+    """The link in whose network the address lies; that it has it already does not count."""
+    address = ipaddress.ip_address(vip)
+    for link, written in facts.addresses.items():
+        for each in map(ipaddress.ip_interface, written):
+            if each.network.prefixlen < address.max_prefixlen and address in each.network:
+                return link
+    return None
+
+
+def check_virtual_address(spec: ClusterSpec, balancers: Sequence[str], facts: Mapping[str, Facts]) -> None:
+    """Raises ProvisionError naming the load balancers none of whose links is in the VIP's network."""
+    vip = spec.load_balancer.vip
+    if vip is None:
+        return
+    strangers = [host for host in balancers if host in facts and link_of(vip, facts[host]) is None]
+    if strangers:
+        said = "; ".join(f"{host} has {', '.join(_networks(facts[host]))}" for host in strangers)
+        raise ProvisionError(
+            f"the virtual address {vip} lies in no network of {', '.join(strangers)}: {said}",
+            "it moves between hosts on one link: choose a free address of that link's network as cluster.endpoint.host",
+        )
+
+
+def _networks(facts: Facts) -> list[str]:
+    found = [ipaddress.ip_interface(each) for written in facts.addresses.values() for each in written]
+    return [str(each.network) for each in found if not each.ip.is_loopback and not each.ip.is_link_local]

@@ -1,0 +1,64 @@
+"""Which load balancer has which part in the virtual router, and where none can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_preflight import GOOD
+
+from provisioner.action.virtualrouter import check_virtual_address, link_of, virtual_router
+from provisioner.errors import ProvisionError
+from provisioner.playbook.facts import Facts
+from provisioner.spec.load import load_cluster
+from provisioner.spec.model import ClusterSpec
+
+HA = Path(__file__).resolve().parents[2] / "inventories/ha.yaml"
+BALANCERS = ("lb1", "lb2")
+
+
+def spec() -> ClusterSpec:
+    return load_cluster(HA)[1]
+
+
+def facts(*addresses: str, **links: Any) -> Facts:
+    return Facts(**{**GOOD, "addresses": {"lo": ("127.0.0.1/8",), "host0": addresses, **links}})
+
+
+def test_each_has_its_own_priority_and_the_others_as_peers() -> None:
+    first, second = (
+        virtual_router(spec(), BALANCERS, host, facts(f"10.98.1.{number}/24"))
+        for host, number in (("lb1", 5), ("lb2", 6))
+    )
+    assert first is not None
+    assert second is not None
+    assert (first.vip, first.id, first.link) == ("10.98.1.9/32", 9, "host0")
+    assert (first.address, first.peers) == ("10.98.1.5", ("10.98.1.6",))
+    assert (second.address, second.peers) == ("10.98.1.6", ("10.98.1.5",))
+    assert first.priority > second.priority
+    assert virtual_router(spec(), BALANCERS, "cp1", facts("10.98.1.11/24")) is None
+
+
+@pytest.mark.parametrize(
+    ("links", "link"),
+    [
+        ({"a": ("10.98.1.5/24",)}, "a"),
+        ({"a": ("192.0.2.1/24", "10.98.1.5/28"), "b": ("10.98.0.0/16",)}, "a"),
+        ({"a": ("10.98.1.9/32",), "b": ("10.98.1.5/24",)}, "b"),
+        ({"a": ("10.98.1.9/32",)}, None),
+        ({"a": ("fe80::1/64",)}, None),
+    ],
+    ids=["its network", "a further address", "the link that has it now is no proof", "by itself", "none"],
+)
+def test_the_link_is_the_one_in_whose_network_the_address_lies(
+    links: dict[str, tuple[str, ...]], link: str | None
+) -> None:
+    assert link_of("10.98.1.9", Facts(**{**GOOD, "addresses": links})) == link
+
+
+def test_a_balancer_elsewhere_is_refused_by_name() -> None:
+    known = {"lb1": facts("10.98.1.5/24"), "lb2": facts("10.98.2.6/24", other=("fe80::1/64",))}
+    with pytest.raises(ProvisionError, match=r"of lb2: lb2 has 10\.98\.2\.0/24$"):
+        check_virtual_address(spec(), BALANCERS, known)
+    check_virtual_address(spec(), BALANCERS, {"lb1": known["lb1"]})
