@@ -1,0 +1,182 @@
+"""Two load balancers before three API servers: whatever happens to one of either, clients get on with the others."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from lab_cluster import BESIDE, LabCluster, is_verified, own_lab, provision, restarted, until
+
+HA = Path(__file__).parents[2] / "inventories" / "ha.yaml"
+VIP = f"{BESIDE.rpartition('.')[0]}.9"
+BALANCERS = ("lb1", "lb2")
+pytestmark = pytest.mark.soak
+
+
+@dataclass
+class Client:
+    """Asks for /readyz by a new connection each 50 ms; `answers` are when that began and whether it went well."""
+
+    answers: list[tuple[float, bool]] = field(default_factory=list)
+    over: Event = field(default_factory=Event)
+
+    def run(self) -> None:
+        asking: list[Thread] = []
+        while not self.over.wait(0.05):
+            asking.append(Thread(target=self._ask))
+            asking[-1].start()
+        for each in asking:
+            each.join()
+
+    def _ask(self) -> None:
+        began = time.monotonic()
+        try:
+            with socket.create_connection((VIP, 6443), timeout=2) as wire:
+                # Whose certificate it is the gate has checked; this is about who answers.
+                context = ssl.create_default_context()
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                with context.wrap_socket(wire) as tls:
+                    tls.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+                    self.answers.append((began, b" 200 OK" in tls.recv(100)))
+        except OSError:
+            self.answers.append((began, False))
+
+    def ok_since(self, moment: float) -> int:
+        """How many of the last requests in a row were answered, all of them begun after `moment`."""
+        count = 0
+        for began, well in sorted(self.answers, reverse=True):
+            if began < moment or not well:
+                break
+            count += 1
+        return count
+
+    @property
+    def failed(self) -> int:
+        return sum(not well for _, well in self.answers)
+
+
+@contextmanager
+def a_client() -> Iterator[Client]:
+    client = Client()
+    thread = Thread(target=client.run)
+    thread.start()
+    try:
+        until(lambda: client.ok_since(0) > 5, "an answer at the virtual address")
+        yield client
+    finally:
+        client.over.set()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def balanced() -> Iterator[LabCluster]:
+    with own_lab(f"balanced-{BESIDE.partition('/')[0].replace('.', '-')}", HA, BESIDE) as lab:
+        done = lab.apply()
+        assert is_verified(done), done
+        yield lab
+
+
+def holders(lab: LabCluster, among: str = "load_balancer") -> list[str]:
+    said = lab.on(among, f"ip -4 -o addr show to {VIP}")
+    return [host for host, line in said.items() if line]
+
+
+def other(host: str) -> str:
+    return BALANCERS[1 - BALANCERS.index(host)]
+
+
+def fault(lab: LabCluster, host: str, what: str) -> None:
+    done = provision("lab", "fault", lab.source, host, what, "--name", lab.name)
+    assert done.status == 0, done
+
+
+def test_a_second_apply_changes_nothing(balanced: LabCluster) -> None:
+    before = balanced.invocations()
+    done = balanced.apply()
+    assert is_verified(done), done
+    assert done.changed == set()
+    assert restarted(before, balanced.invocations()) == set()
+    assert len(holders(balanced)) == 1
+
+
+def test_a_changed_configuration_is_read_without_a_restart(balanced: LabCluster) -> None:
+    files = ("/etc/keepalived/keepalived.conf", "/etc/kubernetes/load-balancer/nginx.conf")
+    before = balanced.invocations()
+    balanced.on("load_balancer", f"sed -i '1s/^/# by hand\\n/' {' '.join(files)}")
+    with a_client() as client:
+        done = balanced.apply()
+    assert is_verified(done), done
+    assert {(host, resource) for host, resource, _ in done.changed} == {
+        (host, resource)
+        for host in BALANCERS
+        for resource in (
+            *(f"file:{each}" for each in files),
+            "systemd:api-load-balancer.service",
+            "systemd:keepalived.service",
+        )
+    }
+    assert client.failed == 0
+    assert restarted(before, balanced.invocations()) == set()
+
+
+NO_SERVER = (
+    "nft add table inet away && nft add chain inet away out '{ type filter hook output priority 0; }' &&"
+    " nft add rule inet away out tcp dport 6443 ip daddr != 127.0.0.1 drop"
+)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "mend_it"),
+    [
+        ("systemctl stop api-load-balancer", "systemctl start api-load-balancer"),
+        (NO_SERVER, "nft delete table inet away"),
+        ("systemctl stop keepalived", "systemctl start keepalived"),
+    ],
+    ids=["nginx stopped", "no API server reachable", "keepalived stopped"],
+)
+def test_a_load_balancer_that_leads_nowhere_hands_over(
+    balanced: LabCluster, break_it: str, mend_it: str
+) -> None:
+    (holder,) = holders(balanced)
+    with a_client() as client:
+        balanced.one(holder, break_it)
+        broken = time.monotonic()
+        until(lambda: client.ok_since(broken) > 20, "answers from the other")
+        assert holders(balanced) == [other(holder)]
+        balanced.one(holder, mend_it)
+        mended = time.monotonic()
+        until(lambda: client.ok_since(mended) > 100, "answers all the time")
+    assert holders(balanced) == [other(holder)], (
+        "it does not come back by itself: that would be a second break"
+    )
+    if "keepalived" in break_it:
+        assert client.failed == 0, "it says good-bye"
+
+
+@pytest.mark.parametrize(("what", "mend"), [("power-off", "power-on"), ("cut", "heal")])
+def test_a_load_balancer_that_is_gone_is_replaced(balanced: LabCluster, what: str, mend: str) -> None:
+    (holder,) = holders(balanced)
+    with a_client() as client:
+        fault(balanced, holder, what)
+        gone = time.monotonic()
+        until(lambda: client.ok_since(gone) > 20, "answers from the other")
+        assert holders(balanced, other(holder)) == [other(holder)]
+        fault(balanced, holder, mend)
+        back = time.monotonic()
+        until(lambda: client.ok_since(back) > 100, "answers all the time", 60)
+    assert len(holders(balanced)) == 1
+
+
+def test_an_api_server_that_dies_is_left_out(balanced: LabCluster) -> None:
+    with a_client() as client:
+        balanced.one("cp2", "systemctl kill -s KILL kube-apiserver")
+        killed = time.monotonic()
+        until(lambda: client.ok_since(killed) > 100, "answers all the time")
+    assert len(holders(balanced)) == 1
