@@ -41,6 +41,7 @@ ORDER = (
     "test_cut_off",
     "test_bare",
     "test_three",
+    "test_balanced",
 )
 """The last ones break much, or renew the hosts."""
 

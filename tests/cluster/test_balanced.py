@@ -63,7 +63,10 @@ class Client:
 
 
 @contextmanager
-def a_client() -> Iterator[Client]:
+def a_client(lab: LabCluster) -> Iterator[Client]:
+    """Beside the block, which begins once both load balancers lead to an API server: nginx takes up to 10 s to try those
+    again that it could not reach."""
+    lab.on("load_balancer", "until /opt/kubernetes/bin/api-health; do sleep 0.5; done; sleep 3")
     client = Client()
     thread = Thread(target=client.run)
     thread.start()
@@ -110,7 +113,7 @@ def test_a_changed_configuration_is_read_without_a_restart(balanced: LabCluster)
     files = ("/etc/keepalived/keepalived.conf", "/etc/kubernetes/load-balancer/nginx.conf")
     before = balanced.invocations()
     balanced.on("load_balancer", f"sed -i '1s/^/# by hand\\n/' {' '.join(files)}")
-    with a_client() as client:
+    with a_client(balanced) as client:
         done = balanced.apply()
     assert is_verified(done), done
     assert {(host, resource) for host, resource, _ in done.changed} == {
@@ -145,7 +148,7 @@ def test_a_load_balancer_that_leads_nowhere_hands_over(
     balanced: LabCluster, break_it: str, mend_it: str
 ) -> None:
     (holder,) = holders(balanced)
-    with a_client() as client:
+    with a_client(balanced) as client:
         balanced.one(holder, break_it)
         broken = time.monotonic()
         until(lambda: client.ok_since(broken) > 20, "answers from the other")
@@ -163,7 +166,7 @@ def test_a_load_balancer_that_leads_nowhere_hands_over(
 @pytest.mark.parametrize(("what", "mend"), [("power-off", "power-on"), ("cut", "heal")])
 def test_a_load_balancer_that_is_gone_is_replaced(balanced: LabCluster, what: str, mend: str) -> None:
     (holder,) = holders(balanced)
-    with a_client() as client:
+    with a_client(balanced) as client:
         fault(balanced, holder, what)
         gone = time.monotonic()
         until(lambda: client.ok_since(gone) > 20, "answers from the other")
@@ -175,7 +178,7 @@ def test_a_load_balancer_that_is_gone_is_replaced(balanced: LabCluster, what: st
 
 
 def test_an_api_server_that_dies_is_left_out(balanced: LabCluster) -> None:
-    with a_client() as client:
+    with a_client(balanced) as client:
         balanced.one("cp2", "systemctl kill -s KILL kube-apiserver")
         killed = time.monotonic()
         until(lambda: client.ok_since(killed) > 100, "answers all the time")
