@@ -64,8 +64,8 @@ class Client:
 
 @contextmanager
 def a_client(lab: LabCluster) -> Iterator[Client]:
-    """Beside the block, which begins once both load balancers lead to an API server: nginx takes up to 10 s to try those
-    again that it could not reach."""
+    """Beside the block, which begins once both load balancers lead to an API server: nginx takes up to 10 s to try
+    those again that it could not reach."""
     lab.on("load_balancer", "until /opt/kubernetes/bin/api-health; do sleep 0.5; done; sleep 3")
     client = Client()
     thread = Thread(target=client.run)
