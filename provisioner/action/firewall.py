@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from provisioner.action.frontends import firewalld_lets_through, ufw_lets_through
 from provisioner.action.nftables import tables
-from provisioner.action.packets import Packets, Range, is_address, range_of
+from provisioner.action.packets import Packets, Range, range_of
 from provisioner.errors import ProvisionError
+from provisioner.inventory.addresses import is_ip
 from provisioner.inventory.model import Inventory
 from provisioner.playbook.facts import Facts
 from provisioner.spec.model import ClusterSpec
@@ -82,7 +83,7 @@ def is_open(facts: Facts, protocol: str, port: str, others: Sequence[str]) -> bo
 
     Where a rule's condition cannot be judged from its text it counts as one that lets through.
     """
-    sent = Packets(protocol, range_of(port), tuple(filter(is_address, others)))
+    sent = Packets(protocol, range_of(port), tuple(filter(is_ip, others)))
     return all(_lets_through(facts, each) for each in sent.each(facts.filters))
 
 

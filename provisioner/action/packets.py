@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 Range = tuple[int, int]
 
@@ -104,15 +104,6 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
         else:
             found.append((low, high))
     return found
-
-
-def is_address(text: str) -> bool:
-    """Whether it is an IP address, which the name of a host is not."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _network(text: str) -> IPv4Network | IPv6Network | None:

@@ -11,6 +11,15 @@ DIGITS_AND_DOTS = re.compile(r"[0-9]+(\.[0-9]+)*")
 _EACH_NUMBER = "each number of an IPv4 address is 0 to 255"
 
 
+def is_ip(text: str) -> bool:
+    """Whether it is an IP address for the machine, which the name of a host is not; zones included."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def address_fault(text: str) -> tuple[str, str] | None:
     """Reason and hint why `text` is no IP address; None when it is one.
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 from threading import Lock
 
+from provisioner.inventory.addresses import is_ip
 from provisioner.remote.route import Hop
 
 
@@ -53,19 +54,10 @@ class Ahead:
 
 def connect(hop: Hop) -> socket.socket:
     """A connection of the caller's own to `hop`. Raises OSError, TimeoutError after the hop's `timeout`."""
-    if not _is_address(hop.address):
+    if not is_ip(hop.address):
         return socket.create_connection((hop.address, hop.port), timeout=hop.timeout)
     # No resolver for an address: Python's has to import 0.01 s of codecs for it.
     return _connected(_connecting(hop.address, hop.port), hop.timeout)
-
-
-def _is_address(text: str) -> bool:
-    """Whether it names a host by its address."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _connected(wire: socket.socket, timeout: float) -> socket.socket:
