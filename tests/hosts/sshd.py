@@ -75,8 +75,7 @@ class Sshd:
 
     def connections(self) -> list[int]:
         """The sshd processes of the connections, without the scripts they run."""
-        names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in self.sessions()}
-        return [pid for pid, name in names.items() if name == "sshd"]
+        return [pid for pid in self.sessions() if _name(pid) == "sshd"]
 
     def connection(self, **changes: Any) -> Connection:
         """root's login with the client key, but for `changes`."""
@@ -185,3 +184,11 @@ def _await(port: int) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+def _name(pid: int) -> str:
+    """Of the process; "" when it has ended meanwhile, as a connection of the test before may."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
