@@ -16,31 +16,7 @@ NODE_SECONDS = 150
 
 _READY_NODES = '{.items[*].status.conditions[?(@.type=="Ready")].status}'
 _CONDITIONS = r'{range .items[*]}{.metadata.name}: {.status.conditions[-1].message}{"\n"}{end}'
-
-_READY = f"""
-end=$(($(date +%s) + {API_SECONDS}))
-until {KUBECTL} get --raw /readyz >"$W/out" 2>"$W/err"; do
-  if [ "$(date +%s)" -ge "$end" ]; then
-    tail -n 3 "$W/out" "$W/err" >&2
-    journalctl --no-pager --quiet -n 8 -o cat -u kube-apiserver >&2 || :
-    exit 1
-  fi
-  sleep 0.2
-done
-"""
-
-
 ENDPOINT_SECONDS = 30
-_ENDPOINT_READY = f"""
-end=$(($(date +%%s) + {ENDPOINT_SECONDS}))
-until {KUBECTL} --server=%s get --raw /readyz >"$W/out" 2>"$W/err"; do
-  if [ "$(date +%%s)" -ge "$end" ]; then
-    tail -n 3 "$W/out" "$W/err" >&2
-    exit 1
-  fi
-  sleep 0.2
-done
-"""
 
 _NODES, _PODS, _GONE = 3, 4, 5
 """How the script of `network_ready` ends when nodes or pods were not ready in time, or when there is nothing to wait
@@ -84,11 +60,31 @@ rolled() {{
 """`rolled NAMESPACE NAME` waits for the pods of a DaemonSet."""
 
 
+def _until_ready(seconds: int, *, server: str = "", on_failure: str = ":") -> Script:
+    """Asks the host's own API server, or `server`, until it says /readyz; what it said last goes to stderr."""
+    kubectl = f"{KUBECTL} --server={quote(server)}" if server else KUBECTL
+    return Script(f"""
+end=$(($(date +%s) + {seconds}))
+until {kubectl} get --raw /readyz >"$W/out" 2>"$W/err"; do
+  if [ "$(date +%s)" -ge "$end" ]; then
+    tail -n 3 "$W/out" "$W/err" >&2
+    {on_failure}
+    exit 1
+  fi
+  sleep 0.2
+done
+""")
+
+
 def api_ready(runners: Sequence[Runner]) -> str:
     """Every control plane's own API server says /readyz. Raises ProvisionError with the last lines of its journal."""
     began = time.monotonic()
+    script = _until_ready(
+        API_SECONDS,
+        on_failure="journalctl --no-pager --quiet -n 8 -o cat -u kube-apiserver >&2 || :",
+    )
     for runner in runners:
-        result = runner.run(Script(_READY), deadline=API_SECONDS + 30)
+        result = runner.run(script, deadline=API_SECONDS + 30)
         if result.status != 0:
             raise ProvisionError(
                 f"the API server on {runner.host} was not ready after {API_SECONDS} s:\n{_tail(result)}",
@@ -102,13 +98,11 @@ def api_ready(runners: Sequence[Runner]) -> str:
 def endpoint_ready(runner: Runner, endpoint: str) -> str:
     """The API server answers at `endpoint` (HOST:PORT), by which nodes and clients know it. Raises ProvisionError."""
     began = time.monotonic()
-    result = runner.run(
-        Script(_ENDPOINT_READY % quote(f"https://{endpoint}")), deadline=ENDPOINT_SECONDS + 30
-    )
+    script = _until_ready(ENDPOINT_SECONDS, server=f"https://{endpoint}")
+    result = runner.run(script, deadline=ENDPOINT_SECONDS + 30)
     if result.status != 0:
-        said = result.stderr.decode(errors="replace").strip()
         raise ProvisionError(
-            f"{runner.host}: the API server does not answer at {endpoint}: {said[-400:]}",
+            f"{runner.host}: the API server does not answer at {endpoint}:\n{_tail(result)}",
             "look at `journalctl -u api-load-balancer -u keepalived` on the load balancers",
         )
     return f"answers at {endpoint} after {time.monotonic() - began:.1f} s"

@@ -72,7 +72,7 @@ class NodeJoinedKind:
         attrs: dict[str, Plain] = {f"label:{k}": str(v) for k, v in (task.args.get("labels") or {}).items()}
         for taint in task.args.get("taints") or []:
             attrs[f"taint:{taint.key}:{taint.effect}"] = taint.value
-        attrs["marks"] = _names(attrs)
+        attrs["marks"] = _names(marks_of(attrs))
         spec = {"joining": bool(task.args.get("joining"))}
         joined = Resource("node_joined", str(task.args["name"]), Present(attrs), spec)
         return [joined, node_marks(joined)]
@@ -183,14 +183,14 @@ def _parse_leases(output: bytes) -> dict[str, str]:
     return dict(line.split("\t", 1) for line in output.decode().splitlines() if "\t" in line)
 
 
-def _names(attrs: Mapping[str, object]) -> str:
-    return " ".join(sorted(marks_of(attrs)))
+def _names(marks: frozenset[str]) -> str:
+    return " ".join(sorted(marks))
 
 
 def _noted(resource: Resource, record: Sequence[str]) -> str:
     """Which of the wanted are on record."""
     wanted = resource.desired.attrs if isinstance(resource.desired, Present) else {}
-    return _names({each: wanted[each] for each in record if each in wanted})
+    return _names(marks_of(wanted) & set(record))
 
 
 def _mark(change: Change, noted: Sequence[str]) -> list[str]:

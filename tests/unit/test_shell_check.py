@@ -34,6 +34,7 @@ from provisioner.pki.expiry import READ_CERTIFICATES
 from provisioner.playbook.compile import Compiler
 from provisioner.playbook.factscript import facts_script
 from provisioner.playbook.load import load_playbook
+from provisioner.playbook.render import render_file
 from provisioner.remote import frame, lock, sudo
 from provisioner.remote.outcome import Result
 from provisioner.resources.model import (
@@ -55,6 +56,7 @@ from provisioner.resources.seboolean import SebooleanKind
 from provisioner.shell import worklock
 from provisioner.shell.assemble import StepRecord, change_script, probe_script
 from provisioner.shell.script import Blob, Script
+from provisioner.spec.load import load_cluster
 
 pytestmark = pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 
@@ -229,6 +231,7 @@ def answered(body: bytes) -> bytes:
 def of_gates() -> Iterator[Script]:
     recorder = Recorder()
     gates.api_ready([recorder])
+    gates.endpoint_ready(recorder, "10.0.0.9:6443")
     gates.network_ready(recorder, ["a", "b"], ["DaemonSet kube-flannel/kube-flannel-ds"])
     check = traffic.TrafficCheck("image", {"a": "10.0.0.1"}, "cluster.local", "run")
     check.pods.remove(recorder)
@@ -255,7 +258,15 @@ def of_transport() -> Iterator[Script]:
     yield Script(worklock.locked("echo") + "\n")
     yield Script(frame.BODY + "\n")
     yield Script(frame.command(10240, "mark") + "\n")
+    yield Script(health_of_a_load_balancer())
     yield Script(sudo.command(sudo.Become("root", None), sudo.Mode.UNKNOWN, "prompt", 10240, "mark") + "\n")
+
+
+def health_of_a_load_balancer() -> str:
+    root = Path(__file__).parents[2]
+    _, spec = load_cluster(root / "inventories/ha.yaml")
+    variables = {"folder": "/etc/kubernetes/load-balancer", "cluster": spec}
+    return render_file(root / "templates/load-balancer/api-health.j2", variables)
 
 
 def written(scripts: Iterator[Script], folder: Path, name: str) -> list[Path]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ from test_preflight import GOOD
 from provisioner.action.virtualrouter import check_virtual_address, link_of, virtual_router
 from provisioner.errors import ProvisionError
 from provisioner.playbook.facts import Facts
-from provisioner.playbook.render import render_file
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec
 
@@ -65,14 +62,3 @@ def test_a_balancer_elsewhere_is_refused_by_name() -> None:
     with pytest.raises(ProvisionError, match=r"of lb2: lb2 has 10\.98\.2\.0/24$"):
         check_virtual_address(spec(), BALANCERS, known)
     check_virtual_address(spec(), BALANCERS, {"lb1": known["lb1"]})
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_the_health_script_passes_shellcheck(tmp_path: Path) -> None:
-    source = HA.parents[1] / "templates/load-balancer/api-health.j2"
-    script = tmp_path / "api-health"
-    variables = {"folder": "/etc/kubernetes/load-balancer", "cluster": spec()}
-    script.write_text(render_file(source, variables), encoding="utf-8")
-    done = subprocess.run(["shellcheck", str(script)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert "https://127.0.0.1:6443/readyz" in script.read_text(encoding="utf-8")
