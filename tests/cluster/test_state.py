@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from lab_cluster import PROVISION, Done, LabCluster, is_verified, provision
+from lab_cluster import PROVISION, Done, LabCluster, is_verified, provision, until
 from platformdirs import user_cache_path
 
 from provisioner.inventory.secrets import Secret
@@ -98,6 +98,9 @@ def test_an_older_format_comes_along(cluster: LabCluster) -> None:
         "file:/etc/kubernetes/encryption.yaml",
         "systemd:kube-apiserver.service",
     }
+    # An API server takes about as long to stop as the controllers' lease lasts: they may end with it and come back.
+    controllers = "systemctl is-active kube-controller-manager kube-scheduler || :"
+    until(lambda: cluster.one("cp1", controllers).split() == ["active", "active"], "controllers")
     assert cluster.plan().status == 0
     cluster.kubectl("create secret generic after --from-literal=word=hidden")
     assert cluster.kubectl("get secret after -o jsonpath='{.data.word}'") == "aGlkZGVu"
