@@ -72,7 +72,7 @@ class Pool:
             session = self._sessions.get(host)
             if session is None or not session.alive:
                 self._lost_execs += session.execs if session else 0
-                session = self._sessions[host] = self.dial(host)
+                session = self._made(host)
             return session
 
     def warm(self, hosts: Sequence[str]) -> None:
@@ -97,9 +97,17 @@ class Pool:
         with self._locks[host]:
             if host not in self._sessions and host not in self._unreached:
                 try:
-                    self._sessions[host] = self.dial(host)
+                    self._made(host)
                 except UnreachableError as error:
                     self._unreached[host] = error
+
+    def _made(self, host: str) -> Session:
+        """A new session, in the pool. Raises UnreachableError."""
+        session = self._sessions[host] = self.dial(host)
+        # Who closes the pool says so before it looks for sessions: one that it did not see yet is seen here.
+        if self._closed:
+            session.close()
+        return session
 
     def dial(self, host: str) -> Session:
         """A further session of its own (a lock needs one), the caller's to close. Raises UnreachableError."""
