@@ -9,6 +9,7 @@ from provisioner.bundle.kind import ArtifactKind
 from provisioner.bundle.layout import Bundle
 from provisioner.engine.events import Emit
 from provisioner.kube.components import ComponentsKind
+from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
 from provisioner.kube.manifest import ManifestKind
@@ -54,6 +55,8 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
         "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),
         "components": ComponentsKind(),
+        "etcd_seed": EtcdSeedKind(),
+        "etcd_member": EtcdMemberKind(),
         "node_marks": NodeMarksKind(),
         "node_joined": NodeJoinedKind(parts.token, parts.emit),
         "bootstrap_token": BootstrapTokenKind(parts.token),

@@ -48,10 +48,10 @@ def with_fixed(
     """`state` with the spec's values as long as the cluster is known never to have run, else with those alone that it
     does not have (an older format's). `owned` is what the hosts remember, by host and resource id."""
     wanted = fixed_of(spec)
-    return replace(state, fixed=wanted if _never_ran(spec, facts, owned) else {**wanted, **state.fixed})
+    return replace(state, fixed=wanted if never_ran(spec, facts, owned) else {**wanted, **state.fixed})
 
 
-def _never_ran(
+def never_ran(
     spec: ClusterSpec, facts: Mapping[str, Facts], owned: Mapping[str, Mapping[str, Owned]]
 ) -> bool:
     """Of all hosts that could know. An API server gives the first Service its address before any node is there, and

@@ -8,5 +8,5 @@ BASE_MODULES = (
 )  # fmt: skip
 CLUSTER_MODULES = (
     "artifact", "image", "certificate", "kubeconfig", "manifest", "node_joined",
-    "bootstrap_token", "bootstrap_kubeconfig",
+    "bootstrap_token", "bootstrap_kubeconfig", "etcd_seed", "etcd_member",
 )  # fmt: skip

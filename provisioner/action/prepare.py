@@ -129,7 +129,8 @@ def compile_with(
     if loaded.spec is not None and loaded.bundle is not None:
         from provisioner.action.carried import Carried
         from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
-        from provisioner.action.fixed import check_fixed, with_fixed
+        from provisioner.action.etcd import founders_of
+        from provisioner.action.fixed import check_fixed, never_ran, with_fixed
         from provisioner.action.ospackages import files_for
         from provisioner.action.variables import ClusterVariables
         from provisioner.kube.token import BootstrapToken
@@ -146,7 +147,8 @@ def compile_with(
                 "this cluster does not exist yet: its keys have to be saved before anything is signed with them",
                 "apply it once without --limit, --tags and --stage",
             )
-        cluster = ClusterVariables(loaded.inventory, loaded.spec, state, facts, loaded.bundle)
+        founders = founders_of(loaded.inventory, facts, never_ran=never_ran(loaded.spec, facts, owned))
+        cluster = ClusterVariables(loaded.inventory, loaded.spec, state, facts, loaded.bundle, founders)
         platforms = {host: each.platform for host, each in facts.items()}
         own = ClusterKinds(
             loaded.spec, loaded.bundle, state, platforms, BootstrapToken(), emit, loaded.request.deep,

@@ -44,7 +44,9 @@ class ClusterVariables:
         state: ClusterState,
         facts: Mapping[str, Facts],
         bundle: Bundle,
+        founders: frozenset[str] = frozenset(),
     ) -> None:
+        """`founders` are the hosts whose member of etcd begins a new cluster."""
         self.spec = spec
         self._bundle = bundle
         self._facts = facts
@@ -58,6 +60,7 @@ class ClusterVariables:
             for name in self.node_names
             if name in facts and not kubelet_identity_valid(facts[name].kubelet_certificate, name, authority)
         ]
+        self._founders = founders
         self._servers = servers_of(inventory)
         self._balancers = [host.name for host in inventory.group("load_balancer")]
         etcd = [
@@ -77,7 +80,6 @@ class ClusterVariables:
             "nodes": spec.nodes,
             "joining_nodes": self.joining,
             "etcd": etcd,
-            "etcd_servers": [f"https://{each['address']}:2379" for each in etcd],
             "api_server": f"https://{spec.endpoint}",
             "api_servers": [
                 {"name": name, "address": spec.nodes[name].address} for name in self.control_planes
@@ -119,9 +121,18 @@ class ClusterVariables:
             "os": distribution_of(self._facts[host]),
             "firewall": self._ports[host],
             "joining": host in self.joining,
+            "etcd_founding": host in self._founders,
+            "etcd_servers": self._etcd_servers(host),
             "ipvs_modules": _ipvs_modules(self._facts[host]),
             "virtual_router": virtual_router(self.spec, self._balancers, host, self._facts[host]),
         }
+
+    def _etcd_servers(self, host: str) -> list[str]:
+        """An API server beside a member talks to that one alone: it fails with it, which load balancers see, and not
+        every third of its requests when another member's host is lost (peers' API servers take over)."""
+        members = {each["name"]: each["address"] for each in self._shared["etcd"]}
+        chosen = [members[host]] if host in members else members.values()
+        return [f"https://{address}:2379" for address in chosen]
 
 
 def _ipvs_modules(facts: Facts) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, NODE
+from provisioner.kube.etcdctl import etcdctl
 from provisioner.kube.kubectl import KUBECTL_WAITING
 from provisioner.kube.requests import SIGNER
 from provisioner.shell.quote import words
@@ -42,11 +43,7 @@ tell() {
 }
 asked=
 """
-_ETCDCTL = (
-    "/opt/kubernetes/bin/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt"
-    " --cert=/etc/kubernetes/pki/etcd/server.crt --key=/etc/kubernetes/pki/etcd/server.key"
-    f" --dial-timeout={SECONDS}s --command-timeout={SECONDS}s"
-)
+_ETCDCTL = etcdctl(seconds=SECONDS)
 _KUBECTL = f"{KUBECTL_WAITING} --request-timeout={SECONDS}s"
 
 

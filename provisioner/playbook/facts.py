@@ -35,6 +35,9 @@ class Facts:
     at work (firewalld, ufw, nftables; "" for none that drops what comes in or passes through), `filters` what it says.
     `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not.
 
+    `etcd`: "founding" where a member of a new cluster is to start or has started and was not seen to vote, else
+    "data" where it has some.
+
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
     names the script of ours that changed the host last.
@@ -66,6 +69,7 @@ class Facts:
     firewall: str = ""
     filters: str = field(default="", repr=False)
     cpus: int = 0
+    etcd: str = ""
     selinux: bool = False
 
     @property
@@ -118,8 +122,15 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         firewall=parts.get("firewall", "").partition("\n")[0],
         filters=parts.get("firewall", "").partition("\n")[2],
         cpus=_count(parts["cpus"]),
+        etcd=_etcd(parts["etcd"].splitlines()),
         selinux=bool(parts["selinux"].strip()),
     )
+
+
+def _etcd(lines: Sequence[str]) -> str:
+    if "ETCD_INITIAL_CLUSTER_STATE=new" in lines:
+        return "founding"
+    return "data" if "data" in lines else ""
 
 
 def _count(ranges: str) -> int:
