@@ -14,6 +14,7 @@ from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.marks import NodeMarksKind
+from provisioner.kube.switch import EndpointSwitchKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
 from provisioner.pki.certificate import CertificateKind
 from provisioner.pki.cluster import ClusterState
@@ -55,6 +56,7 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
         "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),
         "components": ComponentsKind(),
+        "endpoint_switch": EndpointSwitchKind(),
         "etcd_seed": EtcdSeedKind(),
         "etcd_member": EtcdMemberKind(),
         "node_marks": NodeMarksKind(),

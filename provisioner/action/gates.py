@@ -10,6 +10,7 @@ from provisioner.engine.execute import Gate
 from provisioner.errors import ProvisionError
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.gates import api_ready, endpoint_ready, network_ready
+from provisioner.kube.switch import await_return
 from provisioner.remote.pool import Pool
 
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
@@ -69,6 +70,10 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
         "registry_ready": lambda: _registry_ready(prepared),
         "api_ready": lambda: api_ready([pool.session(host) for host in cluster.control_planes]),
         "endpoint_ready": lambda: endpoint_ready(pool.session(first), str(cluster.spec.endpoint)),
+        "endpoint_taken": lambda: await_return(
+            pool.session(first),
+            {name: pool.session(name) for name in cluster.switching if name in prepared.loaded.hosts},
+        ),
         "network_ready": lambda: presence.result(begun(ready)),
         "no_anonymous": lambda: no_anonymous(pool.session(first)),
         "traffic": traffic,

@@ -9,4 +9,5 @@ BASE_MODULES = (
 CLUSTER_MODULES = (
     "artifact", "image", "certificate", "kubeconfig", "manifest", "node_joined",
     "bootstrap_token", "bootstrap_kubeconfig", "etcd_seed", "etcd_member",
+    "endpoint_switch",
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from provisioner.action.capacity import servers_of
 from provisioner.action.firewall import ports_of
@@ -60,6 +61,11 @@ class ClusterVariables:
             for name in self.node_names
             if name in facts and not kubelet_identity_valid(facts[name].kubelet_certificate, name, authority)
         ]
+        self.switching = [
+            name
+            for name in self.node_names
+            if name in facts and name not in self.joining and _switches(facts[name], f"https://{spec.endpoint}")
+        ]
         self._founders = founders
         self._servers = servers_of(inventory)
         self._balancers = [host.name for host in inventory.group("load_balancer")]
@@ -84,6 +90,7 @@ class ClusterVariables:
             "api_servers": [
                 {"name": name, "address": spec.nodes[name].address} for name in self.control_planes
             ],
+            "endpoints_of_before": _of_before(facts, spec),
             "service_address": str(ipaddress.ip_network(spec.network.service_cidrs[0])[1]),
             "tls_ciphers": list(TLS12_CIPHERS),
             "refusing_chains": refusing_chains(),
@@ -121,6 +128,7 @@ class ClusterVariables:
             "os": distribution_of(self._facts[host]),
             "firewall": self._ports[host],
             "joining": host in self.joining,
+            "switching": host in self.switching,
             "etcd_founding": host in self._founders,
             "etcd_servers": self._etcd_servers(host),
             "ipvs_modules": _ipvs_modules(self._facts[host]),
@@ -133,6 +141,19 @@ class ClusterVariables:
         members = {each["name"]: each["address"] for each in self._shared["etcd"]}
         chosen = [members[host]] if host in members else members.values()
         return [f"https://{address}:2379" for address in chosen]
+
+
+def _of_before(facts: Mapping[str, Facts], spec: ClusterSpec) -> list[str]:
+    """Names and addresses, no host's own, by which nodes still know the API server: until they know it by the endpoint
+    its certificate has to have both."""
+    known = {urlsplit(each.endpoint.partition(" ")[0]).hostname for each in facts.values()}
+    own = {node.address for node in spec.nodes.values()}
+    return sorted(name for name in known if name and name not in {*own, spec.endpoint.host})
+
+
+def _switches(facts: Facts, server: str) -> bool:
+    """The kubelet of a node that joined talks to another address than `server`, or that change is not approved."""
+    return facts.endpoint not in ("", server)
 
 
 def _ipvs_modules(facts: Facts) -> list[str]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from threading import Lock
 from typing import Protocol
 
@@ -143,15 +144,15 @@ class Executor:
     def _segment(self, segment: Sequence[StagePlan], outcome: Outcome) -> None:
         started: dict[str, float] = {}
         hosts = tuple(dict.fromkeys(host for stage in segment for host in stage.changes))
-        size = segment[-1].serial or len(hosts) or 1
-        for start in range(0, len(hosts), size):
-            batch = hosts[start : start + size]
+        done = 0
+        for batch in _batches(hosts, segment[-1].serial):
+            done += len(batch)
             answers = self._each(batch, lambda host: self._host(host, segment, outcome, started))
             for fault in answers.values():
                 if isinstance(fault, Exception):
                     raise fault
             last = segment[-1]
-            if last.serial and start + size < len(hosts):  # all must be well before the next batch, too
+            if last.serial and done < len(hosts):  # all must be well before the next batch, too
                 self._all_stays(outcome)
                 if outcome.ok and last.gate:
                     self._gate(last, outcome)
@@ -207,6 +208,16 @@ class Executor:
         seconds = time.monotonic() - began
         outcome.seconds[f"gate {name}"] = seconds
         self._emit(GatePassed(gate=name, seconds=seconds, detail=detail))
+
+
+def _batches(hosts: Sequence[str], sizes: Sequence[int]) -> Iterator[Sequence[str]]:
+    """Of these sizes, the last of which is that of all further ones; all hosts at once when there are none."""
+    start = 0
+    for size in chain(sizes, repeat(sizes[-1] if sizes else len(hosts))):
+        if start >= len(hosts):
+            return
+        yield hosts[start : start + size]
+        start += size
 
 
 def _segments(stages: Sequence[StagePlan]) -> Iterator[tuple[int, list[StagePlan]]]:

@@ -16,7 +16,7 @@ class StagePlan:
     name: str
     hosts: tuple[str, ...]
     changes: Mapping[str, tuple[Change, ...]]
-    serial: int = 0
+    serial: tuple[int, ...] = ()
     gate: str | None = None
     always: bool = False
     barrier: bool = False
@@ -60,7 +60,7 @@ class Desired:
 
     name: str
     hosts: Mapping[str, tuple[Resource, ...]]
-    serial: int = 0
+    serial: tuple[int, ...] = ()
     gate: str | None = None
     always: bool = False
     barrier: bool = False

@@ -33,7 +33,10 @@ echo %%stamps
 
 class CertificateKind:
     """Attributes: issuer (key identifier), subject, sans, usages, expiry ("ok" or "due"), key ("paired" when the key
-    file is the one that came with this certificate), mode, owner of the key."""
+    file is the one that came with this certificate), mode, owner of the key.
+
+    With `more_sans` names that are there beside those that are wanted are let be: they go when it is issued anew.
+    """
 
     name = "certificate"
     ours = ("issuer", "subject", "key")
@@ -42,7 +45,7 @@ class CertificateKind:
         self._authorities = authorities
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
-        optional = {"organizations": list, "sans": list, "usages": list, "owner": str}
+        optional = {"organizations": list, "sans": list, "usages": list, "owner": str, "more_sans": bool}
         task.check({"dest": str, "authority": str, "common_name": str}, optional)
         authority = str(task.args["authority"])
         if authority not in self._authorities:
@@ -60,7 +63,7 @@ class CertificateKind:
             raise task.error(f"unknown usage '{unknown.pop()}'", "use 'server' and 'client'", "usages")
         dest, owner = task.path("dest"), str(task.args.get("owner") or "root")
         attrs = self._meaning(authority, leaf) | {"mode": "600", "owner": owner}
-        spec = {"authority": authority, "leaf": leaf, "owner": owner}
+        spec = {"authority": authority, "leaf": leaf, "owner": owner, "more_sans": bool(task.args.get("more_sans"))}
         return [Resource("certificate", dest, Present(attrs), spec, writes=(f"{dest}.crt", f"{dest}.key"))]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
@@ -70,10 +73,13 @@ class CertificateKind:
         text, _, stamps = output.decode(errors="replace").partition("%stamps\n")
         pairs = parse_stamps(stamps.encode())
         states: dict[str, State] = {each.id: Absent() for each in resources}
+        wider = {each.name: _sans_wanted(each) for each in resources if each.spec.get("more_sans")}
         for block in ("\n" + text).split("\n=")[1:]:
             head, _, pem = block.partition("\n")
             name, mode, owner = head.rsplit(" ", 2)
             attrs = _read(pem if pem.endswith("\n") else pem + "\n", pairs.get(f"{name}.key"))
+            if name in wider and wider[name] <= set(_plain(attrs.get("sans"))):
+                attrs["sans"] = tuple(sorted(wider[name]))
             states[f"certificate:{name}"] = Present({**attrs, "mode": mode, "owner": owner})
         return states
 
@@ -106,6 +112,14 @@ class CertificateKind:
             "expiry": "ok",
             "key": "paired",
         }
+
+
+def _sans_wanted(resource: Resource) -> set[str]:
+    return set(_plain(resource.desired.attrs["sans"])) if isinstance(resource.desired, Present) else set()
+
+
+def _plain(value: Plain) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else ()
 
 
 def _texts(task: TaskCall, key: str) -> tuple[str, ...]:

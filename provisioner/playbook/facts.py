@@ -38,6 +38,9 @@ class Facts:
     `etcd`: "founding" where a member of a new cluster is to start or has started and was not seen to vote, else
     "data" where it has some.
 
+    `endpoint`: the API server that its kubelet talks to (a URL), "" without one; with "switching" behind it while a
+    change of that is not approved (kube.switch).
+
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
     names the script of ours that changed the host last.
@@ -70,6 +73,7 @@ class Facts:
     filters: str = field(default="", repr=False)
     cpus: int = 0
     etcd: str = ""
+    endpoint: str = ""
     selinux: bool = False
 
     @property
@@ -122,6 +126,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         firewall=parts.get("firewall", "").partition("\n")[0],
         filters=parts.get("firewall", "").partition("\n")[2],
         cpus=_count(parts["cpus"]),
+        endpoint=" ".join(parts["endpoint"].split()),
         etcd=_etcd(parts["etcd"].splitlines()),
         selinux=bool(parts["selinux"].strip()),
     )

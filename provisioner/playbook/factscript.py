@@ -44,6 +44,9 @@ part machine; lines /etc/machine-id
 part selinux; lines /sys/fs/selinux/enforce
 part mark; lines /var/lib/provision/cluster.json
 part change; lines /var/lib/provision/last-change
+part endpoint; while read -r key server; do [ "$key" != server: ] || echo "$server"; done \
+  2>/dev/null </etc/kubernetes/kubelet.kubeconfig || :
+[ ! -d /var/lib/provision/endpoint ] || echo switching
 part etcd; [ ! -d /var/lib/etcd/member ] || echo data; lines /etc/kubernetes/etcd-seed.env
 f=/var/lib/kubelet/pki/kubelet-client-current.pem
 part kubelet; [ ! -e "$f" ] || sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$f"

@@ -28,7 +28,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Stage:
-    """A named step of a run. `serial` is the batch size (0: all hosts at once).
+    """A named step of a run. `serial` are the sizes of its batches, the last one that of all further ones (none: all hosts at once).
 
     `gate` names a check that must pass before any host goes beyond this stage; `always` runs it even when nothing
     changes. With `barrier` no host goes beyond it before all have ended it. `tags` are the stage's own, inherited by
@@ -40,7 +40,7 @@ class Stage:
     tasks: tuple[Task, ...]
     document: Document
     where: tuple[str | int, ...] = ()
-    serial: int = 0
+    serial: tuple[int, ...] = ()
     gate: str | None = None
     always: bool = False
     barrier: bool = False

@@ -119,6 +119,10 @@ systemd-resolved
 1
 =mark
 =change
+=endpoint
+https://10.0.0.1:6443
+=etcd
+data
 =kubelet
 =end
 """

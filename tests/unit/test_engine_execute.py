@@ -93,8 +93,13 @@ def test_hosts_run_ahead_of_each_other_up_to_the_gate() -> None:
     assert sorted(log.lines[5:]) == ["3@a", "3@b"]
 
 
-@pytest.mark.parametrize(("serial", "batches"), [(1, ["a", "b", "c"]), (2, ["ab", "c"]), (5, ["abc"])])
-def test_serial_changes_so_many_hosts_at_a_time(serial: int, batches: list[str]) -> None:
+SERIALS: list[tuple[tuple[int, ...], list[str]]] = [
+    ((1,), ["a", "b", "c"]), ((2,), ["ab", "c"]), ((5,), ["abc"]), ((1, 5), ["a", "bc"])
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("serial", "batches"), SERIALS)
+def test_serial_changes_so_many_hosts_at_a_time(serial: tuple[int, ...], batches: list[str]) -> None:
     log = Log()
     together: dict[str, threading.Barrier] = {}
     for batch in batches:
@@ -110,13 +115,13 @@ def test_serial_changes_so_many_hosts_at_a_time(serial: int, batches: list[str])
 
 def test_a_serial_stage_waits_for_those_before_it() -> None:
     log = Log()
-    run(log, stage("1", "ab"), stage("2", "ab", serial=1), stage("3", "ab"))
+    run(log, stage("1", "ab"), stage("2", "ab", serial=(1,)), stage("3", "ab"))
     assert [line[0] for line in log.lines] == ["1", "1", "2", "2", "3", "3"]
 
 
 def test_the_gate_stands_between_the_batches() -> None:
     log = Log()
-    run(log, stage("1", "abc", serial=1, gate="g"), g=log.gate("g"))
+    run(log, stage("1", "abc", serial=(1,), gate="g"), g=log.gate("g"))
     assert log.lines == ["1@a", "gate g", "1@b", "gate g", "1@c", "gate g"]
 
 
@@ -135,7 +140,7 @@ def test_a_failing_host_stops_itself_and_the_next_segment_only() -> None:
 
 def test_a_failing_batch_stops_the_next_batch() -> None:
     log = Log(("1", "b"))
-    outcome, _ = run(log, stage("1", "abc", serial=1), stage("2", "c"))
+    outcome, _ = run(log, stage("1", "abc", serial=(1,)), stage("2", "c"))
     assert log.lines == ["1@a", "1@b"]
     assert not outcome.ok
 

@@ -136,7 +136,7 @@ def test_imports_keep_their_order_and_count_in_the_digest(tmp_path: Path) -> Non
     (tmp_path / "one.yaml").write_text("- {name: one, hosts: all, serial: 1}\n")
     second = load_playbook(book, set())
     assert second.digest != first.digest
-    assert second.stages[2].serial == 1
+    assert second.stages[2].serial == (1,)
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "a.j2").write_text("x")
     assert load_playbook(book, set()).digest != second.digest

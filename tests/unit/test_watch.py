@@ -142,7 +142,7 @@ def test_a_gate_that_does_not_pass_is_told_with_what_fell(hosts: Hosts) -> None:
 def test_a_batch_has_to_stay_before_the_next_one_begins(hosts: Hosts) -> None:
     hosts.dying = {"one"}
     changes = {"a": (hosts.change("one"),), "b": (hosts.change("two"),)}
-    outcome, _ = hosts.run(StagePlan("1", ("a", "b"), changes, serial=1))
+    outcome, _ = hosts.run(StagePlan("1", ("a", "b"), changes, serial=(1,)))
     assert hosts.lines == ["1@a"]
     assert named(outcome) == [("1", "a", "one")]
 

@@ -1,0 +1,164 @@
+"""The module `endpoint_switch`, around the kubeconfigs of a node that joined: the API server gets another address there.
+
+The host takes the new one on approval. Before anything is written it keeps what it has and sets itself a time; who does
+not stop that in time, because the node does not return or the run was cut off, finds the old kubeconfigs in their place
+again and the services that read them restarted. What returns is seen in the cluster: a lease that its kubelet renewed
+after the switch, by the host's own clock in both.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+
+from provisioner.errors import ProvisionError, UnreachableError
+from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.marks import ask
+from provisioner.resources.model import Absent, Change, Present, Resource, Runner, State
+from provisioner.resources.task import TaskCall
+from provisioner.shell.quote import quote, words
+from provisioner.shell.script import Blob, Script
+from provisioner.shell.worklock import locked
+
+FOLDER = "/var/lib/provision/endpoint"
+"""What was there before the switch, as long as it is not approved."""
+_TIMER = "provision-endpoint-back"
+GRACE = 240
+"""Seconds after which a host goes back by itself; longer than a run waits for its return, and for its batch."""
+RETURN_SECONDS = 60.0
+"""A kubelet renews its lease every 10 s; it is Ready again some seconds after its start."""
+
+# Whoever moves the folder first decides; the other finds nothing to do.
+_BACK = """#!/bin/sh
+mv -T {folder} {folder}.back 2>/dev/null || exit 0
+for f in {files}; do
+  old={folder}.back/${{f##*/}}
+  [ ! -e "$old" ] || mv -f -- "$old" "$f"
+done
+systemctl restart -- {units}
+rm -rf {folder}.back
+"""
+_BEGIN = f"""
+umask 077
+systemctl stop {_TIMER}.timer 2>/dev/null || :
+systemctl reset-failed {_TIMER}.service 2>/dev/null || :
+mkdir -p {FOLDER}
+for f in %(files)s; do
+  kept={FOLDER}/${{f##*/}}
+  [ -e "$kept" ] || [ ! -e "$f" ] || {{ cp -p -- "$f" "$kept.new" && mv -f -- "$kept.new" "$kept"; }}
+done
+cat "$P/back" >{FOLDER}/back
+systemd-run --quiet --collect --on-active={GRACE} --unit={_TIMER} /bin/sh {FOLDER}/back
+echo %(nonce)s >{FOLDER}/begun
+"""
+# What is written in the second in which a service starts would pass for changed after that.
+_RESTART = f"""
+sleep 1
+date +%%s >{FOLDER}/switched
+systemctl restart -- %(units)s
+echo %(nonce)s >{FOLDER}/restarted
+"""
+_APPROVE = f"""
+systemctl stop {_TIMER}.timer 2>/dev/null || :
+mv -T {FOLDER} {FOLDER}.done && rm -rf {FOLDER}.done
+"""
+STEPS = ("begin", "restart")
+
+
+class EndpointSwitchKind:
+    """Present when this run has done the step `begin` (before the files are written) or `restart` (after)."""
+
+    name = "endpoint_switch"
+
+    def __init__(self) -> None:
+        # A run that was killed has left the host with its time running: it is set anew.
+        self._nonce = secrets.token_hex(8)
+
+    def build(self, task: TaskCall) -> Sequence[Resource]:
+        task.check({"step": str, "files": list, "units": list}, {})
+        step = str(task.args["step"])
+        if step not in STEPS:
+            raise task.error(f"unknown step '{step}'", f"use one of {', '.join(STEPS)}", "step")
+        files = tuple(task.absolute(str(each), "files") for each in task.args["files"])
+        spec = {"step": step, "files": files, "units": tuple(map(str, task.args["units"]))}
+        return [Resource("endpoint_switch", step, Present(), spec)]
+
+    def probe(self, resources: Sequence[Resource]) -> Script:
+        del resources
+        return Script(f"grep -ls {self._nonce} {FOLDER}/begun {FOLDER}/restarted || :\n")
+
+    def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
+        done = {line.rpartition("/")[2] for line in output.decode(errors="replace").splitlines()}
+        marks = {"begin": "begun", "restart": "restarted"}
+        return {each.id: Present() if marks[each.name] in done else Absent() for each in resources}
+
+    def change(self, change: Change) -> Script:
+        spec = change.resource.spec
+        parts = {"files": words(spec["files"]), "units": words(spec["units"]), "nonce": self._nonce}
+        if spec["step"] == "restart":
+            return Script(_RESTART % parts)
+        back = _BACK.format(folder=FOLDER, **parts)
+        return Script(_BEGIN % parts, {"back": Blob.of(back.encode())})
+
+
+def await_return(plane: Runner, nodes: Mapping[str, Runner]) -> str:
+    """Waits until the switched of `nodes` have returned, and approves. Raises ProvisionError, once they have gone back,
+    with the names of those that have not; UnreachableError of a host that is lost, which goes back by itself."""
+    switched = {name: moment for name, runner in nodes.items() if (moment := _switched_at(runner))}
+    missing, end = set(switched), time.monotonic() + RETURN_SECONDS
+    while missing:
+        missing -= {name for name, moment in _alive(plane).items() if moment >= switched.get(name, moment + 1)}
+        if not missing or time.monotonic() > end:
+            break
+        time.sleep(0.3)
+    for name in switched.keys() - missing:
+        if nodes[name].run(Script(locked(_APPROVE) + "\n"), deadline=30).status != 0:
+            missing.add(name)
+    for name in missing:
+        nodes[name].run(Script(f"[ ! -e {FOLDER}/back ] || /bin/sh {FOLDER}/back\n"), deadline=120)
+    if missing:
+        raise ProvisionError(
+            f"{', '.join(sorted(missing))}: not Ready again with the API server's new address within"
+            f" {RETURN_SECONDS:.0f} s; the kubeconfigs of before are in their place again",
+            "can that host reach the address? see `journalctl -u kubelet` there",
+        )
+    return f"{', '.join(sorted(switched)) or 'no node'}: Ready again"
+
+
+def _switched_at(runner: Runner) -> float:
+    """The second of the host's own clock in which its services began to restart; 0 without a switch."""
+    answer = runner.run(Script(f"cat {FOLDER}/switched 2>/dev/null || :\n"), deadline=30)
+    text = answer.stdout.decode(errors="replace").strip()
+    return float(text) if text.isdigit() else 0.0
+
+
+_READY = r'{range .items[*]}{.metadata.name}{"\t"}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}'
+_RENEWED = r'{range .items[*]}{.metadata.name}{"\t"}{.spec.renewTime}{"\n"}{end}'
+_ALIVE = f"""
+{KUBECTL} get nodes -o jsonpath={quote(_READY)}
+echo ==
+{KUBECTL} -n kube-node-lease get leases -o jsonpath={quote(_RENEWED)}
+"""
+
+
+def _alive(plane: Runner) -> dict[str, float]:
+    """When the kubelet of each node that is Ready renewed its lease, by that host's clock; nothing while the API server
+    does not answer."""
+    try:
+        nodes, _, leases = ask(plane, _ALIVE).decode().partition("==\n")
+    except UnreachableError:
+        raise
+    except ProvisionError:
+        return {}
+    ready = {name for name, _, status in _rows(nodes) if status == "True"}
+    return {
+        name: dt.datetime.fromisoformat(moment).timestamp()
+        for name, _, moment in _rows(leases)
+        if name in ready and moment
+    }
+
+
+def _rows(text: str) -> list[tuple[str, str, str]]:
+    return [line.partition("\t") for line in text.splitlines()]
