@@ -64,7 +64,9 @@ class ClusterVariables:
         self.switching = [
             name
             for name in self.node_names
-            if name in facts and name not in self.joining and _switches(facts[name], f"https://{spec.endpoint}")
+            if name in facts
+            and name not in self.joining
+            and _switches(facts[name], f"https://{spec.endpoint}")
         ]
         self._founders = founders
         self._servers = servers_of(inventory)

@@ -19,6 +19,7 @@ COMMANDS = {
     "verify": "read everything again and run the checks; change nothing",
     "status": "nodes, components, drift and certificates at one glance",
     "history": "the runs on record and what they changed",
+    "remove": "take a host out of the cluster, and clear it",
     "kubeconfig": "write an admin kubeconfig that expires",
     "render": "write what would be sent to the hosts into a folder",
     "trust": "enrol the host keys of the inventory's hosts",

@@ -35,7 +35,7 @@ later() {{
 """
 """`later` waits a little, or ends the script with what was said last."""
 
-# Lines such as "8211f1d0f64f3269, started, cp1, https://10.0.0.1:2380, https://10.0.0.1:2379, false"; one that has never
+# Lines such as "8211f1d0f64f3269, started, cp1, https://10.0.0.1:2380, https://10.0.0.1:2379, false"; one that never
 # started has no name. A member of this name or address that has started is one of a former life: its data are gone, and
 # it must not come back under its old number. Whether the others can do without it etcd knows, and refuses otherwise.
 _ADD = """
@@ -173,6 +173,4 @@ def _others(spec: Mapping[str, Any]) -> list[str]:
 
 
 def _named(spec: Mapping[str, Any], endpoints: Sequence[str]) -> str:
-    return (
-        f"name={quote(spec['name'])}\nurl={quote(spec['url'])}\nctl() {{ {etcdctl(endpoints)} \"$@\"; }}\n"
-    )
+    return f'name={quote(spec["name"])}\nurl={quote(spec["url"])}\nctl() {{ {etcdctl(endpoints)} "$@"; }}\n'

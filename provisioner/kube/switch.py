@@ -1,4 +1,4 @@
-"""The module `endpoint_switch`, around the kubeconfigs of a node that joined: the API server gets another address there.
+"""The module `endpoint_switch`, around the kubeconfigs of a joined node: the API server gets another address there.
 
 The host takes the new one on approval. Before anything is written it keeps what it has and sets itself a time; who does
 not stop that in time, because the node does not return or the run was cut off, finds the old kubeconfigs in their place
@@ -39,6 +39,7 @@ for f in {files}; do
 done
 systemctl restart -- {units}
 rm -rf {folder}.back
+systemctl stop {timer} 2>/dev/null || :
 """
 _BEGIN = f"""
 umask 077
@@ -99,7 +100,7 @@ class EndpointSwitchKind:
         parts = {"files": words(spec["files"]), "units": words(spec["units"]), "nonce": self._nonce}
         if spec["step"] == "restart":
             return Script(_RESTART % parts)
-        back = _BACK.format(folder=FOLDER, **parts)
+        back = _BACK.format(folder=FOLDER, timer=f"{_TIMER}.timer", **parts)
         return Script(_BEGIN % parts, {"back": Blob.of(back.encode())})
 
 
@@ -109,7 +110,9 @@ def await_return(plane: Runner, nodes: Mapping[str, Runner]) -> str:
     switched = {name: moment for name, runner in nodes.items() if (moment := _switched_at(runner))}
     missing, end = set(switched), time.monotonic() + RETURN_SECONDS
     while missing:
-        missing -= {name for name, moment in _alive(plane).items() if moment >= switched.get(name, moment + 1)}
+        missing -= {
+            name for name, moment in _alive(plane).items() if moment >= switched.get(name, moment + 1)
+        }
         if not missing or time.monotonic() > end:
             break
         time.sleep(0.3)

@@ -63,7 +63,12 @@ class CertificateKind:
             raise task.error(f"unknown usage '{unknown.pop()}'", "use 'server' and 'client'", "usages")
         dest, owner = task.path("dest"), str(task.args.get("owner") or "root")
         attrs = self._meaning(authority, leaf) | {"mode": "600", "owner": owner}
-        spec = {"authority": authority, "leaf": leaf, "owner": owner, "more_sans": bool(task.args.get("more_sans"))}
+        spec = {
+            "authority": authority,
+            "leaf": leaf,
+            "owner": owner,
+            "more_sans": bool(task.args.get("more_sans")),
+        }
         return [Resource("certificate", dest, Present(attrs), spec, writes=(f"{dest}.crt", f"{dest}.key"))]
 
     def probe(self, resources: Sequence[Resource]) -> Script:

@@ -152,7 +152,9 @@ def _whole(document: Document, index: int, item: dict[str, Any], problems: list[
     return {"name": "", "hosts": "all", **item}
 
 
-def _serial(document: Document, index: int, item: Mapping[str, Any], problems: list[Problem]) -> tuple[int, ...]:
+def _serial(
+    document: Document, index: int, item: Mapping[str, Any], problems: list[Problem]
+) -> tuple[int, ...]:
     serial = item.get("serial") or 0
     sizes = serial if isinstance(serial, list) else [serial] if serial != 0 else []
     wrong = [size for size in sizes if not isinstance(size, int) or isinstance(size, bool) or size < 1]
@@ -160,7 +162,9 @@ def _serial(document: Document, index: int, item: Mapping[str, Any], problems: l
         return tuple(sizes)
     this = kind_of(wrong[0]) if isinstance(wrong[0], bool | list | dict) else said(wrong[0])
     reason = f"'serial' must be a count of hosts or a list of such, this is {this}"
-    problems.append(_problem(document, (index, "serial"), reason, "such as 1 or [1, 5]; 0 or none for all at once"))
+    problems.append(
+        _problem(document, (index, "serial"), reason, "such as 1 or [1, 5]; 0 or none for all at once")
+    )
     return ()
 
 

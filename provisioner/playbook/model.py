@@ -28,7 +28,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Stage:
-    """A named step of a run. `serial` are the sizes of its batches, the last one that of all further ones (none: all hosts at once).
+    """A named step of a run. `serial` are the sizes of its batches, the last one that of all further ones (none: all
+    hosts at once).
 
     `gate` names a check that must pass before any host goes beyond this stage; `always` runs it even when nothing
     changes. With `barrier` no host goes beyond it before all have ended it. `tags` are the stage's own, inherited by

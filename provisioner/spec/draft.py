@@ -62,6 +62,8 @@ class Draft:
     bad: frozenset[Path]
     bad_hosts: frozenset[tuple[str, str]]
     """Host and variable."""
+    transition: bool = False
+    """The cluster is on its way from one size to another."""
 
     def get(self, *path: str, default: Any = None) -> Any:
         """The value at `path`; `default` when not written, UNUSABLE when it or what holds it is wrong."""

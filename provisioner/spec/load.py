@@ -34,15 +34,18 @@ def load_cluster(path: Path) -> tuple[Inventory, ClusterSpec]:
     return inventory, build(draft)
 
 
-def load_spec(inventory: Inventory) -> ClusterSpec:
-    """The cluster that `inventory` describes. Raises InputError with every problem in it."""
-    draft, problems = _check(inventory)
+def load_spec(inventory: Inventory, *, transition: bool = False) -> ClusterSpec:
+    """The cluster that `inventory` describes; in `transition` it may have a size that nobody would build. Raises
+    InputError with every problem in it."""
+    draft, problems = _check(inventory, transition=transition)
     if problems or draft is None:
         raise InputError(problems)
     return build(draft)
 
 
-def _check(inventory: Inventory, known: Sequence[Problem] = ()) -> tuple[Draft | None, list[Problem]]:
+def _check(
+    inventory: Inventory, known: Sequence[Problem] = (), *, transition: bool = False
+) -> tuple[Draft | None, list[Problem]]:
     """The draft, None when there is no usable `cluster` section, and everything that is wrong with it.
 
     `known` are the problems that the inventory itself has.
@@ -61,7 +64,7 @@ def _check(inventory: Inventory, known: Sequence[Problem] = ()) -> tuple[Draft |
     faults = validate(data, CLUSTER, lambda path: inventory.written(None, "cluster", *path))
     problems += [_problem(inventory, None, ("cluster", *fault.path), fault) for fault in faults]
     bad = {path for fault in faults for path in (fault.path, fault.meant) if path}
-    draft = Draft(inventory, data, frozenset(bad), bad_hosts)
+    draft = Draft(inventory, data, frozenset(bad), bad_hosts, transition)
     # What is wrong by itself breaks rules as well; that would be the same fault in other words.
     told = {(problem.file, problem.line, problem.column) for problem in (*known, *problems)}
     problems += [each for each in broken_rules(draft) if (each.file, each.line, each.column) not in told]

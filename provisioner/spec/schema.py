@@ -100,6 +100,7 @@ CLUSTER: Mapping[str, Any] = {
         }
     ),
     "endpoint": _section({"host": _text(values.host, required=True), "port": _PORT}),
+    "etcd": _section({"allow_even": {"type": "boolean"}}),
     "load_balancer": _section({"virtual_router_id": _number(1, 255)}),
     "registry": _section(
         {

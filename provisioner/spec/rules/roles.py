@@ -54,10 +54,13 @@ def groups_are_filled(draft: Draft) -> Iterator[Problem]:
 
 def etcd_has_a_majority(draft: Draft) -> Iterator[Problem]:
     members = len(draft.group(ETCD)) if draft.inventory.whole else 0
+    if draft.transition or draft.get("etcd", "allow_even", default=False) is not False:
+        return
     if members and members % 2 == 0:
         fewer = "1 does" if members == 2 else f"{members - 1} do"
         reason = f"{members} etcd members tolerate no more failures than {fewer}"
-        yield draft.group_problem(ETCD, reason, f"use {members - 1} or {members + 1}")
+        hint = f"use {members - 1} or {members + 1}; while one is replaced: cluster.etcd.allow_even: true"
+        yield draft.group_problem(ETCD, reason, hint)
 
 
 def nodes_are_nodes(draft: Draft) -> Iterator[Problem]:

@@ -1,0 +1,48 @@
+"""What an inventory declares without one of its hosts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from provisioner.action.load import Loaded
+from provisioner.errors import InputError, Problem
+from provisioner.inventory.aliases import REGISTRY
+from provisioner.inventory.model import Inventory
+from provisioner.inventory.words import nearest
+from provisioner.spec.load import load_spec
+
+
+def without(loaded: Loaded, host: str) -> Loaded:
+    """`loaded`, of a cluster, as if the host were not in the inventory.
+
+    Raises InputError when there is no such host, or what is left is no cluster. That etcd's members are even in number
+    for a while is let pass.
+    """
+    inventory = loaded.inventory
+    if host not in inventory.hosts:
+        near = nearest(host, inventory.hosts)
+        hint = f"did you mean '{near}'?" if near else f"it has: {', '.join(inventory.hosts)}"
+        raise InputError([Problem(str(inventory.path), 0, 0, f"the inventory has no host '{host}'", hint)])
+    place = inventory.sources.names.get(host, (str(inventory.path), 0, 0))
+    if REGISTRY in inventory.hosts[host].groups:
+        reason = f"{host} is the registry: no node could pull an image without it"
+        raise InputError([Problem(*place, reason, "name another registry, and apply that, before")])
+    rest = _without(inventory, host)
+    try:
+        spec = load_spec(rest, transition=True)
+    except InputError as fault:
+        problems = [replace(each, reason=f"without {host}: {each.reason}") for each in fault.problems]
+        raise InputError(problems) from None
+    return replace(loaded, inventory=rest, spec=spec)
+
+
+def place_of(inventory: Inventory, host: str) -> str:
+    """Where the inventory first names the host, as FILE:LINE."""
+    file, line, _ = inventory.sources.names.get(host, (str(inventory.path), 0, 0))
+    return f"{file}:{line}" if line else file
+
+
+def _without(inventory: Inventory, host: str) -> Inventory:
+    hosts = {name: each for name, each in inventory.hosts.items() if name != host}
+    groups = {name: tuple(each for each in names if each != host) for name, names in inventory.groups.items()}
+    return replace(inventory, hosts=hosts, groups=groups)

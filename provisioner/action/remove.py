@@ -1,0 +1,223 @@
+"""`remove`: a host leaves the cluster and, where it can be reached, is left without what the tool has put there.
+
+The order is what keeps the cluster whole. First the rest is made to do without the host (load balancers, API servers,
+firewalls), which is an apply without it and ends with its proof; its pods go elsewhere before that. Then its member
+leaves etcd, then its services end, and last the cluster forgets it. Each step finds its work done when it comes again.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+
+from provisioner.action.carry import carry_out
+from provisioner.action.clearing import clear
+from provisioner.action.connect import connect_to
+from provisioner.action.load import Loaded
+from provisioner.action.locks import lock
+from provisioner.action.prepare import Prepared, gather, prepare
+from provisioner.action.remaining import place_of, without
+from provisioner.engine.events import Emit, Note, RunEnded, RunStarted, Step
+from provisioner.engine.journal import journal
+from provisioner.errors import ConsentError, ProvisionError, UnreachableError
+from provisioner.inventory.aliases import CONTROL_PLANE, ETCD
+from provisioner.kube.leaving import delete_node, drain, is_node
+from provisioner.kube.members import Member, check_majority, read_members, remove_member
+from provisioner.playbook.facts import Facts
+from provisioner.remote.lock import RemoteLock
+from provisioner.remote.pool import Pool
+from provisioner.remote.session import Session
+
+Confirm = Callable[[Sequence[str]], bool]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What the user asked for. `dead`: the host is gone for good, and not asked for; `drain_seconds`: how long its pods
+    may take to leave; `force`: also those that nothing makes anew."""
+
+    host: str
+    dead: bool = False
+    drain_seconds: int = 300
+    force: bool = False
+
+
+@dataclass
+class _Run:
+    """One removal at work."""
+
+    removal: Removal
+    whole: Loaded
+    rest: Loaded
+    pool: Pool
+    emit: Emit
+    seconds: dict[str, float] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        return self.removal.host
+
+    @property
+    def plane(self) -> Session:
+        return self.pool.session(self.rest.state_host)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.changed.setdefault(name, 1)
+        self.seconds[name] = time.monotonic() - began
+        self.emit(Step(task=name, subject=self.host, seconds=self.seconds[name]))
+
+
+def remove(loaded: Loaded, removal: Removal, emit: Emit, confirm: Confirm) -> int:
+    """Returns the exit code. Raises InputError, ConsentError, UnreachableError for a host that is not said to be dead,
+    and ProvisionError of the step that failed; the same command goes on then."""
+    rest = without(loaded, removal.host)
+    began = time.monotonic()
+    with journal(loaded.run, emit) as record:
+        started = RunStarted(
+            run=loaded.run,
+            command="remove",
+            inventory=str(loaded.request.inventory),
+            hosts=loaded.hosts,
+            who=loaded.who,
+            path=str(loaded.request.inventory.resolve()),
+            options=f"{removal.host}{' --dead' * removal.dead}",
+        )
+        record(started)
+        with ExitStack() as stack:
+            pool = stack.enter_context(connect_to(loaded.inventory, rest.hosts))
+            run = _Run(removal, loaded, rest, pool, record)
+            code = _removed(run, stack, confirm)
+        extra = {"execs": pool.execs}
+        seconds = time.monotonic() - began
+        record(
+            RunEnded(
+                run=loaded.run,
+                ok=code == 0,
+                seconds=seconds,
+                changed={name: count for name, count in run.changed.items() if count},
+                phases=run.seconds,
+                resume="" if code == 0 else _again(loaded, removal),
+                extra=extra,
+            )
+        )
+    return code
+
+
+def _again(loaded: Loaded, removal: Removal) -> str:
+    words = ["provision", "remove", str(loaded.request.inventory), removal.host]
+    return shlex.join([*words, *["--dead"] * removal.dead, *["--force"] * removal.force])
+
+
+def _removed(run: _Run, stack: ExitStack, confirm: Confirm) -> int:
+    held, facts, own = _read(run, stack)
+    prepared = prepare(run.rest, run.pool, run.emit, facts)
+    if prepared.fresh is not None:
+        raise ProvisionError("there is no cluster on these hosts yet", "make it with `provision apply`")
+    members, leaving = _member(run)
+    if leaving is not None:
+        check_majority(members, leaving)
+    node = is_node(run.plane, run.host)
+    if not confirm(_told(run, leaving, node=node)):
+        told = "\n".join(f"  {each}" for each in _told(run, leaving, node=node))
+        raise ConsentError(f"this needs your consent:\n{told}", "add --yes to go ahead")
+    if node and own is not None:
+        with run.step("drained"):
+            drain(run.plane, run.host, seconds=run.removal.drain_seconds, force=run.removal.force)
+    _, outcome = carry_out(prepared, run.pool, run.emit, stack, held, None, confirm)
+    run.seconds |= outcome.seconds
+    run.changed |= outcome.changed
+    if not outcome.ok:
+        return outcome.exit_code
+    _leave(run, prepared, own, leaving, members)
+    return 0
+
+
+def _leave(
+    run: _Run, prepared: Prepared, own: Facts | None, leaving: Member | None, members: Sequence[Member]
+) -> None:
+    if leaving is not None:
+        with run.step("out of etcd"):
+            remove_member(_etcd_session(run), members, leaving)
+    if own is not None:
+        with run.step("cleared"):
+            run.changed["cleared"] = clear(prepared, run.pool, run.host, own, run.emit)
+    with run.step("forgotten"):
+        delete_node(run.plane, run.host)
+    if any(each.name == run.host for each in _member(run)[0]) or is_node(run.plane, run.host):
+        raise ProvisionError(
+            f"{run.host} was removed, but read again it is still there",
+            "is its kubelet or etcd running somewhere?",
+        )
+    run.emit(_farewell(run))
+
+
+def _read(run: _Run, stack: ExitStack) -> tuple[dict[str, RemoteLock], dict[str, Facts], Facts | None]:
+    """Locks, the facts of the rest, and those of the host, None when it is dead."""
+    facts: dict[str, Facts] = {}
+    held = lock(
+        stack, run.pool, run.rest, [run.rest.state_host], lambda: facts.update(gather(run.rest, run.pool))
+    )
+    if run.removal.dead:
+        return held, facts, None
+    only = replace(run.whole, request=replace(run.whole.request, limit=run.host))
+    try:
+        own = gather(only, run.pool)[run.host]
+    except UnreachableError as fault:
+        raise UnreachableError(
+            fault.reason,
+            f"if it is gone for good: provision remove {run.whole.request.inventory} {run.host} --dead",
+        ) from None
+    lock(stack, run.pool, run.whole, [run.host])
+    return held, facts, own
+
+
+def _member(run: _Run) -> tuple[list[Member], Member | None]:
+    """The members of etcd, and the host's own; none of them when it is in no group of etcd."""
+    if not any(host.name == run.host for host in run.whole.inventory.group(ETCD)):
+        return [], None
+    members = read_members(_etcd_session(run))
+    return members, next((each for each in members if each.name == run.host), None)
+
+
+def _etcd_session(run: _Run) -> Session:
+    """Of the first host of etcd that stays."""
+    return run.pool.session(run.rest.inventory.group(ETCD)[0].name)
+
+
+def _told(run: _Run, leaving: Member | None, *, node: bool) -> list[str]:
+    host, dead = run.host, run.removal.dead
+    told = []
+    if node:
+        what = (
+            "its node is deleted" if dead else "its pods are evicted, with what they have in emptyDir volumes"
+        )
+        told.append(f"{host}: leaves the cluster; {what}")
+    if leaving is not None:
+        told.append(f"{host}: its member leaves etcd, which has {len(run.rest.inventory.group(ETCD))} then")
+    if dead:
+        told.append(f"{host}: is taken for gone for good and not cleared")
+    else:
+        told.append(f"{host}: services, data and all that provision has put there are deleted")
+    return told
+
+
+def _farewell(run: _Run) -> Note:
+    groups = run.whole.inventory.hosts[run.host].groups
+    place = place_of(run.whole.inventory, run.host)
+    hint = f"take it out of the inventory ({place}): the next apply would let it in again"
+    if run.removal.dead and CONTROL_PLANE in groups:
+        hint += "; its disk has the cluster's keys: wipe it"
+    members = len(run.rest.inventory.group(ETCD))
+    if ETCD in groups and members % 2 == 0:
+        hint += (
+            f"; etcd has {members} members now, no safer than {members - 1}: put another in its place, and until then"
+            " set cluster.etcd.allow_even: true"
+        )
+    return Note(message=f"{run.host} has left the cluster", hint=hint)
