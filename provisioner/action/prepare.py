@@ -147,7 +147,8 @@ def compile_with(
                 "this cluster does not exist yet: its keys have to be saved before anything is signed with them",
                 "apply it once without --limit, --tags and --stage",
             )
-        founders = founders_of(loaded.inventory, facts, never_ran=never_ran(loaded.spec, facts, owned))
+        new = fresh is not None or never_ran(loaded.spec, facts, owned)
+        founders = founders_of(loaded.inventory, facts, never_ran=new)
         cluster = ClusterVariables(loaded.inventory, loaded.spec, state, facts, loaded.bundle, founders)
         platforms = {host: each.platform for host, each in facts.items()}
         own = ClusterKinds(

@@ -21,7 +21,7 @@ from provisioner.playbook.model import Selection
 BASE = Path(__file__).parents[1] / "data" / "spec" / "base.yaml"
 BARE = Facts("amd64", "6", "h", "debian", "12", 0.0, False, 4 << 20, {}, "")
 STATE = new_state("lab")
-THERE = {"cp1": replace(BARE, state=STATE.to_json(), mark=STATE.mark())}
+THERE = {"cp1": replace(BARE, state=STATE.to_json(), mark=STATE.mark(), etcd="data")}
 COPY = "- {name: mine, hosts: worker1, tasks: [{copy: {dest: /etc/x, content: 'x'}}]}\n"
 SIGNS = """
 - name: mine

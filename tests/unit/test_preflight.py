@@ -126,6 +126,8 @@ PARTS = {
     "selinux": "",
     "mark": "",
     "change": "",
+    "endpoint": "",
+    "etcd": "",
     "kubelet": "",
     "end": "",
 }
