@@ -31,7 +31,7 @@ def read_members(runner: Runner) -> list[Member]:
     """Asks the member on the host of `runner`. Raises ProvisionError when the cluster does not answer."""
     ctl = etcdctl([OWN], seconds=10)
     # `endpoint health` fails as a whole when one member does not answer, and tells of all of them even so.
-    script = f"{ctl} member list -w json\necho\necho ==\n{ctl} endpoint health --cluster -w json 2>/dev/null || :\n"
+    script = f"{ctl} member list -w json\necho\necho '=='\n{ctl} endpoint health --cluster -w json 2>/dev/null || :\n"
     listed, _, health = ask(runner, script).decode().partition("\n==\n")
     well = {each["endpoint"] for each in json.loads(health.strip() or "[]") if each["health"]}
     return [

@@ -141,7 +141,7 @@ _READY = r'{range .items[*]}{.metadata.name}{"\t"}{.status.conditions[?(@.type==
 _RENEWED = r'{range .items[*]}{.metadata.name}{"\t"}{.spec.renewTime}{"\n"}{end}'
 _ALIVE = f"""
 {KUBECTL} get nodes -o jsonpath={quote(_READY)}
-echo ==
+echo '=='
 {KUBECTL} -n kube-node-lease get leases -o jsonpath={quote(_RENEWED)}
 """
 

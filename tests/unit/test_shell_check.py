@@ -19,9 +19,10 @@ from provisioner.bundle.kind import ArtifactKind
 from provisioner.engine.diff import diff
 from provisioner.errors import ProvisionError
 from provisioner.inventory.aliases import ROLES
-from provisioner.kube import asking, gates, traffic
+from provisioner.kube import asking, gates, halt, leaving, members, switch, traffic
 from provisioner.kube.access import group_is_bound
 from provisioner.kube.bindings import no_anonymous
+from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
 from provisioner.kube.healthscript import health_script
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
@@ -77,6 +78,7 @@ OBJECTS = [
     },
     {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}},
 ]
+MEMBERS = [{"name": "a", "address": "10.0.0.2"}, {"name": "b", "address": "10.0.0.3"}]
 TASKS: list[dict[str, Any]] = [
     {"file": {"path": NASTY, "state": "directory"}},
     {"file": {"path": f"{NASTY}1", "state": "link", "src": "-x"}},
@@ -111,6 +113,15 @@ TASKS: list[dict[str, Any]] = [
     },
     {"manifest": {"name": "m", "objects": OBJECTS}},
     {"node_joined": {"name": "n", "labels": {"a/b": "c"}}},
+    *(
+        {"etcd_seed": {"name": name, "address": "10.0.0.2", "members": MEMBERS, "founding": name == "a"}}
+        for name in "ab"
+    ),
+    {"etcd_member": {"name": "a", "address": "10.0.0.2", "members": MEMBERS}},
+    *(
+        {"endpoint_switch": {"step": step, "files": [NASTY, "/a"], "units": ["b", "c"]}}
+        for step in switch.STEPS
+    ),
     {"bootstrap_token": {}},
     {"bootstrap_kubeconfig": {"dest": NASTY, "server": "https://a", "authority": "/a"}},
 ]
@@ -140,6 +151,9 @@ def modules() -> dict[str, Any]:
         "manifest": ManifestKind(),
         "node_joined": NodeJoinedKind(token),
         "node_marks": NodeMarksKind(),
+        "etcd_seed": EtcdSeedKind(),
+        "etcd_member": EtcdMemberKind(),
+        "endpoint_switch": switch.EndpointSwitchKind(),
         "bootstrap_token": BootstrapTokenKind(token),
         "bootstrap_kubeconfig": BootstrapKubeconfigKind(token),
     }
@@ -242,12 +256,42 @@ def of_gates() -> Iterator[Script]:
     recorder.answers = [b'{"items": []}']
     with pytest.raises(ProvisionError, match="missing: asker on a, answerer on a"):
         check.pods.set_up(recorder, ["a"])
+    yield from of_leaving()
+    yield from of_a_switch()
     yield from recorder.scripts
     targets = [asking.Target("service", "10.0.0.3:80")]
     yield from asking.questions(
         {asking.Asker("a", "p"): targets, asking.Asker("b", "q", "c"): []}, "a"
     ).values()
     yield Script(asking._inner_script(targets))
+
+
+def of_leaving() -> Iterator[Script]:
+    recorder = Recorder(answered(b""))
+    assert not leaving.is_node(recorder, "a")
+    leaving.drain(recorder, "a", seconds=5, force=True)
+    recorder.answers = [answered(b""), answered(b'{"members": []}\n==\n[]'), answered(b"")]
+    leaving.delete_node(recorder, "a")
+    assert members.read_members(recorder) == []
+    both = [members.Member(each, each, each, each, votes=True, healthy=True) for each in "ab"]
+    members.remove_member(recorder, both, both[0])
+    yield from recorder.scripts
+    yield halt.halt_script()
+    yield halt.clear_script()
+
+
+def of_a_switch() -> Iterator[Script]:
+    plane, node = Recorder(answered(b"n\tTrue\n==\nn\t2026-01-01T00:00:00.5Z\n")), Recorder(b"1", b"")
+    assert switch.await_return(plane, {"n": node}) == "n: Ready again"
+    yield from plane.scripts
+    yield from node.scripts
+    begin = switch.EndpointSwitchKind()
+    resource = Resource(
+        "endpoint_switch", "begin", Present(), {"step": "begin", "files": ("/a", "/b"), "units": ("b",)}
+    )
+    back = begin.change(Change(resource, Absent(), "create")).payload["back"].data
+    assert back is not None
+    yield Script(back.decode())
 
 
 def of_transport() -> Iterator[Script]:
