@@ -22,6 +22,7 @@ while read -r _ place _; do
   case $place in /var/lib/kubelet/* | /run/netns/cni-*) echo "$place" ;; esac
 done </proc/mounts | sort -r | while read -r place; do umount -l -- "$place" 2>/dev/null || :; done
 rm -f /run/netns/cni-*
+! command -v nft >/dev/null || nft delete table inet provision-api-door 2>/dev/null || :
 for link in cni0 flannel.1 flannel-v6.1; do ip link delete "$link" 2>/dev/null || :; done
 for tool in iptables ip6tables; do
   command -v "$tool" >/dev/null || continue

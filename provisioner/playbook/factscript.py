@@ -141,7 +141,7 @@ elif command -v nft >/dev/null; then
       type)
         case "$b $c $d" in
           'filter hook input' | 'filter hook forward')
-            if [ "$shown" != "$family $table" ] && [ "$table" != kube-proxy ] &&
+            if [ "$shown" != "$family $table" ] && [ "$table" != kube-proxy ] && [ "$table" != provision-api-door ] &&
               refuses "$family" "$table" "$chain"; then
               shown="$family $table"
               nft list table "$family" "$table"

@@ -69,6 +69,7 @@ MEANT = {
     # The frame stands in single quotes for any login shell, so none may occur in it.
     "transport": ["SC2064", "SC1091"],
 }
+ROOT = Path(__file__).parents[2]
 NASTY = "/opt/a b/it's $HOME *"
 OBJECTS = [
     {
@@ -303,14 +304,14 @@ def of_transport() -> Iterator[Script]:
     yield Script(frame.BODY + "\n")
     yield Script(frame.command(10240, "mark") + "\n")
     yield Script(health_of_a_load_balancer())
+    yield Script(render_file(ROOT / "templates/control-plane/api-door.j2", {"pki": "/etc/kubernetes/pki"}))
     yield Script(sudo.command(sudo.Become("root", None), sudo.Mode.UNKNOWN, "prompt", 10240, "mark") + "\n")
 
 
 def health_of_a_load_balancer() -> str:
-    root = Path(__file__).parents[2]
-    _, spec = load_cluster(root / "inventories/ha.yaml")
+    _, spec = load_cluster(ROOT / "inventories/ha.yaml")
     variables = {"folder": "/etc/kubernetes/load-balancer", "cluster": spec}
-    return render_file(root / "templates/load-balancer/api-health.j2", variables)
+    return render_file(ROOT / "templates/load-balancer/api-health.j2", variables)
 
 
 def written(scripts: Iterator[Script], folder: Path, name: str) -> list[Path]:
