@@ -43,6 +43,7 @@ ORDER = (
     "test_three",
     "test_balanced",
     "test_planes",
+    "test_planes_faults",
 )
 """The last ones break much, or renew the hosts."""
 
