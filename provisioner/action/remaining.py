@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from provisioner.action.load import Loaded
 from provisioner.errors import InputError, Problem
-from provisioner.inventory.aliases import REGISTRY
+from provisioner.inventory.aliases import LOAD_BALANCER, REGISTRY
 from provisioner.inventory.model import Inventory
 from provisioner.inventory.words import nearest
 from provisioner.spec.load import load_spec
@@ -33,7 +33,22 @@ def without(loaded: Loaded, host: str) -> Loaded:
     except InputError as fault:
         problems = [replace(each, reason=f"without {host}: {each.reason}") for each in fault.problems]
         raise InputError(problems) from None
-    return replace(loaded, inventory=rest, spec=spec)
+    rested = replace(loaded, inventory=rest, spec=spec)
+    if reason := _unreached(loaded, rested, host):
+        hint = "name another endpoint, and apply that, before"
+        raise InputError([Problem(*inventory.origin(None, "cluster", "endpoint", "host"), reason, hint)])
+    return rested
+
+
+def _unreached(whole: Loaded, rest: Loaded, host: str) -> str:
+    """Why nobody would reach the API server any more; "" when they do."""
+    if whole.spec is None or rest.spec is None:
+        return ""
+    if rest.spec.endpoint.host == whole.spec.nodes[host].address:
+        return f"the endpoint is {host}'s own address: nodes and clients reach the API server there"
+    if whole.spec.load_balancer.vip and not rest.inventory.group(LOAD_BALANCER):
+        return f"{host} is the last load balancer: nobody else holds the endpoint"
+    return ""
 
 
 def place_of(inventory: Inventory, host: str) -> str:

@@ -23,7 +23,8 @@ from provisioner.action.remaining import place_of, without
 from provisioner.engine.events import Emit, Note, RunEnded, RunStarted, Step
 from provisioner.engine.journal import journal
 from provisioner.errors import ConsentError, ProvisionError, UnreachableError
-from provisioner.inventory.aliases import CONTROL_PLANE, ETCD
+from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, LOAD_BALANCER
+from provisioner.kube.halt import hand_over_script
 from provisioner.kube.leaving import delete_node, drain, is_node
 from provisioner.kube.members import Member, check_majority, read_members, remove_member
 from provisioner.playbook.facts import Facts
@@ -130,6 +131,10 @@ def _removed(run: _Run, stack: ExitStack, confirm: Confirm) -> int:
     if node and own is not None:
         with run.step("drained"):
             drain(run.plane, run.host, seconds=run.removal.drain_seconds, force=run.removal.force)
+    if own is not None and any(each.name == run.host for each in run.whole.inventory.group(LOAD_BALANCER)):
+        # Before the others stop listening to it: else two would hold the address for a while.
+        with run.step("address handed over"):
+            run.pool.session(run.host).run(hand_over_script(), deadline=60)
     _, outcome = carry_out(prepared, run.pool, run.emit, stack, held, None, confirm)
     run.seconds |= outcome.seconds
     run.changed |= outcome.changed

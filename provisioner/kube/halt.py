@@ -50,6 +50,11 @@ _EMPTIED = ("/etc/containerd/certs.d", "/etc/systemd/system/*.service.d")
 """Folders whose empty ones go: systemd does without an empty one of drop-ins."""
 
 
+def hand_over_script() -> Script:
+    """Ends keepalived, which tells the others so; nginx serves those who are connected on."""
+    return Script(locked("systemctl disable --now --quiet keepalived.service 2>/dev/null || :") + "\n")
+
+
 def halt_script() -> Script:
     """Ends the node's pods and takes away their networks and images; to be run while its units are still there."""
     return Script(locked(_HALT) + "\n")
