@@ -128,39 +128,62 @@ def _removed(run: _Run, stack: ExitStack, confirm: Confirm) -> int:
     if not confirm(_told(run, leaving, node=node)):
         told = "\n".join(f"  {each}" for each in _told(run, leaving, node=node))
         raise ConsentError(f"this needs your consent:\n{told}", "add --yes to go ahead")
-    if node and own is not None:
+    if own is None:
+        # Nobody is to wait for what is dead: neither etcd nor the network's DaemonSet.
+        _forget(run, leaving, members)
+        code = _without(run, stack, prepared, held, confirm)
+    else:
+        _hand_over(run, node=node)
+        code = _without(run, stack, prepared, held, confirm)
+        if code == 0:
+            _out_of_etcd(run, leaving, members)
+            with run.step("cleared"):
+                run.changed["cleared"] = clear(prepared, run.pool, run.host, own, run.emit)
+            _forget(run, None, members)
+    if code == 0:
+        _look_again(run)
+        run.emit(_farewell(run))
+    return code
+
+
+def _hand_over(run: _Run, *, node: bool) -> None:
+    """What it does for others is done by others before these are told to do without it."""
+    if node:
         with run.step("drained"):
             drain(run.plane, run.host, seconds=run.removal.drain_seconds, force=run.removal.force)
-    if own is not None and any(each.name == run.host for each in run.whole.inventory.group(LOAD_BALANCER)):
-        # Before the others stop listening to it: else two would hold the address for a while.
+    if any(each.name == run.host for each in run.whole.inventory.group(LOAD_BALANCER)):
+        # Else two would hold the address for a while.
         with run.step("address handed over"):
             run.pool.session(run.host).run(hand_over_script(), deadline=60)
+
+
+def _without(
+    run: _Run, stack: ExitStack, prepared: Prepared, held: dict[str, RemoteLock], confirm: Confirm
+) -> int:
     _, outcome = carry_out(prepared, run.pool, run.emit, stack, held, None, confirm)
     run.seconds |= outcome.seconds
     run.changed |= outcome.changed
-    if not outcome.ok:
-        return outcome.exit_code
-    _leave(run, prepared, own, leaving, members)
-    return 0
+    return outcome.exit_code
 
 
-def _leave(
-    run: _Run, prepared: Prepared, own: Facts | None, leaving: Member | None, members: Sequence[Member]
-) -> None:
+def _out_of_etcd(run: _Run, leaving: Member | None, members: Sequence[Member]) -> None:
     if leaving is not None:
         with run.step("out of etcd"):
             remove_member(_etcd_session(run), members, leaving)
-    if own is not None:
-        with run.step("cleared"):
-            run.changed["cleared"] = clear(prepared, run.pool, run.host, own, run.emit)
+
+
+def _forget(run: _Run, leaving: Member | None, members: Sequence[Member]) -> None:
+    _out_of_etcd(run, leaving, members)
     with run.step("forgotten"):
         delete_node(run.plane, run.host)
+
+
+def _look_again(run: _Run) -> None:
     if any(each.name == run.host for each in _member(run)[0]) or is_node(run.plane, run.host):
         raise ProvisionError(
             f"{run.host} was removed, but read again it is still there",
             "is its kubelet or etcd running somewhere?",
         )
-    run.emit(_farewell(run))
 
 
 def _read(run: _Run, stack: ExitStack) -> tuple[dict[str, RemoteLock], dict[str, Facts], Facts | None]:
