@@ -52,14 +52,14 @@ class ClusterVariables:
         self.uuid = state.uuid
         self.control_planes = [host.name for host in inventory.group("kube_control_plane")]
         self.node_names = [name for name, node in spec.nodes.items() if node.node]
-        authority = state.authorities["kubernetes"].cert
+        self.authority = authority = state.authorities["kubernetes"].cert
         self.joining = [
             name
             for name in self.node_names
             if name in facts and not kubelet_identity_valid(facts[name].kubelet_certificate, name, authority)
         ]
         self._servers = servers_of(inventory)
-        self._balancers = [host.name for host in inventory.group("load_balancer")]
+        self.balancers = [host.name for host in inventory.group("load_balancer")]
         etcd = [
             {"name": host.name, "address": spec.nodes[host.name].address} for host in inventory.group("etcd")
         ]
@@ -120,7 +120,7 @@ class ClusterVariables:
             "firewall": self._ports[host],
             "joining": host in self.joining,
             "ipvs_modules": _ipvs_modules(self._facts[host]),
-            "virtual_router": virtual_router(self.spec, self._balancers, host, self._facts[host]),
+            "virtual_router": virtual_router(self.spec, self.balancers, host, self._facts[host]),
         }
 
 
