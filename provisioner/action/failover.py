@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import as_completed
+from dataclasses import replace
 
 from provisioner.action.failoversite import Site
 from provisioner.action.presence import begun
@@ -95,7 +96,9 @@ class _Trial:
         self._client.settle(end)
         if fault is not None:
             self._mend(fault, start)
-        return self._judged(start, end, self._holding(start, time.monotonic()))
+        back = time.monotonic()
+        gap = longest_gap(self._client.answers, start, end)
+        return self._judged(start, end, gap, self._holding(start, gap[0], back))
 
     def _on_watched(self, script: Script) -> None:
         answers = self._site.pool.map(self._watched, lambda each: each.run(script, deadline=30))
@@ -121,7 +124,11 @@ class _Trial:
                 self._why = f"no other load balancer had the address within {TAKEN_SECONDS} s"
         else:
             api_ready([site.pool.session(self._host)])
-        if not self._client.await_good(_AFTER, time.monotonic(), TAKEN_SECONDS):
+        now = time.monotonic()
+        if not (
+            self._client.await_good(_AFTER, now, TAKEN_SECONDS)
+            and self._client.await_kept(now, TAKEN_SECONDS)
+        ):
             self._why = self._why or f"no answers all the time within {TAKEN_SECONDS} s"
 
     def _mend(self, fault: Fault, start: float) -> None:
@@ -146,22 +153,29 @@ class _Trial:
                 )
             time.sleep(0.5)
 
-    def _holding(self, start: float, back: float) -> Holding:
-        """Who had the address, up to the last moment that is known of all. A host that was off has no samples, one
-        that was cut off counts from the moment when it was `back`."""
-        fault = self._fault
-        off = self._host if fault and fault.reboots else ""
-        samples = {host: collected(self._site.pool.session(host)) for host in self._watched if host != off}
-        away = {self._host: (start, back)} if fault and fault.away else {}
-        end = _known_until(samples, start)
-        return holding(samples, start, end, away) if samples else Holding(0.0, 0, 0.0, ())
+    def _holding(self, start: float, gone: float, back: float) -> Holding:
+        """Who had the address, up to the last moment that is known of all. One that is cut off or off counts until it
+        was `gone`, when the last answer came, and from the moment when it was `back`; nothing else is known of one
+        that was off, but that it had the address."""
+        fault, host = self._fault, self._host
+        away = {host: (gone, back)} if fault and fault.away else {}
+        off = host if fault and fault.reboots else ""
+        samples = {each: collected(self._site.pool.session(each)) for each in self._watched if each != off}
+        if not samples:
+            return Holding(0.0, 0, 0.0, ())
+        end = min((those[-1].moment for those in samples.values() if those), default=start)
+        if off:
+            samples[off] = [Sample(start, holds=True), Sample(gone - 0.001, holds=True)]
+        seen = holding(samples, start, end, away)
+        return replace(seen, at_end=tuple(each for each in seen.at_end if each != off))
 
-    def _judged(self, start: float, end: float, seen: Holding) -> FaultEnded:
+    def _judged(self, start: float, end: float, gap: tuple[float, float], seen: Holding) -> FaultEnded:
         client, fault = self._client, self._fault
         new = concerned(client.answers, start, end)
         failed = [each for each in new if not each.well]
-        outage = longest_gap(client.answers, start, end)
+        outage = gap[1] - gap[0]
         breaks = [[each for each in line.breaks if each >= start] for line in client.lines]
+        silences = [longest_gap(line.answers, start, end) for line in client.lines]
         why = self._why
         if not why and fault is not None and not fault.met(outage, len(failed)):
             why = f"wanted {fault.target}" + (f", and last: {failed[-1].why}" if failed else "")
@@ -176,7 +190,7 @@ class _Trial:
             outage=round(outage, 3),
             failed=len(failed),
             total=len(new),
-            silence=round(max(longest_gap(line.answers, start, end) for line in client.lines), 3),
+            silence=round(max(to - since for since, to in silences), 3),
             broken=sum(1 for each in breaks if each),
             kept=len(client.lines),
             back=round(max(backs), 3),
@@ -199,10 +213,6 @@ def _taken(site: Site, others: Sequence[str]) -> bool:
 
     futures = [begun(lambda host=host: waiting(host)) for host in others]  # type: ignore[misc]  # bound at once
     return any(each.result() for each in as_completed(futures))
-
-
-def _known_until(samples: Mapping[str, Sequence[Sample]], start: float) -> float:
-    return min((those[-1].moment for those in samples.values() if those), default=start)
 
 
 def _check(host: str, what: str, status: int, stderr: bytes) -> None:

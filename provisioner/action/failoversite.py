@@ -55,9 +55,7 @@ class Site:
     def fault(self, name: str, holder: str) -> tuple[Fault | None, str]:
         """The fault of a name, and the host that has it: the holder of the address, or an API server's."""
         if name == faults.SERVER:
-            return faults.server_killed(), next(
-                each for each in reversed(self.servers) if each != self.client
-            )
+            return faults.server_killed(), self._server()
         made = {
             faults.KEEPALIVED: faults.keepalived_stopped,
             faults.NGINX: faults.nginx_stopped,
@@ -66,6 +64,10 @@ class Site:
             faults.POWER: faults.powered_off,
         }
         return (made[name]() if name else None), holder
+
+    def _server(self) -> str:
+        """The last API server's host, or the one before when clients look from that."""
+        return [each for each in self.servers if each != self.client][-1]
 
     @contextmanager
     def asking(self, count: int) -> Iterator[Client]:
@@ -131,10 +133,11 @@ def check_failover(loaded: Loaded) -> tuple[str, ...]:
         )
     if loaded.spec.load_balancer.vip is None:
         return ("kills an API server, whose connections break",)
+    names = ", ".join(balancers)
+    what = "stops keepalived and nginx, cuts off the API servers, cuts the link, reboots"
     return (
-        f"{', '.join(balancers)}: stops keepalived and nginx, takes the API servers away, cuts the link and reboots,"
-        " each on the one that has the address: for up to 3 s at a time the API does not answer",
-        "connections to the API break each time (`kubectl exec`, watches), and those to whatever else these hosts do",
+        f"{names}: {what}, always on the one that has the address",
+        "for up to 3 s at a time the API does not answer, and connections to it break (`kubectl exec`, watches)",
     )
 
 
@@ -162,6 +165,7 @@ def site_of(prepared: Prepared, pool: Pool, emit: Emit) -> Site | None:
 
 
 def _client(prepared: Prepared, others: Sequence[str]) -> str | None:
-    """A host from which clients look: a worker, because the others have work with what is broken."""
-    busy = prepared.cluster.control_planes if prepared.cluster else ()
-    return next((host for host in others if host not in busy), others[0] if others else None)
+    """A host from which clients look: best a worker, because the others have work with what is broken."""
+    cluster = prepared.cluster
+    workers = set(cluster.node_names) - set(cluster.control_planes) if cluster else set()
+    return next((host for host in others if host in workers), others[0] if others else None)

@@ -79,6 +79,15 @@ class Client:
             time.sleep(0.02)
         return True
 
+    def await_kept(self, since: float, seconds: float) -> bool:
+        """Waits until each connection that stays, or its successor, was answered well since then."""
+        late = time.monotonic() + seconds
+        while not all(line.answers and line.answers[-1].well_since(since) for line in self.lines):
+            if time.monotonic() > late:
+                return False
+            time.sleep(0.02)
+        return True
+
     def settle(self, end: float) -> None:
         """Waits until every request that began before `end` has ended."""
         late = time.monotonic() + 2 * PATIENCE

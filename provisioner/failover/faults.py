@@ -32,7 +32,7 @@ KEEPALIVED, NGINX, APIS, LINK, POWER, SERVER = (
 @dataclass(frozen=True)
 class Fault:
     """`do` and `undo` are POSIX sh; `seconds` is how long it lasts at most. `longest` (seconds) and `failures` are what
-    clients with new connections may see of it at most; None is any number. `away`: no packet reaches the host meanwhile.
+    clients with new connections may see of it at most; None is any number. `away`: no packet reaches the host then.
     """
 
     name: str

@@ -19,6 +19,10 @@ class Answer:
     well: bool
     why: str = ""
 
+    def well_since(self, moment: float) -> bool:
+        """It was good, and came after that."""
+        return self.well and self.ended > moment
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -44,15 +48,15 @@ def concerned(answers: Iterable[Answer], start: float, end: float) -> list[Answe
     return [each for each in answers if each.ended >= start and each.began <= end]
 
 
-def longest_gap(answers: Iterable[Answer], start: float, end: float) -> float:
-    """The longest time without a good answer between `start` and `end`. One begins with the good answer before it, or
-    with `start` when there is none, and lasts until the next one came, not until that was asked for: what a client
-    waits counts. One that is open at `end` counts up to there."""
+def longest_gap(answers: Iterable[Answer], start: float, end: float) -> tuple[float, float]:
+    """The longest time without a good answer between `start` and `end`: from when, until when. It begins with the good
+    answer before it, or with `start` when there is none, and lasts until the next one came, not until that was asked
+    for: what a client waits counts. One that is open at `end` counts up to there."""
     moments = sorted(each.ended for each in answers if each.well)
     before = [moment for moment in moments if moment < start]
     inside = [moment for moment in moments if start <= moment <= end]
     points = [before[-1] if before else start, *inside, end]
-    return max(later - earlier for earlier, later in pairwise(points))
+    return max(pairwise(points), key=lambda gap: gap[1] - gap[0])
 
 
 def longest_return(answers: Iterable[Answer], breaks: Iterable[float], end: float) -> float:

@@ -1,4 +1,4 @@
-"""What is asked of load balancers meanwhile: whether they are ready to take over, and who has the address, all the time."""
+"""What is asked of load balancers: whether they are ready to take over, and all the time who has the address."""
 
 from __future__ import annotations
 

@@ -9,16 +9,26 @@ from provisioner.report.tables import table
 from provisioner.report.wording import Line
 
 _HEAD = (
-    ("fault", "on", "new connections:", "", "", "connections that stay:", "", "address on", "", ""),
-    ("", "", "outage", "failed", "to keep", "silence", "broken", "two hosts", "none", "then"),
+    "fault",
+    "on",
+    "outage",
+    "failed",
+    "wanted",
+    "kept: silence",
+    "broken",
+    "back",
+    "VIP on 2",
+    "on none",
+    "then on",
 )
+"""Of new connections, of those that are kept, and of the shared address."""
 
 
 def failover_lines(event: FailoverEnded) -> list[Line]:
     """A line a fault, what was wrong, and the verdict."""
-    rows = table([*_HEAD, *map(_row, event.faults)], right=(2, 3, 5, 6, 7, 8))
-    lines = [Line(f"  {row}", "dim") for row in rows[:2]]
-    for row, fault in zip(rows[2:], event.faults, strict=True):
+    head, *rows = table([_HEAD, *map(_row, event.faults)], right=(2, 3, 5, 6, 7, 8, 9))
+    lines = [Line(f"  {head}", "dim")]
+    for row, fault in zip(rows, event.faults, strict=True):
         lines.append(Line(f"  {row}", "" if fault.ok else "bad"))
     lines += [Line(f"  {text}", "bad") for fault in event.faults for text in _wrong(fault)]
     seen = f"as seen from {event.client}, a new connection each 50 ms"
@@ -36,6 +46,7 @@ def _row(fault: FaultEnded) -> tuple[str, ...]:
         fault.target,
         f"{fault.silence:.2f} s",
         f"{fault.broken} of {fault.kept}",
+        f"{fault.back:.2f} s",
         f"{fault.twice:.2f} s",
         f"{fault.nobody:.2f} s",
         ", ".join(fault.holders),
