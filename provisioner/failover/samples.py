@@ -6,7 +6,7 @@ All moments are in seconds on one clock, the controller's.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 
@@ -75,7 +75,7 @@ def holding(
     """What the hosts' samples from `start` to `end` say. A host that is cut off or off does not count from the first
     to the second moment that `away` has for it: nobody can reach the address there."""
     seen = {
-        host: [each for each in those if start <= each.moment <= end and not _is_away(host, each, away or {})]
+        host: [_counted(each, (away or {}).get(host)) for each in those if start <= each.moment <= end]
         for host, those in samples.items()
     }
     spans = {host: list(_spans(those)) for host, those in seen.items()}
@@ -95,9 +95,11 @@ def holding(
     )
 
 
-def _is_away(host: str, sample: Sample, away: Mapping[str, tuple[float, float]]) -> bool:
-    since, to = away.get(host, (0.0, 0.0))
-    return since <= sample.moment < to
+def _counted(sample: Sample, away: tuple[float, float] | None) -> Sample:
+    """What it says of who can be reached at the address."""
+    if away is None or not away[0] <= sample.moment < away[1]:
+        return sample
+    return replace(sample, holds=False)
 
 
 def _spans(samples: Iterable[Sample]) -> Iterable[tuple[float, float]]:

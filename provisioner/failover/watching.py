@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 
 from provisioner.errors import ProvisionError
@@ -16,6 +17,7 @@ SAMPLING = 120
 READY_SECONDS = 45
 """How long a load balancer may take until it could take over. nginx tries servers again that it could not reach after
 10 s (templates/load-balancer/nginx.conf.j2)."""
+_LINE = re.compile(r"(\d+\.\d+)(?: ([01]))?")
 _SAMPLER = "provision-failover-sampler.service"
 
 
@@ -100,8 +102,8 @@ def collected(runner: Runner) -> list[Sample]:
     before = time.monotonic()
     lines = runner.run(_COLLECT, deadline=30).stdout.decode(errors="replace").splitlines()
     # Its own time was printed first, the samples after some more work: nearer to `before` than to the end.
-    if not lines:
-        raise ProvisionError(f"{runner.host}: it does not tell its time", "is there a `date` with %N?")
-    offset = float(lines[0]) - before
-    found = (line.split() for line in lines[1:])
-    return [Sample(float(pair[0]) - offset, pair[1] == "1") for pair in found if len(pair) == 2]
+    times = [each for each in map(_LINE.fullmatch, lines) if each]
+    if not times:
+        raise ProvisionError(f"{runner.host}: it does not tell its time", "is there a `date` that knows %N?")
+    offset = float(times[0][1]) - before
+    return [Sample(float(each[1]) - offset, each[2] == "1") for each in times[1:] if each[2]]
