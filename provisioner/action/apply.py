@@ -81,9 +81,22 @@ def _keep_no_copy(prepared: Prepared, plan: Plan, outcome: Outcome) -> None:
         drop_pending(prepared.cluster.uuid)
 
 
-def verify(started: Started, emit: Emit) -> tuple[Plan, Result]:
-    """Reads everything and runs the gates that are always run; changes nothing on the hosts but the checks' pods."""
+def verify(
+    started: Started,
+    emit: Emit,
+    *,
+    failover: bool = False,
+    confirm: Callable[[Sequence[str]], bool] = lambda _: True,
+) -> tuple[Plan, Result]:
+    """Reads everything and runs the gates that are always run; changes nothing on the hosts but the checks' pods. With
+    `failover` it then breaks load balancers, which mend themselves, if `confirm` says so. Raises ConsentError if not.
+    """
     loaded = started.loaded
+    if failover:
+        from provisioner.action.consent import check_consent
+        from provisioner.action.failoversite import check_failover
+
+        check_consent(check_failover(loaded), confirm)
     emit(_started(loaded, "verify"))
     with _unchanged(loaded, "verify"), ExitStack() as stack:
         pool = stack.enter_context(connect(loaded, started.begun))
@@ -92,6 +105,10 @@ def verify(started: Started, emit: Emit) -> tuple[Plan, Result]:
         from provisioner.action.carry import prove
 
         plan, outcome = prove(prepared, pool, emit)
+        if failover and outcome.ok:
+            from provisioner.action.failovertest import tried
+
+            tried(prepared, pool, emit, outcome)
     seconds = time.monotonic() - started.time
     emit(_ended(loaded, outcome, seconds, {"drift": plan.count}, command="verify"))
     return plan, Result(outcome, 0 if outcome.ok and not plan.count else 1)

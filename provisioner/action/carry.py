@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from provisioner.action.consent import check_consent
 from provisioner.action.gates import gates_of
 from provisioner.action.locks import lock
 from provisioner.action.plan import plan_of
@@ -19,7 +20,7 @@ from provisioner.engine.hostwork import HostWork
 from provisioner.engine.ownership import Ownership
 from provisioner.engine.plan import Plan
 from provisioner.engine.watch import Watch
-from provisioner.errors import ConsentError, LockedError
+from provisioner.errors import LockedError
 from provisioner.remote.lock import RemoteLock
 from provisioner.remote.pool import Pool
 
@@ -65,9 +66,7 @@ def _ask_for(
 ) -> None:
     """Asks for the plan's dangers that are not in `agreed_to` yet. Raises ConsentError without it."""
     reasons = [each for each in dangers(plan, established=prepared.established) if each not in agreed_to]
-    if reasons and not confirm(reasons):
-        told = "\n".join(f"  {reason}" for reason in reasons)
-        raise ConsentError(f"this needs your consent:\n{told}", "add --yes to go ahead")
+    check_consent(reasons, confirm)
     agreed_to.update(reasons)
 
 
@@ -86,7 +85,7 @@ def _executor(prepared: Prepared, pool: Pool, emit: Emit, locks: Mapping[str, Re
     watch = Watch(pool, prepared.kinds)
     ownership = Ownership(loaded.run, prepared.memory.playbook, prepared.memory.owned, prepared.kinds)
     work = HostWork(pool, prepared.kinds, told, loaded.run, guard=guard, watch=watch, ownership=ownership)
-    return Executor(work, gates_of(prepared, pool), told, each=pool.each, watch=watch)
+    return Executor(work, gates_of(prepared, pool, told), told, each=pool.each, watch=watch)
 
 
 def prove(prepared: Prepared, pool: Pool, emit: Emit) -> tuple[Plan, Outcome]:
@@ -94,4 +93,4 @@ def prove(prepared: Prepared, pool: Pool, emit: Emit) -> tuple[Plan, Outcome]:
     plan = plan_of(prepared, pool, emit)
     bare = replace(plan, stages=tuple(replace(stage, changes={}) for stage in plan.stages))
     work = HostWork(pool, prepared.kinds, emit, prepared.loaded.run)
-    return plan, Executor(work, gates_of(prepared, pool), emit).run(bare)
+    return plan, Executor(work, gates_of(prepared, pool, emit), emit).run(bare)

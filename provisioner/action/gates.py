@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from provisioner.engine.events import Emit
 from provisioner.engine.execute import Gate
 from provisioner.errors import ProvisionError
 from provisioner.kube.bindings import no_anonymous
@@ -24,7 +25,7 @@ REGISTRY_SECONDS = 30.0
 ASK_SECONDS = 180.0
 
 
-def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
+def gates_of(prepared: Prepared, pool: Pool, emit: Emit) -> Mapping[str, Gate]:
     """Gates by name; none without a cluster."""
     cluster = prepared.cluster
     if cluster is None:
@@ -59,6 +60,12 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
         )
         return presence.beside(ready, lambda: check(pool.session(first), everywhere, presence.check))
 
+    def endpoint() -> str:
+        from provisioner.action.failovertest import gate_of_new
+
+        said = endpoint_ready(pool.session(first), str(cluster.spec.endpoint))
+        return "; ".join(filter(None, (said, gate_of_new(prepared, pool, emit))))
+
     def everywhere(scripts: Mapping[str, Script]) -> Mapping[str, Answer | Exception]:
         def ask(session: Session) -> Answer:
             return session.run(scripts[session.host], deadline=ASK_SECONDS)
@@ -69,7 +76,7 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
     return {
         "registry_ready": lambda: _registry_ready(prepared),
         "api_ready": lambda: api_ready([pool.session(host) for host in cluster.control_planes]),
-        "endpoint_ready": lambda: endpoint_ready(pool.session(first), str(cluster.spec.endpoint)),
+        "endpoint_ready": endpoint,
         "endpoint_taken": lambda: await_return(
             pool.session(first),
             {name: pool.session(name) for name in cluster.switching if name in prepared.loaded.hosts},

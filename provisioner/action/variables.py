@@ -55,7 +55,7 @@ class ClusterVariables:
         self.uuid = state.uuid
         self.control_planes = [host.name for host in inventory.group("kube_control_plane")]
         self.node_names = [name for name, node in spec.nodes.items() if node.node]
-        authority = state.authorities["kubernetes"].cert
+        self.authority = authority = state.authorities["kubernetes"].cert
         self.joining = [
             name
             for name in self.node_names
@@ -70,7 +70,7 @@ class ClusterVariables:
         ]
         self._founders = founders
         self._servers = servers_of(inventory)
-        self._balancers = [host.name for host in inventory.group("load_balancer")]
+        self.balancers = [host.name for host in inventory.group("load_balancer")]
         etcd = [
             {"name": host.name, "address": spec.nodes[host.name].address} for host in inventory.group("etcd")
         ]
@@ -134,7 +134,7 @@ class ClusterVariables:
             "etcd_founding": host in self._founders,
             "etcd_servers": self._etcd_servers(host),
             "ipvs_modules": _ipvs_modules(self._facts[host]),
-            "virtual_router": virtual_router(self.spec, self._balancers, host, self._facts[host]),
+            "virtual_router": virtual_router(self.spec, self.balancers, host, self._facts[host]),
         }
 
     def _etcd_servers(self, host: str) -> list[str]:

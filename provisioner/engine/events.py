@@ -129,6 +129,52 @@ class Failed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FaultBegun(Event):
+    """The test of fail-over does something to a host; `fault` is "" while nothing is broken yet."""
+
+    fault: str
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultEnded(Event):
+    """What clients saw of a fault, in seconds and counts. `host` had it; `fault` "" is the measure's own noise.
+
+    `outage` is the longest time without an answer to new connections, of `total` of which `failed`. Of `kept`
+    connections that stay `broken` broke, `silence` is the longest time without an answer on one, `back` the longest
+    from a break to the next answer. The shared address was on two hosts for `twice` seconds at most, as `samples`
+    samples say, on none for `nobody` at most, in the end on `holders`. `target` is what was to be kept, in words, `why`
+    what was wrong.
+    """
+
+    fault: str
+    host: str
+    outage: float
+    failed: int
+    total: int
+    silence: float
+    broken: int
+    kept: int
+    back: float
+    twice: float = 0.0
+    samples: int = 0
+    nobody: float = 0.0
+    holders: tuple[str, ...] = ()
+    target: str = ""
+    ok: bool = True
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailoverEnded(Event):
+    """The test of fail-over: all faults, seen by clients that stood on `client`."""
+
+    client: str
+    faults: tuple[FaultEnded, ...]
+    ok: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunEnded(Event):
     """`left` are the numbers of planned changes that were not made, by stage and host."""
 

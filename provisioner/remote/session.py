@@ -20,6 +20,7 @@ from provisioner.remote import frame, sudo
 from provisioner.remote.causes import cause_of
 from provisioner.remote.dial import Timeouts, hang_up
 from provisioner.remote.exchange import Exchange
+from provisioner.remote.forward import forward
 from provisioner.remote.hostkeys import KnownHosts
 from provisioner.remote.login import Dialer
 from provisioner.remote.outcome import DeadlineError, LostError, Result
@@ -141,6 +142,10 @@ class Session:
         if become is not None:
             self._converse(exchange, become, prompt)
         return exchange
+
+    def forward(self, address: str, port: int, seconds: float) -> paramiko.Channel:
+        """A TCP connection that the host makes for us. Raises as remote.forward."""
+        return forward(self._transport, self.host, address, port, seconds)
 
     def close(self) -> None:
         """Hang up. What still runs on the host loses its input and output."""

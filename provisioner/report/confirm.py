@@ -11,12 +11,12 @@ from provisioner.report.choose import Report
 from provisioner.report.printable import printable
 
 
-def confirm(reasons: Sequence[str], report: Report) -> bool:
+def confirm(reasons: Sequence[str], report: Report, what: str = "This plan needs your consent.") -> bool:
     """Shows why consent is needed and asks for it."""
     with report.pause():
         for reason in reasons:
             click.echo(f"  {printable(reason)}", err=True)
-    return ask("This plan needs your consent. Go ahead?", report)
+    return ask(f"{what} Go ahead?", report)
 
 
 def ask(question: str, report: Report) -> bool:

@@ -16,6 +16,8 @@ from provisioner.engine.events import (
     Changed,
     Event,
     Failed,
+    FaultBegun,
+    FaultEnded,
     GatePassed,
     GateStarted,
     HostChanging,
@@ -76,6 +78,8 @@ class Console:
             self._doing[f"gate {event.gate}"] = ("checking", now)
         elif isinstance(event, HostChanging):
             self._doing[event.host] = (f"{event.stage}: {event.resource}", now)
+        elif isinstance(event, FaultBegun):
+            self._doing[event.host] = (event.fault, now)
         elif isinstance(event, Progress):
             name = f"{event.task} {event.subject}"
             self._doing[name] = (_measure(event), self._doing.get(name, ("", now))[1])
@@ -84,7 +88,7 @@ class Console:
         elif isinstance(event, Step):
             for name in [name for name in self._doing if name.split(" ")[0] == event.task]:
                 self._doing.pop(name)
-        elif isinstance(event, Changed | Failed):
+        elif isinstance(event, Changed | Failed | FaultEnded):
             self._doing.pop(event.host, None)
         elif isinstance(event, StageEnded | GatePassed | RunStarted | RunEnded):
             self._doing.clear()

@@ -105,6 +105,16 @@ def _failed(event: ev.Failed) -> list[Line]:
     return lines + ([Line(f"  hint: {event.hint}", "warn")] if event.hint else [])
 
 
+def _fault_begun(event: ev.FaultBegun) -> list[Line]:
+    return [Line(f"  {event.host}: {event.fault}" if event.fault else "  nothing is broken yet", "dim")]
+
+
+def _failover(event: ev.FailoverEnded) -> list[Line]:
+    from provisioner.report.failover import failover_lines  # tables are rarely shown
+
+    return failover_lines(event)
+
+
 def _ended(event: ev.RunEnded) -> list[Line]:
     changed = sum(event.changed.values())
     lines = _phases(event)
@@ -156,5 +166,7 @@ _TELL: Mapping[type[ev.Event], Callable[[Any], list[Line]]] = {
     ev.Changed: _changed,
     ev.GatePassed: _gate,
     ev.Failed: _failed,
+    ev.FaultBegun: _fault_begun,
+    ev.FailoverEnded: _failover,
     ev.RunEnded: _ended,
 }

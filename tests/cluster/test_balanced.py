@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from lab_cluster import BESIDE, LabCluster, is_verified, own_lab, provision, restarted, until
+from lab_cluster import BESIDE, LabCluster, Running, is_verified, own_lab, provision, restarted, until
 
 HA = Path(__file__).parents[2] / "inventories" / "ha.yaml"
 VIP = f"{BESIDE.rpartition('.')[0]}.9"
@@ -83,6 +83,12 @@ def balanced() -> Iterator[LabCluster]:
     with own_lab(f"balanced-{BESIDE.partition('/')[0].replace('.', '-')}", HA, BESIDE) as lab:
         done = lab.apply()
         assert is_verified(done), done
+        tried = [(each["fault"], each["failed"] == 0) for each in done.named("FaultEnded")]
+        assert tried == [
+            ("keepalived stopped", True),
+            ("nginx stopped", False),
+            ("API servers out of reach", False),
+        ], "the gate of new load balancers"
         yield lab
 
 
@@ -107,6 +113,7 @@ def test_a_second_apply_changes_nothing(balanced: LabCluster) -> None:
     assert done.changed == set()
     assert restarted(before, balanced.invocations()) == set()
     assert len(holders(balanced)) == 1
+    assert done.named("FaultBegun") == []
 
 
 def test_a_changed_configuration_is_read_without_a_restart(balanced: LabCluster) -> None:
@@ -126,6 +133,7 @@ def test_a_changed_configuration_is_read_without_a_restart(balanced: LabCluster)
         )
     }
     assert client.failed == 0
+    assert done.named("FaultBegun") == []
     assert restarted(before, balanced.invocations()) == set()
 
 
@@ -183,3 +191,66 @@ def test_an_api_server_that_dies_is_left_out(balanced: LabCluster) -> None:
         killed = time.monotonic()
         until(lambda: client.ok_since(killed) > 100, "answers all the time")
     assert len(holders(balanced)) == 1
+
+
+FAILOVER = ("", "keepalived stopped", "nginx stopped", "API servers out of reach", "link cut", "powered off")
+
+
+def test_verify_breaks_load_balancers_only_when_it_may(balanced: LabCluster) -> None:
+    before = balanced.invocations()
+    done = provision("verify", balanced.inventory, "--failover")
+    assert done.status == 1
+    assert "lb1, lb2: stops keepalived and nginx" in done.stderr
+    assert "hint: add --yes to go ahead" in done.stderr
+    assert restarted(before, balanced.invocations()) == set()
+
+
+def test_verify_tells_what_clients_miss(balanced: LabCluster) -> None:
+    boots = balanced.on("all", "cat /proc/sys/kernel/random/boot_id")
+    done = provision("verify", balanced.inventory, "--failover", "--yes", "--json")
+    report = done.only("FailoverEnded")
+    found = {each["fault"]: each for each in report["faults"]}
+    assert tuple(found) == (*FAILOVER, "API server killed")
+    assert (done.status, report["ok"]) == (0, True), done
+    assert found[""]["failed"] == found["keepalived stopped"]["failed"] == 0
+    for name, each in found.items():
+        assert each["total"] >= 10, each
+        assert each["failed"] <= each["total"], each
+        assert each["kept"] == 4, each
+        assert len(each["holders"]) == 1, each
+        moved = name not in ("", "API server killed")
+        assert each["host"] not in each["holders"] if name else True, each
+        assert (each["broken"] == 4) if moved else (each["broken"] < 4), each
+        assert each["outage"] > 1 or name in ("", "keepalived stopped", "API server killed"), each
+    after = balanced.on("all", "cat /proc/sys/kernel/random/boot_id")
+    assert {host for host in boots if boots[host] != after[host]} == {found["powered off"]["host"]}
+    is_as_before(balanced)
+
+
+@pytest.mark.parametrize("name", ["nginx stopped", "API servers out of reach", "link cut"])
+def test_a_host_mends_itself_when_nobody_is_left_to_do_it(balanced: LabCluster, name: str) -> None:
+    running = Running(("verify", str(balanced.inventory), "--failover", "--yes", "--json"))
+    try:
+        begun = running.await_event(lambda each: each["event"] == "FaultBegun" and each["fault"] == name)
+        host = begun["host"]
+        until(lambda: holders(balanced, other(host)) == [other(host)], "the other takes over", 10)
+    finally:
+        running.abandon()
+    healthy = "systemctl is-active -q keepalived && /opt/kubernetes/bin/api-health && echo well || :"
+    until(
+        lambda: provision("exec", balanced.inventory, host, "--", healthy).stdout.count("well") == 1,
+        "it is well",
+        45,
+    )
+    is_as_before(balanced)
+
+
+def is_as_before(lab: LabCluster) -> None:
+    """Nothing is left of faults, and nothing differs."""
+    left = "systemctl list-units --all --plain --no-legend 'provision-failover*'; nft list tables | grep failover || :"
+    until(lambda: set(lab.on("load_balancer", left).values()) == {""}, "the faults' units are gone")
+    assert {"default" in said for said in lab.on("load_balancer", "ip route show").values()} == {True}
+    done = lab.apply()
+    assert is_verified(done), done
+    assert done.changed == set()
+    assert len(holders(lab)) == 1

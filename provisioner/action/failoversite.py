@@ -1,0 +1,171 @@
+"""What a test of fail-over is about: who balances, what they share, and from where it is looked at."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provisioner.action.virtualrouter import virtual_router
+from provisioner.engine.events import Emit
+from provisioner.errors import InputError, Problem, ProvisionError
+from provisioner.failover import faults
+from provisioner.failover.client import Client
+from provisioner.failover.faults import Fault
+from provisioner.failover.wire import Wire
+
+if TYPE_CHECKING:
+    from provisioner.action.load import Loaded
+    from provisioner.action.prepare import Prepared
+    from provisioner.remote.pool import Pool
+
+GATE = (faults.KEEPALIVED, faults.NGINX, faults.APIS)
+"""What costs no reboot. The last one comes last, because nginx then takes its time to come back."""
+ALL = ("", *GATE, faults.LINK, faults.POWER)
+_SERVER_PORT = 6443
+
+
+@dataclass(frozen=True)
+class Site:
+    """`vip` None: no address moves, and only an API server's death is survived. `links` has the link of each load
+    balancer on which the address is, `servers` the addresses of the API servers; `authority` is their CA, as PEM."""
+
+    pool: Pool
+    endpoint: str
+    port: int
+    vip: str | None
+    links: Mapping[str, str]
+    servers: Mapping[str, str]
+    client: str
+    authority: str
+    emit: Emit
+
+    @property
+    def balancers(self) -> tuple[str, ...]:
+        return tuple(self.links)
+
+    def names(self) -> tuple[str, ...]:
+        """All faults that it can survive."""
+        killed = (faults.SERVER,) if len(self.servers) > 1 else ()
+        return (*ALL, *killed) if self.vip is not None else ("", *killed)
+
+    def fault(self, name: str, holder: str) -> tuple[Fault | None, str]:
+        """The fault of a name, and the host that has it: the holder of the address, or an API server's."""
+        if name == faults.SERVER:
+            return faults.server_killed(), self._server()
+        made = {
+            faults.KEEPALIVED: faults.keepalived_stopped,
+            faults.NGINX: faults.nginx_stopped,
+            faults.APIS: lambda: faults.apis_out_of_reach(list(self.servers.values()), _SERVER_PORT),
+            faults.LINK: lambda: faults.link_cut(self.links[holder]),
+            faults.POWER: faults.powered_off,
+        }
+        return (made[name]() if name else None), holder
+
+    def _server(self) -> str:
+        """The last API server's host, or the one before when clients look from that."""
+        return [each for each in self.servers if each != self.client][-1]
+
+    @contextmanager
+    def asking(self, count: int) -> Iterator[Client]:
+        """A client beside the block, on connections that the client's host makes for us. Raises ProvisionError when
+        it does not get `count` answers in a row, or that host makes none."""
+        context = ssl.create_default_context(cadata=self.authority)
+        with self.pool.dial(self.client) as session:
+
+            def connect(until: float) -> Wire:
+                left = max(0.1, until - time.monotonic())
+                channel = session.forward(self.endpoint, self.port, left)
+                return Wire(channel, context, self.endpoint, until)
+
+            try:  # what is forbidden altogether is found before anything is broken
+                connect(time.monotonic() + 5).close()
+            except OSError as fault:
+                raise self._silent(str(fault)) from fault
+            with Client(connect) as client:
+                if not client.await_good(count, time.monotonic(), 10):
+                    raise self._silent(client.answers[-1].why if client.answers else "no answer")
+                yield client
+
+    def _silent(self, why: str) -> ProvisionError:
+        return ProvisionError(
+            f"the API does not answer {self.client} at {self.endpoint}, port {self.port}, all the time: {why}",
+            "look at `journalctl -u api-load-balancer -u keepalived` on the load balancers",
+        )
+
+
+def check_failover(loaded: Loaded) -> tuple[str, ...]:
+    """What will be done to a cluster that is in use, for whoever has to agree. Raises InputError where there is
+    nothing to try, or the run leaves out a part of it."""
+    file = str(loaded.request.inventory)
+    balancers = [host.name for host in loaded.inventory.group("load_balancer")]
+    if loaded.spec is None or not balancers:
+        raise InputError(
+            [
+                Problem(
+                    file,
+                    0,
+                    0,
+                    "--failover: there is no load balancer",
+                    "put hosts in the group load_balancer",
+                )
+            ]
+        )
+    if loaded.request.partial or loaded.request.playbook:
+        raise InputError(
+            [
+                Problem(
+                    "--failover",
+                    0,
+                    0,
+                    "is about all load balancers",
+                    "leave --limit, --tags, --stage, --playbook",
+                )
+            ]
+        )
+    servers = loaded.inventory.group("kube_control_plane")
+    if loaded.spec.load_balancer.vip is None and len(servers) < 2:
+        raise InputError(
+            [Problem(file, 0, 0, "--failover: nothing can fail over: one API server, and no shared address")]
+        )
+    if loaded.spec.load_balancer.vip is None:
+        return ("kills an API server, whose connections break",)
+    names = ", ".join(balancers)
+    what = "stops keepalived and nginx, cuts off the API servers, cuts the link, reboots"
+    return (
+        f"{names}: {what}, always on the one that has the address",
+        "for up to 3 s at a time the API does not answer, and connections to it break (`kubectl exec`, watches)",
+    )
+
+
+def site_of(prepared: Prepared, pool: Pool, emit: Emit) -> Site | None:
+    """None where the run leaves a load balancer out, or there is none, or no other host to look from."""
+    cluster, hosts = prepared.cluster, prepared.loaded.hosts
+    if cluster is None or not cluster.balancers or not set(cluster.balancers) <= set(hosts):
+        return None
+    client = _client(prepared, [host for host in hosts if host not in cluster.balancers])
+    if client is None:
+        return None
+    spec, facts = cluster.spec, prepared.facts
+    routers = {each: virtual_router(spec, cluster.balancers, each, facts[each]) for each in cluster.balancers}
+    return Site(
+        pool=pool,
+        endpoint=spec.endpoint.host,
+        port=spec.endpoint.port,
+        vip=spec.load_balancer.vip,
+        links={host: router.link if router else "" for host, router in routers.items()},
+        servers={host: spec.nodes[host].address for host in cluster.control_planes},
+        client=client,
+        authority=cluster.authority,
+        emit=emit,
+    )
+
+
+def _client(prepared: Prepared, others: Sequence[str]) -> str | None:
+    """A host from which clients look: best a worker, because the others have work with what is broken."""
+    cluster = prepared.cluster
+    workers = set(cluster.node_names) - set(cluster.control_planes) if cluster else set()
+    return next((host for host in others if host in workers), others[0] if others else None)

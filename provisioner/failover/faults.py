@@ -1,0 +1,176 @@
+"""The faults: what each does to a host, and how that mends itself.
+
+A fault is a transient unit of systemd on the host. It ends by its own timer, when it is stopped or when its process is
+killed, and each time systemd then runs what undoes it (ExecStopPost): neither the controller nor the connection to it
+is needed for that. After a reboot nothing is left of it: what it does is volatile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from provisioner.shell.quote import quote
+from provisioner.shell.script import Blob, Script
+
+UNIT = "provision-failover.service"
+FOLDER = "/run/provision/failover"
+SECONDS = 20
+"""How long a fault lasts when nobody ends it."""
+CUT_SECONDS = 7
+"""The same for a link that may be the way to the host: nobody can end that. Sessions survive it (remote.dial)."""
+KEEPALIVED, NGINX, APIS, LINK, POWER, SERVER = (
+    "keepalived stopped",
+    "nginx stopped",
+    "API servers out of reach",
+    "link cut",
+    "powered off",
+    "API server killed",
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`do` and `undo` are POSIX sh; `seconds` is how long it lasts at most. `longest` (seconds) and `failures` are what
+    clients with new connections may see of it at most; None is any number. `away`: no packet reaches the host then.
+    """
+
+    name: str
+    do: str
+    undo: str
+    seconds: int = SECONDS
+    longest: float | None = None
+    failures: int | None = None
+    away: bool = False
+    reboots: bool = False
+    on_balancer: bool = True
+
+    @property
+    def target(self) -> str:
+        """In words."""
+        if self.failures is not None:
+            return f"{self.failures} failed" if self.failures == 0 else f"≤ {self.failures} failed"
+        return f"≤ {self.longest:g} s" if self.longest is not None else ""
+
+    def met(self, outage: float, failed: int) -> bool:
+        """Whether that was kept."""
+        return (self.longest is None or outage <= self.longest) and (
+            self.failures is None or failed <= self.failures
+        )
+
+
+def keepalived_stopped() -> Fault:
+    """A planned hand-over: it says good-bye to the others."""
+    return Fault(
+        KEEPALIVED, "systemctl stop keepalived.service", "systemctl start keepalived.service", failures=0
+    )
+
+
+def nginx_stopped() -> Fault:
+    """The load balancer's own program is gone."""
+    unit = "api-load-balancer.service"
+    return Fault(NGINX, f"systemctl stop {unit}", f"systemctl start {unit}", longest=3.0)
+
+
+def apis_out_of_reach(addresses: Sequence[str], port: int) -> Fault:
+    """What the load balancer sends to the API servers is dropped, without a word: worse than a refusal. Where there is
+    no nft the kernel's routing has no way for it (ip-rule(8)); then connections fail at once."""
+    old, new = [each for each in addresses if ":" not in each], [each for each in addresses if ":" in each]
+    rules = "".join(
+        f"    {family} daddr {{ {', '.join(each)} }} tcp dport {port} drop\n"
+        for family, each in (("ip", old), ("ip6", new))
+        if each
+    )
+    routes = [
+        f"ip -{family} rule {{}} pref 31 to {address} ipproto tcp dport {port} blackhole"
+        for family, each in ((4, old), (6, new))
+        for address in each
+    ]
+    add, remove = ("; ".join(each.format(verb) for each in routes) for verb in ("add", "del"))
+    do = f"""\
+if command -v nft >/dev/null; then
+  nft -f - <<'END'
+table inet provision_failover {{
+  chain out {{
+    type filter hook output priority -150; policy accept;
+{rules}  }}
+}}
+END
+else
+  {add}
+fi"""
+    undo = f"""\
+if command -v nft >/dev/null; then
+  nft delete table inet provision_failover
+else
+  {remove}
+fi"""
+    return Fault(APIS, do, undo, longest=3.0)
+
+
+def link_cut(link: str) -> Fault:
+    """The link goes down. With it go its routes, and its IPv6 addresses unless the kernel is told to keep them: what
+    the kernel does not make again by itself (proto kernel and ra) is written down before.
+
+    Not a filter: that leaves ARP alone, by which a host that is cut off would still claim the address.
+    """
+    name, keep = quote(link), quote(f"/proc/sys/net/ipv6/conf/{link}/keep_addr_on_down")
+    do = f"""\
+for family in 4 6; do
+  ip -"$family" route show table all type unicast dev {name} |
+    sed -e '/ proto kernel/d' -e '/ proto ra/d' -e {quote(f"s|.*|route replace & dev {link}|")} \\
+      >{FOLDER}/routes"$family"
+done
+if cat {keep} >{FOLDER}/keep 2>/dev/null; then echo 1 >{keep}; fi
+sleep 0.3
+ip link set dev {name} down"""
+    undo = f"""\
+ip link set dev {name} up
+[ ! -s {FOLDER}/keep ] || cat {FOLDER}/keep >{keep}
+# The kernel's own route to the link's network comes first; a gateway is found by it.
+for family in 4 6; do
+  [ ! -s {FOLDER}/routes"$family" ] || ip -"$family" -force -batch {FOLDER}/routes"$family" || :
+done
+rm -f {FOLDER}/routes4 {FOLDER}/routes6 {FOLDER}/keep"""
+    return Fault(LINK, do, undo, seconds=CUT_SECONDS, longest=2.0, away=True)
+
+
+def powered_off() -> Fault:
+    """A reboot without notice to any service; a host that is switched off would not come back by itself."""
+    return Fault(
+        POWER, "sleep 0.3\nsystemctl reboot --force --force", ":", longest=2.0, away=True, reboots=True
+    )
+
+
+def server_killed() -> Fault:
+    """One API server dies, as by the kernel's hand; systemd starts it again."""
+    return Fault(
+        SERVER,
+        "systemctl kill --signal=KILL kube-apiserver.service",
+        ":",
+        seconds=1,
+        failures=1,
+        on_balancer=False,
+    )
+
+
+def begin(fault: Fault) -> Script:
+    """Starts it, and returns."""
+    do = f"set -e\n{fault.do}\nexec sleep {fault.seconds}\n"
+    main = f"""\
+set -e
+systemctl stop {UNIT} 2>/dev/null || :
+mkdir -p {FOLDER}
+rm -f {FOLDER}/routes4 {FOLDER}/routes6 {FOLDER}/keep
+cat "$W/do" >{FOLDER}/do
+cat "$W/undo" >{FOLDER}/undo
+systemd-run --quiet --collect --unit={UNIT} --description={quote(f"Fail-over test: {fault.name}")} \\
+  --property=RuntimeMaxSec={fault.seconds + 10} --property="ExecStopPost=/bin/sh {FOLDER}/undo" \\
+  /bin/sh {FOLDER}/do
+"""
+    payload = {"do": Blob.of(do.encode()), "undo": Blob.of(f"{fault.undo}\n".encode())}
+    return Script(main, payload)
+
+
+END = Script(f"systemctl stop {UNIT} 2>/dev/null || :\n")
+"""Undoes the fault on the host, if there is any, and returns when that is done."""
