@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from provisioner.action.kinds import base_modules, kinds_of
+from provisioner.action.virtualrouter import VirtualRouter
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.engine.diff import diff
 from provisioner.errors import ProvisionError
@@ -253,20 +254,23 @@ def of_gates() -> Iterator[Script]:
 def of_transport() -> Iterator[Script]:
     yield facts_script()
     yield facts_script(["a_b", "c"], {"debian-*": ["a", "b+c"], "*": ["d"]}, firewall=True)
+    yield facts_script(address="10.98.1.9")
     yield Script(lock.hold("run", 60))
     yield worklock.after_others("echo")
     yield Script(worklock.locked("echo") + "\n")
     yield Script(frame.BODY + "\n")
     yield Script(frame.command(10240, "mark") + "\n")
-    yield Script(health_of_a_load_balancer())
+    yield from map(Script, of_a_load_balancer())
     yield Script(sudo.command(sudo.Become("root", None), sudo.Mode.UNKNOWN, "prompt", 10240, "mark") + "\n")
 
 
-def health_of_a_load_balancer() -> str:
+def of_a_load_balancer() -> Iterator[str]:
     root = Path(__file__).parents[2]
     _, spec = load_cluster(root / "inventories/ha.yaml")
-    variables = {"folder": "/etc/kubernetes/load-balancer", "cluster": spec}
-    return render_file(root / "templates/load-balancer/api-health.j2", variables)
+    router = VirtualRouter("10.98.1.9/32", 9, "eth0", "10.98.1.5", 200, ("10.98.1.6",))
+    variables = {"folder": "/etc/kubernetes/load-balancer", "cluster": spec, "virtual_router": router}
+    for name in ("api-health", "virtual-router-free"):
+        yield render_file(root / f"templates/load-balancer/{name}.j2", variables)
 
 
 def written(scripts: Iterator[Script], folder: Path, name: str) -> list[Path]:
