@@ -73,12 +73,12 @@ def _check_silent(vip: str, balancers: Sequence[str], facts: Mapping[str, Facts]
     """Nobody answers for the VIP, unless it is one of ours: where one has it, or was given it by an earlier run, the
     others hear that one. Of a load balancer that was not read nothing is known."""
     known = [facts[host] for host in balancers if host in facts]
-    if len(known) < len(balancers) or any(each.claimed == "kept" or _has(vip, each) for each in known):
+    if len(known) < len(balancers) or any(each.claimed == "kept" or has_address(vip, each) for each in known):
         return
     claims = {facts[host].claimed: host for host in reversed(balancers) if facts[host].claimed}
     if not claims:
         return
-    owners = [host for host, each in facts.items() if _has(vip, each)]
+    owners = [host for host, each in facts.items() if has_address(vip, each)]
     who = ", ".join(owners) or "another machine"
     said = ", ".join(f"{mac} answers {host} for it" for mac, host in claims.items())
     raise ProvisionError(
@@ -87,7 +87,8 @@ def _check_silent(vip: str, balancers: Sequence[str], facts: Mapping[str, Facts]
     )
 
 
-def _has(vip: str, facts: Facts) -> bool:
+def has_address(vip: str, facts: Facts) -> bool:
+    """Whether one of the host's links has the address now."""
     return any(
         ipaddress.ip_interface(each).ip == ipaddress.ip_address(vip)
         for written in facts.addresses.values()
