@@ -21,10 +21,12 @@ KUBELET, ETCD = 10250, (2379, 2380)
 
 @dataclass(frozen=True)
 class Ports:
-    """Ports of a host that others of the cluster reach, each as it is written in rules ("2379-2380")."""
+    """Ports of a host that others of the cluster reach, each as it is written in rules ("2379-2380"); `vrrp` are the
+    addresses of those who send it VRRP (IP protocol 112), which has no ports."""
 
     tcp: tuple[str, ...] = ()
     udp: tuple[str, ...] = ()
+    vrrp: tuple[str, ...] = ()
 
     def each(self) -> Iterator[tuple[str, str]]:
         """(protocol, ports)."""
@@ -50,7 +52,17 @@ def ports_of(inventory: Inventory, spec: ClusterSpec) -> dict[str, Ports]:
             udp[name].append(NODE_PORTS)
             if spec.network.flannel.backend == "vxlan":
                 udp[name].append((spec.network.flannel.port,) * 2)
-    return {name: Ports(_written(tcp[name]), _written(udp[name])) for name in inventory.hosts}
+    balancers = [host.name for host in inventory.group("load_balancer")] if spec.load_balancer.vip else []
+    return {
+        name: Ports(_written(tcp[name]), _written(udp[name]), _peers(name, balancers, spec))
+        for name in inventory.hosts
+    }
+
+
+def _peers(host: str, balancers: Sequence[str], spec: ClusterSpec) -> tuple[str, ...]:
+    """Those that share an address with the host."""
+    others = (each for each in balancers if each != host)
+    return tuple(spec.nodes[each].address for each in others) if host in balancers else ()
 
 
 def check_firewalls(facts: Mapping[str, Facts], ports: Mapping[str, Ports], spec: ClusterSpec) -> None:
@@ -64,12 +76,15 @@ def check_firewalls(facts: Mapping[str, Facts], ports: Mapping[str, Ports], spec
             for protocol, port in needed.each()
             if not is_open(each, protocol, port, addresses)
         ]
+        deaf = [sender for sender in needed.vrrp if not is_open(each, "vrrp", "", [sender])]
         kept = kept_in(each, spec.network.pod_cidrs, iptables=False) if spec.nodes[host].node else []
         said = [f"{port}/{protocol}" for protocol, port in closed]
+        said += [f"VRRP (IP protocol 112) from {', '.join(deaf)}"] if deaf else []
         said += [f"what pods send (chain {chain})" for chain in kept]
         if said:
             faults.append(f"{host}: its firewall ({each.firewall}) would drop {', '.join(said)}")
-            commands = [*_commands(each.firewall, closed), *_passing(kept, spec.network.pod_cidrs)]
+            commands = [*_commands(each.firewall, closed), *_hearing(each.firewall, deaf)]
+            commands += _passing(kept, spec.network.pod_cidrs)
             hints.append(f"{host}: {'; '.join(commands)}")
     if faults:
         raise ProvisionError(
@@ -79,7 +94,7 @@ def check_firewalls(facts: Mapping[str, Facts], ports: Mapping[str, Ports], spec
 
 
 def is_open(facts: Facts, protocol: str, port: str, others: Sequence[str]) -> bool:
-    """Whether the host lets through what `others` (addresses) send to the port, or range of ports.
+    """Whether the host lets through what `others` (addresses) send to the port, or range of ports; "" is of vrrp.
 
     Where a rule's condition cannot be judged from its text it counts as one that lets through.
     """
@@ -122,6 +137,17 @@ def _commands(firewall: str, closed: Iterable[tuple[str, str]]) -> Iterator[str]
             yield f"ufw allow {port.replace('-', ':')}/{protocol}"
         else:
             yield f"nft insert rule inet filter input {protocol} dport {port} accept"
+
+
+def _hearing(firewall: str, senders: Sequence[str]) -> Iterator[str]:
+    """Lets VRRP through."""
+    if senders and firewall == "firewalld":
+        yield "firewall-cmd --permanent --add-protocol=vrrp && firewall-cmd --reload"
+        return
+    for each in senders:
+        family = "ip6" if ":" in each else "ip"
+        nft = f"nft insert rule inet filter input {family} saddr {each} meta l4proto 112 accept"
+        yield f"ufw allow from {each} proto vrrp" if firewall == "ufw" else nft
 
 
 def _passing(chains: Iterable[str], pod_cidrs: Iterable[str]) -> Iterator[str]:

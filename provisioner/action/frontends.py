@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from provisioner.action.packets import Meets, Packets
+from provisioner.inventory.addresses import is_ip
 
 SERVICES = {
     "docker-registry": ("5000/tcp",),
@@ -59,7 +60,11 @@ def _ufw_side(text: str, packets: Packets, *, source: bool) -> Meets:
         elif word.startswith("(") or word == "Anywhere":
             continue
         elif slash and protocol in _PROTOCOLS:
-            met = min(met, packets.by([protocol]), _ufw_ports(ports, packets, source=source))
+            met = min(met, packets.by([protocol]))
+            if source and is_ip(ports):
+                met = min(met, packets.come_from([ports]))
+            else:
+                met = min(met, _ufw_ports(ports, packets, source=source))
         elif re.fullmatch(r"[\d,:]*\d", word) and "::" not in word:
             met = min(met, _ufw_ports(word, packets, source=source))
         else:
@@ -91,12 +96,10 @@ def firewalld_lets_through(text: str, packets: Packets) -> bool:
     while blocks and "target" not in blocks[0].said:
         blocks.pop(0)  # it begins with a warning where only other zones are active
     first, *others = blocks or [_Block("", {}, ())]
-    ours = [
-        port
-        for each in others
-        if each.head == "provision" and "target" not in each.said
-        for port in each.words("ports")
-    ]
+    ours = next(
+        (each for each in others if each.head == "provision" and "target" not in each.said),
+        _Block("", {}, ()),
+    )
     zones = [each for each in others if "active" in each.head]
     sources = [(each, packets.come_from(each.words("sources"))) for each in zones if each.words("sources")]
     held = [zone for zone, met in sources if met is Meets.YES]
@@ -105,15 +108,16 @@ def firewalld_lets_through(text: str, packets: Packets) -> bool:
     return any(_zone(each, ours, packets) for each in held or [first, *linked, *maybe])
 
 
-def _zone(zone: _Block, ours: Sequence[str], packets: Packets) -> bool:
+def _zone(zone: _Block, ours: _Block, packets: Packets) -> bool:
     rich = [(_rich(rule, packets), rule) for rule in zone.rules]
     if any(met is Meets.YES and re.search(r" (drop|reject)\b", rule) for met, rule in rich):
         return False
-    if zone.said.get("target") == "ACCEPT" or packets.protocol in zone.words("protocols"):
-        return True
-    ports = zone.words("ports")
+    ports, protocols = zone.words("ports"), zone.words("protocols")
     for service in zone.words("services"):
-        ports += ours if service == "provision" else SERVICES.get(service, ())
+        ports += ours.words("ports") if service == "provision" else SERVICES.get(service, ())
+        protocols += ours.words("protocols") if service == "provision" else ["vrrp"] * (service == "vrrp")
+    if zone.said.get("target") == "ACCEPT" or packets.by(protocols) is Meets.YES:
+        return True
     numbers = [
         port for port, _, protocol in (each.partition("/") for each in ports) if protocol == packets.protocol
     ]
@@ -132,6 +136,9 @@ def _rich(rule: str, packets: Packets) -> Meets:
     port = re.search(r' port port="([^"]*)" protocol="([^"]*)"', rule)
     if port:
         met = min(met, packets.by([port[2]]), packets.to([port[1]]))
+    protocol = re.search(r'\bprotocol value="([^"]*)"', rule)
+    if protocol:
+        met = min(met, packets.by([protocol[1]]))
     service = re.search(r'\bservice name="([^"]*)"', rule)
     if service:
         known = [each.partition("/") for each in SERVICES.get(service[1], ())]
@@ -139,7 +146,7 @@ def _rich(rule: str, packets: Packets) -> Meets:
     family = re.search(r'\bfamily="ipv([46])"', rule)
     if family and not packets.of({"4": "ip", "6": "ip6"}[family[1]]):
         return Meets.NO
-    if re.search(r"forward-port|icmp-|masquerade|source-port|protocol value", rule):
+    if re.search(r"forward-port|icmp-|masquerade|source-port", rule):
         return Meets.NO
     return min(met, Meets.MAYBE) if re.search(r"limit value|\b(mac|ipset)=|destination", rule) else met
 

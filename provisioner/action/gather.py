@@ -24,13 +24,15 @@ def gather_each(
     packages: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
     *,
     firewall: bool = False,
+    addresses: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Facts | Exception]:
     """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
-    distribution."""
+    distribution; `addresses`: by host, one that nobody on its link should have."""
 
     def ask(session: Session) -> Facts:
         began = time.time()
-        script = facts_script(modules, packages.get(session.host), firewall=firewall)
+        address = addresses.get(session.host, "")
+        script = facts_script(modules, packages.get(session.host), firewall=firewall, address=address)
         answer = session.run(script, deadline=90, what="the reading of its facts")
         return parse_facts(session.host, answer.stdout, began)
 

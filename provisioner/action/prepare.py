@@ -107,7 +107,13 @@ def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
 
         packages = asked_of(loaded.inventory, loaded.spec)
     firewall = loaded.spec is not None and loaded.spec.firewall != "ignore"
-    return usable(gather_each(pool, loaded.hosts, loaded.kernel_modules, packages, firewall=firewall))
+    vip = loaded.spec.load_balancer.vip if loaded.spec is not None else None
+    addresses = {host.name: vip for host in loaded.inventory.group("load_balancer") if vip}
+    return usable(
+        gather_each(
+            pool, loaded.hosts, loaded.kernel_modules, packages, firewall=firewall, addresses=addresses
+        )
+    )
 
 
 def compile_with(

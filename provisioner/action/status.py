@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -18,11 +18,12 @@ from provisioner.action.gather import gather_each, usable
 from provisioner.action.load import Request, load
 from provisioner.action.plan import plan_of
 from provisioner.action.prepare import compile_with
+from provisioner.action.virtualrouter import has_address
 from provisioner.engine.events import silent
 from provisioner.engine.health import ClusterHealth, Component, HostHealth, NodeHealth
 from provisioner.engine.history import records
 from provisioner.errors import ProvisionError, UnreachableError
-from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, NODE, REGISTRY, ROLES
+from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, LOAD_BALANCER, NODE, REGISTRY, ROLES
 from provisioner.inventory.model import Inventory
 from provisioner.kube import health
 from provisioner.kube.healthscript import Section, health_script, sections
@@ -39,6 +40,7 @@ Answers = Mapping[str, Section]
 
 _FIREWALL = "provision-firewall"
 """The unit that opens ports (playbooks/firewall.yaml)."""
+_SHARING = "keepalived"
 _DEADLINE = 20.0
 _CONNECTING = 3.0
 """Seconds in which a host has to answer, unless the inventory gives it fewer: all is to be said in five."""
@@ -159,7 +161,24 @@ def _with_components(whole: ClusterHealth, reading: _Reading) -> ClusterHealth:
         components.append(member)
         if version:
             versions["etcd"] = version
-    return replace(whole, components=tuple(components), versions=versions)
+    vip = reading.spec.load_balancer.vip or ""
+    holders = [host for host in reading.group(LOAD_BALANCER) if vip and has_address(vip, reading.facts[host])]
+    for host in reading.group(LOAD_BALANCER):
+        components.append(health.load_balancer(host, reading.answers[host], vip if host in holders else ""))
+    faults = (*whole.faults, *_of_the_vip(vip, holders, reading))
+    return replace(whole, components=tuple(components), versions=versions, faults=faults)
+
+
+def _of_the_vip(vip: str, holders: Sequence[str], reading: _Reading) -> Iterator[str]:
+    """What is wrong with who has it. One that is not read may be the one."""
+    if len(holders) > 1:
+        yield f"{' and '.join(holders)} have the virtual address {vip} at the same time"
+    if (
+        vip
+        and not holders
+        and len(reading.group(LOAD_BALANCER)) == len(reading.inventory.group(LOAD_BALANCER))
+    ):
+        yield f"no load balancer has the virtual address {vip}"
 
 
 def _with_nodes(whole: ClusterHealth, reading: _Reading) -> ClusterHealth:
@@ -224,7 +243,12 @@ def _services(roles: Collection[str], spec: ClusterSpec, facts: Facts) -> list[s
     """Those that not every host of a role has by the same name."""
     managed = spec.firewall == "manage" and facts.firewall
     registry = distribution_of(facts).registry_unit if REGISTRY in roles else ""
-    return [*([registry] if registry else []), *([_FIREWALL] if managed else [])]
+    sharing = LOAD_BALANCER in roles and spec.load_balancer.vip is not None
+    return [
+        *([registry] if registry else []),
+        *([_SHARING] if sharing else []),
+        *([_FIREWALL] if managed else []),
+    ]
 
 
 def _drift(request: Request, facts: Mapping[str, Facts], pool: Pool) -> _Drift:

@@ -55,7 +55,7 @@ def link_of(vip: str, facts: Facts) -> str | None:
 
 
 def check_virtual_address(spec: ClusterSpec, balancers: Sequence[str], facts: Mapping[str, Facts]) -> None:
-    """Raises ProvisionError naming the load balancers none of whose links is in the VIP's network."""
+    """Raises ProvisionError naming the load balancers with no link in the VIP's network, or who else has it."""
     vip = spec.load_balancer.vip
     if vip is None:
         return
@@ -66,6 +66,34 @@ def check_virtual_address(spec: ClusterSpec, balancers: Sequence[str], facts: Ma
             f"the virtual address {vip} lies in no network of {', '.join(strangers)}: {said}",
             "it moves between hosts on one link: choose a free address of that link's network as cluster.endpoint.host",
         )
+    _check_silent(vip, balancers, facts)
+
+
+def _check_silent(vip: str, balancers: Sequence[str], facts: Mapping[str, Facts]) -> None:
+    """Nobody answers for the VIP, unless it is one of ours: where one has it, or was given it by an earlier run, the
+    others hear that one. Of a load balancer that was not read nothing is known."""
+    known = [facts[host] for host in balancers if host in facts]
+    if len(known) < len(balancers) or any(each.claimed == "kept" or has_address(vip, each) for each in known):
+        return
+    claims = {facts[host].claimed: host for host in reversed(balancers) if facts[host].claimed}
+    if not claims:
+        return
+    owners = [host for host, each in facts.items() if has_address(vip, each)]
+    who = ", ".join(owners) or "another machine"
+    said = ", ".join(f"{mac} answers {host} for it" for mac, host in claims.items())
+    raise ProvisionError(
+        f"the virtual address {vip} is taken by {who}: {said}",
+        "choose a free address of that network as cluster.endpoint.host, or take it from that machine",
+    )
+
+
+def has_address(vip: str, facts: Facts) -> bool:
+    """Whether one of the host's links has the address now."""
+    return any(
+        ipaddress.ip_interface(each).ip == ipaddress.ip_address(vip)
+        for written in facts.addresses.values()
+        for each in written
+    )
 
 
 def _networks(facts: Facts) -> list[str]:

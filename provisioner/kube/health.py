@@ -55,6 +55,13 @@ def control_plane(host: str, answers: Answers) -> list[Component]:
     return found
 
 
+def load_balancer(host: str, answers: Answers, vip: str = "") -> Component:
+    """A load balancer, by what its clients would get; `vip` is the virtual address where it has that now."""
+    well = answers.get("balancer", _SILENT).status == 0
+    told = [*([] if well else ["no API server answers through it"]), *([f"has {vip}"] if vip else [])]
+    return Component("api-load-balancer", host, well, ", ".join(told))
+
+
 def etcd_member(host: str, answers: Answers) -> tuple[Component, str]:
     """An etcd member, and the version that it runs ("" when that is not known)."""
     health, status = answers.get("member", _SILENT), _json(answers.get("status", _SILENT))

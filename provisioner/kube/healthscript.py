@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, NODE
+from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, LOAD_BALANCER, NODE
 from provisioner.kube.etcdctl import etcdctl
 from provisioner.kube.kubectl import KUBECTL_WAITING
 from provisioner.kube.requests import SIGNER
@@ -16,6 +16,7 @@ UNITS: Mapping[str, tuple[str, ...]] = {
     ETCD: ("etcd",),
     CONTROL_PLANE: ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
     NODE: ("containerd", "kubelet", "kube-proxy"),
+    LOAD_BALANCER: ("api-load-balancer",),
 }
 """The services of each role that have the same name on every host; a registry's depends on the distribution."""
 
@@ -69,7 +70,7 @@ def health_script(
     name; `nodes`: also for nodes.
 
     Sections: units, journal, and of a control plane readyz, controllers, scheduler, version, nodes, requests, of an
-    etcd member member, status.
+    etcd member member, status, of a load balancer balancer.
     """
     named = [unit for role, names in UNITS.items() if role in roles for unit in names]
     units = [f"{unit}.service" for unit in (*named, *services)]
@@ -84,6 +85,8 @@ def health_script(
             f"ask member {_ETCDCTL} endpoint health -w json",
             f"ask status {_ETCDCTL} endpoint status -w json",
         ]
+    if LOAD_BALANCER in roles:
+        lines.append("ask balancer /opt/kubernetes/bin/api-health")
     for name, text in fragments.items():
         lines += [f"{name}() {{\n{text}\n}}", f"ask {name} {name}"]
     return Script("\n".join([*lines, "tell", ""]))

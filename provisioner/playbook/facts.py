@@ -43,7 +43,8 @@ class Facts:
 
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
-    names the script of ours that changed the host last.
+    names the script of ours that changed the host last. `claimed` is the hardware address that answers for the address
+    that was asked for, "" when none does or nothing was asked, "kept" where keepalived knows that address.
     """
 
     architecture: str
@@ -75,6 +76,7 @@ class Facts:
     etcd: str = ""
     endpoint: str = ""
     selinux: bool = False
+    claimed: str = ""
 
     @property
     def platform(self) -> str:
@@ -129,6 +131,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         endpoint=" ".join(parts["endpoint"].split()),
         etcd=_etcd(parts["etcd"].splitlines()),
         selinux=bool(parts["selinux"].strip()),
+        claimed=parts.get("claimed", "").strip(),
     )
 
 

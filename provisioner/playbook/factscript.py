@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from provisioner.shell.assemble import refusing_chains
-from provisioner.shell.quote import words
+from provisioner.shell.quote import quote, words
 from provisioner.shell.script import Script
 
 # Nothing is started that the shell can do by itself: each program costs a millisecond a host, and a dozen of them were
@@ -153,6 +153,28 @@ elif command -v nft >/dev/null; then
   rm -f /run/provision-firewall.$$
 fi
 """
+# Whether somebody on the link answers for an address that load balancers are to share: `use` makes the kernel ask by
+# ARP or NDP, twice in this time; who answers does so within milliseconds. Where keepalived has it nobody is asked.
+_CLAIMED = r"""
+echo '=claimed'
+a=%s
+link=$(ip -o route get "$a" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
+if grep -qswF -- "$a" /etc/keepalived/keepalived.conf; then
+  echo kept
+elif [ -n "$link" ] && [ "$link" != lo ]; then
+  ip neigh del "$a" dev "$link" 2>/dev/null || :
+  ip neigh add "$a" dev "$link" use 2>/dev/null || ping -c 1 -W 1 "$a" >/dev/null 2>&1 || :
+  n=0
+  while [ "$n" -lt 12 ]; do
+    sleep 0.1
+    said=$(ip neigh show to "$a" dev "$link")
+    case $said in *' lladdr '*) break ;; esac
+    n=$((n + 1))
+  done
+  printf '%%s\n' "$said" | sed -n 's/.* lladdr \([^ ]*\).*/\1/p'
+  ip neigh del "$a" dev "$link" 2>/dev/null || :
+fi
+"""
 _END = "echo '=end'\n"
 PARTS = re.findall(r"^part (\w+)", _GATHER, re.MULTILINE)
 """Those that every answer has."""
@@ -163,14 +185,17 @@ def facts_script(
     packages: Mapping[str, Sequence[str]] | None = None,
     *,
     firewall: bool = False,
+    address: str = "",
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
-    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too."""
+    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, and
+    who has the `address` on the link."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
         + (_MODULES % words(modules) if modules else "")
         + (_PACKAGES % {"cases": cases} if packages else "")
         + (refusing_chains() + _FIREWALL if firewall else "")
+        + (_CLAIMED % quote(address) if address else "")
         + _END
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import time
@@ -17,6 +18,10 @@ from lab_cluster import BESIDE, LabCluster, Running, is_verified, own_lab, provi
 HA = Path(__file__).parents[2] / "inventories" / "ha.yaml"
 VIP = f"{BESIDE.rpartition('.')[0]}.9"
 BALANCERS = ("lb1", "lb2")
+NO_SERVER = (
+    "nft add table inet away && nft add chain inet away out '{ type filter hook output priority 0; }' &&"
+    " nft add rule inet away out tcp dport 6443 ip daddr != 127.0.0.1 drop"
+)
 pytestmark = pytest.mark.soak
 
 
@@ -116,6 +121,26 @@ def test_a_second_apply_changes_nothing(balanced: LabCluster) -> None:
     assert done.named("FaultBegun") == []
 
 
+def test_status_tells_who_has_the_address(balanced: LabCluster) -> None:
+    (holder,) = holders(balanced)
+
+    def told() -> str:
+        return provision("status", balanced.inventory).stdout
+
+    said = told()
+    assert "cluster ha: healthy" in said
+    assert re.findall(rf"api-load-balancer +(\w+) +ok +has {re.escape(VIP)}", said) == [holder]
+    balanced.on("load_balancer", NO_SERVER)
+    said = told()
+    assert "! api-load-balancer on lb1: no API server answers through it" in said
+    until(lambda: f"! no load balancer has the virtual address {VIP}" in told(), "that nobody has it")
+    balanced.on("load_balancer", "nft delete table inet away")
+    until(lambda: len(holders(balanced)) == 1, "one that has it again")
+    balanced.one(holder, "systemctl stop keepalived")
+    assert f"keepalived on {holder} is inactive" in told()
+    balanced.one(holder, "systemctl start keepalived")
+
+
 def test_a_changed_configuration_is_read_without_a_restart(balanced: LabCluster) -> None:
     files = ("/etc/keepalived/keepalived.conf", "/etc/kubernetes/load-balancer/nginx.conf")
     before = balanced.invocations()
@@ -135,12 +160,6 @@ def test_a_changed_configuration_is_read_without_a_restart(balanced: LabCluster)
     assert client.failed == 0
     assert done.named("FaultBegun") == []
     assert restarted(before, balanced.invocations()) == set()
-
-
-NO_SERVER = (
-    "nft add table inet away && nft add chain inet away out '{ type filter hook output priority 0; }' &&"
-    " nft add rule inet away out tcp dport 6443 ip daddr != 127.0.0.1 drop"
-)
 
 
 @pytest.mark.parametrize(

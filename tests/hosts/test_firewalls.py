@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.action.connect import connect_to
-from provisioner.action.firewall import is_open, ports_of
+from provisioner.action.firewall import Ports, is_open, ports_of
+from provisioner.action.virtualrouter import VirtualRouter
 from provisioner.inventory.model import load_inventory
 from provisioner.playbook.facts import Facts, parse_facts
 from provisioner.playbook.factscript import facts_script
@@ -24,13 +26,14 @@ from provisioner.shell.script import Blob, Script
 from provisioner.spec.model import load_spec
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = ROOT / "templates/firewall/provision-firewall.j2"
+FIREWALL = ROOT / "templates/firewall/provision-firewall.j2"
+KEEPALIVED = ROOT / "templates/load-balancer/keepalived.conf.j2"
 BASE = ROOT / "tests/data/spec/base.yaml"
 NET = os.environ.get("PROVISION_TEST_SUBNET", "10.98.36.0/24").rpartition(".")[0]
 INVENTORY = f"""\
 all:
   vars: {{lab: {{name: firewalls, subnet: {NET}.0/24, packages: PACKAGES}}, ansible_user: root}}
-  hosts: {{one: {{ansible_host: {NET}.11}}}}
+  hosts: {{one: {{ansible_host: {NET}.11}}, two: {{ansible_host: {NET}.12}}}}
 """
 STRICT = """
 nft -f - <<'END'
@@ -71,14 +74,14 @@ FIREWALLS = {
 
 
 @contextmanager
-def one_host(folder: Path, packages: list[str]) -> Iterator[Session]:
+def two_hosts(folder: Path, packages: list[str]) -> Iterator[tuple[Session, Session]]:
     path = folder / "inventory.yaml"
     path.write_text(INVENTORY.replace("PACKAGES", json.dumps(packages)))
     provision = [str(Path(sys.executable).with_name("provision")), "lab"]
     subprocess.run([*provision, "up", path], check=True, capture_output=True)
     try:
         with connect_to(load_inventory(path)) as pool:
-            yield pool.session("one")
+            yield pool.session("one"), pool.session("two")
     finally:
         subprocess.run([*provision, "down", path], check=True, capture_output=True)
 
@@ -101,7 +104,7 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
     spec = load_spec(inventory)
     ports = ports_of(inventory, spec)["cp1"]
     kind, packages, start = FIREWALLS[name]
-    with one_host(tmp_path, packages) as session:
+    with two_hosts(tmp_path, packages) as (session, _):
         run(session, "systemctl stop firewalld ufw 2>/dev/null || :")
         run(session, HARMLESS)
         assert facts_of(session).firewall == "", "none is at work yet"
@@ -116,7 +119,7 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
             "cluster": spec,
             "refusing_chains": refusing_chains(),
         }
-        text = render_file(TEMPLATE, variables)
+        text = render_file(FIREWALL, variables)
         for action, expected in (("open", True), ("open", True), ("close", False)):
             script = Script(f'sh "$W/firewall" {action}', {"firewall": Blob.of(text.encode())})
             done = session.run(script, deadline=60)
@@ -125,3 +128,62 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
             assert after.firewall == kind
             assert {is_open(after, *each, []) for each in ports.each()} == {expected}, after.filters
         assert facts_of(session).filters == before.filters
+
+
+VIP = f"{NET}.9"
+PREPARED = """
+echo 1 >/proc/sys/net/netfilter/nf_conntrack_generic_timeout
+mkdir -p /opt/kubernetes/bin /etc/keepalived
+printf '#!/bin/sh\\n' >/opt/kubernetes/bin/api-health
+chmod 755 /opt/kubernetes/bin/api-health
+cat "$W/conf" >/etc/keepalived/keepalived.conf
+"""
+"""This is about what they say to each other: each is well. Once one has spoken itself, what the other says is an answer
+for as long as that is remembered, 600 s else, and firewalls let it in."""
+
+
+def hears(first: Session, second: Session) -> bool:
+    """Whether the second leaves the address to the first, which had it before."""
+    for each in (first, second):
+        run(each, "systemctl stop keepalived")
+    time.sleep(3)
+    run(first, f"systemctl start keepalived; until ip -o addr show to {VIP} | grep -q .; do sleep 0.1; done")
+    since = run(second, "systemctl start keepalived; date +%s; sleep 5").strip()
+    said = run(second, f"journalctl -u keepalived --since=@{since} -o cat")
+    assert "Entering BACKUP STATE" in said
+    return "Entering MASTER STATE" not in said
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["nftables", "firewalld", "ufw"])
+def test_load_balancers_hear_each_other(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a firewall that is shut a load balancer takes the address that another has."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    spec = load_spec(load_inventory(BASE))
+    _, packages, start = FIREWALLS[name]
+    with two_hosts(tmp_path, ["keepalived", *packages]) as (first, second):
+        peers = {first: ("11", "12"), second: ("12", "11")}
+        for each, (address, peer) in peers.items():
+            run(each, "systemctl stop firewalld ufw 2>/dev/null || :")
+            run(each, start)
+            router = VirtualRouter(
+                f"{VIP}/32", 9, "eth0", f"{NET}.{address}", 200 - int(address), (f"{NET}.{peer}",)
+            )
+            conf = render_file(KEEPALIVED, {"inventory_hostname": each.host, "virtual_router": router})
+            done = each.run(Script(PREPARED, {"conf": Blob.of(conf.encode())}), deadline=60)
+            assert done.status == 0, done.stderr.decode()
+        assert not hears(first, second)
+        for action, expected in (("open", True), ("close", False)):
+            for each, (_, peer) in peers.items():
+                variables = {
+                    "facts": facts_of(each),
+                    "firewall": Ports(("6443",), vrrp=(f"{NET}.{peer}",)),
+                    "cluster": spec,
+                    "refusing_chains": refusing_chains(),
+                }
+                text = render_file(FIREWALL, variables)
+                script = Script(f'sh "$W/firewall" {action}', {"firewall": Blob.of(text.encode())})
+                done = each.run(script, deadline=60)
+                assert done.status == 0, done.stderr.decode()
+                assert is_open(facts_of(each), "vrrp", "", [f"{NET}.{peer}"]) is expected
+            assert hears(first, second) is expected

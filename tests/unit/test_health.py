@@ -69,6 +69,19 @@ def test_only_what_belongs_to_a_role_is_asked() -> None:
     assert "etcdctl" not in plane
 
 
+def test_a_load_balancer_is_asked_through_itself() -> None:
+    assert (
+        "ask balancer /opt/kubernetes/bin/api-health"
+        in health_script(["load_balancer"], {}, nodes=False).main
+    )
+    well, silent = answers(balancer=""), answers(balancer=(7, ""))
+    assert health.load_balancer("lb1", well) == Component("api-load-balancer", "lb1", True)
+    assert health.load_balancer("lb1", well, "10.0.0.9").detail == "has 10.0.0.9"
+    assert health.load_balancer("lb1", silent, "10.0.0.9") == Component(
+        "api-load-balancer", "lb1", False, "no API server answers through it, has 10.0.0.9"
+    )
+
+
 def test_a_long_line_is_cut() -> None:
     assert len(Section(1, "x" * 5000).last_line) < 250
 

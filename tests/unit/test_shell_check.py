@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from provisioner.action.kinds import base_modules, kinds_of
+from provisioner.action.virtualrouter import VirtualRouter
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.engine.diff import diff
 from provisioner.errors import ProvisionError
@@ -300,12 +301,13 @@ def of_a_switch() -> Iterator[Script]:
 def of_transport() -> Iterator[Script]:
     yield facts_script()
     yield facts_script(["a_b", "c"], {"debian-*": ["a", "b+c"], "*": ["d"]}, firewall=True)
+    yield facts_script(address="10.98.1.9")
     yield Script(lock.hold("run", 60))
     yield worklock.after_others("echo")
     yield Script(worklock.locked("echo") + "\n")
     yield Script(frame.BODY + "\n")
     yield Script(frame.command(10240, "mark") + "\n")
-    yield Script(health_of_a_load_balancer())
+    yield from map(Script, of_a_load_balancer())
     yield Script(render_file(ROOT / "templates/control-plane/api-door.j2", {"pki": "/etc/kubernetes/pki"}))
     yield Script(sudo.command(sudo.Become("root", None), sudo.Mode.UNKNOWN, "prompt", 10240, "mark") + "\n")
 
@@ -336,10 +338,12 @@ def of_failover() -> Iterator[Script]:
     yield from recorder.scripts
 
 
-def health_of_a_load_balancer() -> str:
+def of_a_load_balancer() -> Iterator[str]:
     _, spec = load_cluster(ROOT / "inventories/ha.yaml")
-    variables = {"folder": "/etc/kubernetes/load-balancer", "cluster": spec}
-    return render_file(ROOT / "templates/load-balancer/api-health.j2", variables)
+    router = VirtualRouter("10.98.1.9/32", 9, "eth0", "10.98.1.5", 200, ("10.98.1.6",))
+    variables = {"folder": "/etc/kubernetes/load-balancer", "cluster": spec, "virtual_router": router}
+    for name in ("api-health", "virtual-router-free"):
+        yield render_file(ROOT / f"templates/load-balancer/{name}.j2", variables)
 
 
 def written(scripts: Iterator[Script], folder: Path, name: str) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +63,36 @@ def test_a_balancer_elsewhere_is_refused_by_name() -> None:
     with pytest.raises(ProvisionError, match=r"of lb2: lb2 has 10\.98\.2\.0/24$"):
         check_virtual_address(spec(), BALANCERS, known)
     check_virtual_address(spec(), BALANCERS, {"lb1": known["lb1"]})
+
+
+MAC = "02:00:0a:62:01:4d"
+
+
+@pytest.mark.parametrize(
+    ("known", "fault"),
+    [
+        ({"lb1": {}, "lb2": {}}, ""),
+        ({"lb1": {"claimed": MAC}, "lb2": {"claimed": MAC}}, f"by another machine: {MAC} answers lb1 for it"),
+        ({"lb1": {}, "lb2": {"claimed": MAC}}, f"by another machine: {MAC} answers lb2 for it"),
+        ({"lb1": {"claimed": MAC}, "lb2": {"claimed": "kept"}}, ""),
+        ({"lb1": {"claimed": MAC}}, ""),
+    ],
+    ids=["silent", "taken", "heard by one", "an earlier run set it up", "not all were read"],
+)
+def test_nobody_else_has_the_address(known: dict[str, dict[str, Any]], fault: str) -> None:
+    read = {host: replace(facts("10.98.1.5/24"), **each) for host, each in known.items()}
+    if fault:
+        with pytest.raises(ProvisionError, match=fault):
+            check_virtual_address(spec(), BALANCERS, read)
+    else:
+        check_virtual_address(spec(), BALANCERS, read)
+
+
+def test_who_has_the_address_is_named_where_it_is_one_of_the_cluster() -> None:
+    read = {"lb1": facts("10.98.1.5/24"), "lb2": replace(facts("10.98.1.6/24"), claimed=MAC)}
+    with pytest.raises(ProvisionError, match="is taken by cp1: "):
+        check_virtual_address(
+            spec(), BALANCERS, {**read, "cp1": facts("10.98.1.11/24", more=("10.98.1.9/32",))}
+        )
+    holder = {"lb1": facts("10.98.1.5/24", more=("10.98.1.9/32",))}
+    check_virtual_address(spec(), BALANCERS, {**read, **holder})
