@@ -16,13 +16,14 @@ from dataclasses import dataclass, field, replace
 from provisioner.action.carry import carry_out
 from provisioner.action.clearing import clear
 from provisioner.action.connect import connect_to
+from provisioner.action.consent import check_consent
 from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.prepare import Prepared, gather, prepare
 from provisioner.action.remaining import place_of, without
 from provisioner.engine.events import Emit, Note, RunEnded, RunStarted, Step
 from provisioner.engine.journal import journal
-from provisioner.errors import ConsentError, ProvisionError, UnreachableError
+from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, LOAD_BALANCER
 from provisioner.kube.halt import hand_over_script
 from provisioner.kube.leaving import delete_node, drain, is_node
@@ -125,9 +126,7 @@ def _removed(run: _Run, stack: ExitStack, confirm: Confirm) -> int:
     if leaving is not None:
         check_majority(members, leaving)
     node = is_node(run.plane, run.host)
-    if not confirm(_told(run, leaving, node=node)):
-        told = "\n".join(f"  {each}" for each in _told(run, leaving, node=node))
-        raise ConsentError(f"this needs your consent:\n{told}", "add --yes to go ahead")
+    check_consent(_told(run, leaving, node=node), confirm)
     if own is None:
         # Nobody is to wait for what is dead: neither etcd nor the network's DaemonSet.
         _forget(run, leaving, members)
