@@ -43,7 +43,14 @@ tell() {{
 }}
 gone() {{ echo "the DaemonSet $1" >&2; exit {_GONE}; }}
 rolled() {{
-  {KUBECTL_WAITING} -n "$1" rollout status --timeout={NODE_SECONDS}s "daemonset/$2" >/dev/null 2>"$W/said" && return
+  # Of nodes that have just joined the controller may not know yet: without them all is well.
+  end=$(($(date +%s) + {NODE_SECONDS}))
+  while {KUBECTL_WAITING} -n "$1" rollout status --timeout={NODE_SECONDS}s "daemonset/$2" >/dev/null 2>"$W/said"; do
+    ready=$({KUBECTL} -n "$1" get daemonset "$2" --ignore-not-found -o 'jsonpath={{.status.numberReady}}')
+    [ "${{ready:-0}}" -lt "$3" ] || return 0
+    [ "$(date +%s)" -lt "$end" ] || break
+    sleep 0.3
+  done
   if there=$({KUBECTL} -n "$1" get daemonset "$2" --ignore-not-found \
     -o jsonpath='there{{.metadata.deletionTimestamp}}'); then
     case $there in
@@ -57,7 +64,7 @@ rolled() {{
   exit {_PODS}
 }}
 """
-"""`rolled NAMESPACE NAME` waits for the pods of a DaemonSet."""
+"""`rolled NAMESPACE NAME COUNT` waits for the pods of a DaemonSet, of which there are so many at least."""
 
 
 def _until_ready(seconds: int, *, server: str = "", on_failure: str = ":") -> Script:
@@ -125,7 +132,7 @@ if [ -n "${{waiting-}}" ] || [ -z "$ready" ]; then
     exit {_NODES}
   }}
 fi
-""" + "".join(map(_rollout, daemon_sets))
+""" + "".join(_rollout(each, len(nodes)) for each in daemon_sets)
     began = time.monotonic()
     result = runner.run(Script(script), deadline=2 * NODE_SECONDS + 60)
     if result.status != 0:
@@ -135,9 +142,9 @@ fi
     return f"{len(nodes)} nodes"
 
 
-def _rollout(key: str) -> str:
+def _rollout(key: str, count: int) -> str:
     namespace, _, name = key.partition(" ")[2].partition("/")
-    return f"rolled {quote(namespace)} {quote(name)}\n"
+    return f"rolled {quote(namespace)} {quote(name)} {count}\n"
 
 
 def _tail(result: Answer) -> str:

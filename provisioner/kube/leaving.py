@@ -29,7 +29,8 @@ def drain(runner: Runner, name: str, *, seconds: int, force: bool) -> None:
     result = runner.run(script, deadline=seconds + 60)
     if result.status != 0:
         said = result.stderr.decode(errors="replace").strip().splitlines()
-        told = "\n".join(line for line in said if not line.startswith("Warning: ignoring"))[-600:]
+        held = list(dict.fromkeys(line for line in said if "Cannot evict" in line))
+        told = "\n".join((held or [line for line in said if not line.startswith("Warning: ")])[-8:])[-1500:]
         raise ProvisionError(
             f"{name}: not all of its pods could be evicted within {seconds} s:\n{told}",
             "`kubectl get poddisruptionbudgets -A` shows what holds them; --force deletes those that nothing makes"

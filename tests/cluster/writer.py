@@ -9,6 +9,7 @@ import json
 import ssl
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,12 +27,12 @@ LABEL = "writer"
 @dataclass
 class Writer:
     """Makes one ConfigMap after the other at the cluster's endpoint. `acknowledged` are their names with the moment
-    (monotonic) of the answer; `refused` how many requests had no good answer."""
+    (monotonic) of the answer; `refused` is what was said to requests that had no good answer."""
 
     folder: Path
     server: str
     acknowledged: dict[str, float] = field(default_factory=dict)
-    refused: int = 0
+    refused: list[str] = field(default_factory=list)
     over: Event = field(default_factory=Event)
 
     def run(self) -> None:
@@ -44,8 +45,8 @@ class Writer:
                 while not self.over.wait(0.02):
                     number += 1
                     self._write(wire, f"written-{number}")
-            except (OSError, http.client.HTTPException):
-                self.refused += 1
+            except (OSError, http.client.HTTPException) as fault:
+                self.refused.append(repr(fault))
                 self.over.wait(0.05)
             finally:
                 wire.close()
@@ -56,11 +57,11 @@ class Writer:
             "POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps", body, {"Content-Type": "application/json"}
         )
         answer = wire.getresponse()
-        answer.read()
+        said = answer.read().decode(errors="replace")
         if answer.status == 201:
             self.acknowledged[name] = time.monotonic()
         else:
-            self.refused += 1
+            self.refused.append(f"{answer.status} {said[:300]}")
 
     @property
     def longest_pause(self) -> float:
@@ -100,6 +101,6 @@ def a_writer(lab: LabCluster, inventory: Path, folder: Path, plane: str) -> Iter
     assert not lost, f"{len(lost)} acknowledged writes are lost: {sorted(lost)[:5]}"
     lab.one(plane, f"{kubectl} -n {NAMESPACE} delete configmaps -l {LABEL} --wait=false >/dev/null")
     sys.stdout.write(
-        f"{len(writer.acknowledged)} acknowledged, {writer.refused} refused,"
+        f"{len(writer.acknowledged)} acknowledged, {len(writer.refused)} refused {dict(Counter(writer.refused))},"
         f" longest pause {writer.longest_pause:.2f} s\n"
     )
