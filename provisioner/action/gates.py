@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from provisioner.engine.execute import Gate
 from provisioner.errors import ProvisionError
+from provisioner.inventory.model import Inventory
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.gates import api_ready, endpoint_ready, network_ready
 from provisioner.remote.pool import Pool
+from provisioner.spec.model import ClusterSpec, Endpoint
 
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
     from provisioner.action.load import Loaded
@@ -68,11 +70,29 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
     return {
         "registry_ready": lambda: _registry_ready(prepared),
         "api_ready": lambda: api_ready([pool.session(host) for host in cluster.control_planes]),
-        "endpoint_ready": lambda: endpoint_ready(pool.session(first), str(cluster.spec.endpoint)),
+        "endpoint_ready": lambda: endpoint_ready(
+            pool.session(first),
+            str(cluster.spec.endpoint),
+            mending_endpoint(prepared.loaded.inventory, cluster.spec),
+        ),
         "network_ready": lambda: presence.result(begun(ready)),
         "no_anonymous": lambda: no_anonymous(pool.session(first)),
         "traffic": traffic,
     }
+
+
+def mending_endpoint(inventory: Inventory, spec: ClusterSpec) -> str:
+    """What to look at where the endpoint leads to no API server."""
+    if inventory.group("load_balancer"):
+        return "look at `journalctl -u api-load-balancer -u keepalived` on the load balancers"
+    servers = [host.name for host in inventory.group("kube_control_plane")]
+    if spec.endpoint.host in {*servers, *(spec.nodes[name].address for name in servers)}:
+        return "look at `journalctl -u kube-apiserver` there"
+    upstreams = ", ".join(str(Endpoint(spec.nodes[name].address)) for name in servers)
+    return (
+        f"it is no host of the inventory: the load balancer there has to hand TCP connections to {spec.endpoint} on to "
+        f"{upstreams}, TLS untouched, and to leave out a server that does not answer /readyz; then apply again"
+    )
 
 
 def _touched(loaded: Loaded, names: Sequence[str]) -> Sequence[str]:

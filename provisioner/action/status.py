@@ -243,9 +243,11 @@ def _services(roles: Collection[str], spec: ClusterSpec, facts: Facts) -> list[s
     """Those that not every host of a role has by the same name."""
     managed = spec.firewall == "manage" and facts.firewall
     registry = distribution_of(facts).registry_unit if REGISTRY in roles else ""
+    local = NODE in roles and CONTROL_PLANE not in roles and spec.load_balancer.mode == "local"
     sharing = LOAD_BALANCER in roles and spec.load_balancer.vip is not None
     return [
         *([registry] if registry else []),
+        *(["api-load-balancer"] if local else []),
         *([_SHARING] if sharing else []),
         *([_FIREWALL] if managed else []),
     ]

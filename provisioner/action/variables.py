@@ -19,7 +19,7 @@ from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.registry.names import repository
 from provisioner.shell.assemble import refusing_chains
-from provisioner.spec.model import ClusterSpec
+from provisioner.spec.model import ClusterSpec, Endpoint, local_balancers
 from provisioner.spec.proxies import environment
 
 PAUSE = "registry.k8s.io/pause"
@@ -31,6 +31,8 @@ TLS12_CIPHERS = (
 )  # fmt: skip
 """Those of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325, 4.2), by Go's names. What Go takes
 beside them by itself ends in CBC. Those of TLS 1.3 are all good, and cannot be chosen."""
+LOCAL_ENDPOINT = Endpoint("127.0.0.1")
+"""Of nodes that have a load balancer of their own, or an API server."""
 COREDNS = "registry.k8s.io/coredns/coredns"
 
 
@@ -60,6 +62,7 @@ class ClusterVariables:
         ]
         self._servers = servers_of(inventory)
         self._balancers = [host.name for host in inventory.group("load_balancer")]
+        self._local = local_balancers(inventory, spec)
         etcd = [
             {"name": host.name, "address": spec.nodes[host.name].address} for host in inventory.group("etcd")
         ]
@@ -78,7 +81,7 @@ class ClusterVariables:
             "joining_nodes": self.joining,
             "etcd": etcd,
             "etcd_servers": [f"https://{each['address']}:2379" for each in etcd],
-            "api_server": f"https://{spec.endpoint}",
+            "api_server": f"https://{spec.endpoint if spec.load_balancer.mode == 'group' else LOCAL_ENDPOINT}",
             "api_servers": [
                 {"name": name, "address": spec.nodes[name].address} for name in self.control_planes
             ],
@@ -109,6 +112,8 @@ class ClusterVariables:
     def of(self, host: str) -> dict[str, Any]:
         """The variables of one host."""
         node, memory = self.spec.nodes[host], self._facts[host].memory
+        os = distribution_of(self._facts[host])
+        local, shared = host in self._local, host in self._balancers
         return {
             **self._shared,
             "node": node,
@@ -116,7 +121,9 @@ class ClusterVariables:
             "system_reserved": system_reserved(node, memory, servers=host in self._servers),
             "address": node.address,
             "facts": self._facts[host],
-            "os": distribution_of(self._facts[host]),
+            "os": os,
+            "balancing": str(LOCAL_ENDPOINT) if local else str(self.spec.endpoint.port) if shared else "",
+            "balancer_packages": os.local_load_balancer if local else os.load_balancer,
             "firewall": self._ports[host],
             "joining": host in self.joining,
             "ipvs_modules": _ipvs_modules(self._facts[host]),

@@ -57,7 +57,6 @@ from provisioner.resources.seboolean import SebooleanKind
 from provisioner.shell import worklock
 from provisioner.shell.assemble import StepRecord, change_script, probe_script
 from provisioner.shell.script import Blob, Script
-from provisioner.spec.load import load_cluster
 
 pytestmark = pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 
@@ -232,7 +231,7 @@ def answered(body: bytes) -> bytes:
 def of_gates() -> Iterator[Script]:
     recorder = Recorder()
     gates.api_ready([recorder])
-    gates.endpoint_ready(recorder, "10.0.0.9:6443")
+    gates.endpoint_ready(recorder, "10.0.0.9:6443", "a hint")
     gates.network_ready(recorder, ["a", "b"], ["DaemonSet kube-flannel/kube-flannel-ds"])
     check = traffic.TrafficCheck("image", {"a": "10.0.0.1"}, "cluster.local", "run")
     check.pods.remove(recorder)
@@ -266,9 +265,8 @@ def of_transport() -> Iterator[Script]:
 
 def of_a_load_balancer() -> Iterator[str]:
     root = Path(__file__).parents[2]
-    _, spec = load_cluster(root / "inventories/ha.yaml")
     router = VirtualRouter("10.98.1.9/32", 9, "eth0", "10.98.1.5", 200, ("10.98.1.6",))
-    variables = {"folder": "/etc/kubernetes/load-balancer", "cluster": spec, "virtual_router": router}
+    variables = {"folder": "/etc/kubernetes/load-balancer", "balancing": "6443", "virtual_router": router}
     for name in ("api-health", "virtual-router-free"):
         yield render_file(root / f"templates/load-balancer/{name}.j2", variables)
 
