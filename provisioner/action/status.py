@@ -26,7 +26,7 @@ from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, LOAD_BALANCER, NODE, REGISTRY, ROLES
 from provisioner.inventory.model import Inventory
 from provisioner.kube import health
-from provisioner.kube.healthscript import Section, health_script, sections
+from provisioner.kube.healthscript import UNITS, Section, health_script, sections
 from provisioner.pki.expiry import READ_CERTIFICATES, parse_expiries
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
@@ -247,7 +247,7 @@ def _services(roles: Collection[str], spec: ClusterSpec, facts: Facts) -> list[s
     sharing = LOAD_BALANCER in roles and spec.load_balancer.vip is not None
     return [
         *([registry] if registry else []),
-        *(["api-load-balancer"] if local else []),
+        *(UNITS[LOAD_BALANCER] if local else []),
         *([_SHARING] if sharing else []),
         *([_FIREWALL] if managed else []),
     ]

@@ -57,6 +57,7 @@ from provisioner.resources.seboolean import SebooleanKind
 from provisioner.shell import worklock
 from provisioner.shell.assemble import StepRecord, change_script, probe_script
 from provisioner.shell.script import Blob, Script
+from provisioner.spec.load import load_cluster
 
 pytestmark = pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 
@@ -266,8 +267,13 @@ def of_transport() -> Iterator[Script]:
 def of_a_load_balancer() -> Iterator[str]:
     root = Path(__file__).parents[2]
     router = VirtualRouter("10.98.1.9/32", 9, "eth0", "10.98.1.5", 200, ("10.98.1.6",))
-    variables = {"folder": "/etc/kubernetes/load-balancer", "balancing": "6443", "virtual_router": router}
-    for name in ("api-health", "virtual-router-free"):
+    variables: dict[str, Any] = {
+        "folder": "/etc/kubernetes/load-balancer",
+        "balancing": "6443",
+        "virtual_router": router,
+    }
+    variables["cluster"] = load_cluster(root / "inventories/ha.yaml")[1]
+    for name in ("api-health", "api-servers", "virtual-router-free"):
         yield render_file(root / f"templates/load-balancer/{name}.j2", variables)
 
 
