@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from provisioner.engine.events import Emit
 from provisioner.engine.execute import Gate
 from provisioner.errors import ProvisionError
+from provisioner.inventory.model import Inventory
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.gates import api_ready, endpoint_ready, network_ready
 from provisioner.kube.switch import await_return
 from provisioner.remote.pool import Pool
+from provisioner.spec.model import ClusterSpec, Endpoint
 
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
     from provisioner.action.load import Loaded
@@ -63,7 +65,8 @@ def gates_of(prepared: Prepared, pool: Pool, emit: Emit) -> Mapping[str, Gate]:
     def endpoint() -> str:
         from provisioner.action.failovertest import gate_of_new
 
-        said = endpoint_ready(pool.session(first), str(cluster.spec.endpoint))
+        hint = mending_endpoint(prepared.loaded.inventory, cluster.spec)
+        said = endpoint_ready(pool.session(first), str(cluster.spec.endpoint), hint)
         return "; ".join(filter(None, (said, gate_of_new(prepared, pool, emit))))
 
     def everywhere(scripts: Mapping[str, Script]) -> Mapping[str, Answer | Exception]:
@@ -85,6 +88,20 @@ def gates_of(prepared: Prepared, pool: Pool, emit: Emit) -> Mapping[str, Gate]:
         "no_anonymous": lambda: no_anonymous(pool.session(first)),
         "traffic": traffic,
     }
+
+
+def mending_endpoint(inventory: Inventory, spec: ClusterSpec) -> str:
+    """What to look at where the endpoint leads to no API server."""
+    if inventory.group("load_balancer"):
+        return "look at `journalctl -u api-load-balancer -u keepalived` on the load balancers"
+    servers = [host.name for host in inventory.group("kube_control_plane")]
+    if spec.endpoint.host in {*servers, *(spec.nodes[name].address for name in servers)}:
+        return "look at `journalctl -u kube-apiserver` there"
+    upstreams = ", ".join(str(Endpoint(spec.nodes[name].address)) for name in servers)
+    return (
+        f"it is no host of the inventory: the load balancer there has to hand TCP connections to {spec.endpoint} on to "
+        f"{upstreams}, TLS untouched, and to leave out a server that does not answer /readyz; then apply again"
+    )
 
 
 def _touched(loaded: Loaded, names: Sequence[str]) -> Sequence[str]:

@@ -15,15 +15,17 @@ from provisioner.playbook.distributions import distribution_of, packages_by_id
 from provisioner.playbook.facts import Facts
 from provisioner.resources.packagefiles import PackageFile, PackageFiles
 from provisioner.shell.script import Blob
-from provisioner.spec.model import ClusterSpec
+from provisioner.spec.model import ClusterSpec, local_balancers
 
 
 def asked_of(inventory: Inventory, spec: ClusterSpec) -> dict[str, Mapping[str, Sequence[str]]]:
-    """The packages that each host is asked for, by host and distribution."""
+    """The packages that each host is asked for, by host and distribution. In one order with the playbooks."""
     groups = {role: {host.name for host in inventory.group(role)} for role in ("registry", "load_balancer")}
     asked: dict[str, Mapping[str, Sequence[str]]] = {}
+    local = local_balancers(inventory, spec)
     for name, node in spec.nodes.items():
         roles = (
+            *(("local_load_balancer",) if name in local else ()),
             *(("node",) if node.node else ()),
             *(role for role, members in groups.items() if name in members),
         )

@@ -26,7 +26,7 @@ from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, LOAD_BALANCER, NODE, REGISTRY, ROLES
 from provisioner.inventory.model import Inventory
 from provisioner.kube import health
-from provisioner.kube.healthscript import Section, health_script, sections
+from provisioner.kube.healthscript import UNITS, Section, health_script, sections
 from provisioner.pki.expiry import READ_CERTIFICATES, parse_expiries
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
@@ -243,9 +243,11 @@ def _services(roles: Collection[str], spec: ClusterSpec, facts: Facts) -> list[s
     """Those that not every host of a role has by the same name."""
     managed = spec.firewall == "manage" and facts.firewall
     registry = distribution_of(facts).registry_unit if REGISTRY in roles else ""
+    local = NODE in roles and CONTROL_PLANE not in roles and spec.load_balancer.mode == "local"
     sharing = LOAD_BALANCER in roles and spec.load_balancer.vip is not None
     return [
         *([registry] if registry else []),
+        *(UNITS[LOAD_BALANCER] if local else []),
         *([_SHARING] if sharing else []),
         *([_FIREWALL] if managed else []),
     ]

@@ -20,7 +20,7 @@ from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.registry.names import repository
 from provisioner.shell.assemble import refusing_chains
-from provisioner.spec.model import ClusterSpec
+from provisioner.spec.model import ClusterSpec, Endpoint, local_balancers
 from provisioner.spec.proxies import environment
 
 PAUSE = "registry.k8s.io/pause"
@@ -32,6 +32,8 @@ TLS12_CIPHERS = (
 )  # fmt: skip
 """Those of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325, 4.2), by Go's names. What Go takes
 beside them by itself ends in CBC. Those of TLS 1.3 are all good, and cannot be chosen."""
+LOCAL_ENDPOINT = Endpoint("127.0.0.1")
+"""Of nodes that have a load balancer of their own, or an API server."""
 COREDNS = "registry.k8s.io/coredns/coredns"
 
 
@@ -61,16 +63,17 @@ class ClusterVariables:
             for name in self.node_names
             if name in facts and not kubelet_identity_valid(facts[name].kubelet_certificate, name, authority)
         ]
+        local = spec.load_balancer.mode != "group"
+        self._server = f"https://{LOCAL_ENDPOINT if local else spec.endpoint}"
         self.switching = [
             name
             for name in self.node_names
-            if name in facts
-            and name not in self.joining
-            and _switches(facts[name], f"https://{spec.endpoint}")
+            if name in facts and name not in self.joining and _switches(facts[name], self._server)
         ]
         self._founders = founders
         self._servers = servers_of(inventory)
         self.balancers = [host.name for host in inventory.group("load_balancer")]
+        self._local = local_balancers(inventory, spec)
         etcd = [
             {"name": host.name, "address": spec.nodes[host.name].address} for host in inventory.group("etcd")
         ]
@@ -88,7 +91,7 @@ class ClusterVariables:
             "nodes": spec.nodes,
             "joining_nodes": self.joining,
             "etcd": etcd,
-            "api_server": f"https://{spec.endpoint}",
+            "api_server": self._server,
             "api_servers": [
                 {"name": name, "address": spec.nodes[name].address} for name in self.control_planes
             ],
@@ -120,6 +123,8 @@ class ClusterVariables:
     def of(self, host: str) -> dict[str, Any]:
         """The variables of one host."""
         node, memory = self.spec.nodes[host], self._facts[host].memory
+        os = distribution_of(self._facts[host])
+        local, shared = host in self._local, host in self.balancers
         return {
             **self._shared,
             "node": node,
@@ -127,7 +132,9 @@ class ClusterVariables:
             "system_reserved": system_reserved(node, memory, servers=host in self._servers),
             "address": node.address,
             "facts": self._facts[host],
-            "os": distribution_of(self._facts[host]),
+            "os": os,
+            "balancing": str(LOCAL_ENDPOINT) if local else str(self.spec.endpoint.port) if shared else "",
+            "balancer_packages": os.local_load_balancer if local else os.load_balancer,
             "firewall": self._ports[host],
             "joining": host in self.joining,
             "switching": host in self.switching,

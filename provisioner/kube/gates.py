@@ -102,15 +102,16 @@ def api_ready(runners: Sequence[Runner]) -> str:
     )
 
 
-def endpoint_ready(runner: Runner, endpoint: str) -> str:
-    """The API server answers at `endpoint` (HOST:PORT), by which nodes and clients know it. Raises ProvisionError."""
+def endpoint_ready(runner: Runner, endpoint: str, hint: str) -> str:
+    """The API server answers at `endpoint` (HOST:PORT), by which nodes and clients know it. Raises ProvisionError with
+    the `hint`."""
     began = time.monotonic()
     script = _until_ready(ENDPOINT_SECONDS, server=f"https://{endpoint}")
     result = runner.run(script, deadline=ENDPOINT_SECONDS + 30)
     if result.status != 0:
         raise ProvisionError(
             f"{runner.host}: the API server does not answer at {endpoint}:\n{_tail(result)}",
-            "look at `journalctl -u api-load-balancer -u keepalived` on the load balancers",
+            hint,
         )
     return f"answers at {endpoint} after {time.monotonic() - began:.1f} s"
 

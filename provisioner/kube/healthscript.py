@@ -16,7 +16,7 @@ UNITS: Mapping[str, tuple[str, ...]] = {
     ETCD: ("etcd",),
     CONTROL_PLANE: ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
     NODE: ("containerd", "kubelet", "kube-proxy"),
-    LOAD_BALANCER: ("api-load-balancer",),
+    LOAD_BALANCER: ("api-load-balancer", "api-load-balancer-watch"),
 }
 """The services of each role that have the same name on every host; a registry's depends on the distribution."""
 

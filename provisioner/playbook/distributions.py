@@ -17,7 +17,8 @@ DEFAULT = "debian"
 
 @dataclass(frozen=True)
 class Distribution:
-    """`node`, `registry` and `load_balancer` are the packages for a host's role (no `registry`: none is known).
+    """`node`, `registry`, `load_balancer` and `local_load_balancer` (a node's own) are the packages for a host's role
+    (no `registry`: none is known).
     `registry_unit` and `registry_user` are what the registry's package brings along, `registry_folders` lead to its
     configuration, and `registry_storage` is where it keeps images. `nginx_user` runs nginx's workers;
     `nginx_stream_module` is the file of its module `stream`, which an nginx that has it built in lacks. `releases` are
@@ -32,6 +33,7 @@ class Distribution:
     registry_folders: tuple[str, ...]
     registry_storage: str
     load_balancer: tuple[str, ...]
+    local_load_balancer: tuple[str, ...]
     nginx_user: str
     nginx_stream_module: str
     releases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -47,7 +49,12 @@ class Distribution:
 
     def packages(self, roles: tuple[str, ...]) -> tuple[str, ...]:
         """The packages for all `roles`."""
-        named = {"node": self.node, "registry": self.registry, "load_balancer": self.load_balancer}
+        named = {
+            "node": self.node,
+            "registry": self.registry,
+            "load_balancer": self.load_balancer,
+            "local_load_balancer": self.local_load_balancer,
+        }
         return tuple(dict.fromkeys(name for role in roles for name in named[role]))
 
 

@@ -88,12 +88,10 @@ def _endpoint(draft: Draft) -> Endpoint:
 
 
 def _load_balancer(draft: Draft) -> LoadBalancer:
-    vip = draft.virtual_address()
+    vip, written = draft.virtual_address(), draft.data.get("load_balancer", {})
     if vip is None:
-        return LoadBalancer()
-    return LoadBalancer(
-        str(vip), **{"virtual_router_id": vip.packed[-1] or 1} | draft.data.get("load_balancer", {})
-    )
+        return LoadBalancer(**written)
+    return LoadBalancer(vip=str(vip), **{"virtual_router_id": vip.packed[-1] or 1} | written)
 
 
 def _registry(draft: Draft) -> Registry:

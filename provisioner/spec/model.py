@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from provisioner.inventory.aliases import CONTROL_PLANE
 from provisioner.inventory.model import Inventory
 
 
@@ -86,9 +87,12 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class LoadBalancer:
-    """`vip` is the address that the load balancers share: always one of them has it. None where clients name a load
-    balancer, or know several by one DNS name. `virtual_router_id` tells it from other VIPs on the link (RFC 5798)."""
+    """`mode` is group, for the hosts of the group load_balancer (there may be none), or local: each node has one of its
+    own, at 127.0.0.1. `vip` is the address that the load balancers of the group share: always one of them has it. None
+    where clients name a load balancer, or know several by one DNS name. `virtual_router_id` tells it from other VIPs on
+    the link (RFC 5798)."""
 
+    mode: str = "group"
     vip: str | None = None
     virtual_router_id: int = 0
 
@@ -192,6 +196,14 @@ class ClusterSpec:
     bundle: str | None = None
     firewall: str = "check"
     http_proxy: HttpProxy | None = None
+
+
+def local_balancers(inventory: Inventory, spec: ClusterSpec) -> tuple[str, ...]:
+    """The nodes that have a load balancer of their own. Where an API server runs, that is what its node talks to."""
+    if spec.load_balancer.mode != "local":
+        return ()
+    servers = {host.name for host in inventory.group(CONTROL_PLANE)}
+    return tuple(name for name, node in spec.nodes.items() if node.node and name not in servers)
 
 
 def load_spec(inventory: Inventory) -> ClusterSpec:

@@ -101,7 +101,9 @@ CLUSTER: Mapping[str, Any] = {
     ),
     "endpoint": _section({"host": _text(values.host, required=True), "port": _PORT}),
     "etcd": _section({"allow_even": {"type": "boolean"}}),
-    "load_balancer": _section({"virtual_router_id": _number(1, 255)}),
+    "load_balancer": _section(
+        {"mode": _text(allowed=list(versions.LOAD_BALANCING)), "virtual_router_id": _number(1, 255)}
+    ),
     "registry": _section(
         {
             "host": _text(values.host),

@@ -23,6 +23,7 @@ IPVS_SCHEDULERS = ("rr", "wrr", "sh")
 """Those whose module is loaded: round robin, by weight, by source."""
 RUNTIMES = ("containerd",)
 FIREWALL = ("check", "manage", "ignore")
+LOAD_BALANCING = ("group", "local")
 _DOCKER = ("docker", "dockershim", "cri-dockerd")
 _COMPARE = MappingProxyType(
     {

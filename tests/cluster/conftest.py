@@ -42,6 +42,7 @@ ORDER = (
     "test_bare",
     "test_three",
     "test_balanced",
+    "test_balancing",
     "test_planes",
     "test_planes_faults",
 )

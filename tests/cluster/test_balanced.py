@@ -69,8 +69,7 @@ class Client:
 
 @contextmanager
 def a_client(lab: LabCluster) -> Iterator[Client]:
-    """Beside the block, which begins once both load balancers lead to an API server: nginx takes up to 10 s to try
-    those again that it could not reach."""
+    """Beside the block, which begins once both load balancers lead to an API server."""
     lab.on("load_balancer", "until /opt/kubernetes/bin/api-health; do sleep 0.5; done; sleep 3")
     client = Client()
     thread = Thread(target=client.run)
@@ -202,6 +201,42 @@ def test_a_load_balancer_that_is_gone_is_replaced(balanced: LabCluster, what: st
         back = time.monotonic()
         until(lambda: client.ok_since(back) > 100, "answers all the time", 60)
     assert len(holders(balanced)) == 1
+
+
+def serving(lab: LabCluster, host: str) -> set[str]:
+    """The API servers that the load balancer sends clients to, by the last byte of their addresses."""
+    lines = lab.one(host, "cat /run/api-load-balancer/servers.conf").splitlines()
+    return {line.split()[1].partition(":")[0].rpartition(".")[2] for line in lines if " down;" not in line}
+
+
+def test_an_api_server_that_hangs_is_left_out(balanced: LabCluster) -> None:
+    """It takes connections and never answers; the address stays where it is."""
+    before = holders(balanced)
+    with a_client(balanced) as client:
+        balanced.one("cp2", "systemctl kill -s STOP kube-apiserver")
+        hung = time.monotonic()
+        until(lambda: client.ok_since(hung + 5) > 100, "answers all the time")
+        assert holders(balanced) == before
+        assert {host: serving(balanced, host) for host in BALANCERS} == {
+            each: {"11", "13"} for each in BALANCERS
+        }
+        balanced.one("cp2", "systemctl kill -s CONT kube-apiserver")
+        back = time.monotonic()
+        until(lambda: all("12" in serving(balanced, host) for host in BALANCERS), "that it serves again")
+        until(lambda: client.ok_since(back) > 100, "answers all the time")
+    assert holders(balanced) == before
+    late = [began - hung for began, well in client.answers if not well]
+    assert max(late, default=0) < 5, f"{len(late)} requests were lost: {late}"
+
+
+def test_a_load_balancer_recovers_soon(balanced: LabCluster) -> None:
+    """No API server was to be reached for long; once they are, it does not wait."""
+    (host,) = set(BALANCERS) - set(holders(balanced))
+    balanced.one(host, f"{NO_SERVER}; sleep 12; nft delete table inet away")
+    began = time.monotonic()
+    balanced.one(host, "until /opt/kubernetes/bin/api-health; do sleep 0.1; done")
+    seconds = time.monotonic() - began
+    assert seconds < 5
 
 
 def test_an_api_server_that_dies_is_left_out(balanced: LabCluster) -> None:

@@ -249,7 +249,7 @@ def answered(body: bytes) -> bytes:
 def of_gates() -> Iterator[Script]:
     recorder = Recorder()
     gates.api_ready([recorder])
-    gates.endpoint_ready(recorder, "10.0.0.9:6443")
+    gates.endpoint_ready(recorder, "10.0.0.9:6443", "a hint")
     gates.network_ready(recorder, ["a", "b"], ["DaemonSet kube-flannel/kube-flannel-ds"])
     check = traffic.TrafficCheck("image", {"a": "10.0.0.1"}, "cluster.local", "run")
     check.pods.remove(recorder)
@@ -339,10 +339,14 @@ def of_failover() -> Iterator[Script]:
 
 
 def of_a_load_balancer() -> Iterator[str]:
-    _, spec = load_cluster(ROOT / "inventories/ha.yaml")
     router = VirtualRouter("10.98.1.9/32", 9, "eth0", "10.98.1.5", 200, ("10.98.1.6",))
-    variables = {"folder": "/etc/kubernetes/load-balancer", "cluster": spec, "virtual_router": router}
-    for name in ("api-health", "virtual-router-free"):
+    variables: dict[str, Any] = {
+        "folder": "/etc/kubernetes/load-balancer",
+        "balancing": "6443",
+        "virtual_router": router,
+    }
+    variables["cluster"] = load_cluster(ROOT / "inventories/ha.yaml")[1]
+    for name in ("api-health", "api-servers", "virtual-router-free"):
         yield render_file(ROOT / f"templates/load-balancer/{name}.j2", variables)
 
 

@@ -111,16 +111,29 @@ def endpoint_serves_the_api(draft: Draft) -> Iterator[Problem]:
 
 
 def load_balancers_share_an_address(draft: Draft) -> Iterator[Problem]:
-    """A virtual router is for several load balancers with a VIP."""
+    """A virtual router is for several load balancers with a VIP; where each node has its own there is none."""
     balancers = draft.group(LOAD_BALANCER)
     if not draft.inventory.whole or draft.get("load_balancer") is None:
         return
-    if not balancers:
+    mode = draft.get("load_balancer", "mode")
+    if isinstance(mode, Unusable):
+        return
+    if mode == "local":
+        if balancers:
+            reason = f"mode: local is for clusters without load balancers, and the group '{LOAD_BALANCER}' has hosts"
+            hint = "take the hosts out of the group, or the mode away"
+            yield draft.problem(("load_balancer", "mode"), reason, hint)
+        if draft.get("load_balancer", "virtual_router_id") is not None:
+            reason = "virtual_router_id: with the mode local there is no virtual address"
+            yield draft.problem(
+                ("load_balancer", "virtual_router_id"), reason, "take it, or the mode, away", key=True
+            )
+    elif not balancers:
         reason = f"load_balancer: the group '{LOAD_BALANCER}' has no hosts"
         yield draft.problem(
             ("load_balancer",), reason, "name the hosts that balance, or take the section away", key=True
         )
-    elif draft.virtual_address() is None:
+    elif draft.get("load_balancer", "virtual_router_id") is not None and draft.virtual_address() is None:
         reason = "virtual_router_id: there is no virtual address that load balancers share"
         hint = "write an address of no host as cluster.endpoint.host, or take this away"
         yield draft.problem(("load_balancer",), reason, hint, key=True)

@@ -13,6 +13,8 @@ _FIXED = {
     ETCD: (2379, 2380),
     CONTROL_PLANE: (API_PORT, 10257, 10259),
 }
+BESIDE_API_SERVERS = 8443
+"""What to propose for load balancers on hosts where API_PORT is taken."""
 _NODE = (10248, 10249, 10250, 10256)
 
 
@@ -36,6 +38,8 @@ def ports_are_free(draft: Draft) -> Iterator[Problem]:
 
 def _taken(draft: Draft, host: Host) -> dict[int, str]:
     taken = {port: role for role, ports in _FIXED.items() if role in host.groups for port in ports}
+    if draft.get("load_balancer", "mode") == "local" and draft.is_node(host):
+        taken = {API_PORT: "its own load balancer"} | taken
     return taken | (dict.fromkeys(_NODE, "kubelet and kube-proxy") if draft.is_node(host) else {})
 
 
@@ -50,6 +54,8 @@ def _both_chosen(draft: Draft) -> Iterator[Problem]:
 
 def _at(draft: Draft, path: tuple[str, str], role: str, reason: str) -> Problem:
     hint = f"choose another {'.'.join(path)}, or another host"
+    if role == LOAD_BALANCER:
+        hint = f"set {'.'.join(path)} to {BESIDE_API_SERVERS}, or choose another host"
     if draft.get(*path) is None:
         return draft.group_problem(role, reason, hint)
     return draft.problem(path, reason, hint)
