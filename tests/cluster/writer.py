@@ -34,8 +34,10 @@ class Writer:
     acknowledged: dict[str, float] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     over: Event = field(default_factory=Event)
+    ends: list[float] = field(default_factory=list)
 
     def run(self) -> None:
+        self.ends.append(time.monotonic())
         context = ssl.create_default_context(cafile=str(self.folder / "ca"))
         context.load_cert_chain(self.folder / "crt", self.folder / "key")
         place, number = urlsplit(self.server), 0
@@ -50,6 +52,7 @@ class Writer:
                 self.over.wait(0.05)
             finally:
                 wire.close()
+        self.ends.append(time.monotonic())
 
     def _write(self, wire: http.client.HTTPSConnection, name: str) -> None:
         body = json.dumps({"metadata": {"name": name, "labels": {LABEL: "yes"}}, "data": {"name": name}})
@@ -65,8 +68,8 @@ class Writer:
 
     @property
     def longest_pause(self) -> float:
-        """Seconds between two acknowledged writes."""
-        moments = sorted(self.acknowledged.values())
+        """Seconds between two acknowledged writes, or from one to the start or the end."""
+        moments = sorted([*self.acknowledged.values(), *self.ends])
         return max(later - earlier for earlier, later in itertools.pairwise(moments))
 
 
