@@ -16,6 +16,7 @@ from provisioner.remote.pool import Pool
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
     from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
+    from provisioner.engine.watch import Watch
     from provisioner.remote.session import Session
     from provisioner.resources.model import Answer
     from provisioner.shell.script import Script
@@ -24,8 +25,8 @@ REGISTRY_SECONDS = 30.0
 ASK_SECONDS = 180.0
 
 
-def gates_of(prepared: Prepared, pool: Pool, emit: Emit) -> Mapping[str, Gate]:
-    """Gates by name; none without a cluster."""
+def gates_of(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> Mapping[str, Gate]:
+    """Gates by name; none without a cluster. `watch` is asked before a gate stops something by itself."""
     cluster = prepared.cluster
     if cluster is None:
         return {}
@@ -63,7 +64,7 @@ def gates_of(prepared: Prepared, pool: Pool, emit: Emit) -> Mapping[str, Gate]:
         from provisioner.action.failovertest import gate_of_new
 
         said = endpoint_ready(pool.session(first), str(cluster.spec.endpoint))
-        return "; ".join(filter(None, (said, gate_of_new(prepared, pool, emit))))
+        return "; ".join(filter(None, (said, gate_of_new(prepared, pool, emit, watch))))
 
     def everywhere(scripts: Mapping[str, Script]) -> Mapping[str, Answer | Exception]:
         def ask(session: Session) -> Answer:
