@@ -85,7 +85,7 @@ def _executor(prepared: Prepared, pool: Pool, emit: Emit, locks: Mapping[str, Re
     watch = Watch(pool, prepared.kinds)
     ownership = Ownership(loaded.run, prepared.memory.playbook, prepared.memory.owned, prepared.kinds)
     work = HostWork(pool, prepared.kinds, told, loaded.run, guard=guard, watch=watch, ownership=ownership)
-    return Executor(work, gates_of(prepared, pool, told), told, each=pool.each, watch=watch)
+    return Executor(work, gates_of(prepared, pool, told, watch), told, each=pool.each, watch=watch)
 
 
 def prove(prepared: Prepared, pool: Pool, emit: Emit) -> tuple[Plan, Outcome]:
@@ -93,4 +93,4 @@ def prove(prepared: Prepared, pool: Pool, emit: Emit) -> tuple[Plan, Outcome]:
     plan = plan_of(prepared, pool, emit)
     bare = replace(plan, stages=tuple(replace(stage, changes={}) for stage in plan.stages))
     work = HostWork(pool, prepared.kinds, emit, prepared.loaded.run)
-    return plan, Executor(work, gates_of(prepared, pool, emit), emit).run(bare)
+    return plan, Executor(work, gates_of(prepared, pool, emit, Watch(pool, prepared.kinds)), emit).run(bare)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provisioner.action.failover import try_faults
-from provisioner.action.failoversite import GATE, site_of
+from provisioner.action.failoversite import GATE, Site, site_of
 from provisioner.engine.events import Emit, Failed, Note
 from provisioner.errors import ProvisionError
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from provisioner.action.prepare import Prepared
     from provisioner.engine.events import FaultEnded
     from provisioner.engine.execute import Outcome
+    from provisioner.engine.watch import Watch
     from provisioner.remote.pool import Pool
 
 _STAGE = "fail-over"
@@ -51,12 +52,13 @@ def _fail(outcome: Outcome, emit: Emit, host: str, fault: ProvisionError) -> Non
     emit(failure)
 
 
-def gate_of_new(prepared: Prepared, pool: Pool, emit: Emit) -> str:
+def gate_of_new(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> str:
     """The quick faults, where the cluster is so new that no node has joined: nobody uses it yet. What is said of them;
     "" where they were not tried. Raises ProvisionError when the API does not survive one."""
     site = None if prepared.established else site_of(prepared, pool, emit)
     if site is None or site.vip is None:
         return ""
+    _check_started(site, watch)
     report = try_faults(site, GATE, heal=False)
     for each in report.faults:
         if each.outage > _SURVIVED or (each.twice and not each.ok):
@@ -67,6 +69,14 @@ def gate_of_new(prepared: Prepared, pool: Pool, emit: Emit) -> str:
         if not each.ok:
             emit(Note(message=f"{each.fault} on {each.host}: {_seen(each)}; {each.why}", level="warning"))
     return "; ".join(f"{each.fault}: {_seen(each)}" for each in report.faults)
+
+
+def _check_started(site: Site, watch: Watch) -> None:
+    """What this run has started there must have lasted until we end it. Raises ProvisionError."""
+    watch.wait()
+    for host in site.balancers:
+        for each in watch.ask(host):
+            raise ProvisionError(f"{host}: {each.resource} {each.reason}\n{each.stderr}".rstrip(), each.hint)
 
 
 def _seen(fault: FaultEnded) -> str:

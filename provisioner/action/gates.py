@@ -19,6 +19,7 @@ from provisioner.spec.model import ClusterSpec, Endpoint
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
     from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
+    from provisioner.engine.watch import Watch
     from provisioner.remote.session import Session
     from provisioner.resources.model import Answer
     from provisioner.shell.script import Script
@@ -27,8 +28,8 @@ REGISTRY_SECONDS = 30.0
 ASK_SECONDS = 180.0
 
 
-def gates_of(prepared: Prepared, pool: Pool, emit: Emit) -> Mapping[str, Gate]:
-    """Gates by name; none without a cluster."""
+def gates_of(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> Mapping[str, Gate]:
+    """Gates by name; none without a cluster. `watch` is asked before a gate stops something by itself."""
     cluster = prepared.cluster
     if cluster is None:
         return {}
@@ -67,7 +68,7 @@ def gates_of(prepared: Prepared, pool: Pool, emit: Emit) -> Mapping[str, Gate]:
 
         hint = mending_endpoint(prepared.loaded.inventory, cluster.spec)
         said = endpoint_ready(pool.session(first), str(cluster.spec.endpoint), hint)
-        return "; ".join(filter(None, (said, gate_of_new(prepared, pool, emit))))
+        return "; ".join(filter(None, (said, gate_of_new(prepared, pool, emit, watch))))
 
     def everywhere(scripts: Mapping[str, Script]) -> Mapping[str, Answer | Exception]:
         def ask(session: Session) -> Answer:
