@@ -35,6 +35,7 @@ ORDER = (
     "test_nodes",
     "test_joining",
     "test_killed",
+    "test_removed",
     "test_renewal",
     "test_clock",
     "test_traffic_gate",
