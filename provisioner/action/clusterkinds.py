@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.bundle.layout import Bundle
 from provisioner.engine.events import Emit
+from provisioner.kube.apicertificate import ApiCertificateKind
 from provisioner.kube.components import ComponentsKind
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
+from provisioner.kube.kubeconfigserver import HostKubeconfigs, KubeconfigServerKind
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.marks import NodeMarksKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
@@ -36,6 +38,9 @@ class ClusterKinds:
     emit: Emit
     deep: bool = False
     package_files: Mapping[str, PackageFiles] = field(default_factory=dict)
+    api_certificates: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    kubeconfigs: Mapping[str, HostKubeconfigs] = field(default_factory=dict)
+    """Of a cluster that others have built."""
 
 
 def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
@@ -58,4 +63,6 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
         "node_joined": NodeJoinedKind(parts.token, parts.emit),
         "bootstrap_token": BootstrapTokenKind(parts.token),
         "bootstrap_kubeconfig": BootstrapKubeconfigKind(parts.token),
+        "api_certificate": ApiCertificateKind(parts.state.authorities["kubernetes"], parts.api_certificates),
+        "kubeconfig_server": KubeconfigServerKind(parts.kubeconfigs),
     }

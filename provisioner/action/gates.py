@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from provisioner.engine.execute import Gate
 from provisioner.errors import ProvisionError
 from provisioner.kube.bindings import no_anonymous
+from provisioner.kube.endpointnodes import nodes_ready
 from provisioner.kube.gates import api_ready, endpoint_ready, network_ready
 from provisioner.remote.pool import Pool
 
@@ -69,6 +70,7 @@ def gates_of(prepared: Prepared, pool: Pool) -> Mapping[str, Gate]:
         "registry_ready": lambda: _registry_ready(prepared),
         "api_ready": lambda: api_ready([pool.session(host) for host in cluster.control_planes]),
         "endpoint_ready": lambda: endpoint_ready(pool.session(first), str(cluster.spec.endpoint)),
+        "nodes_ready": lambda: nodes_ready(pool.session(first), str(cluster.spec.endpoint)),
         "network_ready": lambda: presence.result(begun(ready)),
         "no_anonymous": lambda: no_anonymous(pool.session(first)),
         "traffic": traffic,

@@ -15,6 +15,7 @@ from provisioner.playbook.factscript import facts_script
 if TYPE_CHECKING:
     from provisioner.remote.pool import Pool
     from provisioner.remote.session import Session
+    from provisioner.spec.model import Existing
 
 
 def gather_each(
@@ -24,13 +25,20 @@ def gather_each(
     packages: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
     *,
     firewall: bool = False,
+    existing: Existing | None = None,
 ) -> dict[str, Facts | Exception]:
     """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
-    distribution."""
+    distribution; `existing`: the cluster that is there, whose files are read, too."""
+
+    paths = existing and {
+        "kubernetes": existing.kubernetes,
+        "etcd": existing.etcd,
+        "admin": existing.admin_kubeconfig,
+    }
 
     def ask(session: Session) -> Facts:
         began = time.time()
-        script = facts_script(modules, packages.get(session.host), firewall=firewall)
+        script = facts_script(modules, packages.get(session.host), firewall=firewall, existing=paths)
         answer = session.run(script, deadline=90, what="the reading of its facts")
         return parse_facts(session.host, answer.stdout, began)
 

@@ -8,5 +8,5 @@ BASE_MODULES = (
 )  # fmt: skip
 CLUSTER_MODULES = (
     "artifact", "image", "certificate", "kubeconfig", "manifest", "node_joined",
-    "bootstrap_token", "bootstrap_kubeconfig",
+    "bootstrap_token", "bootstrap_kubeconfig", "api_certificate", "kubeconfig_server",
 )  # fmt: skip

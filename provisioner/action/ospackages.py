@@ -24,7 +24,7 @@ def asked_of(inventory: Inventory, spec: ClusterSpec) -> dict[str, Mapping[str, 
     asked: dict[str, Mapping[str, Sequence[str]]] = {}
     for name, node in spec.nodes.items():
         roles = (
-            *(("node",) if node.node else ()),
+            *(("node",) if node.node and spec.existing is None else ()),
             *(role for role, members in groups.items() if name in members),
         )
         if roles:

@@ -55,6 +55,8 @@ class Prepared:
     @property
     def established(self) -> bool:
         """Some node has joined the cluster."""
+        if self.cluster is not None and self.cluster.spec.existing is not None:
+            return True
         return self.cluster is not None and len(self.cluster.joining) < len(self.cluster.node_names)
 
 
@@ -107,7 +109,12 @@ def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
 
         packages = asked_of(loaded.inventory, loaded.spec)
     firewall = loaded.spec is not None and loaded.spec.firewall != "ignore"
-    return usable(gather_each(pool, loaded.hosts, loaded.kernel_modules, packages, firewall=firewall))
+    existing = loaded.spec.existing if loaded.spec else None
+    return usable(
+        gather_each(
+            pool, loaded.hosts, loaded.kernel_modules, packages, firewall=firewall, existing=existing
+        )
+    )
 
 
 def compile_with(
@@ -129,15 +136,21 @@ def compile_with(
     if loaded.spec is not None and loaded.bundle is not None:
         from provisioner.action.carried import Carried
         from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
+        from provisioner.action.existing import take_over
         from provisioner.action.fixed import check_fixed, with_fixed
         from provisioner.action.ospackages import files_for
         from provisioner.action.variables import ClusterVariables
         from provisioner.kube.token import BootstrapToken
+        from provisioner.pki.cluster import new_state
 
         planes = {host.name for host in loaded.inventory.group("kube_control_plane")}
         carried = Carried.of(facts, planes)
         pending = None if carried.states else _pending(loaded.request)  # it is gone once a host has the state
-        state = carried.agreed(loaded.spec.name, pending)
+        takeover = take_over(loaded.inventory, loaded.spec, facts, owned)
+        make = takeover.adopt if takeover else new_state
+        state = carried.agreed(loaded.spec.name, pending, make)
+        if takeover and carried.states:
+            takeover.check(state)
         state = with_fixed(loaded.spec, state, facts, owned)
         check_fixed(loaded.inventory, loaded.spec, state)
         fresh = None if carried.states else state
@@ -146,11 +159,12 @@ def compile_with(
                 "this cluster does not exist yet: its keys have to be saved before anything is signed with them",
                 "apply it once without --limit, --tags and --stage",
             )
-        cluster = ClusterVariables(loaded.inventory, loaded.spec, state, facts, loaded.bundle)
+        cluster = ClusterVariables(loaded.inventory, loaded.spec, state, facts, loaded.bundle, takeover)
         platforms = {host: each.platform for host, each in facts.items()}
         own = ClusterKinds(
             loaded.spec, loaded.bundle, state, platforms, BootstrapToken(), emit, loaded.request.deep,
             files_for(facts, loaded.bundle),
+            takeover.certificates if takeover else {}, takeover.kubeconfigs if takeover else {},
         )  # fmt: skip
         modules |= cluster_modules(own)
     desired = _compile(loaded, modules, cluster, facts)

@@ -81,7 +81,9 @@ def read_status(request: Request) -> ClusterHealth:
     inventory, spec = load_cluster(request.inventory)
     with connect_to(_hurried(inventory)) as pool:
         modules = modules_of(spec.proxy.mode)
-        asked = gather_each(pool, _hosts(inventory), modules, firewall=spec.firewall != "ignore")
+        asked = gather_each(
+            pool, _hosts(inventory), modules, firewall=spec.firewall != "ignore", existing=spec.existing
+        )
         lost = {host: _told(host, each) for host, each in asked.items() if isinstance(each, UnreachableError)}
         facts = usable({host: each for host, each in asked.items() if host not in lost})
         drift, answers = _both(

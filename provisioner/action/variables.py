@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from provisioner.action.capacity import servers_of
+from provisioner.action.existing import Takeover
 from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
 from provisioner.action.virtualrouter import virtual_router
@@ -44,8 +45,10 @@ class ClusterVariables:
         state: ClusterState,
         facts: Mapping[str, Facts],
         bundle: Bundle,
+        takeover: Takeover | None = None,
     ) -> None:
         self.spec = spec
+        self._takeover = takeover
         self._bundle = bundle
         self._facts = facts
         self._ports = ports_of(inventory, spec)
@@ -120,6 +123,7 @@ class ClusterVariables:
             "firewall": self._ports[host],
             "joining": host in self.joining,
             "ipvs_modules": _ipvs_modules(self._facts[host]),
+            "existing": self._takeover.of(host) if self._takeover else None,
             "virtual_router": virtual_router(self.spec, self._balancers, host, self._facts[host]),
         }
 

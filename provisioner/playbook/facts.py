@@ -37,7 +37,8 @@ class Facts:
 
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
-    names the script of ours that changed the host last.
+    names the script of ours that changed the host last. `existing` are the files of a cluster that others have built, as
+    lines of a path and the content in base64.
     """
 
     architecture: str
@@ -67,6 +68,7 @@ class Facts:
     filters: str = field(default="", repr=False)
     cpus: int = 0
     selinux: bool = False
+    existing: Secret | None = field(default=None, repr=False)
 
     @property
     def platform(self) -> str:
@@ -119,6 +121,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         filters=parts.get("firewall", "").partition("\n")[2],
         cpus=_count(parts["cpus"]),
         selinux=bool(parts["selinux"].strip()),
+        existing=Secret.text(parts["existing"]) if "existing" in parts else None,
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from provisioner.shell.assemble import refusing_chains
-from provisioner.shell.quote import words
+from provisioner.shell.quote import quote, words
 from provisioner.shell.script import Script
 
 # Nothing is started that the shell can do by itself: each program costs a millisecond a host, and a dozen of them were
@@ -149,6 +149,31 @@ elif command -v nft >/dev/null; then
   rm -f /run/provision-firewall.$$
 fi
 """
+# What somebody else's cluster is made of, by its folders, its units, and what those name: small files only, each as a
+# line of its path and its content. Logs may be small, too, and are none of it.
+_EXISTING = """
+echo '=existing'
+file() {
+  case $1 in *.log) return 0 ;; esac
+  [ -f "$1" ] && [ "$(stat -Lc %%s -- "$1")" -le 131072 ] || return 0
+  printf '%%s ' "$1"
+  base64 -w0 <"$1"
+  echo
+}
+for f in %(kubernetes)s/cfg/* %(kubernetes)s/ssl/* %(etcd)s/cfg/* %(etcd)s/ssl/* %(admin)s; do file "$f"; done
+for u in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy; do
+  f=$(systemctl show --property=FragmentPath --value -- "$u.service" 2>/dev/null) || f=
+  [ -z "$f" ] || { printf 'unit:'; file "$f"; }
+done
+for f in $(grep -hos '=/[^" ,\\\\]*' %(kubernetes)s/cfg/*.conf | sed 's/^=//' | sort -u); do
+  case $f in %(kubernetes)s/* | %(etcd)s/*) ;; *) file "$f" ;; esac
+done
+for f in %(kubernetes)s/bin/kube-apiserver; do
+  [ ! -x "$f" ] || { printf '%%s ' "$f"; "$f" --version | base64 -w0; echo; }
+done
+f=/opt/kubernetes/bin/kubectl
+[ ! -e "$f" ] || echo "$f "
+"""
 _END = "echo '=end'\n"
 PARTS = re.findall(r"^part (\w+)", _GATHER, re.MULTILINE)
 """Those that every answer has."""
@@ -159,14 +184,17 @@ def facts_script(
     packages: Mapping[str, Sequence[str]] | None = None,
     *,
     firewall: bool = False,
+    existing: Mapping[str, str] | None = None,
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
-    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too."""
+    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too; and the
+    files of a cluster that is there, by the folders `existing` (kubernetes, etcd) and the path of admin's kubeconfig."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
         + (_MODULES % words(modules) if modules else "")
         + (_PACKAGES % {"cases": cases} if packages else "")
         + (refusing_chains() + _FIREWALL if firewall else "")
+        + (_EXISTING % {name: quote(path) for name, path in existing.items()} if existing else "")
         + _END
     )

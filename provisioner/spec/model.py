@@ -85,6 +85,18 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Existing:
+    """A cluster that others have built, and where its parts lie: `kubernetes` and `etcd` are the folders with bin, cfg
+    and ssl. `reissue_api_certificate`: an API certificate that lacks names is signed anew by the cluster's own CA."""
+
+    preset: str
+    kubernetes: str = "/opt/kubernetes"
+    etcd: str = "/opt/etcd"
+    admin_kubeconfig: str = "/root/.kube/config"
+    reissue_api_certificate: bool = False
+
+
+@dataclass(frozen=True)
 class LoadBalancer:
     """`vip` is the address that the load balancers share: always one of them has it. None where clients name a load
     balancer, or know several by one DNS name. `virtual_router_id` tells it from other VIPs on the link (RFC 5798)."""
@@ -192,6 +204,7 @@ class ClusterSpec:
     bundle: str | None = None
     firewall: str = "check"
     http_proxy: HttpProxy | None = None
+    existing: Existing | None = None
 
 
 def load_spec(inventory: Inventory) -> ClusterSpec:
