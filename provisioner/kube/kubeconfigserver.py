@@ -65,12 +65,10 @@ active() {{
 returned() {{
   now=$(lease) && [ -n "$now" ] && [ "$now" != "$before" ] && is_ready && active
 }} 2>"$W/said"
-before=
-if is_ready; then before=$(lease); fi
-if [ -z "$before" ]; then
+is_ready || {{
   echo "the node $node is not Ready as it is: it is not switched" >&2
   exit 1
-fi
+}}
 systemctl stop provision-switch-back.timer 2>/dev/null || :
 rm -rf -- "$back"
 (umask 077 && mkdir -p -- "$back")
@@ -82,17 +80,21 @@ systemctl restart %(units)s
 END
 %(keep)s
 systemd-run --quiet --unit=provision-switch-back --on-active={BACK_SECONDS} /bin/sh "$back/run"
+take_back() {{
+  systemctl stop provision-switch-back.timer || :
+  /bin/sh "$back/run"
+  cat "$W/said" >&2
+  echo "the node $node did not come back through %(server)s within {READY_SECONDS} s: it has its old kubeconfigs again" >&2
+  exit 1
+}}
+# What is renewed from here on was renewed through the new server.
+systemctl stop %(units)s
+before=$(lease) 2>"$W/said" || take_back
 %(install)s
-systemctl restart %(units)s || :
+systemctl start %(units)s || :
 end=$(($(date +%%s) + {READY_SECONDS}))
 until returned; do
-  if [ "$(date +%%s)" -ge "$end" ]; then
-    systemctl stop provision-switch-back.timer || :
-    /bin/sh "$back/run"
-    cat "$W/said" >&2
-    echo "the node $node did not come back through %(server)s within {READY_SECONDS} s: it has its old kubeconfigs again" >&2
-    exit 1
-  fi
+  [ "$(date +%%s)" -lt "$end" ] || take_back
   sleep 1
 done
 systemctl stop provision-switch-back.timer
