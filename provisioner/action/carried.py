@@ -26,5 +26,5 @@ class Carried:
     def agreed(
         self, name: str, pending: Secret | None = None, make: Callable[[str], ClusterState] = new_state
     ) -> ClusterState:
-        """The state of the cluster `name`; `make` gives that of one that has none. Raises as pki.cluster.agreed_state."""
+        """The state of the cluster `name`; `make` gives one to who has none. Raises as pki.cluster.agreed_state."""
         return agreed_state(name, self.states, self.marks, pending, make)

@@ -1,7 +1,7 @@
 """A cluster that others have built is taken over: what is there is read, judged, and becomes wishes of ours.
 
-Everything is said before anything is changed: what is missing, what is of a sort that is not supported, and the names that
-the API server's certificate lacks.
+Everything is said before anything is changed: what is missing, what is of a sort that is not supported, and the names
+that the API server's certificate lacks.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Takeover:
         if known["kubernetes"] != self.authorities["kubernetes"].key.reveal().strip():
             raise ProvisionError(
                 f"{self.there[0]} has another CA than the one that this cluster had when it was taken over",
-                f"put the old one back; or, if all has changed hands for good, remove {STATE_FILE} on all control planes",
+                f"put the old one back; or, if it has changed for good, remove {STATE_FILE} on all control planes",
             )
 
     def of(self, host: str) -> dict[str, Any]:
@@ -119,7 +119,6 @@ def take_over(
     reading = _Reading(inventory, spec, existing, found, there)
     takeover = reading.result(tuple(name for name in planes if name not in there), owned)
     reading.refuse()
-    assert takeover is not None
     return takeover
 
 
@@ -147,9 +146,7 @@ class _Reading:
         if self._faults:
             raise ProvisionError("\n".join(self._faults), "; ".join(dict.fromkeys(self._hints)))
 
-    def result(
-        self, joining: tuple[str, ...], owned: Mapping[str, Mapping[str, Owned]]
-    ) -> Takeover | None:
+    def result(self, joining: tuple[str, ...], owned: Mapping[str, Mapping[str, Owned]]) -> Takeover | None:
         """None when something is in the way."""
         first = self._there[0]
         keys = self._try(first, lambda: self._keys(first))
@@ -201,7 +198,10 @@ class _Reading:
     def _etcd_authority(self, found: FoundHost, path: str) -> KeyPair | None:
         """Its key lies with etcd, if anywhere."""
         cert = found.text(path)
-        hosts = [found, *(self._found[each.name] for each in self._inventory.group("etcd") if each.name in self._found)]
+        hosts = [
+            found,
+            *(self._found[each.name] for each in self._inventory.group("etcd") if each.name in self._found),
+        ]
         for host in hosts:
             for name, data in host.files.items():
                 if name.startswith(f"{self._existing.etcd}/ssl/") and b"PRIVATE KEY" in data:
@@ -215,20 +215,34 @@ class _Reading:
         api = found.service("kube-apiserver")
         port = api.flags.get("secure-port") or API_PORT
         if port != API_PORT:
-            raise UnusableError(f"{api.conf}: --secure-port={port}: only {API_PORT} is supported by this version")
+            raise UnusableError(
+                f"{api.conf}: --secure-port={port}: only {API_PORT} is supported by this version"
+            )
         for name in SERVICES[1:]:
             service = found.service(name)
             if service.flags.get("leader-elect") == "false":
                 raise UnusableError(f"{service.conf}: --leader-elect=false: a second one would act beside it")
         version = f"v{self._spec.kubernetes.version}"
         if found.version != version:
-            self._differs(("kubernetes", "version"), f"{host} runs {found.version or 'no version that is known'}", found.version[1:])
+            self._differs(
+                ("kubernetes", "version"),
+                f"{host} runs {found.version or 'no version that is known'}",
+                found.version[1:],
+            )
         cidrs = api.flag("service-cluster-ip-range")
         if cidrs != ",".join(self._spec.network.service_cidrs):
-            self._differs(("network", "service_cidrs"), f"{api.conf} on {host} has --service-cluster-ip-range={cidrs}", f"[{cidrs}]")
+            self._differs(
+                ("network", "service_cidrs"),
+                f"{api.conf} on {host} has --service-cluster-ip-range={cidrs}",
+                f"[{cidrs}]",
+            )
         pods = found.service("kube-controller-manager").flags.get("cluster-cidr")
         if pods and pods != ",".join(self._spec.network.pod_cidrs):
-            self._differs(("network", "pod_cidrs"), f"kube-controller-manager on {host} has --cluster-cidr={pods}", f"[{pods}]")
+            self._differs(
+                ("network", "pod_cidrs"),
+                f"kube-controller-manager on {host} has --cluster-cidr={pods}",
+                f"[{pods}]",
+            )
 
     def _differs(self, path: tuple[str, ...], has: str, right: str) -> None:
         place = self._inventory.origin(None, "cluster", *path)
@@ -237,11 +251,14 @@ class _Reading:
 
     def _etcd(self) -> None:
         for host in self._inventory.group("etcd"):
-            if host.name in self._found and f"{self._existing.etcd}/cfg/etcd.conf" not in self._found[host.name].files:
+            if (
+                host.name in self._found
+                and f"{self._existing.etcd}/cfg/etcd.conf" not in self._found[host.name].files
+            ):
                 reason = f"{host.name}: is in the group etcd, and has no {self._existing.etcd}/cfg/etcd.conf"
                 self._faults.append(reason)
                 self._hints.append(
-                    "members cannot be added yet to the etcd of a cluster that others have built: name those that it has"
+                    "members cannot be added yet to an etcd that others have built: name those that it has"
                 )
 
     def _certificate(self, host: str) -> tuple[str, str]:
@@ -286,7 +303,9 @@ class _Reading:
         kubelet = flags.get("kubeconfig") or ""
         if kubelet not in texts:
             said = ", ".join(servers(found.text(kubelet)))
-            raise UnusableError(f"{kubelet} leads to {said}, which is neither a control plane here nor the endpoint")
+            raise UnusableError(
+                f"{kubelet} leads to {said}, which is neither a control plane here nor the endpoint"
+            )
         proxy = f"{self._existing.kubernetes}/cfg/kube-proxy.kubeconfig"
         name = flags.get("hostname-override") or host
         has_proxy = proxy in texts and found.has("kube-proxy")

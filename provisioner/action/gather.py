@@ -30,11 +30,7 @@ def gather_each(
     """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
     distribution; `existing`: the cluster that is there, whose files are read, too."""
 
-    paths = existing and {
-        "kubernetes": existing.kubernetes,
-        "etcd": existing.etcd,
-        "admin": existing.admin_kubeconfig,
-    }
+    paths = existing_paths(existing)
 
     def ask(session: Session) -> Facts:
         began = time.time()
@@ -43,6 +39,13 @@ def gather_each(
         return parse_facts(session.host, answer.stdout, began)
 
     return pool.map(hosts, ask)
+
+
+def existing_paths(existing: Existing | None) -> dict[str, str] | None:
+    """Where the parts of a cluster lie that is there, as the script of facts names them."""
+    if existing is None:
+        return None
+    return {"kubernetes": existing.kubernetes, "etcd": existing.etcd, "admin": existing.admin_kubeconfig}
 
 
 def usable(answers: Mapping[str, Facts | Exception]) -> dict[str, Facts]:

@@ -44,7 +44,9 @@ _MODULES = "use proxy.mode nftables, or install the kernel's extra modules"
 _OLD_KERNEL = "use proxy.mode iptables"
 
 
-def check_hosts(facts: Mapping[str, Facts], nodes: Sequence[str], proxy: Proxy, *, swap: bool, small: bool = False) -> None:
+def check_hosts(
+    facts: Mapping[str, Facts], nodes: Sequence[str], proxy: Proxy, *, swap: bool, small: bool = False
+) -> None:
     """Raises ProvisionError naming every fault of every host. `swap`: `nodes` may use swap; `small`: they may be so."""
     known = {name: facts[name] for name in nodes if name in facts}
     faults = [

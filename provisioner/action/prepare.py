@@ -111,9 +111,7 @@ def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
     firewall = loaded.spec is not None and loaded.spec.firewall != "ignore"
     existing = loaded.spec.existing if loaded.spec else None
     return usable(
-        gather_each(
-            pool, loaded.hosts, loaded.kernel_modules, packages, firewall=firewall, existing=existing
-        )
+        gather_each(pool, loaded.hosts, loaded.kernel_modules, packages, firewall=firewall, existing=existing)
     )
 
 

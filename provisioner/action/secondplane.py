@@ -56,7 +56,8 @@ class SecondPlane:
         """path, content (a Secret), mode, secret of each."""
         files: dict[str, dict[str, Any]] = {}
         for service in self._services():
-            text = f'# After {service.conf} of {self.first.name}, by provision.\n{service.variable}="{self._flags(service).text()}"\n'
+            head = f"# After {service.conf} of {self.first.name}, by provision."
+            text = f'{head}\n{service.variable}="{self._flags(service).text()}"\n'
             files[service.conf] = _file(service.conf, text, "0644")
             unit = f"/etc/systemd/system/{service.name}.service"
             files[unit] = _file(unit, service.unit, "0644")
@@ -76,7 +77,12 @@ class SecondPlane:
         for service in self._services():
             read = {value for name, value in self._flags(service).pairs if value and _READ.fullmatch(name)}
             inputs = [f"{self.folder}/bin/{service.name}", service.conf, *sorted(read - set(own))]
-            listed.append({"name": service.name, "inputs": inputs + [each for each in own if each in read and each.endswith(".crt")]})
+            listed.append(
+                {
+                    "name": service.name,
+                    "inputs": inputs + [each for each in own if each in read and each.endswith(".crt")],
+                }
+            )
         return listed
 
     def _services(self) -> list[Service]:
@@ -93,7 +99,9 @@ class SecondPlane:
                 continue
             seen.add(cert)
             pem = self.first.text(cert)
-            authority = next((each for each, pair in self.authorities.items() if signed_by(pem, pair.cert)), None)
+            authority = next(
+                (each for each, pair in self.authorities.items() if signed_by(pem, pair.cert)), None
+            )
             if authority is None:
                 continue
             common, organizations = subject_of(pem)
@@ -117,7 +125,7 @@ class SecondPlane:
         return {path for _, moved in self._pairs() for path in moved.values()}
 
     def _flags(self, service: Service) -> Flags:
-        """Those of the first one, with the own addresses, and the own pairs wherever the first one's stand; but what signs
+        """Those of the first one, with the own addresses, and the own pairs where the first one's stand; but what signs
         and checks tokens is the cluster's, even where that is the key of a certificate."""
         moved = {old: new for _, paths in self._pairs() for old, new in paths.items()}
         pairs = []
@@ -127,7 +135,9 @@ class SecondPlane:
             elif value in moved and not name.startswith("--service-account"):
                 value = moved[value]
             elif name == "--etcd-servers" and value:
-                value = re.sub(r"//(127\.0\.0\.1|localhost|\[::1\]):", f"//{_host(self.first_address)}:", value)
+                value = re.sub(
+                    r"//(127\.0\.0\.1|localhost|\[::1\]):", f"//{_host(self.first_address)}:", value
+                )
             pairs.append((name, value))
         return Flags(tuple(pairs))
 
@@ -144,7 +154,17 @@ class SecondPlane:
         return _file(path, text, "0644" if public else "0600")
 
 
-_SYSTEM = ("/etc", "/opt", "/var", "/usr", "/root", "/etc/systemd", "/etc/systemd/system", "/var/log", "/var/lib")
+_SYSTEM = (
+    "/etc",
+    "/opt",
+    "/var",
+    "/usr",
+    "/root",
+    "/etc/systemd",
+    "/etc/systemd/system",
+    "/var/log",
+    "/var/lib",
+)
 
 
 def _file(path: str, text: str, mode: str) -> dict[str, Any]:

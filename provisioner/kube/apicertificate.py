@@ -64,7 +64,9 @@ class ApiCertificateKind:
         return [Resource("api_certificate", path, Present({"lacks": ()}), spec, writes=(path,))]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
-        lines = (f'[ ! -f {quote(each.name)} ] || cat -- {quote(each.name)}; echo; echo "="' for each in resources)
+        lines = (
+            f'[ ! -f {quote(each.name)} ] || cat -- {quote(each.name)}; echo; echo "="' for each in resources
+        )
         return Script("\n".join(lines) + "\n")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:

@@ -13,7 +13,7 @@ def servers(text: str) -> tuple[str, ...]:
 
 
 def with_servers(text: str, instead: Callable[[str], str]) -> str:
-    """`text` with every server replaced by `instead(server)`, byte for byte the same elsewhere: comments, order, quotes.
+    """`text` with every server replaced by `instead(server)`, and elsewhere the same byte for byte: comments, quotes.
 
     Raises ValueError for what is no kubeconfig.
     """

@@ -1,8 +1,8 @@
 """The module `kubeconfig_server`: the kubeconfigs of a host that somebody else has set up lead to another API server.
 
-Nothing in them is changed but `server`. A node has to come back through the new one within a time: its lease renewed and
-Ready again, asked with the kubelet's own kubeconfig. Else all its kubeconfigs are as before, by a script that the host
-keeps for that: also where the run dies, or the host loses its controller.
+Nothing in them is changed but `server`. A node has to come back through the new one within a time: its lease renewed
+and Ready again, asked with the kubelet's own kubeconfig. Else all its kubeconfigs are as before, by a script that the
+host keeps for that: also where the run dies, or the host loses its controller.
 """
 
 from __future__ import annotations
@@ -69,6 +69,11 @@ is_ready || {{
   echo "the node $node is not Ready as it is: it is not switched" >&2
   exit 1
 }}
+timeout 10 {KUBECTL} --kubeconfig=%(kubelet)s --request-timeout=5s --server=%(server)s \\
+  get node "$node" -o name >/dev/null || {{
+  echo "%(server)s does not serve the node $node from here: it is not switched" >&2
+  exit 1
+}}
 systemctl stop provision-switch-back.timer 2>/dev/null || :
 rm -rf -- "$back"
 (umask 077 && mkdir -p -- "$back")
@@ -77,6 +82,7 @@ set -u
 cd /run/provision/switch-back || exit
 %(restore)s
 systemctl restart %(units)s
+rm -rf -- /run/provision/switch-back
 END
 %(keep)s
 systemd-run --quiet --unit=provision-switch-back --on-active={BACK_SECONDS} /bin/sh "$back/run"
@@ -84,12 +90,13 @@ take_back() {{
   systemctl stop provision-switch-back.timer || :
   /bin/sh "$back/run"
   cat "$W/said" >&2
-  echo "the node $node did not come back through %(server)s within {READY_SECONDS} s: it has its old kubeconfigs again" >&2
+  echo "the node $node did not come back through %(server)s in {READY_SECONDS} s;" \\
+    "it has its old kubeconfigs again" >&2
   exit 1
 }}
 # What is renewed from here on was renewed through the new server.
 systemctl stop %(units)s
-before=$(lease) 2>"$W/said" || take_back
+before=$(lease 2>"$W/said") || take_back
 %(install)s
 systemctl start %(units)s || :
 end=$(($(date +%%s) + {READY_SECONDS}))
@@ -121,7 +128,9 @@ class KubeconfigServerKind:
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         paths = [path for each in resources for path in each.spec["has"].texts]
-        lines = (f"[ ! -f {quote(path)} ] || echo {quote(path)} \"$(base64 -w0 <{quote(path)})\"" for path in paths)
+        lines = (
+            f'[ ! -f {quote(path)} ] || echo {quote(path)} "$(base64 -w0 <{quote(path)})"' for path in paths
+        )
         return Script("\n".join(lines) + "\n")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
@@ -131,11 +140,18 @@ class KubeconfigServerKind:
     def change(self, change: Change) -> Script:
         has: HostKubeconfigs = change.resource.spec["has"]
         paths = [path for path in has.texts if path in change.keys or change.action == "create"]
-        payload = {f"new{number}": Blob.of(has.new(path).encode(), secret=True) for number, path in enumerate(paths)}
+        payload = {
+            f"new{number}": Blob.of(has.new(path).encode(), secret=True) for number, path in enumerate(paths)
+        }
         known = [f"known {quote(path)} {_digest(has.texts[path])}" for path in paths]
-        install = [f'displace {quote(path)}\nlike "$P/new{number}" {quote(path)}' for number, path in enumerate(paths)]
+        install = [
+            f'displace {quote(path)}\nlike "$P/new{number}" {quote(path)}'
+            for number, path in enumerate(paths)
+        ]
         units = [
-            unit for unit, path in (("kubelet", has.kubelet), ("kube-proxy", has.proxy)) if path and path in paths
+            unit
+            for unit, path in (("kubelet", has.kubelet), ("kube-proxy", has.proxy))
+            if path and path in paths
         ]
         if not units:
             return Script("\n".join([_HEAD, *known, *install]) + "\n", payload)
@@ -144,7 +160,9 @@ class KubeconfigServerKind:
             "kubelet": quote(has.kubelet),
             "units": " ".join(units),
             "restore": "\n".join(_restore(number, path) for number, path in enumerate(paths)),
-            "keep": "\n".join(f'cp -aLT -- {quote(path)} "$back/{number}"' for number, path in enumerate(paths)),
+            "keep": "\n".join(
+                f'cp -aLT -- {quote(path)} "$back/{number}"' for number, path in enumerate(paths)
+            ),
             "install": "\n".join(install),
             "server": change.resource.spec["server"],
         }

@@ -62,7 +62,7 @@ def environment(text: str) -> dict[str, str]:
 
 
 def command(unit: str, variables: Mapping[str, str]) -> list[str]:
-    """The words of a unit's ExecStart= with its variables filled in. Raises ValueError when there is none, or its quotes
+    """The words of a unit's ExecStart= with its variables filled in. Raises ValueError when there is none, or when quotes
     do not end."""
     lines = re.sub(r"\\\n\s*", " ", unit).splitlines()
     values = [line.partition("=")[2].strip() for line in lines if line.strip().startswith("ExecStart=")]
@@ -75,7 +75,9 @@ def command(unit: str, variables: Mapping[str, str]) -> list[str]:
 def environment_files(unit: str) -> list[str]:
     """The paths of EnvironmentFile=, without the hyphen that makes one optional."""
     lines = (line.strip() for line in unit.splitlines())
-    return [line.partition("=")[2].strip().lstrip("-") for line in lines if line.startswith("EnvironmentFile=")]
+    return [
+        line.partition("=")[2].strip().lstrip("-") for line in lines if line.startswith("EnvironmentFile=")
+    ]
 
 
 def _value(text: str, at: int) -> tuple[str, int]:

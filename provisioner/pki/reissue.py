@@ -103,9 +103,8 @@ def _authority_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     try:
         own = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     except x509.ExtensionNotFound:
-        public = ca.public_key()
-        assert isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
+        digest = x509.SubjectKeyIdentifier.from_public_key(ca.public_key()).digest
+        return x509.AuthorityKeyIdentifier(digest, None, None)
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 

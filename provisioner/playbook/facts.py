@@ -37,7 +37,7 @@ class Facts:
 
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
-    names the script of ours that changed the host last. `existing` are the files of a cluster that others have built, as
+    names the script of ours that changed the host last. `existing` are files of a cluster that others have built:
     lines of a path and the content in base64.
     """
 

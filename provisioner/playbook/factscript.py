@@ -187,8 +187,8 @@ def facts_script(
     existing: Mapping[str, str] | None = None,
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
-    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too; and the
-    files of a cluster that is there, by the folders `existing` (kubernetes, etcd) and the path of admin's kubeconfig."""
+    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too; and
+    files of a cluster that is there, by the paths `existing` (kubernetes, etcd, admin: folders, and a kubeconfig)."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER

@@ -4,6 +4,7 @@ in every kubeconfig. With ssh and tar alone: nothing on its hosts is known to `p
 from __future__ import annotations
 
 import io
+import secrets
 import subprocess
 import tarfile
 import time
@@ -15,7 +16,7 @@ from handbuilt_keys import Authority, kubeconfig
 
 from provisioner.bundle.layout import Bundle, default_bundle_path
 
-TOKEN = "c47ffb939f5ca36231d9e3121a252940"
+TOKEN = secrets.token_hex(16)
 Content = bytes | Path
 Files = dict[str, tuple[Content, int]]
 
