@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.bundle.layout import Bundle
@@ -18,6 +19,7 @@ from provisioner.kube.marks import NodeMarksKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
 from provisioner.pki.certificate import CertificateKind
 from provisioner.pki.cluster import ClusterState
+from provisioner.pki.reissue import lacking, reissued
 from provisioner.registry.client import Registry
 from provisioner.registry.kind import ImageKind
 from provisioner.resources.model import Module
@@ -63,6 +65,8 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
         "node_joined": NodeJoinedKind(parts.token, parts.emit),
         "bootstrap_token": BootstrapTokenKind(parts.token),
         "bootstrap_kubeconfig": BootstrapKubeconfigKind(parts.token),
-        "api_certificate": ApiCertificateKind(parts.state.authorities["kubernetes"], parts.api_certificates),
+        "api_certificate": ApiCertificateKind(
+            lacking, partial(reissued, parts.state.authorities["kubernetes"]), parts.api_certificates
+        ),
         "kubeconfig_server": KubeconfigServerKind(parts.kubeconfigs),
     }

@@ -5,11 +5,9 @@ clients will use. Signed by the cluster's own CA with the same key, because othe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from provisioner.kube.kubectl import KUBECTL
-from provisioner.pki.authority import KeyPair
-from provisioner.pki.reissue import lacking, reissued
 from provisioner.resources.model import Absent, Change, Present, Resource, State
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote
@@ -47,14 +45,21 @@ fi
 """
 
 
+Lacking = Callable[[str, Sequence[str]], tuple[str, ...]]
+"""Those of the names for which a certificate (PEM) does not serve. Raises ValueError when it is none."""
+Reissued = Callable[[str, Sequence[str]], str]
+"""The certificate, signed anew with the names beside those that it has."""
+
+
 class ApiCertificateKind:
     """Attribute `lacks`: the wanted names for which the certificate does not serve."""
 
     name = "api_certificate"
 
-    def __init__(self, authority: KeyPair, found: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, lacking: Lacking, reissued: Reissued, found: Mapping[str, tuple[str, str]]) -> None:
         """`found`: path and PEM of each API server's certificate, by host."""
-        self._authority = authority
+        self._lacking = lacking
+        self._reissued = reissued
         self._found = found
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
@@ -74,19 +79,18 @@ class ApiCertificateKind:
         # A certificate in base64 may end in "=": the separator alone in a line is none of it.
         texts = output.decode(errors="replace").split("\n=\n")
         for each, text in zip(resources, texts, strict=False):
-            found[each.id] = _state(text, each.spec["sans"])
+            found[each.id] = self._state(text, each.spec["sans"])
         return found
 
     def change(self, change: Change) -> Script:
         pem: str = change.resource.spec["pem"]
-        new = reissued(pem, self._authority, change.resource.spec["sans"])
+        new = self._reissued(pem, change.resource.spec["sans"])
         digest = hashlib.sha256(pem.encode()).hexdigest()
         script = _CHANGE % {"path": quote(change.resource.name), "digest": digest}
         return Script(script, {"crt": Blob.of(new.encode())})
 
-
-def _state(text: str, wanted: Sequence[str]) -> State:
-    try:
-        return Present({"lacks": lacking(text, wanted)})
-    except ValueError:
-        return Absent()
+    def _state(self, text: str, wanted: Sequence[str]) -> State:
+        try:
+            return Present({"lacks": self._lacking(text, wanted)})
+        except ValueError:
+            return Absent()

@@ -62,8 +62,8 @@ def environment(text: str) -> dict[str, str]:
 
 
 def command(unit: str, variables: Mapping[str, str]) -> list[str]:
-    """The words of a unit's ExecStart= with its variables filled in. Raises ValueError when there is none, or when quotes
-    do not end."""
+    """The words of a unit's ExecStart= with its variables filled in. Raises ValueError when there is none, or
+    quotes do not end."""
     lines = re.sub(r"\\\n\s*", " ", unit).splitlines()
     values = [line.partition("=")[2].strip() for line in lines if line.strip().startswith("ExecStart=")]
     if not values or not values[-1]:

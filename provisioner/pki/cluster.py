@@ -108,8 +108,8 @@ def agreed_state(
     hosts, by host.
 
     A new state is made by `make` (or `pending` taken, the text of one that was promised) only when no host has ever
-    belonged to a cluster. Raises ProvisionError otherwise, and when two control planes carry different keys. What is fixed may be
-    missing in some copies: a run that brings an older format to the one of now can end between two hosts.
+    belonged to a cluster. Raises ProvisionError otherwise, and when two control planes carry different keys. What is
+    fixed may be missing in some copies: a run that brings an older format to the one of now can end between two hosts.
     """
     states = {host: parse_state(text, host) for host, text in found.items()}
     identities = {state.uuid: host for host, state in states.items()}

@@ -33,9 +33,9 @@ def lacking(pem: str, wanted: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for each in map(_canonical, wanted) if each not in has))
 
 
-def reissued(pem: str, authority: KeyPair, more: Sequence[str]) -> str:
-    """The certificate with the names `more` beside those that it has: the same key, subject, usages and end, or a year
-    from now where that is later, but not beyond its authority's. Raises ValueError when either is no certificate."""
+def reissued(authority: KeyPair, pem: str, more: Sequence[str]) -> str:
+    """The certificate `pem` with the names `more` beside those that it has: the same key, subject, usages and end, or a
+    year from now where that is later, but not beyond its authority's. Raises ValueError when one is no certificate."""
     old = x509.load_pem_x509_certificate(pem.encode())
     ca = x509.load_pem_x509_certificate(authority.cert.encode())
     key = serialization.load_pem_private_key(authority.key.reveal().encode(), None)

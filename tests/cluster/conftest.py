@@ -42,6 +42,7 @@ ORDER = (
     "test_bare",
     "test_three",
     "test_balanced",
+    "test_existing_cluster",
 )
 """The last ones break much, or renew the hosts."""
 
