@@ -15,6 +15,8 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import yaml
+
 from provisioner.action.foundcluster import SERVICES, FoundHost, UnusableError
 from provisioner.action.secondplane import SecondPlane
 from provisioner.errors import InputError, Problem, ProvisionError
@@ -110,6 +112,10 @@ def take_over(
     found = {name: FoundHost.of(name, each, existing.kubernetes) for name, each in facts.items()}
     planes = [host.name for host in inventory.group("kube_control_plane")]
     conf = f"file:{existing.kubernetes}/cfg/kube-apiserver.conf"
+    unit = "file:/etc/systemd/system/kube-apiserver.service"
+    if installed := [name for name in planes if unit in owned[name] and conf not in owned[name]]:
+        reason = f"existing: the API server on {installed[0]} was installed by provision"
+        raise InputError([Problem(*inventory.origin(None, "cluster", "existing"), reason, "leave it out")])
     there = [name for name in planes if found[name].has("kube-apiserver") and conf not in owned[name]]
     if not there:
         raise ProvisionError(
@@ -306,10 +312,12 @@ class _Reading:
             raise UnusableError(
                 f"{kubelet} leads to {said}, which is neither a control plane here nor the endpoint"
             )
-        proxy = f"{self._existing.kubernetes}/cfg/kube-proxy.kubeconfig"
         name = flags.get("hostname-override") or host
-        has_proxy = proxy in texts and found.has("kube-proxy")
-        return HostKubeconfigs(texts, instead, name, kubelet, proxy if has_proxy else "")
+        proxy = _of_proxy(found)
+        if proxy and proxy not in texts:
+            found.text(proxy)
+            raise UnusableError(f"{proxy} leads neither to a control plane here nor to the endpoint")
+        return HostKubeconfigs(texts, instead, name, kubelet, proxy)
 
     def _candidates(self, found: FoundHost) -> Iterator[tuple[str, str]]:
         """Nodes' and people's. Controllers stay with the API server beside them."""
@@ -318,3 +326,23 @@ class _Reading:
             is_one = path.endswith(".kubeconfig") and path.startswith(f"{self._existing.kubernetes}/cfg/")
             if path == self._existing.admin_kubeconfig or (is_one and path not in own):
                 yield path, found.text(path)
+
+
+def _of_proxy(found: FoundHost) -> str:
+    """The kubeconfig of kube-proxy, by its flags or its configuration; "" where there is no kube-proxy."""
+    if not found.has("kube-proxy"):
+        return ""
+    service = found.service("kube-proxy")
+    path = service.flags.get("kubeconfig")
+    if path:
+        return path
+    config = service.flag("config")
+    try:
+        read = yaml.safe_load(found.text(config))
+    except yaml.YAMLError:
+        read = None
+    connection = read.get("clientConnection") if isinstance(read, dict) else None
+    path = connection.get("kubeconfig") if isinstance(connection, dict) else None
+    if not isinstance(path, str):
+        raise UnusableError(f"{config} names no clientConnection.kubeconfig")
+    return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner import __version__
@@ -147,8 +147,10 @@ def compile_with(
         takeover = take_over(loaded.inventory, loaded.spec, facts, owned)
         make = takeover.adopt if takeover else new_state
         state = carried.agreed(loaded.spec.name, pending, make)
-        if takeover and carried.states:
+        if takeover:
             takeover.check(state)
+            # Where a part of the hosts is read, a key that lies with etcd may be out of sight.
+            takeover = replace(takeover, authorities=state.authorities)
         state = with_fixed(loaded.spec, state, facts, owned)
         check_fixed(loaded.inventory, loaded.spec, state)
         fresh = None if carried.states else state

@@ -165,12 +165,11 @@ for u in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-prox
   f=$(systemctl show --property=FragmentPath --value -- "$u.service" 2>/dev/null) || f=
   [ -z "$f" ] || { printf 'unit:'; file "$f"; }
 done
-for f in $(grep -hos '=/[^" ,\\\\]*' %(kubernetes)s/cfg/*.conf | sed 's/^=//' | sort -u); do
+grep -hos '=/[^" ,\\\\]*' %(kubernetes)s/cfg/*.conf | sed 's/^=//' | sort -u | while read -r f; do
   case $f in %(kubernetes)s/* | %(etcd)s/*) ;; *) file "$f" ;; esac
 done
-for f in %(kubernetes)s/bin/kube-apiserver; do
-  [ ! -x "$f" ] || { printf '%%s ' "$f"; "$f" --version | base64 -w0; echo; }
-done
+f=%(kubernetes)s/bin/kube-apiserver
+[ ! -x "$f" ] || { printf '%%s ' "$f"; "$f" --version | base64 -w0; echo; }
 f=/opt/kubernetes/bin/kubectl
 [ ! -e "$f" ] || echo "$f "
 """

@@ -21,10 +21,13 @@ from provisioner.errors import ProvisionError
 from provisioner.inventory.aliases import ROLES
 from provisioner.kube import asking, gates, traffic
 from provisioner.kube.access import group_is_bound
+from provisioner.kube.apicertificate import ApiCertificateKind
 from provisioner.kube.bindings import no_anonymous
+from provisioner.kube.endpointnodes import nodes_ready
 from provisioner.kube.healthscript import health_script
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
+from provisioner.kube.kubeconfigserver import HostKubeconfigs, KubeconfigServerKind
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.marks import NodeMarksKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
@@ -113,7 +116,15 @@ TASKS: list[dict[str, Any]] = [
     {"node_joined": {"name": "n", "labels": {"a/b": "c"}}},
     {"bootstrap_token": {}},
     {"bootstrap_kubeconfig": {"dest": NASTY, "server": "https://a", "authority": "/a"}},
+    {"api_certificate": {"sans": ["a"]}},
+    {"kubeconfig_server": {"server": "https://b"}},
 ]
+
+
+_TEXT = "clusters: [{cluster: {server: 'https://a'}}]"
+KUBECONFIGS = HostKubeconfigs(
+    {f"{NASTY}7": _TEXT, f"{NASTY}8": _TEXT}, {"https://a": "https://b"}, "n", f"{NASTY}7", f"{NASTY}8"
+)
 
 
 class Recorder:
@@ -142,6 +153,10 @@ def modules() -> dict[str, Any]:
         "node_marks": NodeMarksKind(),
         "bootstrap_token": BootstrapTokenKind(token),
         "bootstrap_kubeconfig": BootstrapKubeconfigKind(token),
+        "api_certificate": ApiCertificateKind(
+            lambda _, names: tuple(names), lambda pem, _: pem, {"here": (NASTY, "pem")}
+        ),
+        "kubeconfig_server": KubeconfigServerKind({"here": KUBECONFIGS}),
     }
 
 
@@ -232,6 +247,7 @@ def of_gates() -> Iterator[Script]:
     recorder = Recorder()
     gates.api_ready([recorder])
     gates.endpoint_ready(recorder, "10.0.0.9:6443")
+    nodes_ready(recorder, "10.0.0.9:6443")
     gates.network_ready(recorder, ["a", "b"], ["DaemonSet kube-flannel/kube-flannel-ds"])
     check = traffic.TrafficCheck("image", {"a": "10.0.0.1"}, "cluster.local", "run")
     check.pods.remove(recorder)
@@ -253,6 +269,8 @@ def of_gates() -> Iterator[Script]:
 def of_transport() -> Iterator[Script]:
     yield facts_script()
     yield facts_script(["a_b", "c"], {"debian-*": ["a", "b+c"], "*": ["d"]}, firewall=True)
+    paths = {"kubernetes": "/opt/kubernetes", "etcd": "/opt/etcd", "admin": "/root/.kube/config"}
+    yield facts_script(existing=paths)
     yield Script(lock.hold("run", 60))
     yield worklock.after_others("echo")
     yield Script(worklock.locked("echo") + "\n")
