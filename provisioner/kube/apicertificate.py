@@ -27,7 +27,7 @@ cat -- "$f" >"$P/old"
 ready() {{
   systemctl restart kube-apiserver || return 1
   end=$(($(date +%%s) + {READY_SECONDS}))
-  until {KUBECTL} get --raw /readyz >/dev/null 2>"$W/err"; do
+  until {KUBECTL} get --raw /readyz >/dev/null 2>"$P/said"; do
     [ "$(date +%%s)" -lt "$end" ] || return 1
     sleep 0.3
   done
@@ -35,9 +35,11 @@ ready() {{
 displace "$f"
 put "$P/crt" "$f" "$mode" "$owner" "$group"
 if ! ready; then
-  cat "$W/err" >&2
+  [ ! -e "$P/said" ] || cat "$P/said" >&2
   journalctl --no-pager --quiet -n 8 -o cat -u kube-apiserver >&2 || :
   put "$P/old" "$f" "$mode" "$owner" "$group"
+  # systemd gives up what dies several times in ten seconds.
+  systemctl reset-failed kube-apiserver || :
   systemctl restart kube-apiserver || :
   echo "the API server was not ready with its new certificate; it has the old one again" >&2
   exit 1

@@ -81,6 +81,7 @@ cat >"$back/run" <<'END'
 set -u
 cd /run/provision/switch-back || exit
 %(restore)s
+systemctl reset-failed %(units)s 2>/dev/null
 systemctl restart %(units)s
 rm -rf -- /run/provision/switch-back
 END

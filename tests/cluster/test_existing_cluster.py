@@ -147,6 +147,29 @@ def test_all_are_switched_and_nothing_is_made_anew(
     assert (again.status, again.changed) == (0, set()), again
 
 
+def test_an_api_server_that_does_not_start_has_its_old_certificate_again(
+    lab: LabCluster, one_plane: Path
+) -> None:
+    path, folder = "/opt/kubernetes/ssl/server.pem", "/etc/systemd/system/kube-apiserver.service.d"
+    kept = f"/var/lib/provision/displaced{path}"
+    lab.one("cp1", f"cp {path} /root/new.pem && cp {kept} {path} && mkdir {folder}")
+    lab.one(
+        "cp1",
+        f"printf '[Service]\\nExecStartPre=cmp {path} {kept}\\n' >{folder}/x.conf; systemctl daemon-reload",
+    )
+    try:
+        done = lab.apply(inventory=one_plane)
+        assert done.status == 1, done
+        assert "it has the old one again" in done.only("Failed")["stderr"], done
+        assert lab.one("cp1", f"cmp {path} {kept} && kubectl get --raw /livez") == "ok"
+    finally:
+        lab.one(
+            "cp1",
+            f"rm -r {folder}; systemctl daemon-reload; cp /root/new.pem {path}; systemctl restart kube-apiserver",
+        )
+    until(lambda: ready(lab), "all nodes Ready", 60)
+
+
 def test_the_certificate_has_the_name_and_all_that_it_had(lab: LabCluster) -> None:
     from provisioner.pki.reissue import names_of
 
