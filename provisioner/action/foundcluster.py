@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -55,7 +54,7 @@ class FoundHost:
             path, _, content = line.rpartition(" ")
             try:
                 files[path] = base64.b64decode(content, validate=True)
-            except binascii.Error:
+            except ValueError:
                 continue
         version = files.pop(f"{folder}/bin/kube-apiserver", b"").decode(errors="replace").split()
         kubectl = files.pop("/opt/kubernetes/bin/kubectl", None) is not None
