@@ -23,6 +23,7 @@ from provisioner.resources.owned import parse_owned
 # all for a playbook without a cluster.
 if TYPE_CHECKING:
     from provisioner.action.connect import Begun
+    from provisioner.action.existing import Takeover
     from provisioner.action.variables import ClusterVariables
     from provisioner.engine.plan import Desired
     from provisioner.pki.cluster import ClusterState
@@ -134,7 +135,6 @@ def compile_with(
     if loaded.spec is not None and loaded.bundle is not None:
         from provisioner.action.carried import Carried
         from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
-        from provisioner.action.existing import take_over
         from provisioner.action.fixed import check_fixed, with_fixed
         from provisioner.action.ospackages import files_for
         from provisioner.action.variables import ClusterVariables
@@ -144,7 +144,11 @@ def compile_with(
         planes = {host.name for host in loaded.inventory.group("kube_control_plane")}
         carried = Carried.of(facts, planes)
         pending = None if carried.states else _pending(loaded.request)  # it is gone once a host has the state
-        takeover = take_over(loaded.inventory, loaded.spec, facts, owned)
+        takeover: Takeover | None = None
+        if loaded.spec.existing is not None:
+            from provisioner.action.existing import take_over
+
+            takeover = take_over(loaded.inventory, loaded.spec, facts, owned)
         make = takeover.adopt if takeover else new_state
         state = carried.agreed(loaded.spec.name, pending, make)
         if takeover:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provisioner.action.capacity import servers_of
-from provisioner.action.existing import Takeover
 from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
 from provisioner.action.virtualrouter import virtual_router
@@ -22,6 +21,9 @@ from provisioner.registry.names import repository
 from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.model import ClusterSpec
 from provisioner.spec.proxies import environment
+
+if TYPE_CHECKING:
+    from provisioner.action.existing import Takeover
 
 PAUSE = "registry.k8s.io/pause"
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost"
