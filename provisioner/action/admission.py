@@ -25,10 +25,13 @@ def admit(
     """Raises ProvisionError naming every fault of one sort, InputError where the spec does not fit the hosts; says what
     will be worth knowing later. Without `changes` to come, firewalls are only told of: the gates will show what they
     do."""
-    nodes = [name for name, node in spec.nodes.items() if node.node]
-    swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
-    check_hosts(facts, nodes, spec.proxy, swap=swap)
-    check_capacity(loaded.inventory, spec, facts)
+    if spec.existing is None:
+        nodes = [name for name, node in spec.nodes.items() if node.node]
+        swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
+        check_hosts(facts, nodes, spec.proxy, swap=swap)
+        check_capacity(loaded.inventory, spec, facts)
+    else:  # its nodes are as their builder wants them
+        check_hosts(facts, list(facts), spec.proxy, swap=True, small=True)
     check_virtual_address(spec, [host.name for host in loaded.inventory.group("load_balancer")], facts)
     if spec.firewall == "check":
         try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from provisioner.inventory.secrets import Secret
-from provisioner.pki.cluster import ClusterState, agreed_state
+from provisioner.pki.cluster import ClusterState, agreed_state, new_state
 from provisioner.playbook.facts import Facts
 
 
@@ -23,6 +23,8 @@ class Carried:
         states = {host: each.state for host, each in facts.items() if each.state and host in planes}
         return cls(states, {host: each.mark for host, each in facts.items() if each.mark})
 
-    def agreed(self, name: str, pending: Secret | None = None) -> ClusterState:
-        """The state of the cluster `name`. Raises as pki.cluster.agreed_state."""
-        return agreed_state(name, self.states, self.marks, pending)
+    def agreed(
+        self, name: str, pending: Secret | None = None, make: Callable[[str], ClusterState] = new_state
+    ) -> ClusterState:
+        """The state of the cluster `name`; `make` gives one to who has none. Raises as pki.cluster.agreed_state."""
+        return agreed_state(name, self.states, self.marks, pending, make)

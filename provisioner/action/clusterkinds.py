@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.bundle.layout import Bundle
 from provisioner.engine.events import Emit
+from provisioner.kube.apicertificate import ApiCertificateKind
 from provisioner.kube.components import ComponentsKind
 from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
+from provisioner.kube.kubeconfigserver import HostKubeconfigs, KubeconfigServerKind
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.marks import NodeMarksKind
 from provisioner.kube.switch import EndpointSwitchKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
 from provisioner.pki.certificate import CertificateKind
 from provisioner.pki.cluster import ClusterState
+from provisioner.pki.reissue import lacking, reissued
 from provisioner.registry.client import Registry
 from provisioner.registry.kind import ImageKind
 from provisioner.resources.model import Module
@@ -38,6 +42,9 @@ class ClusterKinds:
     emit: Emit
     deep: bool = False
     package_files: Mapping[str, PackageFiles] = field(default_factory=dict)
+    api_certificates: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    kubeconfigs: Mapping[str, HostKubeconfigs] = field(default_factory=dict)
+    """Of a cluster that others have built."""
 
 
 def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
@@ -63,4 +70,8 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
         "node_joined": NodeJoinedKind(parts.token, parts.emit),
         "bootstrap_token": BootstrapTokenKind(parts.token),
         "bootstrap_kubeconfig": BootstrapKubeconfigKind(parts.token),
+        "api_certificate": ApiCertificateKind(
+            lacking, partial(reissued, parts.state.authorities["kubernetes"]), parts.api_certificates
+        ),
+        "kubeconfig_server": KubeconfigServerKind(parts.kubeconfigs),
     }

@@ -18,11 +18,13 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
     "node_cidr_mask": ("network", "node_cidr_mask"),
     "node_cidr_mask_ipv6": ("network", "node_cidr_mask_ipv6"),
     "domain": ("dns", "domain"),
+    "existing": ("existing",),
 }
 _API_SERVER = "file:/etc/systemd/system/kube-apiserver.service"
 _REASONS = {
     "pod_cidrs": "nodes keep the part of it that they were given",
     "service_cidrs": "services keep their addresses, the cluster's DNS service among them",
+    "existing": "its services are its builder's, and the other way round",
     "domain": "pods have it in their resolv.conf, and tokens are issued in its name",
 }
 
@@ -30,7 +32,9 @@ _REASONS = {
 def fixed_of(spec: ClusterSpec) -> Fixed:
     """The spec's values of what is fixed."""
     network = spec.network
+    existing: Fixed = {"existing": spec.existing.preset} if spec.existing else {}
     return {
+        **existing,
         "pod_cidrs": list(network.pod_cidrs),
         "service_cidrs": list(network.service_cidrs),
         "node_cidr_mask": network.node_cidr_mask,
@@ -67,8 +71,10 @@ def never_ran(
 def check_fixed(inventory: Inventory, spec: ClusterSpec, state: ClusterState) -> None:
     """Raises InputError at each value of the spec that is another one than the running cluster's."""
     problems = []
-    for name, wanted in fixed_of(spec).items():
-        has = state.fixed.get(name, wanted)
+    # What a state says nothing of is as the spec has it; but who has built the cluster, every state says.
+    ours: Fixed = {"existing": "none"}
+    for name, wanted in {**ours, **fixed_of(spec)}.items():
+        has = state.fixed.get(name, ours.get(name, wanted))
         if has != wanted:
             place = inventory.origin(None, "cluster", *_PLACES[name])
             why = _REASONS.get(name, _REASONS["pod_cidrs"])

@@ -11,6 +11,7 @@ from provisioner.engine.execute import Gate
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.kube.bindings import no_anonymous
+from provisioner.kube.endpointnodes import nodes_ready
 from provisioner.kube.gates import api_ready, endpoint_ready, network_ready
 from provisioner.kube.switch import await_return
 from provisioner.remote.pool import Pool
@@ -85,6 +86,7 @@ def gates_of(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> Mappin
             pool.session(first),
             {name: pool.session(name) for name in cluster.switching if name in prepared.loaded.hosts},
         ),
+        "nodes_ready": lambda: nodes_ready(pool.session(first), str(cluster.spec.endpoint)),
         "network_ready": lambda: presence.result(begun(ready)),
         "no_anonymous": lambda: no_anonymous(pool.session(first)),
         "traffic": traffic,

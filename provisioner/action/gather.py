@@ -15,6 +15,7 @@ from provisioner.playbook.factscript import facts_script
 if TYPE_CHECKING:
     from provisioner.remote.pool import Pool
     from provisioner.remote.session import Session
+    from provisioner.spec.model import Existing
 
 
 def gather_each(
@@ -25,18 +26,33 @@ def gather_each(
     *,
     firewall: bool = False,
     addresses: Mapping[str, str] = MappingProxyType({}),
+    existing: Existing | None = None,
 ) -> dict[str, Facts | Exception]:
     """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
-    distribution; `addresses`: by host, one that nobody on its link should have."""
+    distribution; `addresses`: by host, one that nobody on its link should have; `existing`: the cluster that is there,
+    whose files are read, too."""
+    paths = existing_paths(existing)
 
     def ask(session: Session) -> Facts:
         began = time.time()
-        address = addresses.get(session.host, "")
-        script = facts_script(modules, packages.get(session.host), firewall=firewall, address=address)
+        script = facts_script(
+            modules,
+            packages.get(session.host),
+            firewall=firewall,
+            address=addresses.get(session.host, ""),
+            existing=paths,
+        )
         answer = session.run(script, deadline=90, what="the reading of its facts")
         return parse_facts(session.host, answer.stdout, began)
 
     return pool.map(hosts, ask)
+
+
+def existing_paths(existing: Existing | None) -> dict[str, str] | None:
+    """Where the parts of a cluster lie that is there, as the script of facts names them."""
+    if existing is None:
+        return None
+    return {"kubernetes": existing.kubernetes, "etcd": existing.etcd, "admin": existing.admin_kubeconfig}
 
 
 def usable(answers: Mapping[str, Facts | Exception]) -> dict[str, Facts]:

@@ -101,7 +101,8 @@ class Loaded:
 def load(request: Request) -> Loaded:
     """Reads and checks all input files; no host is reached. Raises InputError with every problem."""
     inventory, spec = _inputs_of(request)
-    path = request.playbook or shipped("playbooks") / "site.yaml"
+    site = "existing.yaml" if spec and spec.existing else "site.yaml"
+    path = request.playbook or shipped("playbooks") / site
     modules = {*BASE_MODULES, *(CLUSTER_MODULES if spec else ())}
     playbook = load_playbook(path, modules)
     check_choice(request.selection, request.limit, playbook, inventory)

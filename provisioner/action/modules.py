@@ -9,5 +9,5 @@ BASE_MODULES = (
 CLUSTER_MODULES = (
     "artifact", "image", "certificate", "kubeconfig", "manifest", "node_joined",
     "bootstrap_token", "bootstrap_kubeconfig", "etcd_seed", "etcd_member",
-    "endpoint_switch",
+    "endpoint_switch", "api_certificate", "kubeconfig_server",
 )  # fmt: skip

@@ -26,7 +26,7 @@ def asked_of(inventory: Inventory, spec: ClusterSpec) -> dict[str, Mapping[str, 
     for name, node in spec.nodes.items():
         roles = (
             *(("local_load_balancer",) if name in local else ()),
-            *(("node",) if node.node else ()),
+            *(("node",) if node.node and spec.existing is None else ()),
             *(role for role, members in groups.items() if name in members),
         )
         if roles:

@@ -44,13 +44,15 @@ _MODULES = "use proxy.mode nftables, or install the kernel's extra modules"
 _OLD_KERNEL = "use proxy.mode iptables"
 
 
-def check_hosts(facts: Mapping[str, Facts], nodes: Sequence[str], proxy: Proxy, *, swap: bool) -> None:
-    """Raises ProvisionError naming every fault of every host. `swap`: `nodes` may use swap."""
+def check_hosts(
+    facts: Mapping[str, Facts], nodes: Sequence[str], proxy: Proxy, *, swap: bool, small: bool = False
+) -> None:
+    """Raises ProvisionError naming every fault of every host. `swap`: `nodes` may use swap; `small`: they may be so."""
     known = {name: facts[name] for name in nodes if name in facts}
     faults = [
         *_clocks(facts),
         *(() if swap else _swapping(known)),
-        *_small(known),
+        *(() if small else _small(known)),
         *_twins(known),
         *_leaving({name: each for name, each in facts.items() if name not in nodes}),
         *_proxy(known, proxy),

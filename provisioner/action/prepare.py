@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner import __version__
@@ -23,6 +23,7 @@ from provisioner.resources.owned import parse_owned
 # all for a playbook without a cluster.
 if TYPE_CHECKING:
     from provisioner.action.connect import Begun
+    from provisioner.action.existing import Takeover
     from provisioner.action.variables import ClusterVariables
     from provisioner.engine.plan import Desired
     from provisioner.pki.cluster import ClusterState
@@ -55,6 +56,8 @@ class Prepared:
     @property
     def established(self) -> bool:
         """Some node has joined the cluster."""
+        if self.cluster is not None and self.cluster.spec.existing is not None:
+            return True
         return self.cluster is not None and len(self.cluster.joining) < len(self.cluster.node_names)
 
 
@@ -109,9 +112,16 @@ def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
     firewall = loaded.spec is not None and loaded.spec.firewall != "ignore"
     vip = loaded.spec.load_balancer.vip if loaded.spec is not None else None
     addresses = {host.name: vip for host in loaded.inventory.group("load_balancer") if vip}
+    existing = loaded.spec.existing if loaded.spec else None
     return usable(
         gather_each(
-            pool, loaded.hosts, loaded.kernel_modules, packages, firewall=firewall, addresses=addresses
+            pool,
+            loaded.hosts,
+            loaded.kernel_modules,
+            packages,
+            firewall=firewall,
+            addresses=addresses,
+            existing=existing,
         )
     )
 
@@ -135,16 +145,26 @@ def compile_with(
     if loaded.spec is not None and loaded.bundle is not None:
         from provisioner.action.carried import Carried
         from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
-        from provisioner.action.etcd import founders_of
-        from provisioner.action.fixed import check_fixed, never_ran, with_fixed
+        from provisioner.action.fixed import check_fixed, with_fixed
         from provisioner.action.ospackages import files_for
         from provisioner.action.variables import ClusterVariables
         from provisioner.kube.token import BootstrapToken
+        from provisioner.pki.cluster import new_state
 
         planes = {host.name for host in loaded.inventory.group("kube_control_plane")}
         carried = Carried.of(facts, planes)
         pending = None if carried.states else _pending(loaded.request)  # it is gone once a host has the state
-        state = carried.agreed(loaded.spec.name, pending)
+        takeover: Takeover | None = None
+        if loaded.spec.existing is not None:
+            from provisioner.action.existing import take_over
+
+            takeover = take_over(loaded.inventory, loaded.spec, facts, owned)
+        make = takeover.adopt if takeover else new_state
+        state = carried.agreed(loaded.spec.name, pending, make)
+        if takeover:
+            takeover.check(state)
+            # Where a part of the hosts is read, a key that lies with etcd may be out of sight.
+            takeover = replace(takeover, authorities=state.authorities)
         state = with_fixed(loaded.spec, state, facts, owned)
         check_fixed(loaded.inventory, loaded.spec, state)
         fresh = None if carried.states else state
@@ -153,13 +173,15 @@ def compile_with(
                 "this cluster does not exist yet: its keys have to be saved before anything is signed with them",
                 "apply it once without --limit, --tags and --stage",
             )
-        new = fresh is not None or never_ran(loaded.spec, facts, owned)
-        founders = founders_of(loaded.inventory, facts, never_ran=new)
-        cluster = ClusterVariables(loaded.inventory, loaded.spec, state, facts, loaded.bundle, founders)
+        founders = _founders(loaded, facts, owned, new=fresh is not None)
+        cluster = ClusterVariables(
+            loaded.inventory, loaded.spec, state, facts, loaded.bundle, founders, takeover
+        )
         platforms = {host: each.platform for host, each in facts.items()}
         own = ClusterKinds(
             loaded.spec, loaded.bundle, state, platforms, BootstrapToken(), emit, loaded.request.deep,
             files_for(facts, loaded.bundle),
+            takeover.certificates if takeover else {}, takeover.kubeconfigs if takeover else {},
         )  # fmt: skip
         modules |= cluster_modules(own)
     desired = _compile(loaded, modules, cluster, facts)
@@ -172,6 +194,18 @@ def compile_with(
     desired = with_leftovers(loaded, desired, owned, kinds, playbook)
     memory = Memory(playbook, owned)
     return Prepared(loaded, facts, kinds, desired, _inputs(loaded), memory, cluster, fresh)
+
+
+def _founders(
+    loaded: Loaded, facts: Mapping[str, Facts], owned: Mapping[str, Mapping[str, Owned]], *, new: bool
+) -> frozenset[str]:
+    """Of etcd. A cluster that others have built has its own."""
+    from provisioner.action.etcd import founders_of
+    from provisioner.action.fixed import never_ran
+
+    if loaded.spec is None or loaded.spec.existing is not None:
+        return frozenset()
+    return founders_of(loaded.inventory, facts, never_ran=new or never_ran(loaded.spec, facts, owned))
 
 
 def _pending(request: Request) -> Secret | None:

@@ -26,7 +26,7 @@ from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, LOAD_BALANCER, NODE, REGISTRY, ROLES
 from provisioner.inventory.model import Inventory
 from provisioner.kube import health
-from provisioner.kube.healthscript import UNITS, Section, health_script, sections
+from provisioner.kube.healthscript import UNITS, Section, etcdctl_of, health_script, sections
 from provisioner.pki.expiry import READ_CERTIFICATES, parse_expiries
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
@@ -83,7 +83,9 @@ def read_status(request: Request) -> ClusterHealth:
     inventory, spec = load_cluster(request.inventory)
     with connect_to(_hurried(inventory)) as pool:
         modules = modules_of(spec.proxy.mode)
-        asked = gather_each(pool, _hosts(inventory), modules, firewall=spec.firewall != "ignore")
+        asked = gather_each(
+            pool, _hosts(inventory), modules, firewall=spec.firewall != "ignore", existing=spec.existing
+        )
         lost = {host: _told(host, each) for host, each in asked.items() if isinstance(each, UnreachableError)}
         facts = usable({host: each for host, each in asked.items() if host not in lost})
         drift, answers = _both(
@@ -231,9 +233,15 @@ def _ask(
         roles = set(inventory.hosts[session.host].groups)
         roles |= {NODE} if spec.nodes[session.host].node else set()
         own = _services(roles, spec, facts[session.host])
-        script = health_script(
-            roles, {"certificates": READ_CERTIFICATES}, nodes=session.host in planes, services=own
-        )
+        certificates = {"certificates": READ_CERTIFICATES}
+        nodes, existing = session.host in planes, spec.existing
+        if existing is None:
+            script = health_script(roles, certificates, nodes=nodes, services=own)
+        else:
+            etcdctl = etcdctl_of(existing, spec.nodes[session.host].address)
+            script = health_script(
+                roles, certificates, nodes=nodes, services=own, etcdctl=etcdctl, own_certificates=False
+            )
         return sections(session.run(script, deadline=_DEADLINE, what="the questions of status").stdout)
 
     return pool.map(list(facts), ask)

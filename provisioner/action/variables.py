@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from provisioner.action.capacity import servers_of
@@ -22,6 +22,9 @@ from provisioner.registry.names import repository
 from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.model import ClusterSpec, Endpoint, local_balancers
 from provisioner.spec.proxies import environment
+
+if TYPE_CHECKING:
+    from provisioner.action.existing import Takeover
 
 PAUSE = "registry.k8s.io/pause"
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost"
@@ -48,9 +51,11 @@ class ClusterVariables:
         facts: Mapping[str, Facts],
         bundle: Bundle,
         founders: frozenset[str] = frozenset(),
+        takeover: Takeover | None = None,
     ) -> None:
         """`founders` are the hosts whose member of etcd begins a new cluster."""
         self.spec = spec
+        self._takeover = takeover
         self._bundle = bundle
         self._facts = facts
         self._ports = ports_of(inventory, spec)
@@ -141,6 +146,7 @@ class ClusterVariables:
             "etcd_founding": host in self._founders,
             "etcd_servers": self._etcd_servers(host),
             "ipvs_modules": _ipvs_modules(self._facts[host]),
+            "existing": self._takeover.of(host) if self._takeover else None,
             "virtual_router": virtual_router(self.spec, self.balancers, host, self._facts[host]),
         }
 

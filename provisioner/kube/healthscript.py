@@ -11,6 +11,7 @@ from provisioner.kube.kubectl import KUBECTL_WAITING
 from provisioner.kube.requests import SIGNER
 from provisioner.shell.quote import words
 from provisioner.shell.script import Script
+from provisioner.spec.model import Existing
 
 UNITS: Mapping[str, tuple[str, ...]] = {
     ETCD: ("etcd",),
@@ -45,6 +46,12 @@ tell() {
 asked=
 """
 _ETCDCTL = etcdctl(seconds=SECONDS)
+_KUBECTL_UNSURE = (
+    "/opt/kubernetes/bin/kubectl --kubeconfig=/dev/null --insecure-skip-tls-verify"
+    " --client-certificate=/etc/kubernetes/pki/admin.crt --client-key=/etc/kubernetes/pki/admin.key"
+)
+"""For controllers whose certificate is of their own making, as it is where nobody gives them one; only health is asked,
+on the host itself. (Without any credentials kubectl asks for a name.)"""
 _KUBECTL = f"{KUBECTL_WAITING} --request-timeout={SECONDS}s"
 
 
@@ -64,10 +71,16 @@ class Section:
 
 
 def health_script(
-    roles: Collection[str], fragments: Mapping[str, str], *, nodes: bool, services: Sequence[str] = ()
+    roles: Collection[str],
+    fragments: Mapping[str, str],
+    *,
+    nodes: bool,
+    services: Sequence[str] = (),
+    etcdctl: str = _ETCDCTL,
+    own_certificates: bool = True,
 ) -> Script:
     """Asks what runs on a host with these roles, and for its further `services`. `fragments` are further questions, by
-    name; `nodes`: also for nodes.
+    name; `nodes`: also for nodes. `etcdctl` is its beginning; without `own_certificates` controllers have none of ours.
 
     Sections: units, journal, and of a control plane readyz, controllers, scheduler, version, nodes, requests, of an
     etcd member member, status, of a load balancer balancer.
@@ -79,11 +92,11 @@ def health_script(
         lines.append(f"ask units systemctl show --property=Id,ActiveState,SubState -- {words(units)}")
     lines.append("ask journal tail -n 1 /var/lib/provision/journal")
     if CONTROL_PLANE in roles:
-        lines += _api_questions(nodes=nodes)
+        lines += _api_questions(nodes=nodes, own_certificates=own_certificates)
     if ETCD in roles:
         lines += [
-            f"ask member {_ETCDCTL} endpoint health -w json",
-            f"ask status {_ETCDCTL} endpoint status -w json",
+            f"ask member {etcdctl} endpoint health -w json",
+            f"ask status {etcdctl} endpoint status -w json",
         ]
     if LOAD_BALANCER in roles:
         lines.append("ask balancer /opt/kubernetes/bin/api-health")
@@ -103,11 +116,22 @@ def sections(output: bytes) -> dict[str, Section]:
     return found
 
 
-def _api_questions(*, nodes: bool) -> list[str]:
+def etcdctl_of(existing: Existing, address: str) -> str:
+    """That of an etcd that others have built, which listens on its host's address alone."""
+    ssl = f"{existing.etcd}/ssl"
+    host = f"[{address}]" if ":" in address else address
+    return (
+        f"{existing.etcd}/bin/etcdctl --endpoints=https://{host}:2379 --cacert={ssl}/ca.pem --cert={ssl}/server.pem"
+        f" --key={ssl}/server-key.pem --dial-timeout={SECONDS}s --command-timeout={SECONDS}s"
+    )
+
+
+def _api_questions(*, nodes: bool, own_certificates: bool) -> list[str]:
+    kubectl = _KUBECTL if own_certificates else f"{_KUBECTL_UNSURE} --request-timeout={SECONDS}s"
     lines = [
         f"ask readyz {_KUBECTL} get --raw '/readyz?verbose'",
-        f"ask controllers {_KUBECTL} --server=https://127.0.0.1:10257 get --raw /healthz",
-        f"ask scheduler {_KUBECTL} --server=https://127.0.0.1:10259 get --raw /healthz",
+        f"ask controllers {kubectl} --server=https://127.0.0.1:10257 get --raw /healthz",
+        f"ask scheduler {kubectl} --server=https://127.0.0.1:10259 get --raw /healthz",
     ]
     if nodes:
         lines += [

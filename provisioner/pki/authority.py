@@ -1,4 +1,5 @@
-"""Certificate authorities and what they sign. Elliptic-curve keys (P-256) throughout; keys live in memory only."""
+"""Certificate authorities and what they sign. Keys made here are elliptic-curve ones (P-256), and live in memory only;
+an authority that was made elsewhere may have an RSA key."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from provisioner.inventory.secrets import Secret
@@ -73,8 +74,8 @@ def issue(authority: KeyPair, leaf: Leaf) -> KeyPair:
     """A new key and a certificate for it, signed by `authority`."""
     ca = x509.load_pem_x509_certificate(authority.cert.encode())
     ca_key = serialization.load_pem_private_key(authority.key.reveal().encode(), None)
-    if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
-        raise TypeError("the authority's key is no elliptic-curve key")
+    if not isinstance(ca_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise TypeError("the authority's key is neither an elliptic-curve key nor RSA")
     key, pem = new_key_pem()
     builder = _builder(_subject(leaf), ca.subject, key.public_key(), ca_key.public_key(), leaf.days)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -96,7 +97,7 @@ def _builder(
     subject: x509.Name,
     issuer: x509.Name,
     public: ec.EllipticCurvePublicKey,
-    ca_public: ec.EllipticCurvePublicKey,
+    ca_public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
     days: float,
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)

@@ -98,14 +98,18 @@ def parse_state(text: Secret, host: str) -> ClusterState:
 
 
 def agreed_state(
-    name: str, found: Mapping[str, Secret], marks: Mapping[str, str], pending: Secret | None = None
+    name: str,
+    found: Mapping[str, Secret],
+    marks: Mapping[str, str],
+    pending: Secret | None = None,
+    make: Callable[[str], ClusterState] = new_state,
 ) -> ClusterState:
     """The cluster's state from what the hosts carry: `found` state files of the control planes and `marks` of all
     hosts, by host.
 
-    A new state is made (or `pending` taken, the text of one that was promised) only when no host has ever belonged to a
-    cluster. Raises ProvisionError otherwise, and when two control planes carry different keys. What is fixed may be
-    missing in some copies: a run that brings an older format to the one of now can end between two hosts.
+    A new state is made by `make` (or `pending` taken, the text of one that was promised) only when no host has ever
+    belonged to a cluster. Raises ProvisionError otherwise, and when two control planes carry different keys. What is
+    fixed may be missing in some copies: a run that brings an older format to the one of now can end between two hosts.
     """
     states = {host: parse_state(text, host) for host, text in found.items()}
     identities = {state.uuid: host for host, state in states.items()}
@@ -132,7 +136,7 @@ def agreed_state(
             f"{host} belongs to a cluster whose keys are on none of the control-plane hosts of this inventory",
             f"restore {STATE_FILE} on a control-plane host",
         )
-    return parse_state(pending, "the plan's promise") if pending else new_state(name)
+    return parse_state(pending, "the plan's promise") if pending else make(name)
 
 
 def _fixed_of(states: Iterable[ClusterState]) -> Fixed:

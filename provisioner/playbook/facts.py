@@ -44,7 +44,8 @@ class Facts:
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
     names the script of ours that changed the host last. `claimed` is the hardware address that answers for the address
-    that was asked for, "" when none does or nothing was asked, "kept" where keepalived knows that address.
+    that was asked for, "" when none does or nothing was asked, "kept" where keepalived knows it. `existing`
+    are files of a cluster that others have built: lines of a path and the content in base64.
     """
 
     architecture: str
@@ -77,6 +78,7 @@ class Facts:
     endpoint: str = ""
     selinux: bool = False
     claimed: str = ""
+    existing: Secret | None = field(default=None, repr=False)
 
     @property
     def platform(self) -> str:
@@ -132,6 +134,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         etcd=_etcd(parts["etcd"].splitlines()),
         selinux=bool(parts["selinux"].strip()),
         claimed=parts.get("claimed", "").strip(),
+        existing=Secret.text(parts["existing"]) if "existing" in parts else None,
     )
 
 

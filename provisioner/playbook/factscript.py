@@ -175,6 +175,30 @@ elif [ -n "$link" ] && [ "$link" != lo ]; then
   ip neigh del "$a" dev "$link" 2>/dev/null || :
 fi
 """
+# What somebody else's cluster is made of, by its folders, its units, and what those name: small files only, each as a
+# line of its path and its content. Logs may be small, too, and are none of it.
+_EXISTING = """
+echo '=existing'
+file() {
+  case $1 in *.log) return 0 ;; esac
+  [ -f "$1" ] && [ "$(stat -Lc %%s -- "$1")" -le 131072 ] || return 0
+  printf '%%s ' "$1"
+  base64 -w0 <"$1"
+  echo
+}
+for f in %(kubernetes)s/cfg/* %(kubernetes)s/ssl/* %(etcd)s/cfg/* %(etcd)s/ssl/* %(admin)s; do file "$f"; done
+for u in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy; do
+  f=$(systemctl show --property=FragmentPath --value -- "$u.service" 2>/dev/null) || f=
+  [ -z "$f" ] || { printf 'unit:'; file "$f"; }
+done
+grep -hos '=/[^" ,\\\\]*' %(kubernetes)s/cfg/*.conf | sed 's/^=//' | sort -u | while read -r f; do
+  case $f in %(kubernetes)s/* | %(etcd)s/*) ;; *) file "$f" ;; esac
+done
+f=%(kubernetes)s/bin/kube-apiserver
+[ ! -x "$f" ] || { printf '%%s ' "$f"; "$f" --version | base64 -w0; echo; }
+f=/opt/kubernetes/bin/kubectl
+[ ! -e "$f" ] || echo "$f "
+"""
 _END = "echo '=end'\n"
 PARTS = re.findall(r"^part (\w+)", _GATHER, re.MULTILINE)
 """Those that every answer has."""
@@ -186,10 +210,12 @@ def facts_script(
     *,
     firewall: bool = False,
     address: str = "",
+    existing: Mapping[str, str] | None = None,
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
     patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, and
-    who has the `address` on the link."""
+    who has the `address` on the link; and files of a cluster that is there, by the paths `existing` (kubernetes, etcd,
+    admin: folders, and a kubeconfig)."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
@@ -197,5 +223,6 @@ def facts_script(
         + (_PACKAGES % {"cases": cases} if packages else "")
         + (refusing_chains() + _FIREWALL if firewall else "")
         + (_CLAIMED % quote(address) if address else "")
+        + (_EXISTING % {name: quote(path) for name, path in existing.items()} if existing else "")
         + _END
     )

@@ -17,7 +17,7 @@ from provisioner.inventory.spelling import kind_of, said
 from provisioner.inventory.words import hint_for, nearest
 from provisioner.playbook.facts import ARCHITECTURES, Facts
 
-_OF_THE_CLUSTER = ("state", "owned", "mark", "last_change", "kubelet_certificate")
+_OF_THE_CLUSTER = ("state", "owned", "mark", "last_change", "kubelet_certificate", "existing")
 """Not written: keys do not belong into such a file, and without them the rest would stand for keys that were lost."""
 _OF_THE_MOMENT = ("claimed",)
 _FIELDS = {each.name: each for each in fields(Facts) if each.name not in (*_OF_THE_CLUSTER, *_OF_THE_MOMENT)}

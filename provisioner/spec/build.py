@@ -16,6 +16,7 @@ from provisioner.spec.model import (
     ClusterSpec,
     Dns,
     Endpoint,
+    Existing,
     Flannel,
     HttpProxy,
     Ipvs,
@@ -49,7 +50,14 @@ def build(draft: Draft) -> ClusterSpec:
         bundle=_bundle(draft),
         firewall=data.get("firewall", "check"),
         http_proxy=_http_proxy(data.get("http_proxy")),
+        existing=_existing(data.get("existing")),
     )
+
+
+def _existing(written: str | Mapping[str, Any] | None) -> Existing | None:
+    if written is None:
+        return None
+    return Existing(written) if isinstance(written, str) else Existing(**written)
 
 
 def _proxy(written: Mapping[str, Any]) -> Proxy:

@@ -104,7 +104,9 @@ class Draft:
         return None
 
     def is_node(self, host: Host) -> bool:
-        in_group = NODE in host.groups or CONTROL_PLANE in host.groups
+        # Whether a control plane that others have built is a node as well, only its group tells.
+        both = self.get("existing") is None and CONTROL_PLANE in host.groups
+        in_group = NODE in host.groups or both
         return in_group and self.host_value(host.name, "node", True) is not False
 
     def hosts_with_role(self) -> Iterator[Host]:

@@ -86,6 +86,18 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Existing:
+    """A cluster that others have built, and where its parts lie: `kubernetes` and `etcd` are the folders with bin, cfg
+    and ssl. `reissue_api_certificate`: an API certificate that lacks names is signed anew by the cluster's own CA."""
+
+    preset: str
+    kubernetes: str = "/opt/kubernetes"
+    etcd: str = "/opt/etcd"
+    admin_kubeconfig: str = "/root/.kube/config"
+    reissue_api_certificate: bool = False
+
+
+@dataclass(frozen=True)
 class LoadBalancer:
     """`mode` is group, for the hosts of the group load_balancer (there may be none), or local: each node has one of its
     own, at 127.0.0.1. `vip` is the address that the load balancers of the group share: always one of them has it. None
@@ -196,6 +208,7 @@ class ClusterSpec:
     bundle: str | None = None
     firewall: str = "check"
     http_proxy: HttpProxy | None = None
+    existing: Existing | None = None
 
 
 def local_balancers(inventory: Inventory, spec: ClusterSpec) -> tuple[str, ...]:

@@ -101,6 +101,18 @@ CLUSTER: Mapping[str, Any] = {
     ),
     "endpoint": _section({"host": _text(values.host, required=True), "port": _PORT}),
     "etcd": _section({"allow_even": {"type": "boolean"}}),
+    "existing": {
+        "type": ["string", "dict"],
+        "empty": False,
+        "check_with": _reported(versions.existing),
+        "schema": {
+            "preset": _text(versions.existing, required=True),
+            "kubernetes": _text(values.rooted),
+            "etcd": _text(values.rooted),
+            "admin_kubeconfig": _text(values.rooted),
+            "reissue_api_certificate": {"type": "boolean"},
+        },
+    },
     "load_balancer": _section(
         {"mode": _text(allowed=list(versions.LOAD_BALANCING)), "virtual_router_id": _number(1, 255)}
     ),
@@ -165,7 +177,7 @@ def rules_at(schema: Mapping[str, Any], path: tuple[Any, ...]) -> Mapping[str, A
 def keys_at(schema: Mapping[str, Any], path: tuple[Any, ...]) -> tuple[str, ...]:
     """The keys that the mapping at `path` may have; none when it may have any."""
     rules = rules_at(schema, path)
-    return tuple(rules.get("schema", {})) if rules.get("type") == "dict" else ()
+    return tuple(rules.get("schema", {})) if "dict" in rules.get("type", "") else ()
 
 
 def refusal(rules: Mapping[str, Any], text: str) -> tuple[str, str] | None:

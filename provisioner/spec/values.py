@@ -203,6 +203,14 @@ def unproxied(text: str) -> None:
         host(text.removeprefix("."))
 
 
+def rooted(text: str) -> None:
+    """An absolute path of plain characters: it goes into scripts and into other programs' configurations."""
+    if not re.fullmatch(r"(/[\w.@+-]+)+", text, re.ASCII) or {".", ".."} & set(text.split("/")):
+        raise RefusedError(
+            f"{said(text)} is not an absolute path", "such as /opt/kubernetes, without a '/' at its end"
+        )
+
+
 def path(text: str) -> None:
     if not text.isprintable() or not text.strip() or len(text) > 4095:
         raise RefusedError(f"{said(text)} is not a path")

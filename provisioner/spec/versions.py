@@ -24,6 +24,8 @@ IPVS_SCHEDULERS = ("rr", "wrr", "sh")
 RUNTIMES = ("containerd",)
 FIREWALL = ("check", "manage", "ignore")
 LOAD_BALANCING = ("group", "local")
+EXISTING = ("opt-kubernetes",)
+"""Layouts of clusters that others have built, by which `cluster.existing` knows what lies where."""
 _DOCKER = ("docker", "dockershim", "cri-dockerd")
 _COMPARE = MappingProxyType(
     {
@@ -35,6 +37,12 @@ _COMPARE = MappingProxyType(
         "<": operator.lt,
     }
 )
+
+
+def existing(text: object) -> None:
+    """The preset of a cluster that is there; anything but a text is the schema's business."""
+    if isinstance(text, str) and text not in EXISTING:
+        raise RefusedError(f"there is no preset {said(text)}", hint_for(text, EXISTING))
 
 
 def kubernetes(text: str) -> None:

@@ -46,6 +46,7 @@ ORDER = (
     "test_balancing",
     "test_planes",
     "test_planes_faults",
+    "test_existing_cluster",
 )
 """The last ones break much, or renew the hosts."""
 

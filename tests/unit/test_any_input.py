@@ -32,6 +32,7 @@ from hypothesis import HealthCheck, Phase, configuration, given, settings
 from hypothesis import strategies as st
 from seeds import FACTS, FACTS_FILE, FULL, JOURNAL, KNOWN_HOSTS, OWNED, PLAN, PLAYBOOK, STATE
 
+from provisioner.action.foundcluster import FoundHost
 from provisioner.action.kinds import base_modules, kinds_of
 from provisioner.action.planfile import read_plan
 from provisioner.action.plankind import is_plan_file
@@ -43,9 +44,11 @@ from provisioner.inventory.patterns import PatternError, match
 from provisioner.inventory.ranges import RangeError, expand
 from provisioner.inventory.secrets import Secret
 from provisioner.inventory.sshargs import SshArgumentError, SshArguments, read_ssh_arguments
+from provisioner.kube.kubeconfigedit import servers
+from provisioner.kube.serviceflags import command, environment
 from provisioner.pki.cluster import agreed_state, parse_state
 from provisioner.playbook.compile import Compiler
-from provisioner.playbook.facts import parse_facts
+from provisioner.playbook.facts import Facts, parse_facts
 from provisioner.playbook.factsfile import read_facts
 from provisioner.playbook.load import load_playbook
 from provisioner.playbook.model import Selection
@@ -159,6 +162,31 @@ def _journal_of(lines: list[Any]) -> str:
 _lists = st.lists(trees(*OWNED), max_size=3).map(lambda lines: _lines(*lines))
 
 
+def dumped_text(tree: object) -> str:
+    return dumped(tree).decode(errors="replace")
+
+
+def _found(text: str) -> None:
+    host = FoundHost.of(
+        "h",
+        Facts(
+            "amd64",
+            "6.1",
+            "h",
+            "debian",
+            "12",
+            0.0,
+            False,
+            1,
+            {},
+            "",
+            existing=Secret.text(f"{text} {text}\n/a {text}"),
+        ),
+        "/opt/kubernetes",
+    )
+    assert not host.has("kubelet")
+
+
 def _facts(output: bytes) -> None:
     parse_facts("h", output, 0.0)
 
@@ -196,6 +224,11 @@ PARSERS: Mapping[str, Parser] = {
     "playbooks, a right one": Parser(
         damaged(yaml.safe_load(PLAYBOOK)).map(dumped) | bent(PLAYBOOK.encode()), _playbook
     ),
+    "kubeconfigs of others": Parser(
+        texts | trees("clusters", "cluster", "server").map(dumped_text) | deep, servers, (ValueError,)
+    ),
+    "units of others": Parser(texts, lambda text: command(text, environment(text)), (ValueError,)),
+    "files of others": Parser(texts, _found),
     "plan files": Parser(
         raw | damaged(PLAN).map(json.dumps).map(str.encode) | bent(_lines(PLAN).encode()), _plan
     ),

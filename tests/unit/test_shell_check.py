@@ -23,11 +23,14 @@ from provisioner.failover import faults, watching
 from provisioner.inventory.aliases import ROLES
 from provisioner.kube import asking, gates, halt, leaving, members, switch, traffic
 from provisioner.kube.access import group_is_bound
+from provisioner.kube.apicertificate import ApiCertificateKind
 from provisioner.kube.bindings import no_anonymous
+from provisioner.kube.endpointnodes import nodes_ready
 from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
 from provisioner.kube.healthscript import health_script
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
+from provisioner.kube.kubeconfigserver import HostKubeconfigs, KubeconfigServerKind
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.marks import NodeMarksKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
@@ -128,7 +131,15 @@ TASKS: list[dict[str, Any]] = [
     ),
     {"bootstrap_token": {}},
     {"bootstrap_kubeconfig": {"dest": NASTY, "server": "https://a", "authority": "/a"}},
+    {"api_certificate": {"sans": ["a"]}},
+    {"kubeconfig_server": {"server": "https://b"}},
 ]
+
+
+_TEXT = "clusters: [{cluster: {server: 'https://a'}}]"
+KUBECONFIGS = HostKubeconfigs(
+    {f"{NASTY}7": _TEXT, f"{NASTY}8": _TEXT}, {"https://a": "https://b"}, "n", f"{NASTY}7", f"{NASTY}8"
+)
 
 
 class Recorder:
@@ -160,6 +171,10 @@ def modules() -> dict[str, Any]:
         "endpoint_switch": switch.EndpointSwitchKind(),
         "bootstrap_token": BootstrapTokenKind(token),
         "bootstrap_kubeconfig": BootstrapKubeconfigKind(token),
+        "api_certificate": ApiCertificateKind(
+            lambda _, names: tuple(names), lambda pem, _: pem, {"here": (NASTY, "pem")}
+        ),
+        "kubeconfig_server": KubeconfigServerKind({"here": KUBECONFIGS}),
     }
 
 
@@ -250,6 +265,7 @@ def of_gates() -> Iterator[Script]:
     recorder = Recorder()
     gates.api_ready([recorder])
     gates.endpoint_ready(recorder, "10.0.0.9:6443", "a hint")
+    nodes_ready(recorder, "10.0.0.9:6443")
     gates.network_ready(recorder, ["a", "b"], ["DaemonSet kube-flannel/kube-flannel-ds"])
     check = traffic.TrafficCheck("image", {"a": "10.0.0.1"}, "cluster.local", "run")
     check.pods.remove(recorder)
@@ -302,6 +318,8 @@ def of_transport() -> Iterator[Script]:
     yield facts_script()
     yield facts_script(["a_b", "c"], {"debian-*": ["a", "b+c"], "*": ["d"]}, firewall=True)
     yield facts_script(address="10.98.1.9")
+    paths = {"kubernetes": "/opt/kubernetes", "etcd": "/opt/etcd", "admin": "/root/.kube/config"}
+    yield facts_script(existing=paths)
     yield Script(lock.hold("run", 60))
     yield worklock.after_others("echo")
     yield Script(worklock.locked("echo") + "\n")

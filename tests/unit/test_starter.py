@@ -61,6 +61,9 @@ def test_it_is_whole_as_it_stands(tmp_path: Path) -> None:
 def test_it_is_whole_with_all_that_it_offers(tmp_path: Path) -> None:
     spec = spec_of(uncommented(text_of()), tmp_path)
     assert spec.endpoint.host == "192.0.2.100"
+    # Control planes of a cluster that others have built are no nodes by themselves.
+    text = re.sub(r" {6}#existing:\n(?: {8}#.*\n)+", "", text_of())
+    spec = spec_of(uncommented(text), tmp_path)
     assert spec.nodes["cp1"].labels["example.com/disk"] == "ssd"
 
 

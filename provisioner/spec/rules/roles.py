@@ -42,7 +42,7 @@ def groups_are_filled(draft: Draft) -> Iterator[Problem]:
     if len(registries) > 1:
         reason = f"the group '{REGISTRY}' has {len(registries)} hosts; one is used"
         yield draft.group_problem(REGISTRY, reason, "keep one")
-    if not registries and draft.get("registry", "host") is None:
+    if not registries and draft.get("registry", "host") is None and draft.get("existing") is None:
         hint = f"name a host under '{REGISTRY}', or an existing registry in cluster.registry.host"
         yield draft.group_problem(REGISTRY, "no registry: nodes could pull no image", hint)
     balancers = draft.group(LOAD_BALANCER)

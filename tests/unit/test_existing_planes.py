@@ -1,0 +1,161 @@
+"""What is refused of a cluster that others have built, and the control plane that is made after its first one."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from provisioner.action.existing import Takeover, take_over
+from provisioner.errors import ProvisionError
+from provisioner.inventory.secrets import Secret
+from provisioner.kube.serviceflags import environment
+from provisioner.pki.authority import Leaf, issue, new_authority
+from provisioner.playbook.facts import Facts
+from provisioner.spec.load import load_cluster
+
+INVENTORY = Path(__file__).parents[1] / "cluster" / "handbuilt.yaml"
+FIRST, SECOND, VIP = "10.98.2.11", "10.98.2.12", "10.98.2.9"
+SSL, CFG = "/opt/kubernetes/ssl", "/opt/kubernetes/cfg"
+CA, ETCD = new_authority("kubernetes"), new_authority("etcd")
+SERVER = issue(CA, Leaf("kubernetes", ("k8s",), (FIRST, "kubernetes", VIP), ("server", "client")))
+CLIENT = issue(ETCD, Leaf("etcd", ("k8s",), (FIRST,), ("server", "client")))
+API = f"""--etcd-servers=https://127.0.0.1:2379 \\
+--bind-address={FIRST} \\
+--advertise-address={FIRST} \\
+--service-cluster-ip-range=10.97.0.0/24 \\
+--tls-cert-file={SSL}/server.pem \\
+--tls-private-key-file={SSL}/server-key.pem \\
+--kubelet-client-certificate={SSL}/server.pem \\
+--kubelet-client-key={SSL}/server-key.pem \\
+--client-ca-file={SSL}/ca.pem \\
+--service-account-key-file={SSL}/server-key.pem \\
+--service-account-signing-key-file={SSL}/server-key.pem \\
+--etcd-cafile=/opt/etcd/ssl/ca.pem \\
+--etcd-certfile=/opt/etcd/ssl/server.pem \\
+--etcd-keyfile=/opt/etcd/ssl/server-key.pem \\
+--audit-log-path=/data/audit/a.log"""
+CONTROLLERS = f"""--leader-elect=true \\
+--kubeconfig={CFG}/kube-controller-manager.kubeconfig \\
+--cluster-signing-key-file={SSL}/ca-key.pem \\
+--service-account-private-key-file={SSL}/server-key.pem"""
+SCHEDULER = f"--leader-elect --kubeconfig={CFG}/kube-scheduler.kubeconfig"
+
+
+def files() -> dict[str, str]:
+    kubeconfig = f"clusters: [{{name: a, cluster: {{server: 'https://{FIRST}:6443'}}}}]\n"
+    return {
+        **_service("kube-apiserver", API),
+        **_service("kube-controller-manager", CONTROLLERS),
+        **_service("kube-scheduler", SCHEDULER),
+        f"{SSL}/ca.pem": CA.cert,
+        f"{SSL}/ca-key.pem": CA.key.reveal(),
+        f"{SSL}/server.pem": SERVER.cert,
+        f"{SSL}/server-key.pem": SERVER.key.reveal(),
+        "/opt/etcd/cfg/etcd.conf": "",
+        "/opt/etcd/ssl/ca.pem": ETCD.cert,
+        "/opt/etcd/ssl/ca-key.pem": ETCD.key.reveal(),
+        "/opt/etcd/ssl/server.pem": CLIENT.cert,
+        "/opt/etcd/ssl/server-key.pem": CLIENT.key.reveal(),
+        f"{CFG}/kube-controller-manager.kubeconfig": kubeconfig,
+        f"{CFG}/kube-scheduler.kubeconfig": kubeconfig,
+        "/opt/kubernetes/bin/kube-apiserver": "Kubernetes v1.33.13\n",
+    }
+
+
+def _service(name: str, flags: str) -> dict[str, str]:
+    unit = f"[Service]\nEnvironmentFile={CFG}/{name}.conf\nExecStart=/opt/kubernetes/bin/{name} $OPTS\n"
+    return {f"unit:/lib/systemd/system/{name}.service": unit, f"{CFG}/{name}.conf": f'OPTS="{flags}"\n'}
+
+
+def facts(has: Mapping[str, str]) -> Facts:
+    lines = (f"{path} {base64.b64encode(text.encode()).decode()}\n" for path, text in has.items())
+    existing = Secret.text("".join(lines))
+    return Facts("amd64", "6.1", "a", "debian", "12", 0.0, False, 10**7, {}, "eth0", existing=existing)
+
+
+def taken_over(has: Mapping[str, str]) -> Takeover:
+    inventory, spec = load_cluster(INVENTORY)
+    read = {name: facts(has if name == "cp1" else {}) for name in inventory.hosts}
+    takeover = take_over(inventory, spec, read, {name: {} for name in inventory.hosts})
+    assert takeover
+    return takeover
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "said"),
+    [
+        (f"{CFG}/kube-apiserver.conf", "--tls", "--secure-port=7443 --tls", "only 6443 is supported"),
+        (f"{CFG}/kube-apiserver.conf", "--client-ca-file", "--client-ca", "has no --client-ca-file"),
+        (f"{CFG}/kube-apiserver.conf", '"', "'", "a quote that begins a value does not end"),
+        (
+            f"{CFG}/kube-controller-manager.conf",
+            "elect=true",
+            "elect=false",
+            "a second one would act beside it",
+        ),
+        (f"{SSL}/ca-key.pem", CA.key.reveal(), ETCD.key.reveal(), "is not the key of"),
+        (f"{SSL}/ca-key.pem", CA.key.reveal(), "no key", "cp1: "),
+        (f"{SSL}/server.pem", SERVER.cert, CLIENT.cert, f"lacks {VIP}"),
+        (f"{CFG}/kube-apiserver.conf", "10.97.0.0/24", "10.96.0.0/12", r"write \[10.96.0.0/12\]"),
+        ("/opt/kubernetes/bin/kube-apiserver", "v1.33.13", "v1.33.1", "write 1.33.1"),
+    ],
+)
+def test_what_is_in_the_way_is_told(path: str, old: str, new: str, said: str) -> None:
+    has = files()
+    assert old in has[path]
+    with pytest.raises(ProvisionError, match=said):
+        taken_over({**has, path: has[path].replace(old, new, 1)})
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in files() if not path.startswith("/opt/etcd") or "ca.pem" in path]
+)
+def test_what_is_missing_is_told(path: str) -> None:
+    has = files()
+    del has[path]
+    with pytest.raises(ProvisionError, match=r"is not there|there is no|no version"):
+        taken_over(has)
+
+
+def test_the_clusters_own_keys_are_adopted() -> None:
+    state = taken_over(files()).adopt("a")
+    assert state.authorities == {"kubernetes": CA, "etcd": ETCD}
+    assert state.service_account.key.reveal() == SERVER.key.reveal()
+
+
+def test_a_further_control_plane_has_its_own_addresses_and_certificates() -> None:
+    made = taken_over(files()).of("cp2")
+    texts = {each["path"]: each["content"].reveal() for each in made["files"]}
+    conf = environment(texts[f"{CFG}/kube-apiserver.conf"])["OPTS"].split()
+    own = f"{SSL}/apiserver"
+    assert f"--bind-address={SECOND}" in conf
+    assert f"--advertise-address={SECOND}" in conf
+    assert f"--etcd-servers=https://{FIRST}:2379" in conf
+    assert f"--tls-private-key-file={own}.key" in conf
+    assert f"--kubelet-client-certificate={own}.crt" in conf
+    assert f"--etcd-certfile={SSL}/apiserver-etcd-client.crt" in conf
+    # Tokens are signed and checked with the one key that the cluster has for that.
+    assert f"--service-account-key-file={SSL}/server-key.pem" in conf
+    assert texts[f"{SSL}/server-key.pem"] == SERVER.key.reveal()
+    assert f"https://{SECOND}:6443" in texts[f"{CFG}/kube-scheduler.kubeconfig"]
+    modes = {each["path"]: (each["mode"], each["secret"]) for each in made["files"]}
+    assert modes[f"{SSL}/ca-key.pem"] == ("0600", True)
+    assert "/opt/etcd/ssl/server-key.pem" not in modes
+    assert "/opt/etcd/ssl/ca-key.pem" not in modes
+    server = made["certificates"][0]
+    assert (server["common_name"], server["organizations"]) == ("kubernetes", ["k8s"])
+    assert set(server["sans"]) == {"kubernetes", VIP, SECOND, "cp2"}
+    assert "/data/audit" in made["folders"]
+
+
+def test_where_etcds_authority_cannot_sign_its_client_is_copied() -> None:
+    has = files()
+    del has["/opt/etcd/ssl/ca-key.pem"]
+    made = taken_over(has).of("cp2")
+    texts = {each["path"]: each for each in made["files"]}
+    assert texts["/opt/etcd/ssl/server-key.pem"]["content"].reveal() == CLIENT.key.reveal()
+    assert texts["/opt/etcd/ssl/server-key.pem"]["mode"] == "0600"
+    assert [each["dest"] for each in made["certificates"]] == [f"{SSL}/apiserver"]
