@@ -203,11 +203,18 @@ now_running() {
   systemctl show --property=InvocationID --value -- "$1"
   cat "$P/noted"
 }
-# All that changed since its start is what it can read again.
+# All that changed since its start is what it can read again. Where somebody else has started it times tell what changed.
 only_reloads() {
-  [ -s "$P/reload" ] && read -r invocation <"/run/provision/units/$1" || return 1
-  [ "$(systemctl show --property=InvocationID --value -- "$1")" = "$invocation" ] || return 1
-  sed 1d "/run/provision/units/$1" | sort - "$P/noted" | uniq -u | sed 's/^[^ ]*  //' >"$P/changed"
+  [ -s "$P/reload" ] || return 1
+  invocation=$(systemctl show --property=InvocationID --value -- "$1")
+  if [ "$(sed -n 1p "/run/provision/units/$1" 2>/dev/null)" = "$invocation" ]; then
+    sed 1d "/run/provision/units/$1" | sort - "$P/noted" | uniq -u | sed 's/^[^ ]*  //' >"$P/changed"
+  else
+    begun=$(TZ=UTC0 systemctl show --property=InactiveExitTimestamp --value -- "$1" | date -f - +%s)
+    while IFS= read -r f; do
+      [ "$(stat -c %Z -- "$f" 2>/dev/null || echo 0)" -lt "$begun" ] || echo "$f"
+    done <"$P/list" >"$P/changed"
+  fi
   ! grep -qvxFf "$P/reload" "$P/changed"
 }
 restart_unit() {

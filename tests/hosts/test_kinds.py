@@ -273,3 +273,22 @@ def test_what_a_unit_reads_again_needs_no_restart(ready: Host) -> None:
     ready.apply()
     assert ready.invocation() != before
     assert ready.ssh("test ! -e /run/sleeper.read && echo started") == "started"
+
+
+def test_what_somebody_else_has_started_reads_again_too(ready: Host) -> None:
+    """As after a reboot: what it has read is told by times."""
+    ready.write("book.yaml", BOOK.replace("inputs: [/etc/sleeper.conf]", "reload: [/etc/sleeper.conf]"))
+    again = "ExecReload=/bin/cp /etc/sleeper.conf /run/sleeper.read\n[Install]"
+    ready.write("templates/sleeper.service.j2", UNIT.replace("[Install]", again))
+    ready.apply()
+    ready.ssh("rm -f /run/sleeper.read; sleep 1; systemctl restart sleeper; sleep 1")
+    before = ready.invocation()
+    assert ready.plan() == {}
+    ready.write("templates/sleeper.conf.j2", "word=six\n")
+    ready.apply()
+    assert ready.ssh("cat /run/sleeper.read") == "word=six"
+    assert ready.invocation() == before
+    assert ready.plan() == {}
+    ready.write("templates/sleeper.service.j2", UNIT.replace("infinity", "99998").replace("[Install]", again))
+    ready.apply()
+    assert ready.invocation() != before
