@@ -203,7 +203,7 @@ now_running() {
   systemctl show --property=InvocationID --value -- "$1"
   cat "$P/noted"
 }
-# All that changed since its start is what it can read again. Where somebody else has started it times tell what changed.
+# All that changed since its start is what it can read again. Where somebody else started it times tell what changed.
 only_reloads() {
   [ -s "$P/reload" ] || return 1
   invocation=$(systemctl show --property=InvocationID --value -- "$1")
