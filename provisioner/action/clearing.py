@@ -23,8 +23,8 @@ def clear(prepared: Prepared, pool: Pool, host: str, facts: Facts, emit: Emit) -
     data. Packages stay, as does what others have put beside ours, which is told.
 
     Returns how many things were taken away. Raises ProvisionError."""
-    _run(pool, host, halt_script())
     known = {host: parse_owned(facts.owned)}
+    _run(pool, host, halt_script({each.name for each in known[host].values() if each.kind == "systemd"}))
     stage = leftovers((), known, prepared.memory.playbook, prepared.kinds)
     plan = Planner(pool, prepared.kinds).plan([stage], inventory="", inputs="", texts=False)
     run = prepared.loaded.run

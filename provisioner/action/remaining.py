@@ -23,6 +23,11 @@ def without(loaded: Loaded, host: str) -> Loaded:
         near = nearest(host, inventory.hosts)
         hint = f"did you mean '{near}'?" if near else f"it has: {', '.join(inventory.hosts)}"
         raise InputError([Problem(str(inventory.path), 0, 0, f"the inventory has no host '{host}'", hint)])
+    if loaded.spec is not None and loaded.spec.existing is not None:
+        reason = "this cluster was built by others: what they have put on its hosts is not taken away"
+        raise InputError(
+            [Problem(*inventory.origin(None, "cluster", "existing"), reason, "remove the host by hand")]
+        )
     place = inventory.sources.names.get(host, (str(inventory.path), 0, 0))
     if REGISTRY in inventory.hosts[host].groups:
         reason = f"{host} is the registry: no node could pull an image without it"

@@ -3,26 +3,25 @@ in the kernel, data. Only things that bear the cluster's own names are touched."
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from provisioner.shell.script import Script
 from provisioner.shell.worklock import locked
 
 _CTR = "ctr --namespace k8s.io"
 # Chains are kube-proxy's, flannel's and the CNI plug-ins' by their names. A rule in another chain that leads to one of
 # them goes first; what iptables prints can be read again by a shell, comments included.
-_HALT = f"""
-systemctl stop kubelet.service 2>/dev/null || :
+_PODS = f"""
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
   {_CTR} tasks list -q | while read -r t; do {_CTR} tasks delete --force "$t" >/dev/null 2>&1 || :; done
   {_CTR} containers list -q | while read -r c; do {_CTR} containers delete "$c" >/dev/null 2>&1 || :; done
   {_CTR} images list -q | while read -r i; do {_CTR} images delete "$i" >/dev/null 2>&1 || :; done
 fi
-systemctl stop kube-proxy.service 2>/dev/null || :
 [ ! -x /opt/kubernetes/bin/kube-proxy ] || /opt/kubernetes/bin/kube-proxy --cleanup >/dev/null 2>&1 || :
 while read -r _ place _; do
   case $place in /var/lib/kubelet/* | /run/netns/cni-*) echo "$place" ;; esac
 done </proc/mounts | sort -r | while read -r place; do umount -l -- "$place" 2>/dev/null || :; done
 rm -f /run/netns/cni-*
-! command -v nft >/dev/null || nft delete table inet provision-api-door 2>/dev/null || :
 for link in cni0 flannel.1 flannel-v6.1; do ip link delete "$link" 2>/dev/null || :; done
 for tool in iptables ip6tables; do
   command -v "$tool" >/dev/null || continue
@@ -39,15 +38,30 @@ for tool in iptables ip6tables; do
   done
 done
 """
-_DATA = (
-    "/var/lib/etcd", "/var/lib/kubelet", "/var/lib/cni", "/var/lib/kube-proxy", "/run/flannel", "/etc/cni/net.d",
-    "/var/log/kubernetes", "/var/log/pods", "/var/log/containers", "/etc/kubernetes", "/opt/kubernetes", "/opt/cni",
-)  # fmt: skip
-"""What only Kubernetes uses. The last ones hold nothing of ours any more by then; folders with other things stay."""
+_DATA = {
+    "kubelet.service": (
+        "/var/lib/kubelet", "/var/lib/cni", "/run/flannel", "/var/log/pods", "/var/log/containers",
+        "/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/flannel",
+    ),
+    "etcd.service": ("/var/lib/etcd",),
+}  # fmt: skip
+"""What there is only by a unit of ours."""
 _KEPT = ("/etc/kubernetes", "/opt/kubernetes", "/opt/cni", "/etc/cni/net.d")
-
+"""Folders that hold nothing of ours any more in the end; where there is something it is others' and stays."""
+_UNITS = (
+    "kubelet.service", "kube-proxy.service", "kube-scheduler.service", "kube-controller-manager.service",
+    "kube-apiserver.service", "etcd.service",
+)  # fmt: skip
 _EMPTIED = ("/etc/containerd/certs.d", "/etc/systemd/system/*.service.d")
 """Folders whose empty ones go: systemd does without an empty one of drop-ins."""
+
+# What was moved aside and not put back is somebody's.
+_FORGET = """
+find /var/lib/provision -mindepth 1 -maxdepth 1 ! -name displaced -exec rm -rf {} +
+find /var/lib/provision -depth -type d -empty -delete
+[ ! -e /var/lib/provision ] || echo /var/lib/provision/displaced
+rm -rf /run/provision/units
+"""
 
 
 def hand_over_script() -> Script:
@@ -55,19 +69,28 @@ def hand_over_script() -> Script:
     return Script(locked("systemctl disable --now --quiet keepalived.service 2>/dev/null || :") + "\n")
 
 
-def halt_script() -> Script:
-    """Ends the node's pods and takes away their networks and images; to be run while its units are still there."""
-    return Script(locked(_HALT) + "\n")
+def halt_script(units: Collection[str]) -> Script:
+    """Ends those of ours among the host's `units` and deletes their data; where the kubelet is one, its pods end with
+    their networks and images. To be run while what they consist of is still there."""
+    ours = [unit for unit in _UNITS if unit in units]
+    lines = [f"systemctl stop -- {unit} 2>/dev/null || :" for unit in ours]
+    if "kube-apiserver.service" in ours:
+        lines.append(
+            "! command -v nft >/dev/null || nft delete table inet provision-api-door 2>/dev/null || :"
+        )
+    if "kubelet.service" in ours:
+        lines.append(_PODS)
+    lines += [
+        f"rm -rf --one-file-system -- {path} 2>/dev/null || :"
+        for unit in ours
+        for path in _DATA.get(unit, ())
+    ]
+    return Script(locked("\n".join([*lines, ":"])) + "\n")
 
 
 def clear_script() -> Script:
-    """Deletes the cluster's data on the host and, last, what the tool remembers; prints what was left alone."""
-    lines = [f"rm -rf --one-file-system -- {path}" for path in _DATA if path not in _KEPT]
-    lines += ["rm -f /etc/cni/net.d/10-flannel.conflist /opt/cni/bin/flannel"]
-    lines += [
-        f"[ ! -d {path} ] || find {path} -depth -type d -empty -delete || :\n[ ! -e {path} ] || echo {path}"
-        for path in _KEPT
-    ]
-    lines += [f"find {path} -depth -type d -empty -delete 2>/dev/null || :" for path in _EMPTIED]
-    lines += ["rm -rf /var/lib/provision /run/provision/units /run/provision/refusing 2>/dev/null || :"]
+    """Takes away folders that are empty now and, last, what the tool remembers; prints what was left alone."""
+    lines = [f"find {path} -depth -type d -empty -delete 2>/dev/null || :" for path in (*_KEPT, *_EMPTIED)]
+    lines += [f"[ ! -e {path} ] || echo {path}" for path in _KEPT]
+    lines.append(_FORGET)
     return Script("\n".join(lines) + "\n")

@@ -37,6 +37,7 @@ for f in {files}; do
   old={folder}.back/${{f##*/}}
   [ ! -e "$old" ] || mv -f -- "$old" "$f"
 done
+systemctl reset-failed -- {units} 2>/dev/null || :
 systemctl restart -- {units}
 rm -rf {folder}.back
 systemctl stop {timer} 2>/dev/null || :

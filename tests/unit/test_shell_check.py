@@ -296,7 +296,7 @@ def of_leaving() -> Iterator[Script]:
     both = [members.Member(each, each, each, each, votes=True, healthy=True) for each in "ab"]
     members.remove_member(recorder, both, both[0])
     yield from recorder.scripts
-    yield halt.halt_script()
+    yield halt.halt_script({"kubelet.service", "etcd.service"})
     yield halt.clear_script()
 
 
