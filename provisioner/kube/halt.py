@@ -18,6 +18,7 @@ if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; 
   {_CTR} images list -q | while read -r i; do {_CTR} images delete "$i" >/dev/null 2>&1 || :; done
 fi
 [ ! -x /opt/kubernetes/bin/kube-proxy ] || /opt/kubernetes/bin/kube-proxy --cleanup >/dev/null 2>&1 || :
+systemctl stop kubepods.slice 2>/dev/null || :
 while read -r _ place _; do
   case $place in /var/lib/kubelet/* | /run/netns/cni-*) echo "$place" ;; esac
 done </proc/mounts | sort -r | while read -r place; do umount -l -- "$place" 2>/dev/null || :; done
