@@ -59,7 +59,7 @@ def gate_of_new(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> str
     if site is None or site.vip is None:
         return ""
     _check_started(site, watch)
-    report = try_faults(site, GATE, heal=False)
+    report = try_faults(site, GATE, quick=True)
     for each in report.faults:
         if each.outage > _SURVIVED or (each.twice and not each.ok):
             raise ProvisionError(
