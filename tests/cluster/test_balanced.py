@@ -250,7 +250,7 @@ def test_a_host_mends_itself_when_nobody_is_left_to_do_it(balanced: LabCluster, 
 
 def is_as_before(lab: LabCluster) -> None:
     """Nothing is left of faults, and nothing differs."""
-    left = "systemctl list-units --all --plain --no-legend provision-failover.service; nft list tables | grep failover || :"
+    left = "systemctl list-units --all --no-legend provision-failover.service; nft list tables | grep failover || :"
     until(lambda: set(lab.on("load_balancer", left).values()) == {""}, "the faults' units are gone")
     assert {"default" in said for said in lab.on("load_balancer", "ip route show").values()} == {True}
     done = lab.apply()
