@@ -20,6 +20,7 @@ from provisioner.spec.model import ClusterSpec, Endpoint
 if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
     from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
+    from provisioner.action.variables import ClusterVariables
     from provisioner.engine.watch import Watch
     from provisioner.remote.session import Session
     from provisioner.resources.model import Answer
@@ -34,13 +35,20 @@ def gates_of(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> Mappin
     cluster = prepared.cluster
     if cluster is None:
         return {}
+    return {
+        "registry_ready": lambda: _registry_ready(prepared),
+        **_of_api(prepared, cluster, pool, emit, watch),
+        **_of_network(prepared, cluster, pool),
+    }
+
+
+def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Mapping[str, Gate]:
     from provisioner.action.presence import Presence, begun
     from provisioner.action.variables import AGNHOST
     from provisioner.kube.traffic import TrafficCheck
     from provisioner.network import flannel
 
     first = cluster.control_planes[0]
-
     touched = _touched(prepared.loaded, cluster.node_names)
     others = [name for name in cluster.node_names if name not in touched]
     # Whoever is limited needs somebody to talk with: best the control plane, which is read in every run.
@@ -64,13 +72,6 @@ def gates_of(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> Mappin
         )
         return presence.beside(ready, lambda: check(pool.session(first), everywhere, presence.check))
 
-    def endpoint() -> str:
-        from provisioner.action.failovertest import gate_of_new
-
-        hint = mending_endpoint(prepared.loaded.inventory, cluster.spec)
-        said = endpoint_ready(pool.session(first), str(cluster.spec.endpoint), hint)
-        return "; ".join(filter(None, (said, gate_of_new(prepared, pool, emit, watch))))
-
     def everywhere(scripts: Mapping[str, Script]) -> Mapping[str, Answer | Exception]:
         def ask(session: Session) -> Answer:
             return session.run(scripts[session.host], deadline=ASK_SECONDS)
@@ -78,18 +79,30 @@ def gates_of(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> Mappin
         # Who asks a host that is gone waits for it for long.
         return presence.result(begun(lambda: pool.map(list(scripts), ask)))
 
+    return {"network_ready": lambda: presence.result(begun(ready)), "traffic": traffic}
+
+
+def _of_api(
+    prepared: Prepared, cluster: ClusterVariables, pool: Pool, emit: Emit, watch: Watch
+) -> Mapping[str, Gate]:
+    first, address = cluster.control_planes[0], str(cluster.spec.endpoint)
+
+    def endpoint() -> str:
+        from provisioner.action.failovertest import gate_of_new
+
+        hint = mending_endpoint(prepared.loaded.inventory, cluster.spec)
+        said = endpoint_ready(pool.session(first), address, hint)
+        return "; ".join(filter(None, (said, gate_of_new(prepared, pool, emit, watch))))
+
     return {
-        "registry_ready": lambda: _registry_ready(prepared),
         "api_ready": lambda: api_ready([pool.session(host) for host in cluster.control_planes]),
         "endpoint_ready": endpoint,
         "endpoint_taken": lambda: await_return(
             pool.session(first),
             {name: pool.session(name) for name in cluster.switching if name in prepared.loaded.hosts},
         ),
-        "nodes_ready": lambda: nodes_ready(pool.session(first), str(cluster.spec.endpoint)),
-        "network_ready": lambda: presence.result(begun(ready)),
+        "nodes_ready": lambda: nodes_ready(pool.session(first), address),
         "no_anonymous": lambda: no_anonymous(pool.session(first)),
-        "traffic": traffic,
     }
 
 

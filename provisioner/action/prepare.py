@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from provisioner.action.connect import Begun
     from provisioner.action.existing import Takeover
     from provisioner.action.variables import ClusterVariables
+    from provisioner.bundle.layout import Bundle
     from provisioner.engine.plan import Desired
     from provisioner.pki.cluster import ClusterState
     from provisioner.remote.pool import Pool
     from provisioner.resources.model import AnyKind, Module
+    from provisioner.spec.model import ClusterSpec
 
 
 @dataclass(frozen=True)
@@ -140,72 +142,113 @@ def compile_with(
     owned = {host: parse_owned(each.owned) for host, each in facts.items()}
     modules: dict[str, Module] = dict(base_modules(deep=loaded.request.deep))
     cluster: ClusterVariables | None = None
-    fresh: ClusterState | None = None
-    state: ClusterState | None = None
+    identity: _Identity | None = None
     if loaded.spec is not None and loaded.bundle is not None:
-        from provisioner.action.carried import Carried
-        from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
-        from provisioner.action.fixed import check_fixed, with_fixed
-        from provisioner.action.ospackages import files_for
-        from provisioner.action.variables import ClusterVariables
-        from provisioner.kube.token import BootstrapToken
-        from provisioner.pki.cluster import new_state
-
-        planes = {host.name for host in loaded.inventory.group("kube_control_plane")}
-        carried = Carried.of(facts, planes)
-        pending = None if carried.states else _pending(loaded.request)  # it is gone once a host has the state
-        takeover: Takeover | None = None
-        if loaded.spec.existing is not None:
-            from provisioner.action.existing import take_over
-
-            takeover = take_over(loaded.inventory, loaded.spec, facts, owned)
-        make = takeover.adopt if takeover else new_state
-        state = carried.agreed(loaded.spec.name, pending, make)
-        if takeover:
-            takeover.check(state)
-            # Where a part of the hosts is read, a key that lies with etcd may be out of sight.
-            takeover = replace(takeover, authorities=state.authorities)
-        state = with_fixed(loaded.spec, state, facts, owned)
-        check_fixed(loaded.inventory, loaded.spec, state)
-        fresh = None if carried.states else state
-        if fresh and loaded.request.partial and not for_show:
-            raise ProvisionError(
-                "this cluster does not exist yet: its keys have to be saved before anything is signed with them",
-                "apply it once without --limit, --tags and --stage",
-            )
-        founders = _founders(loaded, facts, owned, new=fresh is not None)
-        cluster = ClusterVariables(
-            loaded.inventory, loaded.spec, state, facts, loaded.bundle, founders, takeover
-        )
-        platforms = {host: each.platform for host, each in facts.items()}
-        own = ClusterKinds(
-            loaded.spec, loaded.bundle, state, platforms, BootstrapToken(), emit, loaded.request.deep,
-            files_for(facts, loaded.bundle),
-            takeover.certificates if takeover else {}, takeover.kubeconfigs if takeover else {},
-        )  # fmt: skip
-        modules |= cluster_modules(own)
+        identity = _identity(loaded, loaded.spec, facts, owned, for_show=for_show)
+        cluster = _cluster(loaded, loaded.spec, loaded.bundle, facts, identity)
+        modules |= _modules(loaded, loaded.spec, loaded.bundle, facts, identity, emit)
+    fresh = identity.state if identity and identity.new else None
     desired = _compile(loaded, modules, cluster, facts)
     if fresh and not for_show:
         from provisioner.action.partial import check_saved
 
         check_saved(desired)
     kinds = kinds_of(modules)
-    playbook = f"site of {state.uuid}" if state and not loaded.request.playbook else loaded.playbook_path
+    playbook = loaded.playbook_path
+    if identity and not loaded.request.playbook:
+        playbook = f"site of {identity.state.uuid}"
     desired = with_leftovers(loaded, desired, owned, kinds, playbook)
     memory = Memory(playbook, owned)
     return Prepared(loaded, facts, kinds, desired, _inputs(loaded), memory, cluster, fresh)
 
 
-def _founders(
-    loaded: Loaded, facts: Mapping[str, Facts], owned: Mapping[str, Mapping[str, Owned]], *, new: bool
-) -> frozenset[str]:
-    """Of etcd. A cluster that others have built has its own."""
-    from provisioner.action.etcd import founders_of
-    from provisioner.action.fixed import never_ran
+@dataclass(frozen=True)
+class _Identity:
+    """Of a cluster: `new` when no host carries it yet; `founders` are the members that begin its etcd."""
 
-    if loaded.spec is None or loaded.spec.existing is not None:
-        return frozenset()
-    return founders_of(loaded.inventory, facts, never_ran=new or never_ran(loaded.spec, facts, owned))
+    state: ClusterState
+    new: bool
+    founders: frozenset[str]
+    takeover: Takeover | None
+
+
+def _identity(
+    loaded: Loaded,
+    spec: ClusterSpec,
+    facts: Mapping[str, Facts],
+    owned: Mapping[str, Mapping[str, Owned]],
+    *,
+    for_show: bool,
+) -> _Identity:
+    from provisioner.action.carried import Carried
+    from provisioner.action.etcd import founders_of
+    from provisioner.action.fixed import check_fixed, never_ran, with_fixed
+    from provisioner.pki.cluster import new_state
+
+    carried = Carried.of(facts, {host.name for host in loaded.inventory.group("kube_control_plane")})
+    pending = None if carried.states else _pending(loaded.request)  # it is gone once a host has the state
+    takeover: Takeover | None = None
+    if spec.existing is not None:
+        from provisioner.action.existing import take_over
+
+        takeover = take_over(loaded.inventory, spec, facts, owned)
+    state = carried.agreed(spec.name, pending, takeover.adopt if takeover else new_state)
+    if takeover:
+        takeover.check(state)
+        # Where a part of the hosts is read, a key that lies with etcd may be out of sight.
+        takeover = replace(takeover, authorities=state.authorities)
+    state = with_fixed(spec, state, facts, owned)
+    check_fixed(loaded.inventory, spec, state)
+    new = not carried.states
+    if new and loaded.request.partial and not for_show:
+        raise ProvisionError(
+            "this cluster does not exist yet: its keys have to be saved before anything is signed with them",
+            "apply it once without --limit, --tags and --stage",
+        )
+    founders = frozenset[str]()
+    if takeover is None:  # what others have built has its own
+        founders = founders_of(loaded.inventory, facts, never_ran=new or never_ran(spec, facts, owned))
+    return _Identity(state, new, founders, takeover)
+
+
+def _cluster(
+    loaded: Loaded, spec: ClusterSpec, bundle: Bundle, facts: Mapping[str, Facts], identity: _Identity
+) -> ClusterVariables:
+    from provisioner.action.variables import ClusterVariables
+
+    return ClusterVariables(
+        loaded.inventory, spec, identity.state, facts, bundle, identity.founders, identity.takeover
+    )
+
+
+def _modules(
+    loaded: Loaded,
+    spec: ClusterSpec,
+    bundle: Bundle,
+    facts: Mapping[str, Facts],
+    identity: _Identity,
+    emit: Emit,
+) -> Mapping[str, Module]:
+    """The cluster's own."""
+    from provisioner.action.clusterkinds import ClusterKinds, cluster_modules
+    from provisioner.action.ospackages import files_for
+    from provisioner.kube.token import BootstrapToken
+
+    takeover = identity.takeover
+    return cluster_modules(
+        ClusterKinds(
+            spec,
+            bundle,
+            identity.state,
+            {host: each.platform for host, each in facts.items()},
+            BootstrapToken(),
+            emit,
+            loaded.request.deep,
+            files_for(facts, bundle),
+            takeover.certificates if takeover else {},
+            takeover.kubeconfigs if takeover else {},
+        )
+    )
 
 
 def _pending(request: Request) -> Secret | None:

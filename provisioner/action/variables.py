@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -79,13 +79,16 @@ class ClusterVariables:
         self._servers = servers_of(inventory)
         self.balancers = [host.name for host in inventory.group("load_balancer")]
         self._local = local_balancers(inventory, spec)
-        etcd = [
-            {"name": host.name, "address": spec.nodes[host.name].address} for host in inventory.group("etcd")
-        ]
         manifest = bundle.artifact("kube-flannel").path.read_text(encoding="utf-8")
         self.images = [self.reference(PAUSE), self.reference(COREDNS), self.reference(AGNHOST)]
         self.images += flannel.images(manifest)
-        self._shared: dict[str, Any] = {
+        members = [host.name for host in inventory.group("etcd")]
+        self._shared = self._of_all(state, manifest, members)
+
+    def _of_all(self, state: ClusterState, manifest: str, members: Sequence[str]) -> dict[str, Any]:
+        """The variables that all hosts share. `members` of etcd."""
+        spec = self.spec
+        return {
             "cluster": spec,
             "authorities": state.authorities,
             "service_account": state.service_account,
@@ -95,12 +98,12 @@ class ClusterVariables:
             "node_names": self.node_names,
             "nodes": spec.nodes,
             "joining_nodes": self.joining,
-            "etcd": etcd,
+            "etcd": [{"name": name, "address": spec.nodes[name].address} for name in members],
             "api_server": self._server,
             "api_servers": [
                 {"name": name, "address": spec.nodes[name].address} for name in self.control_planes
             ],
-            "endpoints_of_before": _of_before(facts, spec),
+            "endpoints_of_before": _of_before(self._facts, spec),
             "service_address": str(ipaddress.ip_network(spec.network.service_cidrs[0])[1]),
             "tls_ciphers": list(TLS12_CIPHERS),
             "refusing_chains": refusing_chains(),
