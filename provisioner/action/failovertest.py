@@ -29,12 +29,12 @@ def tried(prepared: Prepared, pool: Pool, emit: Emit, outcome: Outcome) -> None:
         fault = ProvisionError(
             "every host is a load balancer: there is none to look from", "add another host"
         )
-        _fail(outcome, emit, "", fault)
+        _fail(outcome, emit, fault)
         return
     try:
         report = try_faults(site, site.names())
     except ProvisionError as fault:
-        _fail(outcome, emit, "", fault)
+        _fail(outcome, emit, fault)
         return
     emit(report)
     for each in report.faults:
@@ -44,9 +44,9 @@ def tried(prepared: Prepared, pool: Pool, emit: Emit, outcome: Outcome) -> None:
             )
 
 
-def _fail(outcome: Outcome, emit: Emit, host: str, fault: ProvisionError) -> None:
+def _fail(outcome: Outcome, emit: Emit, fault: ProvisionError) -> None:
     failure = Failed(
-        stage=_STAGE, host=host, resource="", reason=fault.reason, hint=fault.hint, exit_code=fault.exit_code
+        stage=_STAGE, host="", resource="", reason=fault.reason, hint=fault.hint, exit_code=fault.exit_code
     )
     outcome.failures.append(failure)
     emit(failure)

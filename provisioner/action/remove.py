@@ -64,6 +64,11 @@ class _Run:
         return self.removal.host
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """Those that the host is in."""
+        return self.whole.inventory.hosts[self.host].groups
+
+    @property
     def plane(self) -> Session:
         return self.pool.session(self.rest.state_host)
 
@@ -129,7 +134,8 @@ def _removed(run: _Run, stack: ExitStack, confirm: Confirm) -> int:
     check_consent(_told(run, leaving, node=node), confirm)
     if own is None:
         # Nobody is to wait for what is dead: neither etcd nor the network's DaemonSet.
-        _forget(run, leaving, members)
+        _out_of_etcd(run, leaving, members)
+        _forget(run)
         code = _without(run, stack, prepared, held, confirm)
     else:
         _hand_over(run, node=node)
@@ -138,7 +144,7 @@ def _removed(run: _Run, stack: ExitStack, confirm: Confirm) -> int:
             _out_of_etcd(run, leaving, members)
             with run.step("cleared"):
                 run.changed["cleared"] = clear(prepared, run.pool, run.host, own, run.emit)
-            _forget(run, None, members)
+            _forget(run)
     if code == 0:
         _look_again(run)
         run.emit(_farewell(run))
@@ -150,7 +156,7 @@ def _hand_over(run: _Run, *, node: bool) -> None:
     if node:
         with run.step("drained"):
             drain(run.plane, run.host, seconds=run.removal.drain_seconds, force=run.removal.force)
-    if any(each.name == run.host for each in run.whole.inventory.group(LOAD_BALANCER)):
+    if LOAD_BALANCER in run.groups:
         # Else two would hold the address for a while.
         with run.step("address handed over"):
             run.pool.session(run.host).run(hand_over_script(), deadline=60)
@@ -171,8 +177,7 @@ def _out_of_etcd(run: _Run, leaving: Member | None, members: Sequence[Member]) -
             remove_member(_etcd_session(run), members, leaving)
 
 
-def _forget(run: _Run, leaving: Member | None, members: Sequence[Member]) -> None:
-    _out_of_etcd(run, leaving, members)
+def _forget(run: _Run) -> None:
     with run.step("forgotten"):
         delete_node(run.plane, run.host)
 
@@ -207,7 +212,7 @@ def _read(run: _Run, stack: ExitStack) -> tuple[dict[str, RemoteLock], dict[str,
 
 def _member(run: _Run) -> tuple[list[Member], Member | None]:
     """The members of etcd, and the host's own; none of them when it is in no group of etcd."""
-    if not any(host.name == run.host for host in run.whole.inventory.group(ETCD)):
+    if ETCD not in run.groups:
         return [], None
     members = read_members(_etcd_session(run))
     return members, next((each for each in members if each.name == run.host), None)
@@ -236,13 +241,12 @@ def _told(run: _Run, leaving: Member | None, *, node: bool) -> list[str]:
 
 
 def _farewell(run: _Run) -> Note:
-    groups = run.whole.inventory.hosts[run.host].groups
     place = place_of(run.whole.inventory, run.host)
     hint = f"take it out of the inventory ({place}): the next apply would let it in again"
-    if run.removal.dead and CONTROL_PLANE in groups:
+    if run.removal.dead and CONTROL_PLANE in run.groups:
         hint += "; its disk has the cluster's keys: wipe it"
     members = len(run.rest.inventory.group(ETCD))
-    if ETCD in groups and members % 2 == 0:
+    if ETCD in run.groups and members % 2 == 0:
         hint += (
             f"; etcd has {members} members now, no safer than {members - 1}: put another in its place, and until then"
             " set cluster.etcd.allow_even: true"
