@@ -181,7 +181,7 @@ def _identity(
     for_show: bool,
 ) -> _Identity:
     from provisioner.action.carried import Carried
-    from provisioner.action.etcd import founders_of
+    from provisioner.action.etcd import check_forgotten, founders_of
     from provisioner.action.fixed import check_fixed, never_ran, with_fixed
     from provisioner.pki.cluster import new_state
 
@@ -207,6 +207,7 @@ def _identity(
         )
     founders = frozenset[str]()
     if takeover is None:  # what others have built has its own
+        check_forgotten(loaded.inventory, facts, owned)
         founders = founders_of(loaded.inventory, facts, never_ran=new or never_ran(spec, facts, owned))
     return _Identity(state, new, founders, takeover)
 

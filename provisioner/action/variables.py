@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from provisioner.action.capacity import servers_of
+from provisioner.action.etcd import lost
 from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
 from provisioner.action.virtualrouter import virtual_router
@@ -147,6 +148,7 @@ class ClusterVariables:
             "joining": host in self.joining,
             "switching": host in self.switching,
             "etcd_founding": host in self._founders,
+            "etcd_lost": lost(self._facts[host]),
             "etcd_servers": self._etcd_servers(host),
             "ipvs_modules": _ipvs_modules(self._facts[host]),
             "existing": self._takeover.of(host) if self._takeover else None,

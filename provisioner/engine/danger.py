@@ -1,4 +1,5 @@
-"""What in a plan is asked for before it is done: deletes, and restarts of a running cluster's etcd or API server.
+"""What in a plan is asked for before it is done: deletes, restarts of a running cluster's etcd or API server, and a
+member of etcd in the place of one whose data are missing.
 
 A delete needs no consent where it takes away only what this tool itself has put there, because then the playbook that
 is being applied is the whole of the agreement:
@@ -34,6 +35,10 @@ def dangers(plan: Plan, *, established: bool) -> tuple[str, ...]:
                 reasons.append(f"{host}: deletes {what}")
         elif established and _restarts(change):
             reasons.append(f"{host}: restarts {change.resource.name}, which is running")
+        elif change.resource.kind == "etcd_seed" and change.resource.spec.get("lost"):
+            reasons.append(
+                f"{host}: its member of etcd has lost its data (is /var/lib/etcd mounted?); a new one takes its place"
+            )
         elif _stops(change):
             reasons.append(f"{host}: stops {change.resource.name}, which no stage wants any more")
     return tuple(reasons)

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from provisioner.kube.etcdctl import OWN, etcdctl
+from provisioner.kube.etcdctl import OWN, etcdctl, etcdctl_asking
 from provisioner.resources.model import Absent, Change, Present, Resource, State, Unknown
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote
@@ -38,7 +38,9 @@ later() {{
 # Lines such as "8211f1d0f64f3269, started, cp1, https://10.0.0.1:2380, https://10.0.0.1:2379, false"; one that never
 # started has no name. A member of this name or address that has started is one of a former life: its data are gone, and
 # it must not come back under its old number. Whether the others can do without it etcd knows, and refuses otherwise.
-_ADD = """
+# One that answers lives somewhere else, and is not ours to end.
+_ADD = f"""
+alive() {{ {etcdctl_asking("theirs")} endpoint health >/dev/null 2>&1; }}
 while :; do
   if ! ctl member list >"$P/members" 2>"$P/said"; then
     later
@@ -46,13 +48,17 @@ while :; do
   fi
   mine=
   gone=
-  while IFS=', ' read -r id status member peer rest; do
+  while IFS=', ' read -r id status member peer client rest; do
     case $status,$member,$peer in
-      started,"$name",* | started,*,"$url") gone=$id ;;
+      started,"$name",* | started,*,"$url") gone=$id theirs=$client ;;
       unstarted,,"$url") mine=$id ;;
     esac
   done <"$P/members"
   if [ -n "$gone" ]; then
+    if alive; then
+      echo "etcd has a member $name that runs and answers at $theirs: name this host otherwise, or remove that one" >&2
+      exit 1
+    fi
     ctl member remove "$gone" >/dev/null 2>"$P/said" || later
   elif [ -n "$mine" ]; then
     break
@@ -63,9 +69,9 @@ done
 cluster=
 while IFS=', ' read -r id status member peer rest; do
   [ "$peer" != "$url" ] || member=$name
-  cluster="$cluster,${member:-$id}=$peer"
+  cluster="$cluster,${{member:-$id}}=$peer"
 done <"$P/members"
-cluster=${cluster#,}
+cluster=${{cluster#,}}
 """
 
 _WRITE = f"""
@@ -103,7 +109,10 @@ done
 
 
 class EtcdSeedKind:
-    """Present once the host has a member's data, or the seed for it that this run has written."""
+    """Present once the host has a member's data, or the seed for it that this run has written.
+
+    `lost`: it had data, which are not there; to go on without them is asked for (engine.danger).
+    """
 
     name = "etcd_seed"
 
@@ -159,11 +168,12 @@ class EtcdMemberKind:
 
 
 def _spec(task: TaskCall) -> dict[str, Any]:
-    task.check({"name": str, "address": str, "members": list}, {"founding": bool})
+    task.check({"name": str, "address": str, "members": list}, {"founding": bool, "lost": bool})
     return {
         "name": str(task.args["name"]),
         "url": f"https://{task.args['address']}:2380",
         "founding": bool(task.args.get("founding")),
+        "lost": bool(task.args.get("lost")),
         "members": tuple((str(each["name"]), str(each["address"])) for each in task.args["members"]),
     }
 

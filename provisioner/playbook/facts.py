@@ -35,8 +35,8 @@ class Facts:
     at work (firewalld, ufw, nftables; "" for none that drops what comes in or passes through), `filters` what it says.
     `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not.
 
-    `etcd`: "founding" where a member of a new cluster is to start or has started and was not seen to vote, else
-    "data" where it has some.
+    `etcd`: "seeded" where a member of a new cluster is to start, "founding" where it has started and was not seen to
+    vote, "joining" where one of a running cluster is to start, else "data" where it has some.
 
     `endpoint`: the API server that its kubelet talks to (a URL), "" without one; with "switching" behind it while a
     change of that is not approved (kube.switch).
@@ -139,9 +139,12 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
 
 
 def _etcd(lines: Sequence[str]) -> str:
+    data = "data" in lines
     if "ETCD_INITIAL_CLUSTER_STATE=new" in lines:
-        return "founding"
-    return "data" if "data" in lines else ""
+        return "founding" if data else "seeded"
+    if "ETCD_INITIAL_CLUSTER_STATE=existing" in lines and not data:
+        return "joining"
+    return "data" if data else ""
 
 
 def _count(ranges: str) -> int:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from provisioner.action.etcd import founders_of
-from provisioner.errors import ProvisionError
+from provisioner.action.etcd import check_forgotten, founders_of, lost
+from provisioner.engine.danger import dangers
+from provisioner.engine.plan import Plan, StagePlan
+from provisioner.errors import InputError, ProvisionError
 from provisioner.inventory.model import load_inventory
 from provisioner.kube.etcd import SEED, EtcdMemberKind, EtcdSeedKind
 from provisioner.kube.members import Member, check_majority
 from provisioner.playbook.facts import Facts
-from provisioner.resources.model import Absent, Change, Present, Resource, Unknown
+from provisioner.resources.model import Absent, Change, Owned, Present, Resource, Unknown
 
 HA = Path(__file__).parents[2] / "inventories" / "ha.yaml"
 BARE = Facts("amd64", "6", "h", "debian", "12", 0.0, False, 1, {}, "")
@@ -34,6 +37,8 @@ def facts(etcd: Mapping[str, str]) -> dict[str, Facts]:
         ({"cp1": "founding", "cp2": "founding", "cp3": "founding"}, PLANES),
         ({"cp1": "data", "cp2": "data", "cp3": "founding"}, ("cp3",)),
         ({"cp1": ""}, ()),
+        ({"cp1": "seeded", "cp2": "", "cp3": ""}, PLANES),
+        ({"cp1": "data", "cp2": "founding", "cp3": "seeded"}, ("cp2", "cp3")),
     ],
     ids=[
         "bare",
@@ -42,10 +47,37 @@ def facts(etcd: Mapping[str, str]) -> dict[str, Facts]:
         "killed amid the first start",
         "killed late in it",
         "others not asked",
+        "killed amid the seeds",
+        "killed before the third start",
     ],
 )
 def test_founders(etcd: Mapping[str, str], founders: tuple[str, ...]) -> None:
     assert founders_of(load_inventory(HA), facts(etcd), never_ran=True) == set(founders)
+
+
+RAN = json.dumps(
+    {"kind": "systemd", "name": "etcd.service", "playbook": "site.yaml", "wanted": {}, "before": {}}
+)
+
+
+@pytest.mark.parametrize(
+    ("etcd", "owned", "said"),
+    [("", RAN, True), ("joining", RAN, False), ("data", RAN, False), ("", "", False)],
+)
+def test_data_that_are_missing_are_no_empty_host(etcd: str, owned: str, said: bool) -> None:
+    assert lost(replace(BARE, etcd=etcd, owned=owned)) is said
+    spec = {**MEMBER.spec, "founding": False, "lost": said}
+    change = Change(Resource("etcd_seed", "cp1", Present(), spec), Absent(), "create")
+    plan = Plan("", "", (StagePlan("etcd members", ("cp1",), {"cp1": (change,)}),))
+    assert bool(dangers(plan, established=True)) is said
+
+
+def test_a_member_is_not_forgotten() -> None:
+    owned = {"lb1": {"systemd:etcd.service": Owned("systemd", "etcd.service", frozenset(), {}, {})}}
+    with pytest.raises(InputError, match="lb1 has a member of etcd and is not in the group etcd"):
+        check_forgotten(load_inventory(HA), {"lb1": replace(BARE, etcd="data")}, owned)
+    check_forgotten(load_inventory(HA), {"lb1": BARE}, owned)
+    check_forgotten(load_inventory(HA), {"cp1": replace(BARE, etcd="data")}, {"cp1": owned["lb1"]})
 
 
 def test_an_empty_etcd_is_not_begun_for_a_cluster_that_has_run() -> None:
