@@ -33,7 +33,9 @@ def clear(prepared: Prepared, pool: Pool, host: str, facts: Facts, emit: Emit) -
     if not outcome.ok:
         failure = outcome.failures[0]
         raise ProvisionError(f"{host}: {failure.resource}: {failure.reason}", failure.hint)
-    left = _run(pool, host, clear_script()).split()
+    ours = {prepared.memory.playbook}
+    others = any(each.playbooks - ours for each in known[host].values())
+    left = _run(pool, host, clear_script(others=others)).split()
     if left:
         emit(Note(message=f"{host}: {', '.join(left)} stay: others have put something there"))
     return sum(outcome.changed.values())

@@ -49,7 +49,7 @@ def _unreached(whole: Loaded, rest: Loaded, host: str) -> str:
     """Why nobody would reach the API server any more; "" when they do."""
     if whole.spec is None or rest.spec is None:
         return ""
-    if rest.spec.endpoint.host == whole.spec.nodes[host].address:
+    if rest.spec.endpoint.host in (host, whole.spec.nodes[host].address):
         return f"the endpoint is {host}'s own address: nodes and clients reach the API server there"
     if whole.spec.load_balancer.vip and not rest.inventory.group(LOAD_BALANCER):
         return f"{host} is the last load balancer: nobody else holds the endpoint"

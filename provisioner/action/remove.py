@@ -19,8 +19,10 @@ from provisioner.action.connect import connect_to
 from provisioner.action.consent import check_consent
 from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
+from provisioner.action.plan import plan_of
 from provisioner.action.prepare import Prepared, gather, prepare
 from provisioner.action.remaining import place_of, without
+from provisioner.engine.danger import dangers
 from provisioner.engine.events import Emit, Note, RunEnded, RunStarted, Step
 from provisioner.engine.journal import journal
 from provisioner.errors import ProvisionError, UnreachableError
@@ -131,7 +133,7 @@ def _removed(run: _Run, stack: ExitStack, confirm: Confirm) -> int:
     if leaving is not None:
         check_majority(members, leaving)
     node = is_node(run.plane, run.host)
-    check_consent(_told(run, leaving, node=node), confirm)
+    confirm = _agreed(run, prepared, _told(run, leaving, node=node), confirm)
     if own is None:
         # Nobody is to wait for what is dead: neither etcd nor the network's DaemonSet.
         _out_of_etcd(run, leaving, members)
@@ -149,6 +151,15 @@ def _removed(run: _Run, stack: ExitStack, confirm: Confirm) -> int:
         _look_again(run)
         run.emit(_farewell(run))
     return code
+
+
+def _agreed(run: _Run, prepared: Prepared, told: Sequence[str], confirm: Confirm) -> Confirm:
+    """Asks once for all of it, before anything is done: also for what the rest's apply would ask for later. Returns who
+    says yes to that. Raises ConsentError."""
+    plan = plan_of(prepared, run.pool, lambda _: None, texts=False)
+    later = dangers(plan, established=prepared.established)
+    check_consent([*told, *later], confirm)
+    return lambda reasons: set(reasons) <= set(later) or confirm(reasons)
 
 
 def _hand_over(run: _Run, *, node: bool) -> None:
@@ -183,7 +194,7 @@ def _forget(run: _Run) -> None:
 
 
 def _look_again(run: _Run) -> None:
-    if any(each.name == run.host for each in _member(run)[0]) or is_node(run.plane, run.host):
+    if _member(run)[1] is not None or is_node(run.plane, run.host):
         raise ProvisionError(
             f"{run.host} was removed, but read again it is still there",
             "is its kubelet or etcd running somewhere?",
@@ -211,11 +222,11 @@ def _read(run: _Run, stack: ExitStack) -> tuple[dict[str, RemoteLock], dict[str,
 
 
 def _member(run: _Run) -> tuple[list[Member], Member | None]:
-    """The members of etcd, and the host's own; none of them when it is in no group of etcd."""
-    if ETCD not in run.groups:
-        return [], None
-    members = read_members(_etcd_session(run))
-    return members, next((each for each in members if each.name == run.host), None)
+    """The members of etcd, and the host's own, whatever groups it is in by now. One that has never started has no name
+    yet."""
+    members, spec = read_members(_etcd_session(run)), run.whole.spec
+    peer = f"https://{spec.nodes[run.host].address}:2380" if spec else ""
+    return members, next((each for each in members if each.name == run.host or each.peer == peer), None)
 
 
 def _etcd_session(run: _Run) -> Session:

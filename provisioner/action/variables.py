@@ -164,11 +164,10 @@ class ClusterVariables:
 
 
 def _of_before(facts: Mapping[str, Facts], spec: ClusterSpec) -> list[str]:
-    """Names and addresses, no host's own, by which nodes still know the API server: until they know it by the endpoint
-    its certificate has to have both."""
+    """Names and addresses by which nodes still know the API server, a single load balancer's among them: until they
+    know it by the endpoint its certificate has to have both."""
     known = {urlsplit(each.endpoint.partition(" ")[0]).hostname for each in facts.values()}
-    own = {node.address for node in spec.nodes.values()}
-    return sorted(name for name in known if name and name not in {*own, spec.endpoint.host})
+    return sorted(name for name in known if name and name != spec.endpoint.host)
 
 
 def _switches(facts: Facts, server: str) -> bool:

@@ -9,8 +9,10 @@ from provisioner.shell.script import Script
 from provisioner.shell.worklock import locked
 
 _CTR = "ctr --namespace k8s.io"
-# Chains are kube-proxy's, flannel's and the CNI plug-ins' by their names. A rule in another chain that leads to one of
-# them goes first; what iptables prints can be read again by a shell, comments included.
+# Chains are kube-proxy's and flannel's by their names. A rule in another chain that leads to one of them goes first;
+# what iptables prints can be read again by a shell, comments included. Those of the CNI plug-ins (portmap, bridge), and
+# network namespaces named by them, may be another runtime's: rules that name another network than flannel's keep them,
+# and a process that lives there.
 _PODS = f"""
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
   {_CTR} tasks list -q | while read -r t; do {_CTR} tasks delete --force "$t" >/dev/null 2>&1 || :; done
@@ -20,15 +22,20 @@ fi
 [ ! -x /opt/kubernetes/bin/kube-proxy ] || /opt/kubernetes/bin/kube-proxy --cleanup >/dev/null 2>&1 || :
 systemctl stop kubepods.slice 2>/dev/null || :
 while read -r _ place _; do
-  case $place in /var/lib/kubelet/* | /run/netns/cni-*) echo "$place" ;; esac
+  case $place in /var/lib/kubelet/*) echo "$place" ;; esac
 done </proc/mounts | sort -r | while read -r place; do umount -l -- "$place" 2>/dev/null || :; done
-rm -f /run/netns/cni-*
+used=$(stat -Lc %i /proc/[0-9]*/ns/net 2>/dev/null | sort -u)
+for place in /run/netns/cni-*; do
+  [ -e "$place" ] || continue
+  echo "$used" | grep -qx "$(stat -Lc %i "$place")" || {{ umount -l -- "$place" 2>/dev/null || :; rm -f -- "$place"; }}
+done
 for link in cni0 flannel.1 flannel-v6.1; do ip link delete "$link" 2>/dev/null || :; done
 for tool in iptables ip6tables; do
   command -v "$tool" >/dev/null || continue
   for table in raw mangle nat filter; do
-    ours='(KUBE|FLANNEL|CNI)-[A-Z0-9-]+'
     rules=$("$tool" -w -t "$table" -S 2>/dev/null) || continue
+    ours='(KUBE|FLANNEL|CNI)-[A-Za-z0-9-]+'
+    ! echo "$rules" | grep -E -- '-j CNI-(DN-)?[0-9a-f]' | grep -qv 'name: .*cbr0' || ours='(KUBE|FLANNEL)-[A-Z0-9-]+'
     echo "$rules" | grep -E "^-A .*-j $ours" | sed 's/^-A/-D/' | while read -r rule; do
       eval "$tool -w -t $table $rule" 2>/dev/null || :
     done
@@ -58,9 +65,9 @@ _EMPTIED = ("/etc/containerd/certs.d", "/etc/systemd/system/*.service.d")
 
 # What was moved aside and not put back is somebody's.
 _FORGET = """
-find /var/lib/provision -mindepth 1 -maxdepth 1 ! -name displaced -exec rm -rf {} +
+find /var/lib/provision -mindepth 1 -maxdepth 1 ! -name displaced %s -exec rm -rf {} +
 find /var/lib/provision -depth -type d -empty -delete
-[ ! -e /var/lib/provision ] || echo /var/lib/provision/displaced
+[ ! -e /var/lib/provision/displaced ] || echo /var/lib/provision/displaced
 rm -rf /run/provision/units
 """
 
@@ -89,9 +96,10 @@ def halt_script(units: Collection[str]) -> Script:
     return Script(locked("\n".join([*lines, ":"])) + "\n")
 
 
-def clear_script() -> Script:
-    """Takes away folders that are empty now and, last, what the tool remembers; prints what was left alone."""
+def clear_script(*, others: bool) -> Script:
+    """Takes away folders that are empty now and, last, what the tool remembers; prints what was left alone. `others`:
+    playbooks beside the cluster's have put things there, which are remembered on."""
     lines = [f"find {path} -depth -type d -empty -delete 2>/dev/null || :" for path in (*_KEPT, *_EMPTIED)]
     lines += [f"[ ! -e {path} ] || echo {path}" for path in _KEPT]
-    lines.append(_FORGET)
+    lines.append(_FORGET % ("! -name owned" if others else ""))
     return Script("\n".join(lines) + "\n")

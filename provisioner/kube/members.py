@@ -49,13 +49,13 @@ def read_members(runner: Runner) -> list[Member]:
 
 def check_majority(members: Sequence[Member], leaving: Member) -> None:
     """Raises ProvisionError when etcd could not decide that `leaving` leaves, or nothing any more after that."""
-    voters = [each for each in members if each.votes]
+    name, voters = leaving.name or leaving.peer, [each for each in members if each.votes]
     left = [each for each in voters if each != leaving]
     if not leaving.votes:
         return
     if not left:
         raise ProvisionError(
-            f"{leaving.name} is the only member of etcd: the cluster would lose all that it knows",
+            f"{name} is the only member of etcd: the cluster would lose all that it knows",
             "let another one join before, by adding a host to the group etcd",
         )
     for those, when in ((voters, "now"), (left, "without it")):
@@ -63,7 +63,7 @@ def check_majority(members: Sequence[Member], leaving: Member) -> None:
         if len(well) < len(those) // 2 + 1:
             ill = ", ".join(each.name or each.peer for each in left if not each.healthy)
             raise ProvisionError(
-                f"{leaving.name} cannot leave etcd: {len(well)} of the {len(those)} members {when} answer, which is no"
+                f"{name} cannot leave etcd: {len(well)} of the {len(those)} members {when} answer, which is no"
                 f" majority ({ill} {'does' if len(left) - len(well) == 1 else 'do'} not)",
                 "bring those back, or remove them, before this one",
             )

@@ -30,9 +30,32 @@ GRACE = 240
 RETURN_SECONDS = 60.0
 """A kubelet renews its lease every 10 s; it is Ready again some seconds after its start."""
 
-# Whoever moves the folder first decides; the other finds nothing to do.
+_UNITS = "/etc/systemd/system"
+_GO_BACK = f"for d in {FOLDER} {FOLDER}.back; do [ ! -e $d/back ] || /bin/sh $d/back; done"
+_SERVICE_UNIT = f"""[Unit]
+Description=The API server's address of before
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c '{_GO_BACK.replace("$", "$$")}'
+"""
+# It is a file, so that a host that boots amid a switch has it as well.
+_TIMER_UNIT = f"""[Unit]
+Description=Goes back unless a switch of the API server's address is approved
+
+[Timer]
+OnActiveSec={GRACE}
+AccuracySec=1
+"""
+_DISARM = f"""systemctl stop {_TIMER}.timer 2>/dev/null || :
+rm -f {_UNITS}/timers.target.wants/{_TIMER}.timer {_UNITS}/{_TIMER}.timer {_UNITS}/{_TIMER}.service"""
+
+# Whoever moves the folder first decides; the other finds nothing to do. One that was interrupted is gone on with.
 _BACK = """#!/bin/sh
-mv -T {folder} {folder}.back 2>/dev/null || exit 0
+exec 9>/run/{timer}.lock
+flock 9
+mv -T {folder} {folder}.back 2>/dev/null || :
+[ -d {folder}.back ] || exit 0
 for f in {files}; do
   old={folder}.back/${{f##*/}}
   [ ! -e "$old" ] || mv -f -- "$old" "$f"
@@ -40,30 +63,35 @@ done
 systemctl reset-failed -- {units} 2>/dev/null || :
 systemctl restart -- {units}
 rm -rf {folder}.back
-systemctl stop {timer} 2>/dev/null || :
+{disarm}
 """
 _BEGIN = f"""
 umask 077
-systemctl stop {_TIMER}.timer 2>/dev/null || :
+[ ! -e {FOLDER}.back/back ] || /bin/sh {FOLDER}.back/back
+rm -rf {FOLDER}.done {FOLDER}.back
 systemctl reset-failed {_TIMER}.service 2>/dev/null || :
-mkdir -p {FOLDER}
+mkdir -p {FOLDER} {_UNITS}/timers.target.wants
 for f in %(files)s; do
   kept={FOLDER}/${{f##*/}}
   [ -e "$kept" ] || [ ! -e "$f" ] || {{ cp -p -- "$f" "$kept.new" && mv -f -- "$kept.new" "$kept"; }}
 done
 cat "$P/back" >{FOLDER}/back
-systemd-run --quiet --collect --on-active={GRACE} --unit={_TIMER} /bin/sh {FOLDER}/back
+cat "$P/service" >{_UNITS}/{_TIMER}.service
+cat "$P/timer" >{_UNITS}/{_TIMER}.timer
+ln -sf ../{_TIMER}.timer {_UNITS}/timers.target.wants/{_TIMER}.timer
+systemctl daemon-reload
+systemctl restart {_TIMER}.timer
 echo %(nonce)s >{FOLDER}/begun
 """
 # What is written in the second in which a service starts would pass for changed after that.
 _RESTART = f"""
 sleep 1
-date +%%s >{FOLDER}/switched
+date +%%s.%%N >{FOLDER}/switched
 systemctl restart -- %(units)s
 echo %(nonce)s >{FOLDER}/restarted
 """
 _APPROVE = f"""
-systemctl stop {_TIMER}.timer 2>/dev/null || :
+{_DISARM}
 mv -T {FOLDER} {FOLDER}.done && rm -rf {FOLDER}.done
 """
 STEPS = ("begin", "restart")
@@ -101,14 +129,20 @@ class EndpointSwitchKind:
         parts = {"files": words(spec["files"]), "units": words(spec["units"]), "nonce": self._nonce}
         if spec["step"] == "restart":
             return Script(_RESTART % parts)
-        back = _BACK.format(folder=FOLDER, timer=f"{_TIMER}.timer", **parts)
-        return Script(_BEGIN % parts, {"back": Blob.of(back.encode())})
+        texts = {
+            "back": _BACK.format(folder=FOLDER, timer=_TIMER, disarm=_DISARM, **parts),
+            "service": _SERVICE_UNIT,
+            "timer": _TIMER_UNIT,
+        }
+        return Script(_BEGIN % parts, {name: Blob.of(text.encode()) for name, text in texts.items()})
 
 
 def await_return(plane: Runner, nodes: Mapping[str, Runner]) -> str:
     """Waits until the switched of `nodes` have returned, and approves. Raises ProvisionError, once they have gone back,
-    with the names of those that have not; UnreachableError of a host that is lost, which goes back by itself."""
-    switched = {name: moment for name, runner in nodes.items() if (moment := _switched_at(runner))}
+    with the names of those that have not; UnreachableError of a host that is lost, which goes back by itself, once the
+    others are approved."""
+    lost: list[UnreachableError] = []
+    switched = {name: moment for name in nodes if (moment := _switched_at(nodes[name], lost))}
     missing, end = set(switched), time.monotonic() + RETURN_SECONDS
     while missing:
         missing -= {
@@ -118,10 +152,12 @@ def await_return(plane: Runner, nodes: Mapping[str, Runner]) -> str:
             break
         time.sleep(0.3)
     for name in switched.keys() - missing:
-        if nodes[name].run(Script(locked(_APPROVE) + "\n"), deadline=30).status != 0:
+        if _tried(nodes[name], locked(_APPROVE), 30, lost) is None:
             missing.add(name)
     for name in missing:
-        nodes[name].run(Script(f"[ ! -e {FOLDER}/back ] || /bin/sh {FOLDER}/back\n"), deadline=120)
+        _tried(nodes[name], _GO_BACK, 120, lost)
+    if lost:
+        raise lost[0]
     if missing:
         raise ProvisionError(
             f"{', '.join(sorted(missing))}: not Ready again with the API server's new address within"
@@ -131,11 +167,25 @@ def await_return(plane: Runner, nodes: Mapping[str, Runner]) -> str:
     return f"{', '.join(sorted(switched)) or 'no node'}: Ready again"
 
 
-def _switched_at(runner: Runner) -> float:
-    """The second of the host's own clock in which its services began to restart; 0 without a switch."""
-    answer = runner.run(Script(f"cat {FOLDER}/switched 2>/dev/null || :\n"), deadline=30)
-    text = answer.stdout.decode(errors="replace").strip()
-    return float(text) if text.isdigit() else 0.0
+def _switched_at(runner: Runner, lost: list[UnreachableError]) -> float:
+    """When its services began to restart, by the host's own clock; 0 without a switch."""
+    text = (_tried(runner, f"cat {FOLDER}/switched 2>/dev/null || :", 30, lost) or b"").decode(
+        errors="replace"
+    )
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _tried(runner: Runner, script: str, deadline: float, lost: list[UnreachableError]) -> bytes | None:
+    """What it printed; None when it failed, or when the host is `lost`, which is noted there."""
+    try:
+        result = runner.run(Script(script + "\n"), deadline=deadline)
+    except UnreachableError as fault:
+        lost.append(fault)
+        return None
+    return result.stdout if result.status == 0 else None
 
 
 _READY = r'{range .items[*]}{.metadata.name}{"\t"}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}'

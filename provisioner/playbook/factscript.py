@@ -46,7 +46,7 @@ part mark; lines /var/lib/provision/cluster.json
 part change; lines /var/lib/provision/last-change
 part endpoint; while read -r key server; do [ "$key" != server: ] || echo "$server"; done \
   2>/dev/null </etc/kubernetes/kubelet.kubeconfig || :
-[ ! -d /var/lib/provision/endpoint ] || echo switching
+[ ! -d /var/lib/provision/endpoint ] && [ ! -d /var/lib/provision/endpoint.back ] || echo switching
 part etcd; [ ! -d /var/lib/etcd/member ] || echo data; lines /etc/kubernetes/etcd-seed.env
 f=/var/lib/kubelet/pki/kubelet-client-current.pem
 part kubelet; [ ! -e "$f" ] || sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$f"

@@ -219,8 +219,11 @@ def test_a_switch_that_nobody_approves_is_taken_back(planes: LabCluster) -> None
     unapproved = planes.on("kube_node", "ls -d /var/lib/provision/endpoint 2>/dev/null || :")
     (host,) = [host for host, folder in unapproved.items() if folder]
     assert planes.on("kube_node", SERVERS)[host] == VIP
-    # Its time is over: what the timer would start in some minutes.
+    # Its time is over, and its power was lost amid going back: what the timer, which boots with it, would start.
+    planes.one(host, "systemctl list-dependencies timers.target | grep -q provision-endpoint-back.timer")
+    planes.one(host, "mv -T /var/lib/provision/endpoint /var/lib/provision/endpoint.back")
     planes.one(host, "systemctl start provision-endpoint-back.service")
+    assert planes.one(host, "ls /var/lib/provision /etc/systemd/system | grep endpoint || :") == ""
     assert planes.on("kube_node", SERVERS)[host] == CP2
     until(lambda: set(WORKERS) <= ready(planes), "all are Ready as before", 60)
     done = planes.apply("--yes")

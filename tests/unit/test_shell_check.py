@@ -297,7 +297,7 @@ def of_leaving() -> Iterator[Script]:
     members.remove_member(recorder, both, both[0])
     yield from recorder.scripts
     yield halt.halt_script({"kubelet.service", "etcd.service"})
-    yield halt.clear_script()
+    yield halt.clear_script(others=True)
 
 
 def of_a_switch() -> Iterator[Script]:
