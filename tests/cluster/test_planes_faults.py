@@ -31,7 +31,7 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Case:
-    """`part`: of the changes of an undisturbed run, after which the fault comes."""
+    """`part`: of the changes of an undisturbed run, after which the fault comes; `folder`: what a full disk holds."""
 
     number: int
     joins: bool
@@ -39,11 +39,13 @@ class Case:
     host: str
     unit: str
     part: float
+    folder: str
 
     @property
     def name(self) -> str:
         where = "" if self.fault == "killed controller" else f" of {self.host}"
         what = f"{self.fault} {self.unit}" if self.fault == "killed process" else self.fault
+        what += f" with {self.folder}" if self.fault == "full disk" else ""
         return f"case{self.number:02}: {'join' if self.joins else 'switch'}, {what}{where} at {self.part:.0%}"
 
 
@@ -58,30 +60,35 @@ def drawn(number: int) -> Case:
         host=host,
         unit=chance.choice(UNITS[host[:2]]),
         part=round(chance.random() * 0.95, 2),
+        folder=chance.choice(("/var/lib/provision", "/etc/kubernetes")),
     )
 
 
 @pytest.fixture(scope="module")
 def planes() -> Iterator[LabCluster]:
     with own_lab(f"faults-{BESIDE.partition('/')[0].replace('.', '-')}", HA, BESIDE) as lab:
+        # etcd's members are all to know of each other before one starts: not all of them do, here.
+        with lab.applying() as running:
+            running.await_event(lambda event: event.get("resource", "").startswith("etcd_seed:"))
+            running.kill()
         done = lab.apply()
         assert is_verified(done), done
         yield lab
 
 
-# The disk on which everything is written down that is done there.
+# Where what is done there is written down, or what is to be changed lies.
 FULL = """
-mkdir -p /run/kept && cp -a /var/lib/provision/. /run/kept/
-mount -t tmpfs -o size=4m,mode=755 tmpfs /var/lib/provision
-cp -a /run/kept/. /var/lib/provision/
-cat /dev/zero >/var/lib/provision/filler 2>/dev/null || :
+mkdir -p FOLDER /run/kept && cp -a FOLDER/. /run/kept/
+mount -t tmpfs -o size=4m,mode=755 tmpfs FOLDER
+cp -a /run/kept/. FOLDER/
+cat /dev/zero >FOLDER/filler 2>/dev/null || :
 """
 EMPTIED = """
-mountpoint -q /var/lib/provision || exit 0
-rm -f /var/lib/provision/filler
-rm -rf /run/kept && mkdir -p /run/kept && cp -a /var/lib/provision/. /run/kept/
-umount -l /var/lib/provision
-rm -rf /var/lib/provision/* && cp -a /run/kept/. /var/lib/provision/ && rm -rf /run/kept
+mountpoint -q FOLDER || exit 0
+rm -f FOLDER/filler
+rm -rf /run/kept && mkdir -p /run/kept && cp -a FOLDER/. /run/kept/
+umount -l FOLDER
+rm -rf FOLDER/* && cp -a /run/kept/. FOLDER/ && rm -rf /run/kept
 """
 
 
@@ -92,7 +99,10 @@ def break_it(case: Case, lab: LabCluster, plan: LabPlan, running: Running, mends
         "killed process": (lambda: lab.one(case.host, f"systemctl kill -s KILL {case.unit}"), lambda: None),
         "power off": (lambda: power_off(plan, case.host), lambda: power_on(plan, case.host)),
         "link cut": (lambda: cut(plan, case.host), lambda: heal(plan, case.host)),
-        "full disk": (lambda: lab.one(case.host, FULL), lambda: lab.one(case.host, EMPTIED)),
+        "full disk": (
+            lambda: lab.one(case.host, FULL.replace("FOLDER", case.folder)),
+            lambda: lab.one(case.host, EMPTIED.replace("FOLDER", case.folder)),
+        ),
     }
     act, mend = actions[case.fault]
     mends.callback(mend)
