@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from provisioner.remote.pool import Pool
 
 GATE = (faults.KEEPALIVED, faults.NGINX, faults.APIS)
-"""What costs no reboot. The last one comes last, because nginx then takes its time to come back."""
+"""What costs no reboot, a planned hand-over first. The last one comes last, because nginx then takes its time to come
+back."""
 ALL = ("", *GATE, faults.LINK, faults.POWER)
 _SERVER_PORT = 6443
 

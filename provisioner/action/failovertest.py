@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from provisioner.remote.pool import Pool
 
 _STAGE = "fail-over"
+_SERVICE = "systemd:api-load-balancer.service"
 _SURVIVED = 10.0
 """Seconds of outage with which a gate puts up: what is longer than it shall be is a warning there, because the
 cluster works, and its hosts may be busy with being set up."""
@@ -53,13 +54,14 @@ def _fail(outcome: Outcome, emit: Emit, fault: ProvisionError) -> None:
 
 
 def gate_of_new(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> str:
-    """The quick faults, where the cluster is so new that no node has joined: nobody uses it yet. What is said of them;
-    "" where they were not tried. Raises ProvisionError when the API does not survive one."""
-    site = None if prepared.established else site_of(prepared, pool, emit)
+    """The quick faults, for load balancers that are new. What is said of them; "" where they were not tried. Raises
+    ProvisionError when the API does not survive one."""
+    names = _due(prepared)
+    site = site_of(prepared, pool, emit) if names else None
     if site is None or site.vip is None:
         return ""
     _check_started(site, watch)
-    report = try_faults(site, GATE, quick=True)
+    report = try_faults(site, names, quick=True)
     for each in report.faults:
         if each.outage > _SURVIVED or (each.twice and not each.ok):
             raise ProvisionError(
@@ -69,6 +71,16 @@ def gate_of_new(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> str
         if not each.ok:
             emit(Note(message=f"{each.fault} on {each.host}: {_seen(each)}; {each.why}", level="warning"))
     return "; ".join(f"{each.fault}: {_seen(each)}" for each in report.faults)
+
+
+def _due(prepared: Prepared) -> tuple[str, ...]:
+    """All of them while nobody uses the address yet: no node has joined, or no load balancer was there before. Where
+    one comes to others that are at work, a hand-over alone, of which clients notice no more than a new connection."""
+    balancers, owned = prepared.cluster.balancers if prepared.cluster else [], prepared.memory.owned
+    new = [host for host in balancers if _SERVICE not in owned.get(host, {})]
+    if not prepared.established or (new and len(new) == len(balancers)):
+        return GATE
+    return GATE[:1] if new else ()
 
 
 def _check_started(site: Site, watch: Watch) -> None:

@@ -161,7 +161,7 @@ def test_an_api_server_that_does_not_start_has_its_old_certificate_again(
         done = lab.apply(inventory=one_plane)
         assert done.status == 1, done
         assert "it has the old one again" in done.only("Failed")["stderr"], done
-        assert lab.one("cp1", f"cmp {path} {kept} && kubectl get --raw /livez") == "ok"
+        assert lab.one("cp1", f"cmp {path} {kept} && kubectl --server={OLD} get --raw /livez") == "ok"
     finally:
         lab.one(
             "cp1",

@@ -364,7 +364,7 @@ def of_a_load_balancer() -> Iterator[str]:
         "virtual_router": router,
     }
     variables["cluster"] = load_cluster(ROOT / "inventories/ha.yaml")[1]
-    for name in ("api-health", "api-servers", "virtual-router-free"):
+    for name in ("api-health", "api-servers", "api-hand-over", "virtual-router-free"):
         yield render_file(ROOT / f"templates/load-balancer/{name}.j2", variables)
 
 
