@@ -16,6 +16,7 @@ from provisioner.action.choice import check_choice
 from provisioner.action.modules import BASE_MODULES, CLUSTER_MODULES
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.model import Host, Inventory, load_inventory
+from provisioner.network.needs import needs_of
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.playbook.model import Playbook, Selection, Stage
 from provisioner.resources.modprobe import modules_of
@@ -75,7 +76,9 @@ class Loaded:
     @property
     def kernel_modules(self) -> tuple[str, ...]:
         """What the spec needs that not every kernel has."""
-        return modules_of(self.spec.proxy.mode) if self.spec else ()
+        if self.spec is None:
+            return ()
+        return tuple(dict.fromkeys([*modules_of(self.spec.proxy.mode), *needs_of(self.spec).modules]))
 
     @property
     def playbook_path(self) -> str:

@@ -110,7 +110,7 @@ def _leaving(others: Mapping[str, Facts]) -> Iterator[_Fault]:
 def _proxy(nodes: Mapping[str, Facts], proxy: Proxy) -> Iterator[_Fault]:
     for name, each in nodes.items():
         kernel = each.kernel
-        if proxy.mode == "nftables" and _version(kernel) < NFTABLES_KERNEL:
+        if proxy.mode == "nftables" and version_of(kernel) < NFTABLES_KERNEL:
             reason = f"kube-proxy's mode nftables needs Linux 5.13, this host runs {kernel}"
             yield _Fault(f"{name}: {reason}", _OLD_KERNEL)
         if proxy.mode == "ipvs" and (missing := _missing(each, proxy)):
@@ -127,6 +127,7 @@ def _missing(facts: Facts, proxy: Proxy) -> list[str]:
     return missing
 
 
-def _version(kernel: str) -> tuple[int, ...]:
+def version_of(kernel: str) -> tuple[int, ...]:
+    """The first two numbers of a kernel's release."""
     numbers = re.match(r"(\d+)\.(\d+)", kernel)
     return tuple(map(int, numbers.groups())) if numbers else (0,)

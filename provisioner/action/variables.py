@@ -20,6 +20,7 @@ from provisioner.pki.cluster import ClusterState
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.registry.names import repository
+from provisioner.resources.modprobe import IPVS_MODULES
 from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.model import ClusterSpec, Endpoint, local_balancers
 from provisioner.spec.proxies import environment
@@ -178,4 +179,5 @@ def _switches(facts: Facts, server: str) -> bool:
 def _ipvs_modules(facts: Facts) -> list[str]:
     """The old name of connection tracking only where the kernel has no other."""
     old = "nf_conntrack" in facts.modules
-    return [each for each in facts.modules if not (old and each == "nf_conntrack_ipv4")]
+    known = [each for each in facts.modules if each in IPVS_MODULES]
+    return [each for each in known if not (old and each == "nf_conntrack_ipv4")]

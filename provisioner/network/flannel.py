@@ -11,8 +11,8 @@ from typing import Any
 
 from provisioner.errors import ProvisionError
 from provisioner.kube.manifest import digest_of_text
-from provisioner.network.patches import Edit, images_of, parse_manifest, patch
-from provisioner.spec.model import ClusterSpec
+from provisioner.network.patches import Edit, Path, images_of, parse_manifest, patch
+from provisioner.spec.model import ClusterSpec, Flannel
 
 CONFIG = "ConfigMap kube-flannel/kube-flannel-cfg"
 DAEMONS = "DaemonSet kube-flannel/kube-flannel-ds"
@@ -21,19 +21,34 @@ _POD = ("spec", "template", "spec")
 
 def net_conf(spec: ClusterSpec) -> str:
     """net-conf.json. The backend's type is always written: without it flannel means udp (parseBackendType)."""
-    flannel = spec.network.flannel
-    backend: dict[str, Any] = {"Type": flannel.backend}
-    if flannel.backend == "vxlan":
-        backend |= {"VNI": flannel.vni, "Port": flannel.port}
-    if flannel.mtu is not None:
-        backend["MTU"] = flannel.mtu
-    conf: dict[str, Any] = {"EnableNFTables": spec.proxy.mode == "nftables", "Backend": backend}
+    conf: dict[str, Any] = {"EnableNFTables": spec.proxy.mode == "nftables", "Backend": _backend(spec)}
     for cidr in spec.network.pod_cidrs:
         conf["IPv6Network" if ":" in cidr else "Network"] = cidr
     conf["EnableIPv4"] = "Network" in conf
     if "IPv6Network" in conf:
         conf["EnableIPv6"] = True
     return json.dumps(conf, indent=2, sort_keys=True)
+
+
+def _backend(spec: ClusterSpec) -> dict[str, Any]:
+    """Only what the back end has (flannel 0.28, pkg/backend). What is as without it is left out, so that older ones,
+    which know less, are told no more than they know."""
+    flannel = spec.network.flannel
+    said: dict[str, Any] = {"Type": flannel.backend}
+    if flannel.backend == "vxlan":
+        said |= {"VNI": flannel.vni, "Port": flannel.udp_port}
+        said |= {"GBP": True} if flannel.gbp else {}
+        said |= {"Learning": True} if flannel.learning else {}
+    if flannel.backend == "wireguard":
+        said |= {"ListenPort": flannel.udp_port, "ListenPortV6": flannel.port_ipv6, "Mode": flannel.mode}
+        said |= {"PersistentKeepaliveInterval": flannel.keepalive} if flannel.keepalive else {}
+    if flannel.backend == "udp":
+        said["Port"] = flannel.udp_port
+    if flannel.direct_routing:
+        said["DirectRouting"] = True
+    if flannel.mtu is not None:
+        said["MTU"] = flannel.mtu
+    return said
 
 
 def images(manifest: str) -> list[str]:
@@ -55,7 +70,7 @@ def objects(spec: ClusterSpec, manifest: str, image: Callable[[str], str]) -> li
             "a new configuration rolls the pods",
         ),
         *_image_edits(upstream, image),
-        *_interface_edits(upstream, spec.network.flannel.interface),
+        *_agent_edits(upstream, spec.network.flannel),
     ]
     return patch(upstream, edits, source)
 
@@ -68,13 +83,30 @@ def _image_edits(upstream: Sequence[dict[str, Any]], image: Callable[[str], str]
     ]
 
 
-def _interface_edits(upstream: Sequence[dict[str, Any]], interface: str | None) -> list[Edit]:
-    if interface is None:
-        return []
+def _agent_edits(upstream: Sequence[dict[str, Any]], flannel: Flannel) -> list[Edit]:
+    """How the agent finds its link, and gets at the device that it needs."""
+    agent = _agent(upstream)
+    flags = {
+        "iface": flannel.interface,
+        "iface-regex": flannel.interface_regex,
+        "iface-can-reach": flannel.can_reach,
+    }
+    edits = [
+        Edit(DAEMONS, (*agent, "args", "+"), f"--{flag}={value}", "the link of the spec")
+        for flag, value in flags.items()
+        if value is not None
+    ]
+    if flannel.backend == "udp":
+        why = "the back end udp opens /dev/net/tun, which containers have only with the host's devices"
+        edits.append(Edit(DAEMONS, (*agent, "securityContext", "privileged"), True, why))
+    return edits
+
+
+def _agent(upstream: Sequence[dict[str, Any]]) -> Path:
+    """Where the container stands that runs flanneld."""
     for item in upstream:
         if item["kind"] == "DaemonSet":
             for index, container in enumerate(item["spec"]["template"]["spec"]["containers"]):
                 if container["name"] == "kube-flannel":
-                    path = (*_POD, "containers", index, "args", "+")
-                    return [Edit(DAEMONS, path, f"--iface={interface}", "the interface of the spec")]
+                    return (*_POD, "containers", index)
     raise ProvisionError("kube-flannel.yml has no container kube-flannel")

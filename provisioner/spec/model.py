@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import ClassVar
 
 from provisioner.inventory.aliases import CONTROL_PLANE
 from provisioner.inventory.model import Inventory
@@ -23,13 +24,36 @@ class Kubernetes:
 
 @dataclass(frozen=True)
 class Flannel:
-    """`mtu` None leaves it to flannel (VXLAN: the link's less 50), `interface` None to the default route."""
+    """`mtu` is the hosts' (the outer one): pods get it less what the back end adds; None leaves it to flannel, which
+    takes the link's. The link is the one named by `interface`, the first that `interface_regex` matches by name or
+    address, or the one that leads to `can_reach`; with none of them that of the default route.
+
+    `port` is UDP's of VXLAN, WireGuard and udp, `port_ipv6` that of WireGuard's IPv6 tunnel; `vni`, `gbp` (group policy
+    bits) and `learning` are VXLAN's; with `direct_routing` nodes of one subnet do without VXLAN or IPIP. `mode` and
+    `keepalive` (seconds; 0: none) are WireGuard's.
+    """
 
     backend: str = "vxlan"
     vni: int = 1
-    port: int = 8472
+    port: int = 0
+    port_ipv6: int = 51821
     mtu: int | None = None
     interface: str | None = None
+    interface_regex: str | None = None
+    can_reach: str | None = None
+    direct_routing: bool = False
+    gbp: bool = False
+    learning: bool = False
+    mode: str = "separate"
+    keepalive: int = 0
+
+    PORTS: ClassVar[Mapping[str, int]] = MappingProxyType({"vxlan": 8472, "wireguard": 51820, "udp": 8285})
+    """The UDP port by back end."""
+
+    @property
+    def udp_port(self) -> int:
+        """0 for a back end that has none."""
+        return self.port or self.PORTS.get(self.backend, 0)
 
 
 @dataclass(frozen=True)

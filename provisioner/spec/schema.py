@@ -77,6 +77,14 @@ CLUSTER: Mapping[str, Any] = {
                     "port": _PORT,
                     "mtu": _number(576, 65535),
                     "interface": _text(values.interface),
+                    "interface_regex": _text(values.regular_expression),
+                    "can_reach": _text(values.address),
+                    "direct_routing": {"type": "boolean"},
+                    "gbp": {"type": "boolean"},
+                    "learning": {"type": "boolean"},
+                    "port_ipv6": _PORT,
+                    "mode": _text(allowed=list(versions.WIREGUARD_MODES)),
+                    "keepalive": _number(0, 65535),
                 }
             ),
         }

@@ -16,8 +16,21 @@ CATALOGUED = "1.33.13"
 """The release in this version's catalogue of components, which `provision bundle build` makes. For hints only."""
 PLUGINS = ("flannel",)
 PLUGINS_TO_COME = ("calico", "cilium")
-BACKENDS = ("vxlan", "host-gw")
-BACKENDS_TO_COME = ("wireguard", "ipip", "udp", "ipsec", "alloc", "extension", "tencent-vpc")
+BACKENDS = ("vxlan", "host-gw", "wireguard", "ipip", "udp")
+_CLOUD = "it writes routes into one provider's API, with keys that every node would hold"
+BACKENDS_REFUSED = MappingProxyType(
+    {
+        "ipsec": ("it needs a strongSwan daemon, and one key for all nodes in a ConfigMap", "use wireguard"),
+        "alloc": ("it hands out subnets, and no packet gets from node to node", "use vxlan"),
+        "extension": ("it runs commands as root that are made of what other nodes announce", "use vxlan"),
+        "tencent-vpc": (_CLOUD, "use vxlan"),
+        "ali-vpc": (_CLOUD, "use vxlan"),
+        "aws-vpc": (_CLOUD, "use vxlan"),
+        "gce": (_CLOUD, "use vxlan"),
+    }
+)
+"""flannel's back ends that are not installed: why, and what is instead (flannel 0.28, Documentation/backends.md)."""
+WIREGUARD_MODES = ("separate", "auto", "ipv4", "ipv6")
 PROXY_MODES = ("iptables", "nftables", "ipvs")
 IPVS_SCHEDULERS = ("rr", "wrr", "sh")
 """Those whose module is loaded: round robin, by weight, by source."""
@@ -78,10 +91,10 @@ def plugin(text: str) -> None:
 def backend(text: str) -> None:
     if text in BACKENDS:
         return
-    known = nearest(text, BACKENDS + BACKENDS_TO_COME)
-    if known in BACKENDS_TO_COME:
-        reason = f"flannel's back end '{known}' is not yet supported by this version"
-        raise RefusedError(reason, "use vxlan or host-gw")
+    known = nearest(text, (*BACKENDS, *BACKENDS_REFUSED))
+    if known is not None and known in BACKENDS_REFUSED:
+        why, instead = BACKENDS_REFUSED[known]
+        raise RefusedError(f"flannel's back end '{known}' is not installed: {why}", instead)
     raise RefusedError(f"flannel has no back end {said(text)}", hint_for(text, BACKENDS))
 
 

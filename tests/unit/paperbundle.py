@@ -26,7 +26,10 @@ spec:
         - {name: install-cni-plugin, image: "example.org/plugin:v1"}
         - {name: install-cni, image: "example.org/flannel:v1"}
       containers:
-        - {name: kube-flannel, image: "example.org/flannel:v1", args: [--ip-masq, --kube-subnet-mgr]}
+        - name: kube-flannel
+          image: example.org/flannel:v1
+          args: [--ip-masq, --kube-subnet-mgr]
+          securityContext: {privileged: false}
 """
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from paperbundle import FLANNEL
@@ -40,15 +41,69 @@ def test_flannel_gets_cidr_backend_and_private_images(spec: ClusterSpec) -> None
     }
 
 
-def test_flannel_options(spec: ClusterSpec) -> None:
-    network = replace(spec.network, flannel=Flannel(backend="host-gw", mtu=1400, interface="eth1"))
-    changed = replace(spec, network=network, proxy=Proxy("nftables"))
-    config, daemons = flannel.objects(changed, FLANNEL, private)
-    conf = json.loads(config["data"]["net-conf.json"])
-    assert conf["Backend"] == {"Type": "host-gw", "MTU": 1400}
-    assert conf["EnableNFTables"] is True
-    container = daemons["spec"]["template"]["spec"]["containers"][0]
-    assert container["args"] == ["--ip-masq", "--kube-subnet-mgr", "--iface=eth1"]
+def made(spec: ClusterSpec, options: Flannel, **changed: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """net-conf.json and the agent's container."""
+    network = replace(spec.network, flannel=options)
+    config, daemons = flannel.objects(replace(spec, network=network, **changed), FLANNEL, private)
+    return json.loads(config["data"]["net-conf.json"]), daemons["spec"]["template"]["spec"]["containers"][0]
+
+
+BACKENDS = [
+    (Flannel(mtu=1400), {"Type": "vxlan", "VNI": 1, "Port": 8472, "MTU": 1400}),
+    (
+        Flannel(vni=7, port=4789, direct_routing=True, gbp=True, learning=True),
+        {"Type": "vxlan", "VNI": 7, "Port": 4789, "DirectRouting": True, "GBP": True, "Learning": True},
+    ),
+    (Flannel("host-gw"), {"Type": "host-gw"}),
+    (
+        Flannel("wireguard", mode="auto", keepalive=25),
+        {
+            "Type": "wireguard",
+            "ListenPort": 51820,
+            "ListenPortV6": 51821,
+            "Mode": "auto",
+            "PersistentKeepaliveInterval": 25,
+        },
+    ),
+    (Flannel("ipip", direct_routing=True), {"Type": "ipip", "DirectRouting": True}),
+    (Flannel("udp"), {"Type": "udp", "Port": 8285}),
+]
+
+
+@pytest.mark.parametrize(("options", "backend"), BACKENDS, ids=[each[0].backend for each in BACKENDS])
+def test_each_back_end_is_told_what_it_has(
+    spec: ClusterSpec, options: Flannel, backend: dict[str, Any]
+) -> None:
+    assert made(spec, options)[0]["Backend"] == backend
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        (Flannel(interface="eth1"), "--iface=eth1"),
+        (Flannel(interface_regex="^en"), "--iface-regex=^en"),
+        (Flannel(can_reach="192.0.2.1"), "--iface-can-reach=192.0.2.1"),
+    ],
+)
+def test_ways_to_the_link(spec: ClusterSpec, options: Flannel, flag: str) -> None:
+    assert made(spec, options)[1]["args"] == ["--ip-masq", "--kube-subnet-mgr", flag]
+
+
+def test_only_the_device_of_udp_takes_rights(spec: ClusterSpec) -> None:
+    assert made(spec, Flannel("udp"))[1]["securityContext"] == {"privileged": True}
+    assert made(spec, Flannel())[1]["securityContext"] == {"privileged": False}
+
+
+def test_flannel_follows_the_proxy_and_the_families(spec: ClusterSpec) -> None:
+    network = replace(spec.network, pod_cidrs=("10.244.0.0/16", "fd00:244::/56"))
+    conf = json.loads(flannel.net_conf(replace(spec, network=network, proxy=Proxy("nftables"))))
+    assert {key: conf[key] for key in conf if key != "Backend"} == {
+        "EnableNFTables": True,
+        "EnableIPv4": True,
+        "EnableIPv6": True,
+        "Network": "10.244.0.0/16",
+        "IPv6Network": "fd00:244::/56",
+    }
 
 
 def test_a_new_configuration_rolls_the_pods(spec: ClusterSpec) -> None:

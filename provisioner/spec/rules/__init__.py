@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft
-from provisioner.spec.rules import addresses, networks, pods, ports, roles, taints
+from provisioner.spec.rules import addresses, flannel, networks, pods, ports, roles, taints
 
 Rule = Callable[[Draft], Iterator[Problem]]
 
@@ -31,6 +31,10 @@ RULES: tuple[Rule, ...] = (
     networks.pod_cidrs_hold_all_nodes,
     networks.service_cidrs_have_a_fit_size,
     networks.dns_address_is_a_service,
+    flannel.options_belong_to_the_backend,
+    flannel.one_way_to_find_the_link,
+    flannel.the_backend_has_the_families,
+    flannel.tunnels_have_ports_of_their_own,
     pods.pods_have_addresses,
     ports.ports_are_free,
     taints.taints_do_not_clash,

@@ -1,0 +1,69 @@
+"""What the pod network's mode needs and hosts have not: found before anything changes, because it would fail late.
+
+Where the cluster is another's, or a mode only rendered, nothing of this is asked.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+
+from provisioner.action.preflight import version_of
+from provisioner.errors import ProvisionError
+from provisioner.network.needs import Needs, needs_of
+from provisioner.playbook.facts import Facts
+from provisioner.spec.model import ClusterSpec
+
+_OTHER = "choose another mode of the plug-in"
+
+
+def check_pod_network(spec: ClusterSpec, facts: Mapping[str, Facts]) -> None:
+    """Raises ProvisionError naming every node that the mode cannot work on, and why."""
+    needs = needs_of(spec)
+    nodes = {name: each for name, each in facts.items() if spec.nodes[name].node}
+    faults = [*_kernels(needs, nodes), *(_apart(spec, nodes) if needs.adjacent else ())]
+    if faults:
+        raise ProvisionError("\n".join(f"{fault}: {needs.what} {why}" for fault, why in faults), _hint(needs))
+
+
+def _kernels(needs: Needs, nodes: Mapping[str, Facts]) -> Iterator[tuple[str, str]]:
+    for name, each in nodes.items():
+        missing = [module for module in needs.modules if module not in each.modules]
+        if missing:
+            yield name, f"needs {', '.join(missing)}, which the kernel {each.kernel} has not"
+        elif version_of(each.kernel) < needs.kernel:
+            yield name, f"needs Linux {'.'.join(map(str, needs.kernel))}, this host runs {each.kernel}"
+        if needs.architectures and each.architecture not in needs.architectures:
+            yield name, f"is made for {' and '.join(needs.architectures)}, this host is {each.architecture}"
+
+
+def _apart(spec: ClusterSpec, nodes: Mapping[str, Facts]) -> Iterator[tuple[str, str]]:
+    """Nodes that see another one behind a router: the route to its pods has that node for a gateway, which the kernel
+    takes only where it is on the link."""
+    for name, each in nodes.items():
+        own = ipaddress.ip_address(spec.nodes[name].address)
+        network = _network_of(own, each)
+        if network is None:
+            continue
+        others = [other for other in nodes if ipaddress.ip_address(spec.nodes[other].address) not in network]
+        if others:
+            named = ", ".join(f"{other} ({spec.nodes[other].address})" for other in others[:3])
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+            yield name, f"needs all nodes in one subnet, and {named}{more} is not in its {network}"
+
+
+def _network_of(
+    own: ipaddress.IPv4Address | ipaddress.IPv6Address, facts: Facts
+) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """The subnet of a node's address; None where no link has it (an address that is translated on the way)."""
+    for written in facts.addresses.values():
+        for each in map(ipaddress.ip_interface, written):
+            if each.ip == own:
+                return each.network
+    return None
+
+
+def _hint(needs: Needs) -> str:
+    if needs.adjacent:
+        return "use vxlan, with direct_routing where some nodes share a subnet"
+    return f"install the kernel's extra modules, or {_OTHER}" if needs.modules else _OTHER

@@ -1,0 +1,52 @@
+"""What a plug-in and its mode need of hosts, kernels and the wire between nodes; known before anything is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provisioner.spec.model import ClusterSpec
+
+
+@dataclass(frozen=True)
+class Needs:
+    """`modules` of the kernel, of at least the version `kernel`; `udp` and `tcp` ports of every node, and IP
+    `protocols` by name, that the others send to. `adjacent`: each node is in the others' subnet, because none is asked
+    to route. `architectures`: those that there is a program for; any when there are none. `what` asks for it, in words.
+    """
+
+    what: str
+    modules: tuple[str, ...] = ()
+    kernel: tuple[int, int] = (0, 0)
+    udp: tuple[int, ...] = ()
+    tcp: tuple[int, ...] = ()
+    protocols: tuple[str, ...] = ()
+    adjacent: bool = False
+    architectures: tuple[str, ...] = ()
+
+
+def needs_of(spec: ClusterSpec) -> Needs:
+    """Of the cluster's network."""
+    return _flannel(spec)
+
+
+def _flannel(spec: ClusterSpec) -> Needs:
+    """flannel 0.28, Documentation/backends.md; its proxy for the back end udp is assembled for amd64 alone."""
+    flannel = spec.network.flannel
+    what = f"flannel's back end {flannel.backend}"
+    if flannel.backend == "vxlan":
+        return Needs(what, modules=("vxlan",), udp=(flannel.udp_port,))
+    if flannel.backend == "host-gw":
+        return Needs(what, adjacent=True)
+    if flannel.backend == "wireguard":
+        return Needs(what, modules=("wireguard",), kernel=(5, 6), udp=_wireguard_ports(spec))
+    if flannel.backend == "ipip":
+        return Needs(what, modules=("ipip",), protocols=("ipip",))
+    return Needs(what, modules=("tun",), udp=(flannel.udp_port,), architectures=("amd64",))
+
+
+def _wireguard_ports(spec: ClusterSpec) -> tuple[int, ...]:
+    """In the mode separate each IP family has a tunnel of its own."""
+    flannel, families = spec.network.flannel, {":" in cidr for cidr in spec.network.pod_cidrs}
+    if flannel.mode != "separate":
+        return (flannel.udp_port,)
+    return tuple(flannel.port_ipv6 if ipv6 else flannel.udp_port for ipv6 in sorted(families))

@@ -1,0 +1,76 @@
+"""flannel's back ends: which options they have, and which IP families (flannel 0.28, Documentation/backends.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.errors import Problem
+from provisioner.spec.draft import Draft
+from provisioner.spec.model import Flannel
+from provisioner.spec.versions import BACKENDS
+
+_OPTIONS = {
+    "vni": ("vxlan",),
+    "gbp": ("vxlan",),
+    "learning": ("vxlan",),
+    "direct_routing": ("vxlan", "ipip"),
+    "port": ("vxlan", "wireguard", "udp"),
+    "port_ipv6": ("wireguard",),
+    "mode": ("wireguard",),
+    "keepalive": ("wireguard",),
+    "mtu": ("vxlan", "wireguard"),
+}
+"""By the name of an option, the back ends that have it. For all others flannel takes the link's MTU."""
+_IPV6 = ("vxlan", "host-gw", "wireguard")
+_LINKS = ("interface", "interface_regex", "can_reach")
+
+
+def options_belong_to_the_backend(draft: Draft) -> Iterator[Problem]:
+    backend = _backend(draft)
+    for name, backends in _OPTIONS.items():
+        if draft.get("network", "flannel", name) is None or backend in (*backends, None):
+            continue
+        reason = f"{name}: the back end {backend} has no such option"
+        yield draft.problem(
+            ("network", "flannel", name),
+            reason,
+            f"leave it out; it is one of {' and '.join(backends)}",
+            key=True,
+        )
+
+
+def one_way_to_find_the_link(draft: Draft) -> Iterator[Problem]:
+    given = [name for name in _LINKS if draft.get("network", "flannel", name) is not None]
+    for name in given[1:]:
+        reason = f"{name}: flannel's link is found by {given[0]} already"
+        yield draft.problem(("network", "flannel", name), reason, "leave one of them out", key=True)
+
+
+def the_backend_has_the_families(draft: Draft) -> Iterator[Problem]:
+    backend = _backend(draft)
+    if backend is None or backend in _IPV6:
+        return
+    for placed in draft.networks("pod_cidrs"):
+        if placed.network.version == 6:
+            reason = f"flannel's back end {backend} carries IPv4 alone, {placed.network} is IPv6"
+            yield draft.problem(placed.path, reason, f"use {', '.join(_IPV6[:-1])} or {_IPV6[-1]}")
+
+
+def tunnels_have_ports_of_their_own(draft: Draft) -> Iterator[Problem]:
+    """WireGuard's two are two sockets."""
+    if _backend(draft) != "wireguard":
+        return
+    first = draft.get("network", "flannel", "port", default=Flannel.PORTS["wireguard"])
+    second = draft.get("network", "flannel", "port_ipv6", default=Flannel.port_ipv6)
+    if isinstance(first, int) and first == second:
+        written = "port_ipv6" if draft.get("network", "flannel", "port_ipv6") is not None else "port"
+        reason = f"{written}: the tunnels of IPv4 and IPv6 would have one UDP port, {first}"
+        yield draft.problem(("network", "flannel", written), reason, "choose another")
+
+
+def _backend(draft: Draft) -> str | None:
+    """None where that is wrong."""
+    if draft.get("network", "plugin", default="flannel") != "flannel":
+        return None
+    backend = draft.get("network", "flannel", "backend", default=Flannel.backend)
+    return backend if backend in BACKENDS else None

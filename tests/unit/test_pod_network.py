@@ -1,0 +1,81 @@
+"""What the pod network's mode needs is judged from facts, before anything changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from provisioner.action.podnetwork import check_pod_network
+from provisioner.errors import ProvisionError
+from provisioner.network.needs import needs_of
+from provisioner.playbook.facts import Facts
+from provisioner.spec.load import load_cluster
+from provisioner.spec.model import ClusterSpec, Flannel
+
+LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
+MODULES = ("vxlan", "wireguard", "ipip", "tun")
+
+
+@pytest.fixture(scope="module")
+def lab() -> ClusterSpec:
+    return load_cluster(LAB)[1]
+
+
+def facts(spec: ClusterSpec, modules: tuple[str, ...] = MODULES, kernel: str = "6.1.0") -> dict[str, Facts]:
+    bare = Facts("amd64", kernel, "h", "debian", "12", 0.0, False, 1, {}, "eth0", modules=modules)
+    return {
+        name: replace(bare, addresses={"eth0": (f"{node.address}/24",)}) for name, node in spec.nodes.items()
+    }
+
+
+def with_flannel(spec: ClusterSpec, flannel: Flannel) -> ClusterSpec:
+    return replace(spec, network=replace(spec.network, flannel=flannel))
+
+
+@pytest.mark.parametrize("backend", ["vxlan", "host-gw", "wireguard", "ipip", "udp"])
+def test_a_host_that_has_all_is_let_through(lab: ClusterSpec, backend: str) -> None:
+    check_pod_network(with_flannel(lab, Flannel(backend)), facts(lab))
+
+
+@pytest.mark.parametrize(
+    ("backend", "module"), [("vxlan", "vxlan"), ("wireguard", "wireguard"), ("ipip", "ipip"), ("udp", "tun")]
+)
+def test_a_module_that_is_missing_is_named(lab: ClusterSpec, backend: str, module: str) -> None:
+    left = tuple(each for each in MODULES if each != module)
+    with pytest.raises(ProvisionError) as caught:
+        check_pod_network(with_flannel(lab, Flannel(backend)), facts(lab, left))
+    reason = f"cp1: flannel's back end {backend} needs {module}, which the kernel 6.1.0 has not"
+    assert reason in caught.value.reason.splitlines()
+    assert "registry1" not in caught.value.reason, "it is no node"
+
+
+def test_an_old_kernel_and_another_architecture(lab: ClusterSpec) -> None:
+    with pytest.raises(ProvisionError, match=r"cp1: .* needs Linux 5.6, this host runs 4.19.0"):
+        check_pod_network(with_flannel(lab, Flannel("wireguard")), facts(lab, kernel="4.19.0"))
+    arm = {name: replace(each, architecture="arm64") for name, each in facts(lab).items()}
+    with pytest.raises(ProvisionError, match=r"cp1: .* is made for amd64, this host is arm64"):
+        check_pod_network(with_flannel(lab, Flannel("udp")), arm)
+
+
+def test_host_gw_wants_one_subnet(lab: ClusterSpec) -> None:
+    far = replace(lab.nodes["worker2"], address="10.77.0.5")
+    spec = with_flannel(replace(lab, nodes={**lab.nodes, "worker2": far}), Flannel("host-gw"))
+    with pytest.raises(ProvisionError) as caught:
+        check_pod_network(spec, facts(spec))
+    first, *others = caught.value.reason.splitlines()
+    assert first.startswith(
+        "cp1: flannel's back end host-gw needs all nodes in one subnet, and worker2 (10.77.0.5)"
+    )
+    assert len(others) == 2, "worker1 sees it so as well, and worker2 the others"
+    assert "direct_routing" in caught.value.hint
+    check_pod_network(with_flannel(spec, Flannel(direct_routing=True)), facts(spec))
+
+
+def test_ports_of_wireguard_by_family(lab: ClusterSpec) -> None:
+    both = replace(lab.network, pod_cidrs=("10.244.0.0/16", "fd00:244::/56"), flannel=Flannel("wireguard"))
+    assert needs_of(replace(lab, network=both)).udp == (51820, 51821)
+    one = replace(both, flannel=Flannel("wireguard", mode="auto", port=600))
+    assert needs_of(replace(lab, network=one)).udp == (600,)
+    assert needs_of(with_flannel(lab, Flannel("wireguard"))).udp == (51820,)
