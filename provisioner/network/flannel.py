@@ -11,6 +11,7 @@ from typing import Any
 
 from provisioner.errors import ProvisionError
 from provisioner.kube.manifest import digest_of_text
+from provisioner.network.images import image_edits
 from provisioner.network.patches import Edit, Path, images_of, parse_manifest, patch
 from provisioner.spec.model import ClusterSpec, Flannel
 
@@ -69,18 +70,10 @@ def objects(spec: ClusterSpec, manifest: str, image: Callable[[str], str]) -> li
             {"provision.dev/config": digest_of_text(conf)},
             "a new configuration rolls the pods",
         ),
-        *_image_edits(upstream, image),
+        *image_edits(upstream, image),
         *_agent_edits(upstream, spec.network.flannel),
     ]
     return patch(upstream, edits, source)
-
-
-def _image_edits(upstream: Sequence[dict[str, Any]], image: Callable[[str], str]) -> list[Edit]:
-    return [
-        Edit(target, path, image(reference), "images come from the private registry, by digest")
-        for reference, places in images_of(upstream).items()
-        for target, path in places
-    ]
 
 
 def _agent_edits(upstream: Sequence[dict[str, Any]], flannel: Flannel) -> list[Edit]:

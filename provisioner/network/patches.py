@@ -19,7 +19,7 @@ Path = tuple[str | int, ...]
 class Edit:
     """`path` below the object `target` ("DaemonSet kube-flannel/kube-flannel-ds") gets `value`. `why` is for people.
 
-    A path that ends in "+" appends to a list (once).
+    A path that ends in "+" appends to a list (once), one that ends in "-" takes the value out of a list.
     """
 
     target: str
@@ -78,5 +78,10 @@ def _apply(item: Any, edit: Edit, source: str) -> None:
     if last == "+":
         if edit.value not in place:
             place.append(edit.value)
-    else:
+    elif last != "-":
         place[last] = edit.value
+    elif edit.value in place:
+        place.remove(edit.value)
+    else:
+        dotted = ".".join(str(each) for each in way)
+        raise ProvisionError(f"{source}: {edit.target} has no {edit.value!r} in {dotted} ({edit.why})")

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from provisioner.inventory.aliases import CONTROL_PLANE
 from provisioner.inventory.model import Inventory
+from provisioner.spec.calico import Calico
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Network:
     node_cidr_mask: int = 24
     node_cidr_mask_ipv6: int = 64
     flannel: Flannel = field(default_factory=Flannel)
+    calico: Calico = field(default_factory=Calico)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,178 @@
+"""Calico by its manifests, patched for the spec.
+
+Facts: Calico 3.26 to 3.32, manifests/calico.yaml and calico-typha.yaml; docs, reference/configure-calico-node.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from provisioner.errors import ProvisionError
+from provisioner.inventory.words import hint_for
+from provisioner.kube.manifest import digest_of_text
+from provisioner.network.images import image_edits
+from provisioner.network.patches import Edit, Path, patch
+from provisioner.network.pod_template import Container
+from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool, typha_replicas
+from provisioner.spec.model import ClusterSpec
+
+CONFIG = "ConfigMap kube-system/calico-config"
+DAEMONS = "DaemonSet kube-system/calico-node"
+TYPHA = "Deployment kube-system/calico-typha"
+REFLECTOR = "route-reflector"
+"""The label of nodes that are route reflectors (docs, networking/configuring/bgp)."""
+_CRD = "crd.projectcalico.org/v1"
+
+
+def source_of(spec: ClusterSpec) -> str:
+    """The upstream manifest that has all the parts."""
+    return "calico-typha.yaml" if spec.network.calico.with_typha(_nodes(spec)) else "calico.yaml"
+
+
+def objects(
+    spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable[[str], str]
+) -> list[dict[str, Any]]:
+    """The objects to apply. `image` gives the private registry's reference of an upstream one. Raises ProvisionError
+    where the manifest lacks what is to be changed."""
+    source, calico = source_of(spec), spec.network.calico
+    own = [*map(_pool, calico.pools), *_felix(calico, upstream, source), *_peers(calico.bgp)]
+    edits = [*_config(calico), *_node(spec, upstream), *image_edits(upstream, image)]
+    if calico.with_typha(_nodes(spec)):
+        count = typha_replicas(_nodes(spec))
+        edits.append(Edit(TYPHA, ("spec", "replicas"), count, f"Typha for {_nodes(spec)} nodes"))
+    return _ordered(patch(upstream, edits, source), own)
+
+
+def _nodes(spec: ClusterSpec) -> int:
+    return sum(node.node for node in spec.nodes.values())
+
+
+def _ordered(upstream: list[dict[str, Any]], own: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pools before the agents that want an address of them."""
+    kinds = ("DaemonSet", "Deployment")
+    early = [each for each in upstream if each["kind"] not in kinds]
+    return [*early, *own, *(each for each in upstream if each["kind"] in kinds)]
+
+
+def _config(calico: Calico) -> Iterator[Edit]:
+    yield Edit(CONFIG, ("data", "calico_backend"), calico.backend, "who tells nodes of the others' routes")
+    yield Edit(CONFIG, ("data", "veth_mtu"), str(calico.mtu), "the MTU of pods, 0: as the links leave it")
+
+
+def _node(spec: ClusterSpec, upstream: Sequence[dict[str, Any]]) -> Iterator[Edit]:
+    calico = spec.network.calico
+    node = Container.of(upstream, DAEMONS, "calico-node")
+    families = {6 if ":" in cidr else 4 for cidr in spec.network.pod_cidrs}
+    yield from node.env("NO_DEFAULT_POOLS", "true", "the pools are the spec's")
+    for name in node.names:
+        if name.startswith("CALICO_IPV") and name.endswith(("_IPIP", "_VXLAN")):
+            yield from node.env(name, "Never", "it is about the default pool, which is not made")
+    kind = ["k8s", *(["bgp"] if calico.backend == "bird" else [])]
+    yield from node.env("CLUSTER_TYPE", ",".join(kind), "what the backend is")
+    yield from _addresses(node, calico, families)
+    yield from node.env("FELIX_IPV6SUPPORT", str(6 in families).lower(), "the families of the pod CIDRs")
+    for name, value in sorted(calico.env.items()):
+        yield from node.env(name, value, "env of the spec")
+    if calico.backend != "bird":
+        for probe, word in (("livenessProbe", "-bird-live"), ("readinessProbe", "-bird-ready")):
+            yield node.removed((probe, "exec", "command"), word, "without BGP there is no BIRD to ask")
+    digest = digest_of_text(json.dumps([calico.backend, calico.mtu], sort_keys=True))
+    path: Path = ("spec", "template", "metadata", "annotations")
+    yield Edit(DAEMONS, path, {"provision.dev/config": digest}, "a new configuration rolls the pods")
+
+
+def _addresses(node: Container, calico: Calico, families: set[int]) -> Iterator[Edit]:
+    for name, variable, version in (
+        ("IP", "IP_AUTODETECTION_METHOD", 4),
+        ("IP6", "IP6_AUTODETECTION_METHOD", 6),
+    ):
+        if version in families:
+            yield from node.env(name, "autodetect", f"nodes have IPv{version} addresses")
+            yield from node.env(variable, calico.autodetection, "how a node finds its address")
+        else:
+            yield from node.env(name, "none", f"there are no IPv{version} pods")
+
+
+def _pool(pool: IPPool) -> dict[str, Any]:
+    """As calicoctl stores it: with all defaults, because nobody fills them in here."""
+    mode = "CrossSubnet" if pool.encapsulation.endswith("CrossSubnet") else "Always"
+    return {
+        "apiVersion": _CRD,
+        "kind": "IPPool",
+        "metadata": {"name": pool.name},
+        "spec": {
+            "cidr": pool.cidr,
+            "blockSize": pool.block_size,
+            "ipipMode": mode if pool.encapsulation.startswith("IPIP") else "Never",
+            "vxlanMode": mode if pool.encapsulation.startswith("VXLAN") else "Never",
+            "natOutgoing": pool.nat_outgoing,
+            "nodeSelector": pool.node_selector,
+            "allowedUses": ["Workload", "Tunnel"],
+            **({"disableBGPExport": True} if pool.disable_bgp_export else {}),
+        },
+    }
+
+
+def bgp_configuration(spec: ClusterSpec) -> list[dict[str, Any]]:
+    """To be applied once all sessions that the spec has beside the mesh are established: without that nodes would lose
+    their routes with the mesh. None where there is no BGP."""
+    bgp = spec.network.calico.bgp
+    if spec.network.calico.backend != "bird":
+        return []
+    services = {
+        "serviceClusterIPs": bgp.service_cluster_ips,
+        "serviceExternalIPs": bgp.service_external_ips,
+        "serviceLoadBalancerIPs": bgp.service_load_balancer_ips,
+    }
+    said: dict[str, Any] = {
+        "asNumber": bgp.as_number,
+        "nodeToNodeMeshEnabled": bgp.mesh and not bgp.route_reflectors,
+        "listenPort": bgp.listen_port,
+    }
+    said |= {name: [{"cidr": each} for each in cidrs] for name, cidrs in services.items() if cidrs}
+    return [{"apiVersion": _CRD, "kind": "BGPConfiguration", "metadata": {"name": "default"}, "spec": said}]
+
+
+def _peers(bgp: BGP) -> list[dict[str, Any]]:
+    made = [_peer(each) for each in bgp.peers]
+    if bgp.route_reflectors:
+        selector = f"{REFLECTOR} == 'true'"
+        made.append(_peer(BGPPeer("route-reflectors", peers=selector)))
+    return made
+
+
+def _peer(peer: BGPPeer) -> dict[str, Any]:
+    said: dict[str, Any] = {"nodeSelector": peer.nodes}
+    if peer.peers is not None:
+        said["peerSelector"] = peer.peers
+    if peer.address is not None:
+        said |= {"peerIP": peer.address, "asNumber": peer.as_number}
+    return {"apiVersion": _CRD, "kind": "BGPPeer", "metadata": {"name": peer.name}, "spec": said}
+
+
+def _felix(calico: Calico, upstream: Sequence[dict[str, Any]], source: str) -> list[dict[str, Any]]:
+    """The fields that this version has are those of its own CRD."""
+    settings = dict(calico.felix)
+    if calico.wireguard:
+        settings["wireguardEnabled"] = True
+    if not settings:
+        return []
+    known = _fields(upstream, "felixconfigurations.crd.projectcalico.org", source)
+    for name in settings:
+        if name not in known:
+            raise ProvisionError(
+                f"network.calico.felix: FelixConfiguration of {source} has no field '{name}'",
+                hint_for(name, known),
+            )
+    meta = {"apiVersion": _CRD, "kind": "FelixConfiguration", "metadata": {"name": "default"}}
+    return [{**meta, "spec": settings}]
+
+
+def _fields(upstream: Sequence[dict[str, Any]], crd: str, source: str) -> list[str]:
+    for item in upstream:
+        if item["kind"] == "CustomResourceDefinition" and item["metadata"]["name"] == crd:
+            schema = item["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+            return sorted(schema["properties"]["spec"]["properties"])
+    raise ProvisionError(f"{source} has no CustomResourceDefinition {crd}")

@@ -1,0 +1,46 @@
+"""Edits of one container of a workload in an upstream manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.errors import ProvisionError
+from provisioner.kube.objects import object_key
+from provisioner.network.patches import Edit, Path
+
+_POD: Path = ("spec", "template", "spec")
+
+
+@dataclass(frozen=True)
+class Container:
+    """`target` is the workload's key, `path` the container's in it, `names` those of its variables in order."""
+
+    target: str
+    path: Path
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, objects: Sequence[dict[str, Any]], target: str, name: str, group: str = "containers"
+    ) -> Container:
+        """Raises ProvisionError when there is none of the name."""
+        for item in objects:
+            if object_key(item) != target:
+                continue
+            for index, each in enumerate(item["spec"]["template"]["spec"].get(group) or []):
+                if each["name"] == name:
+                    names = tuple(variable["name"] for variable in each.get("env") or [])
+                    return cls(target, (*_POD, group, index), names)
+        raise ProvisionError(f"the upstream manifest has no container {name} in {target}")
+
+    def env(self, name: str, value: str, why: str) -> Iterator[Edit]:
+        """The variable has the value, whether it was there or not."""
+        variable = {"name": name, "value": value}
+        where = self.names.index(name) if name in self.names else "+"
+        yield Edit(self.target, (*self.path, "env", where), variable, why)
+
+    def removed(self, below: Path, value: Any, why: str) -> Edit:
+        """`value` is taken out of a list, where it has to be."""
+        return Edit(self.target, (*self.path, *below, "-"), value, why)

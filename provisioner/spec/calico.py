@@ -1,0 +1,102 @@
+"""What the spec says of Calico, as a value that has been checked. Words are Calico's own (docs, reference/installation
+and reference/resources)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+ENCAPSULATIONS = ("VXLAN", "VXLANCrossSubnet", "IPIP", "IPIPCrossSubnet", "None")
+"""As the operator's Installation names them."""
+INSTALLS = ("manifest",)
+TYPHA_NODES = 50
+"""Above so many nodes Typha is there by default (the manifest's own advice)."""
+AUTODETECTION = "kubernetes-internal-ip"
+"""The address that the kubelet was given: never a virtual one, never that of another link."""
+
+
+@dataclass(frozen=True)
+class IPPool:
+    """Where pods get addresses: blocks of the prefix length `block_size`, for nodes that `node_selector` chooses.
+    `nat_outgoing`: what leaves the pods' networks has the node's address."""
+
+    name: str
+    cidr: str
+    encapsulation: str = "VXLAN"
+    block_size: int = 26
+    nat_outgoing: bool = True
+    node_selector: str = "all()"
+    disable_bgp_export: bool = False
+
+
+@dataclass(frozen=True)
+class BGPPeer:
+    """A session that nodes have beside, or instead of, those with each other. `nodes` selects who has it; the peer is
+    an `address` outside with its `as_number`, or the nodes that `peers` selects."""
+
+    name: str
+    nodes: str = "all()"
+    address: str | None = None
+    as_number: int | None = None
+    peers: str | None = None
+
+
+@dataclass(frozen=True)
+class BGP:
+    """`route_reflectors` are hosts; with some of them the other nodes have sessions with those alone. `mesh`: every
+    node has one with every other. `service_*`: ranges of services that are announced to peers."""
+
+    as_number: int = 64512
+    mesh: bool = True
+    listen_port: int = 179
+    route_reflectors: tuple[str, ...] = ()
+    cluster_id: str = "244.0.0.1"
+    peers: tuple[BGPPeer, ...] = ()
+    service_cluster_ips: tuple[str, ...] = ()
+    service_external_ips: tuple[str, ...] = ()
+    service_load_balancer_ips: tuple[str, ...] = ()
+
+    @property
+    def asked_for(self) -> bool:
+        """Something in it makes no sense without BGP."""
+        services = (self.service_cluster_ips, self.service_external_ips, self.service_load_balancer_ips)
+        return bool(self.route_reflectors or self.peers or any(services))
+
+
+@dataclass(frozen=True)
+class Calico:
+    """`mtu` of pods, 0 for what the hosts' links leave. `autodetection` is the method by which a node finds its
+    address. `felix` are fields of FelixConfiguration, `env` further variables of the container calico-node. `typha`
+    None: from TYPHA_NODES nodes on."""
+
+    install: str = "manifest"
+    pools: tuple[IPPool, ...] = ()
+    mtu: int = 0
+    autodetection: str = AUTODETECTION
+    wireguard: bool = False
+    typha: bool | None = None
+    bgp: BGP = field(default_factory=BGP)
+    felix: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def encapsulations(self) -> frozenset[str]:
+        return frozenset(pool.encapsulation for pool in self.pools)
+
+    @property
+    def backend(self) -> str:
+        """bird where routes are announced by BGP: that is how IPIP and plain packets find their node; VXLAN does
+        without (Felix writes its routes, also those of CrossSubnet)."""
+        tunnelled = all(each.startswith("VXLAN") for each in self.encapsulations)
+        return "vxlan" if tunnelled and not self.bgp.asked_for else "bird"
+
+    def with_typha(self, nodes: int) -> bool:
+        return nodes > TYPHA_NODES if self.typha is None else self.typha
+
+
+def typha_replicas(nodes: int) -> int:
+    """The operator's rule (tigera/operator, pkg/common/typha)."""
+    if nodes <= 2:
+        return 1
+    return 2 if nodes <= 4 else max(3, nodes // 200 + 2)

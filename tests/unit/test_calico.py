@@ -1,0 +1,144 @@
+"""Calico's manifests are patched by what they contain, for each mode."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.errors import ProvisionError
+from provisioner.kube.objects import object_key
+from provisioner.network import calico
+from provisioner.network.patches import images_of, parse_manifest
+from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool, typha_replicas
+from provisioner.spec.load import load_cluster
+from provisioner.spec.model import ClusterSpec
+
+LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
+UPSTREAM = os.environ.get("PROVISION_UPSTREAM")
+VERSIONS = sorted(Path(UPSTREAM).glob("calico-v*")) if UPSTREAM else []
+pytestmark = pytest.mark.skipif(not VERSIONS, reason="PROVISION_UPSTREAM names no manifests of Calico")
+POOL = IPPool("pods", "10.244.0.0/16")
+
+
+def private(reference: str) -> str:
+    return f"registry.lab.internal:5000/{reference.partition('/')[2]}@sha256:0"
+
+
+def cluster(options: Calico, cidrs: tuple[str, ...] = ("10.244.0.0/16",)) -> ClusterSpec:
+    spec = load_cluster(LAB)[1]
+    return replace(spec, network=replace(spec.network, plugin="calico", calico=options, pod_cidrs=cidrs))
+
+
+def made(folder: Path, spec: ClusterSpec) -> dict[str, dict[str, Any]]:
+    source = calico.source_of(spec)
+    upstream = parse_manifest((folder / source).read_text(), source)
+    return {object_key(each): each for each in calico.objects(spec, upstream, private)}
+
+
+def env(objects: dict[str, dict[str, Any]]) -> dict[str, str]:
+    container = objects[calico.DAEMONS]["spec"]["template"]["spec"]["containers"][0]
+    return {each["name"]: each["value"] for each in container["env"] if "value" in each}
+
+
+MODES = {
+    "VXLAN": ("vxlan", "Never", "Always"),
+    "VXLANCrossSubnet": ("vxlan", "Never", "CrossSubnet"),
+    "IPIP": ("bird", "Always", "Never"),
+    "IPIPCrossSubnet": ("bird", "CrossSubnet", "Never"),
+    "None": ("bird", "Never", "Never"),
+}
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+@pytest.mark.parametrize("encapsulation", MODES)
+def test_each_mode(folder: Path, encapsulation: str) -> None:
+    backend, ipip, vxlan = MODES[encapsulation]
+    objects = made(folder, cluster(Calico(pools=(replace(POOL, encapsulation=encapsulation),))))
+    assert objects[calico.CONFIG]["data"]["calico_backend"] == backend
+    pool = objects["IPPool pods"]["spec"]
+    assert (pool["ipipMode"], pool["vxlanMode"]) == (ipip, vxlan)
+    variables = env(objects)
+    assert variables["NO_DEFAULT_POOLS"] == "true"
+    assert variables["IP_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
+    assert variables["CALICO_IPV4POOL_IPIP"] == "Never"
+    assert "CALICO_IPV4POOL_CIDR" not in variables, "Calico refuses it beside NO_DEFAULT_POOLS"
+    container = objects[calico.DAEMONS]["spec"]["template"]["spec"]["containers"][0]
+    asked = container["livenessProbe"]["exec"]["command"] + container["readinessProbe"]["exec"]["command"]
+    assert ({"-bird-live", "-bird-ready"} <= set(asked)) is (backend == "bird")
+    assert {"-felix-live", "-felix-ready"} <= set(asked)
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_images_are_private_and_pools_come_before_agents(folder: Path) -> None:
+    objects = made(folder, cluster(Calico(pools=(POOL,), typha=True)))
+    assert all(each.startswith("registry.lab.internal:5000/") for each in images_of(objects.values()))
+    keys = list(objects)
+    assert keys.index("IPPool pods") < keys.index(calico.DAEMONS)
+    assert keys.index("IPPool pods") > keys.index("CustomResourceDefinition ippools.crd.projectcalico.org")
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_two_families(folder: Path) -> None:
+    six = IPPool("pods6", "fd00:244::/56", block_size=122, nat_outgoing=False)
+    objects = made(folder, cluster(Calico(pools=(POOL, six)), ("10.244.0.0/16", "fd00:244::/56")))
+    variables = env(objects)
+    assert (variables["IP"], variables["IP6"], variables["FELIX_IPV6SUPPORT"]) == (
+        "autodetect",
+        "autodetect",
+        "true",
+    )
+    assert variables["IP6_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
+    assert objects["IPPool pods6"]["spec"]["natOutgoing"] is False
+    assert env(made(folder, cluster(Calico(pools=(POOL,)))))["IP6"] == "none"
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_typha_follows_the_nodes(folder: Path) -> None:
+    objects = made(folder, cluster(Calico(pools=(POOL,), typha=True)))
+    assert objects[calico.TYPHA]["spec"]["replicas"] == 2, "for three nodes"
+    assert objects[calico.CONFIG]["data"]["typha_service_name"] == "calico-typha"
+    assert calico.TYPHA not in made(folder, cluster(Calico(pools=(POOL,))))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "replicas"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (200, 3), (400, 4), (600, 5)]
+)
+def test_replicas_of_typha(nodes: int, replicas: int) -> None:
+    assert typha_replicas(nodes) == replicas
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_felix_knows_its_fields(folder: Path) -> None:
+    felix = {"logSeverityScreen": "Warning"}
+    objects = made(folder, cluster(Calico(pools=(POOL,), felix=felix, wireguard=True)))
+    assert objects["FelixConfiguration default"]["spec"] == {**felix, "wireguardEnabled": True}
+    with pytest.raises(ProvisionError, match="has no field 'logSeverityScren'") as caught:
+        made(folder, cluster(Calico(pools=(POOL,), felix={"logSeverityScren": "Warning"})))
+    assert caught.value.hint == "did you mean 'logSeverityScreen'?"
+
+
+def test_the_mesh_goes_only_with_reflectors() -> None:
+    flat = replace(POOL, encapsulation="None")
+    (mesh,) = calico.bgp_configuration(cluster(Calico(pools=(flat,))))
+    assert mesh["spec"] == {"asNumber": 64512, "nodeToNodeMeshEnabled": True, "listenPort": 179}
+    bgp = BGP(route_reflectors=("cp1", "worker1"), service_cluster_ips=("10.96.0.0/16",))
+    (reflected,) = calico.bgp_configuration(cluster(Calico(pools=(POOL,), bgp=bgp)))
+    assert reflected["spec"]["nodeToNodeMeshEnabled"] is False
+    assert reflected["spec"]["serviceClusterIPs"] == [{"cidr": "10.96.0.0/16"}]
+    assert calico.bgp_configuration(cluster(Calico(pools=(POOL,)))) == []
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_peers(folder: Path) -> None:
+    rack = BGPPeer("rack", address="10.98.0.1", as_number=64513, nodes="rack == 'a'")
+    objects = made(folder, cluster(Calico(pools=(POOL,), bgp=BGP(route_reflectors=("cp1",), peers=(rack,)))))
+    assert objects["BGPPeer rack"]["spec"] == {
+        "nodeSelector": "rack == 'a'",
+        "peerIP": "10.98.0.1",
+        "asNumber": 64513,
+    }
+    assert objects["BGPPeer route-reflectors"]["spec"]["peerSelector"] == "route-reflector == 'true'"
