@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from provisioner.inventory.model import Host
+from provisioner.spec.buildcalico import build_calico
 from provisioner.spec.draft import CONTROL_PLANE, LOAD_BALANCER, NODE, REGISTRY, Draft, default_host
 from provisioner.spec.labels import taint
 from provisioner.spec.model import (
@@ -75,7 +76,8 @@ def _network(draft: Draft) -> Network:
         for name in ("pod_cidrs", "service_cidrs")
     }
     flannel = Flannel(**written.pop("flannel", {}))
-    return Network(**(written | cidrs), flannel=flannel)
+    calico = build_calico(written.pop("calico", {}), cidrs["pod_cidrs"])
+    return Network(**(written | cidrs), flannel=flannel, calico=calico)
 
 
 def _dns(draft: Draft) -> Dns:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provisioner.inventory.words import hint_for
-from provisioner.spec import labels, quantities, values, versions
+from provisioner.spec import calico, calicowords, labels, quantities, values, versions
 
 SEPARATOR = "\0"
 """Parts reason and hint in what a check reports: cerberus takes one text."""
@@ -59,6 +59,65 @@ _RESERVED = _section({name: _text(quantities.amount) for name in quantities.RESE
 _EVICTION = _section({name: _text(quantities.threshold) for name in quantities.SIGNALS})
 _SELINUX_BOOLEANS = {"type": "list", "schema": _text(values.selinux_boolean)}
 
+_CALICO = _section(
+    {
+        "install": _text(allowed=list(calico.INSTALLS)),
+        "encapsulation": _text(calicowords.encapsulation),
+        "block_size": _number(20, 32),
+        "block_size_ipv6": _number(116, 128),
+        "nat_outgoing": {"type": "boolean"},
+        "pools": {
+            "type": "list",
+            "empty": False,
+            "schema": _section(
+                {
+                    "name": _text(values.dns_label, required=True),
+                    "cidr": _text(values.cidr, required=True),
+                    "encapsulation": _text(calicowords.encapsulation),
+                    "block_size": _number(20, 128),
+                    "nat_outgoing": {"type": "boolean"},
+                    "node_selector": _text(),
+                    "disable_bgp_export": {"type": "boolean"},
+                }
+            ),
+        },
+        "mtu": _number(576, 65535),
+        "autodetection": _text(calicowords.autodetection),
+        "wireguard": {"type": "boolean"},
+        "typha": {"type": "boolean"},
+        "felix": {"type": "dict", "keysrules": _text()},
+        "env": {
+            "type": "dict",
+            "keysrules": _text(calicowords.variable),
+            "valuesrules": {"type": "string"},
+        },
+        "bgp": _section(
+            {
+                "as_number": _number(1, 4294967295),
+                "mesh": {"type": "boolean"},
+                "listen_port": _PORT,
+                "route_reflectors": {"type": "list", "schema": _text()},
+                "cluster_id": _text(calicowords.cluster_id),
+                "peers": {
+                    "type": "list",
+                    "schema": _section(
+                        {
+                            "name": _text(values.dns_label, required=True),
+                            "nodes": _text(),
+                            "address": _text(values.address),
+                            "as_number": _number(1, 4294967295),
+                            "peers": _text(),
+                        }
+                    ),
+                },
+                "service_cluster_ips": _CIDRS,
+                "service_external_ips": _CIDRS,
+                "service_load_balancer_ips": _CIDRS,
+            }
+        ),
+    }
+)
+
 CLUSTER: Mapping[str, Any] = {
     "name": _text(values.dns_label, required=True),
     "requires": _text(versions.requires),
@@ -87,6 +146,7 @@ CLUSTER: Mapping[str, Any] = {
                     "keepalive": _number(0, 65535),
                 }
             ),
+            "calico": _CALICO,
         }
     ),
     "proxy": _section(

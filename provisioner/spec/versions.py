@@ -14,8 +14,8 @@ from provisioner.spec.values import RefusedError
 OLDEST_MINOR = 31
 CATALOGUED = "1.33.13"
 """The release in this version's catalogue of components, which `provision bundle build` makes. For hints only."""
-PLUGINS = ("flannel",)
-PLUGINS_TO_COME = ("calico", "cilium")
+PLUGINS = ("flannel", "calico")
+PLUGINS_TO_COME = ("cilium",)
 BACKENDS = ("vxlan", "host-gw", "wireguard", "ipip", "udp")
 _CLOUD = "it writes routes into one provider's API, with keys that every node would hold"
 BACKENDS_REFUSED = MappingProxyType(
@@ -84,7 +84,7 @@ def plugin(text: str) -> None:
         return
     known = nearest(text, PLUGINS + PLUGINS_TO_COME)
     if known in PLUGINS_TO_COME:
-        raise RefusedError(f"the plug-in '{known}' is not yet installable by this version", "use flannel")
+        raise RefusedError(f"the plug-in '{known}' is not yet installable by this version", "use calico")
     raise RefusedError(f"there is no plug-in {said(text)}", hint_for(text, PLUGINS))
 
 

@@ -12,6 +12,7 @@ import yaml
 from provisioner.bundle import catalogue
 from provisioner.inventory.model import load_inventory
 from provisioner.spec import versions
+from provisioner.spec.calico import Calico, IPPool
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import (
     CONTROL_PLANE_TAINT,
@@ -47,7 +48,10 @@ def spec_of(tmp_path: Path, *slips: tuple[str, str]) -> ClusterSpec:
 def test_defaults(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, ("        pod_cidrs: [10.244.0.0/16]\n", ""))
     assert spec.network == Network(
-        pod_cidrs=("10.244.0.0/16",), service_cidrs=("10.96.0.0/16",), flannel=Flannel()
+        pod_cidrs=("10.244.0.0/16",),
+        service_cidrs=("10.96.0.0/16",),
+        flannel=Flannel(),
+        calico=Calico(pools=(IPPool("pods", "10.244.0.0/16"),)),
     )
     assert spec.proxy == Proxy("iptables")
     assert spec.dns == Dns("10.96.0.10", "cluster.local", ("/etc/resolv.conf",))

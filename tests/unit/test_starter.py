@@ -39,6 +39,7 @@ def at_once(text: str) -> str:
     """Without what some other choice of the same section excludes: options of another back end, further ways to find
     the link."""
     others = ("port_ipv6", "mode", "keepalive", "interface_regex", "can_reach")
+    text = re.sub(r" {8}#calico:\n(?: {10}.*\n)+", "", text)
     return re.sub(rf"^ {{10}}#?(?:{'|'.join(others)}): .*\n", "", text, flags=re.MULTILINE)
 
 
@@ -74,6 +75,14 @@ def test_it_is_whole_with_all_that_it_offers(tmp_path: Path) -> None:
     assert spec.nodes["cp1"].labels["example.com/disk"] == "ssd"
 
 
+def test_calico_is_whole_with_all_that_it_offers(tmp_path: Path) -> None:
+    text = re.sub(r" {8}flannel:\n(?: {10}.*\n)+", "", text_of()).replace("plugin: flannel", "plugin: calico")
+    text = re.sub(r" {6}#existing:\n(?: {8}#.*\n)+", "", text)
+    spec = spec_of(uncommented(text), tmp_path)
+    bare = spec_of(re.sub(r" {8}#calico:\n(?: {10}.*\n)+", "", text), tmp_path)
+    assert spec.network.calico.pools == bare.network.calico.pools, "what it offers are the defaults"
+
+
 def test_what_it_offers_are_the_defaults(tmp_path: Path) -> None:
     """So that to take a "#" away changes nothing, but where the value is an example."""
     plain, full = (spec_of(each, tmp_path) for each in (text_of(), uncommented(at_once(text_of()))))
@@ -104,7 +113,7 @@ def test_every_key_is_explained() -> None:
         if key is None or re.match(r" +#?(hosts|ansible_host|[a-z]+[0-9]):|.*:$", line):
             continue
         above = number - 1
-        while re.match(r" +#?[a-z_]+:", lines[above]):
+        while re.match(r" +#?(?:- )?[a-z_]+:", lines[above]):
             above -= 1
         assert re.match(r" +# \S", lines[above]), line
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft
-from provisioner.spec.rules import addresses, flannel, networks, pods, ports, roles, taints
+from provisioner.spec.rules import addresses, calico, flannel, networks, pods, ports, roles, taints
 
 Rule = Callable[[Draft], Iterator[Problem]]
 
@@ -35,6 +35,12 @@ RULES: tuple[Rule, ...] = (
     flannel.one_way_to_find_the_link,
     flannel.the_backend_has_the_families,
     flannel.tunnels_have_ports_of_their_own,
+    calico.sections_belong_to_the_plugin,
+    calico.pools_are_of_the_pods,
+    calico.families_have_pools,
+    calico.nodes_find_their_own_address,
+    calico.peers_are_whole,
+    calico.reflectors_are_nodes,
     pods.pods_have_addresses,
     ports.ports_are_free,
     taints.taints_do_not_clash,

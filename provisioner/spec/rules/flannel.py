@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Problem
-from provisioner.spec.draft import Draft
+from provisioner.spec.draft import Draft, Unusable
 from provisioner.spec.model import Flannel
 from provisioner.spec.versions import BACKENDS
 
@@ -28,7 +28,7 @@ _LINKS = ("interface", "interface_regex", "can_reach")
 def options_belong_to_the_backend(draft: Draft) -> Iterator[Problem]:
     backend = _backend(draft)
     for name, backends in _OPTIONS.items():
-        if draft.get("network", "flannel", name) is None or backend in (*backends, None):
+        if not _given(draft, name) or backend in (*backends, None):
             continue
         reason = f"{name}: the back end {backend} has no such option"
         yield draft.problem(
@@ -40,7 +40,7 @@ def options_belong_to_the_backend(draft: Draft) -> Iterator[Problem]:
 
 
 def one_way_to_find_the_link(draft: Draft) -> Iterator[Problem]:
-    given = [name for name in _LINKS if draft.get("network", "flannel", name) is not None]
+    given = [name for name in _LINKS if _given(draft, name)]
     for name in given[1:]:
         reason = f"{name}: flannel's link is found by {given[0]} already"
         yield draft.problem(("network", "flannel", name), reason, "leave one of them out", key=True)
@@ -66,6 +66,12 @@ def tunnels_have_ports_of_their_own(draft: Draft) -> Iterator[Problem]:
         written = "port_ipv6" if draft.get("network", "flannel", "port_ipv6") is not None else "port"
         reason = f"{written}: the tunnels of IPv4 and IPv6 would have one UDP port, {first}"
         yield draft.problem(("network", "flannel", written), reason, "choose another")
+
+
+def _given(draft: Draft, name: str) -> bool:
+    """It is written, and not wrong by itself."""
+    value = draft.get("network", "flannel", name)
+    return value is not None and not isinstance(value, Unusable)
 
 
 def _backend(draft: Draft) -> str | None:
