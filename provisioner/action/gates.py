@@ -46,7 +46,6 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
     from provisioner.action.presence import Presence, begun
     from provisioner.action.variables import AGNHOST
     from provisioner.kube.traffic import TrafficCheck
-    from provisioner.network import flannel
 
     first = cluster.control_planes[0]
     touched = _touched(prepared.loaded, cluster.node_names)
@@ -59,7 +58,7 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
 
     def ready() -> str:
         # The pods of a plug-in on other nodes than the limited ones are none of this run's business.
-        return network_ready(pool.session(first), touched, [] if others else [flannel.DAEMONS])
+        return network_ready(pool.session(first), touched, [] if others else [cluster.network.daemons])
 
     def traffic() -> str:
         check = TrafficCheck(

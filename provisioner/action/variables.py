@@ -15,7 +15,7 @@ from provisioner.action.virtualrouter import virtual_router
 from provisioner.bundle.layout import Bundle
 from provisioner.inventory.model import Inventory
 from provisioner.kube.reserved import kube_reserved, system_reserved
-from provisioner.network import flannel
+from provisioner.network.podnetwork import PodNetwork
 from provisioner.pki.cluster import ClusterState
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
@@ -81,13 +81,13 @@ class ClusterVariables:
         self._servers = servers_of(inventory)
         self.balancers = [host.name for host in inventory.group("load_balancer")]
         self._local = local_balancers(inventory, spec)
-        manifest = bundle.artifact("kube-flannel").path.read_text(encoding="utf-8")
+        self.network = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
         self.images = [self.reference(PAUSE), self.reference(COREDNS), self.reference(AGNHOST)]
-        self.images += flannel.images(manifest)
+        self.images += self.network.images
         members = [host.name for host in inventory.group("etcd")]
-        self._shared = self._of_all(state, manifest, members)
+        self._shared = self._of_all(state, members)
 
-    def _of_all(self, state: ClusterState, manifest: str, members: Sequence[str]) -> dict[str, Any]:
+    def _of_all(self, state: ClusterState, members: Sequence[str]) -> dict[str, Any]:
         """The variables that all hosts share. `members` of etcd."""
         spec = self.spec
         return {
@@ -114,7 +114,7 @@ class ClusterVariables:
             "image": self.pullable,
             "pause_image": self.pullable(self.reference(PAUSE)),
             "coredns_image": self.pullable(self.reference(COREDNS)),
-            "flannel_objects": flannel.objects(spec, manifest, self.pullable),
+            "network_objects": self.network.objects(self.pullable),
         }
 
     def reference(self, name: str) -> str:

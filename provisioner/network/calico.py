@@ -26,9 +26,9 @@ REFLECTOR = "route-reflector"
 _CRD = "crd.projectcalico.org/v1"
 
 
-def source_of(spec: ClusterSpec) -> str:
+def artifact_of(spec: ClusterSpec) -> str:
     """The upstream manifest that has all the parts."""
-    return "calico-typha.yaml" if spec.network.calico.with_typha(_nodes(spec)) else "calico.yaml"
+    return "calico-typha" if spec.network.calico.with_typha(_nodes(spec)) else "calico"
 
 
 def objects(
@@ -36,8 +36,8 @@ def objects(
 ) -> list[dict[str, Any]]:
     """The objects to apply. `image` gives the private registry's reference of an upstream one. Raises ProvisionError
     where the manifest lacks what is to be changed."""
-    source, calico = source_of(spec), spec.network.calico
-    own = [*map(_pool, calico.pools), *_felix(calico, upstream, source), *_peers(calico.bgp)]
+    source, calico = artifact_of(spec), spec.network.calico
+    own = [*map(_pool, calico.pools), *_felix(calico, upstream, source), *_bgp(calico)]
     edits = [*_config(calico), *_node(spec, upstream), *image_edits(upstream, image)]
     if calico.with_typha(_nodes(spec)):
         count = typha_replicas(_nodes(spec))
@@ -115,24 +115,21 @@ def _pool(pool: IPPool) -> dict[str, Any]:
     }
 
 
-def bgp_configuration(spec: ClusterSpec) -> list[dict[str, Any]]:
-    """To be applied once all sessions that the spec has beside the mesh are established: without that nodes would lose
-    their routes with the mesh. None where there is no BGP."""
-    bgp = spec.network.calico.bgp
-    if spec.network.calico.backend != "bird":
+def _bgp(calico: Calico) -> list[dict[str, Any]]:
+    """Whether nodes have sessions with each other (nodeToNodeMeshEnabled) is not said here: that goes only once others
+    are established."""
+    bgp = calico.bgp
+    if calico.backend != "bird":
         return []
     services = {
         "serviceClusterIPs": bgp.service_cluster_ips,
         "serviceExternalIPs": bgp.service_external_ips,
         "serviceLoadBalancerIPs": bgp.service_load_balancer_ips,
     }
-    said: dict[str, Any] = {
-        "asNumber": bgp.as_number,
-        "nodeToNodeMeshEnabled": bgp.mesh and not bgp.route_reflectors,
-        "listenPort": bgp.listen_port,
-    }
+    said: dict[str, Any] = {"asNumber": bgp.as_number, "listenPort": bgp.listen_port}
     said |= {name: [{"cidr": each} for each in cidrs] for name, cidrs in services.items() if cidrs}
-    return [{"apiVersion": _CRD, "kind": "BGPConfiguration", "metadata": {"name": "default"}, "spec": said}]
+    meta = {"apiVersion": _CRD, "kind": "BGPConfiguration", "metadata": {"name": "default"}}
+    return [{**meta, "spec": said}, *_peers(bgp)]
 
 
 def _peers(bgp: BGP) -> list[dict[str, Any]]:

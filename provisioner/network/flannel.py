@@ -12,9 +12,10 @@ from typing import Any
 from provisioner.errors import ProvisionError
 from provisioner.kube.manifest import digest_of_text
 from provisioner.network.images import image_edits
-from provisioner.network.patches import Edit, Path, images_of, parse_manifest, patch
+from provisioner.network.patches import Edit, Path, patch
 from provisioner.spec.model import ClusterSpec, Flannel
 
+ARTIFACT = "kube-flannel"
 CONFIG = "ConfigMap kube-flannel/kube-flannel-cfg"
 DAEMONS = "DaemonSet kube-flannel/kube-flannel-ds"
 _POD = ("spec", "template", "spec")
@@ -52,15 +53,11 @@ def _backend(spec: ClusterSpec) -> dict[str, Any]:
     return said
 
 
-def images(manifest: str) -> list[str]:
-    """The image references that the upstream manifest names."""
-    return sorted(images_of(parse_manifest(manifest, "kube-flannel.yml")))
-
-
-def objects(spec: ClusterSpec, manifest: str, image: Callable[[str], str]) -> list[dict[str, Any]]:
-    """The objects to apply. `image` gives the private registry's reference of an upstream one."""
-    source = "kube-flannel.yml"
-    upstream = parse_manifest(manifest, source)
+def objects(
+    spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable[[str], str]
+) -> list[dict[str, Any]]:
+    """The objects to apply, made of those of the upstream manifest. `image` gives the private registry's reference of
+    an upstream one."""
     conf = net_conf(spec)
     edits = [
         Edit(CONFIG, ("data", "net-conf.json"), conf, "pod CIDRs and backend of the spec"),
@@ -73,7 +70,7 @@ def objects(spec: ClusterSpec, manifest: str, image: Callable[[str], str]) -> li
         *image_edits(upstream, image),
         *_agent_edits(upstream, spec.network.flannel),
     ]
-    return patch(upstream, edits, source)
+    return patch(upstream, edits, ARTIFACT)
 
 
 def _agent_edits(upstream: Sequence[dict[str, Any]], flannel: Flannel) -> list[Edit]:
@@ -102,4 +99,4 @@ def _agent(upstream: Sequence[dict[str, Any]]) -> Path:
             for index, container in enumerate(item["spec"]["template"]["spec"]["containers"]):
                 if container["name"] == "kube-flannel":
                     return (*_POD, "containers", index)
-    raise ProvisionError("kube-flannel.yml has no container kube-flannel")
+    raise ProvisionError(f"{ARTIFACT} has no container kube-flannel")

@@ -58,6 +58,11 @@ class BGP:
     service_load_balancer_ips: tuple[str, ...] = ()
 
     @property
+    def meshed(self) -> bool:
+        """Every node has a session with every other."""
+        return self.mesh and not self.route_reflectors
+
+    @property
     def asked_for(self) -> bool:
         """Something in it makes no sense without BGP."""
         services = (self.service_cluster_ips, self.service_external_ips, self.service_load_balancer_ips)

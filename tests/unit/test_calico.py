@@ -34,8 +34,8 @@ def cluster(options: Calico, cidrs: tuple[str, ...] = ("10.244.0.0/16",)) -> Clu
 
 
 def made(folder: Path, spec: ClusterSpec) -> dict[str, dict[str, Any]]:
-    source = calico.source_of(spec)
-    upstream = parse_manifest((folder / source).read_text(), source)
+    source = calico.artifact_of(spec)
+    upstream = parse_manifest((folder / f"{source}.yaml").read_text(), source)
     return {object_key(each): each for each in calico.objects(spec, upstream, private)}
 
 
@@ -121,15 +121,17 @@ def test_felix_knows_its_fields(folder: Path) -> None:
     assert caught.value.hint == "did you mean 'logSeverityScreen'?"
 
 
-def test_the_mesh_goes_only_with_reflectors() -> None:
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_bgp_says_nothing_of_the_mesh(folder: Path) -> None:
+    """That goes in a step of its own."""
     flat = replace(POOL, encapsulation="None")
-    (mesh,) = calico.bgp_configuration(cluster(Calico(pools=(flat,))))
-    assert mesh["spec"] == {"asNumber": 64512, "nodeToNodeMeshEnabled": True, "listenPort": 179}
+    objects = made(folder, cluster(Calico(pools=(flat,))))
+    assert objects["BGPConfiguration default"]["spec"] == {"asNumber": 64512, "listenPort": 179}
     bgp = BGP(route_reflectors=("cp1", "worker1"), service_cluster_ips=("10.96.0.0/16",))
-    (reflected,) = calico.bgp_configuration(cluster(Calico(pools=(POOL,), bgp=bgp)))
-    assert reflected["spec"]["nodeToNodeMeshEnabled"] is False
-    assert reflected["spec"]["serviceClusterIPs"] == [{"cidr": "10.96.0.0/16"}]
-    assert calico.bgp_configuration(cluster(Calico(pools=(POOL,)))) == []
+    objects = made(folder, cluster(Calico(pools=(POOL,), bgp=bgp)))
+    assert objects["BGPConfiguration default"]["spec"]["serviceClusterIPs"] == [{"cidr": "10.96.0.0/16"}]
+    assert "BGPConfiguration default" not in made(folder, cluster(Calico(pools=(POOL,))))
+    assert (bgp.meshed, BGP().meshed, BGP(mesh=False).meshed) == (False, True, False)
 
 
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)

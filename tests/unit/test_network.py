@@ -18,6 +18,7 @@ from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel, Proxy
 
 LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
+UPSTREAM = parse_manifest(FLANNEL, "x")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def private(reference: str) -> str:
 
 
 def test_flannel_gets_cidr_backend_and_private_images(spec: ClusterSpec) -> None:
-    config, daemons = flannel.objects(spec, FLANNEL, private)
+    config, daemons = flannel.objects(spec, UPSTREAM, private)
     conf = json.loads(config["data"]["net-conf.json"])
     assert conf["Network"] == "10.244.0.0/16"
     assert conf["Backend"] == {"Type": "vxlan", "VNI": 1, "Port": 8472}
@@ -44,7 +45,7 @@ def test_flannel_gets_cidr_backend_and_private_images(spec: ClusterSpec) -> None
 def made(spec: ClusterSpec, options: Flannel, **changed: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """net-conf.json and the agent's container."""
     network = replace(spec.network, flannel=options)
-    config, daemons = flannel.objects(replace(spec, network=network, **changed), FLANNEL, private)
+    config, daemons = flannel.objects(replace(spec, network=network, **changed), UPSTREAM, private)
     return json.loads(config["data"]["net-conf.json"]), daemons["spec"]["template"]["spec"]["containers"][0]
 
 
@@ -108,7 +109,7 @@ def test_flannel_follows_the_proxy_and_the_families(spec: ClusterSpec) -> None:
 
 def test_a_new_configuration_rolls_the_pods(spec: ClusterSpec) -> None:
     def annotation(of: ClusterSpec) -> str:
-        daemons = flannel.objects(of, FLANNEL, private)[1]
+        daemons = flannel.objects(of, UPSTREAM, private)[1]
         return str(daemons["spec"]["template"]["metadata"]["annotations"]["provision.dev/config"])
 
     other = replace(spec, network=replace(spec.network, pod_cidrs=("10.200.0.0/16",)))
@@ -116,9 +117,8 @@ def test_a_new_configuration_rolls_the_pods(spec: ClusterSpec) -> None:
 
 
 def test_upstream_objects_stay_as_they_are(spec: ClusterSpec) -> None:
-    before = parse_manifest(FLANNEL, "x")
-    flannel.objects(spec, FLANNEL, private)
-    assert parse_manifest(FLANNEL, "x") == before
+    flannel.objects(spec, UPSTREAM, private)
+    assert parse_manifest(FLANNEL, "x") == UPSTREAM
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def other_manifests() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", other_manifests())
 def test_other_versions_of_flannel(spec: ClusterSpec, name: str) -> None:
-    made = flannel.objects(spec, other_manifests()[name], private)
+    made = flannel.objects(spec, parse_manifest(other_manifests()[name], name), private)
     images = images_of(made)
     assert images
     assert all(image.startswith("registry.lab.internal:5000/") for image in images)

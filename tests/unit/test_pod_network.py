@@ -11,6 +11,7 @@ from provisioner.action.podnetwork import check_pod_network
 from provisioner.errors import ProvisionError
 from provisioner.network.needs import needs_of
 from provisioner.playbook.facts import Facts
+from provisioner.spec.calico import Calico, IPPool
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel
 
@@ -71,6 +72,34 @@ def test_host_gw_wants_one_subnet(lab: ClusterSpec) -> None:
     assert len(others) == 2, "worker1 sees it so as well, and worker2 the others"
     assert "direct_routing" in caught.value.hint
     check_pod_network(with_flannel(spec, Flannel(direct_routing=True)), facts(spec))
+
+
+CALICO = [
+    (Calico(pools=(IPPool("p", "10.244.0.0/16"),)), ("vxlan",), (4789,), (), ()),
+    (Calico(pools=(IPPool("p", "10.244.0.0/16", "IPIP"),)), ("ipip",), (), (179,), ("ipip",)),
+    (Calico(pools=(IPPool("p", "10.244.0.0/16", "None"),), typha=True), (), (), (179, 5473), ()),
+    (
+        Calico(pools=(IPPool("p", "10.244.0.0/16"),), wireguard=True),
+        ("vxlan", "wireguard"),
+        (4789, 51820),
+        (),
+        (),
+    ),
+]
+
+
+@pytest.mark.parametrize(("calico", "modules", "udp", "tcp", "protocols"), CALICO)
+def test_what_calico_needs(
+    lab: ClusterSpec,
+    calico: Calico,
+    modules: tuple[str, ...],
+    udp: tuple[int, ...],
+    tcp: tuple[int, ...],
+    protocols: tuple[str, ...],
+) -> None:
+    needs = needs_of(replace(lab, network=replace(lab.network, plugin="calico", calico=calico)))
+    assert (needs.modules, needs.udp, needs.tcp, needs.protocols) == (modules, udp, tcp, protocols)
+    assert needs.adjacent is (not modules)
 
 
 def test_ports_of_wireguard_by_family(lab: ClusterSpec) -> None:

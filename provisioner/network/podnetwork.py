@@ -1,0 +1,48 @@
+"""The pod network that a spec asks for: its upstream manifest, what is made of it, and what has to run then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from provisioner.network import calico, flannel
+from provisioner.network.patches import images_of, parse_manifest
+from provisioner.spec.model import ClusterSpec
+
+Object = dict[str, Any]
+
+
+class PodNetwork:
+    """`read` gives the text of an artifact of the bundle. Manifests are read when they are first needed."""
+
+    def __init__(self, spec: ClusterSpec, read: Callable[[str], str]) -> None:
+        self._spec, self._read = spec, read
+        self._calico = spec.network.plugin == "calico"
+
+    @property
+    def artifact(self) -> str:
+        """The upstream manifest's name in the bundle."""
+        return calico.artifact_of(self._spec) if self._calico else flannel.ARTIFACT
+
+    @property
+    def daemons(self) -> str:
+        """The key of the DaemonSet that has to run on every node."""
+        return calico.DAEMONS if self._calico else flannel.DAEMONS
+
+    @cached_property
+    def upstream(self) -> list[Object]:
+        """The objects of the upstream manifest. Raises ProvisionError when it is none."""
+        return parse_manifest(self._read(self.artifact), self.artifact)
+
+    @property
+    def images(self) -> list[str]:
+        """The image references that the upstream manifest names."""
+        return sorted(images_of(self.upstream))
+
+    def objects(self, image: Callable[[str], str]) -> list[Object]:
+        """What is to be applied. `image` gives the private registry's reference of an upstream one. Raises
+        ProvisionError where the manifest lacks what is to be changed."""
+        if self._calico:
+            return calico.objects(self._spec, self.upstream, image)
+        return flannel.objects(self._spec, self.upstream, image)
