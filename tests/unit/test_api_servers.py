@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "templates/load-balancer"
 CA = new_authority("kubernetes")
 PROGRAM = "/opt/kubernetes/bin/api-servers"
-PLAYED = {"/run/api-load-balancer": "run", "setpriv": "setpriv", "sleep 1": "tick"}
+PLAYED = {"/run/api-load-balancer": "run", "setpriv": "setpriv", "sleep 1": "tick", "/proc/uptime": "uptime"}
 TICK = '#!/bin/sh\n: >"${0%/*}/waits"\nwhile [ -e "${0%/*}/waits" ]; do sleep 0.005; done\n'
 
 
@@ -169,6 +169,48 @@ def test_what_a_start_of_nginx_reads_counts(watch: Watch) -> None:
     start(watch.folder)
     watch.round()
     assert (watch.serving, watch.reloads) == ([0, 2], 1)
+
+
+def test_who_comes_back_has_answered_three_times_in_a_row(watch: Watch) -> None:
+    watch.servers[1].ready = False
+    watch.round(2)
+    watch.after(60)
+    watch.servers[1].ready = True
+    watch.round(2)
+    watch.servers[1].ready = False
+    watch.round()
+    watch.servers[1].ready = True
+    watch.round(2)
+    assert (watch.serving, watch.reloads) == ([0, 2], 1)
+    watch.round()
+    assert (watch.serving, watch.reloads) == ([0, 1, 2], 2)
+    watch.servers[1].ready = False
+    watch.round(2)
+    assert (watch.serving, watch.reloads) == ([0, 2], 3), "it is as new"
+
+
+def test_a_reload_that_only_brings_back_waits(watch: Watch) -> None:
+    """Each leaves workers behind for as long as their connections last."""
+    watch.servers[1].ready = False
+    watch.round(2)
+    watch.servers[1].ready = True
+    watch.after(9)
+    watch.round(4)
+    assert (watch.serving, watch.reloads) == ([0, 2], 1)
+    watch.after(1)
+    watch.round()
+    assert (watch.serving, watch.reloads) == ([0, 1, 2], 2)
+
+
+def test_one_that_leaves_out_does_not_wait_and_brings_back_too(watch: Watch) -> None:
+    watch.servers[1].ready = False
+    watch.round(2)
+    watch.servers[1].ready = True
+    watch.round(3)
+    assert watch.serving == [0, 2]
+    watch.servers[2].ready = False
+    watch.round(2)
+    assert (watch.serving, watch.reloads) == ([0, 1], 2)
 
 
 def test_nothing_but_the_watch_makes_its_folders(tmp_path: Path) -> None:
