@@ -213,7 +213,30 @@ def test_one_that_leaves_out_does_not_wait_and_brings_back_too(watch: Watch) -> 
     assert (watch.serving, watch.reloads) == ([0, 1], 2)
 
 
+def test_the_only_one_is_not_shut_for_a_failed_connection(watch: Watch) -> None:
+    """nginx forgives only where the list has no other at all (ngx_stream_upstream_module, max_fails)."""
+
+    def limits() -> list[str]:
+        return [line.partition(" max_")[2] for line in (watch.folder / "has").read_text().splitlines()]
+
+    assert limits() == ["fails=1 fail_timeout=3s;"] * 3
+    watch.servers[1].ready = False
+    watch.round(2)
+    assert limits() == ["fails=1 fail_timeout=3s;", "", "fails=1 fail_timeout=3s;"]
+    watch.servers[0].ready = False
+    watch.round(2)
+    assert limits() == ["", "", "fails=0;"]
+    watch.servers[2].ready = False
+    watch.round(2)
+    assert limits() == ["fails=1 fail_timeout=3s;"] * 3, "all, since none is ready"
+
+
 def test_nothing_but_the_watch_makes_its_folders(tmp_path: Path) -> None:
     """systemd has made the other, and a list is there as a whole or not at all."""
     laid(tmp_path, "dash", [ReadyServer(1), ReadyServer(2)])
     assert {each.name for each in (tmp_path / "run").iterdir()} == {"servers.conf", "servers.loaded"}
+
+
+def test_a_cluster_with_one_has_an_only_one(tmp_path: Path) -> None:
+    laid(tmp_path, "dash", [ReadyServer(1)])
+    assert (tmp_path / "has").read_text() == "server 127.0.0.1:1 max_fails=0;\n"
