@@ -140,14 +140,17 @@ def _commands(firewall: str, closed: Iterable[tuple[str, str]]) -> Iterator[str]
 
 
 def _hearing(firewall: str, senders: Sequence[str]) -> Iterator[str]:
-    """Lets VRRP through."""
-    if senders and firewall == "firewalld":
-        yield "firewall-cmd --permanent --add-protocol=vrrp && firewall-cmd --reload"
-        return
+    """Lets VRRP of the senders through, and nobody else's."""
     for each in senders:
-        family = "ip6" if ":" in each else "ip"
-        nft = f"nft insert rule inet filter input {family} saddr {each} meta l4proto 112 accept"
-        yield f"ufw allow from {each} proto vrrp" if firewall == "ufw" else nft
+        six = ":" in each
+        if firewall == "firewalld":
+            rule = f'rule family="ipv{6 if six else 4}" source address="{each}" protocol value="vrrp" accept'
+            yield f"firewall-cmd --permanent --add-rich-rule='{rule}' && firewall-cmd --reload"
+        elif firewall == "ufw":
+            yield f"ufw allow from {each} proto vrrp"
+        else:
+            family = "ip6" if six else "ip"
+            yield f"nft insert rule inet filter input {family} saddr {each} meta l4proto 112 accept"
 
 
 def _passing(chains: Iterable[str], pod_cidrs: Iterable[str]) -> Iterator[str]:

@@ -55,7 +55,8 @@ def link_of(vip: str, facts: Facts) -> str | None:
 
 
 def check_virtual_address(spec: ClusterSpec, balancers: Sequence[str], facts: Mapping[str, Facts]) -> None:
-    """Raises ProvisionError naming the load balancers with no link in the VIP's network, or who else has it."""
+    """Raises ProvisionError naming the load balancers with no link in the VIP's network, those that are known by an
+    address of another link, or who else has the VIP."""
     vip = spec.load_balancer.vip
     if vip is None:
         return
@@ -66,7 +67,30 @@ def check_virtual_address(spec: ClusterSpec, balancers: Sequence[str], facts: Ma
             f"the virtual address {vip} lies in no network of {', '.join(strangers)}: {said}",
             "it moves between hosts on one link: choose a free address of that link's network as cluster.endpoint.host",
         )
+    _check_heard(spec, vip, [host for host in balancers if host in facts], facts)
     _check_silent(vip, balancers, facts)
+
+
+def _check_heard(spec: ClusterSpec, vip: str, balancers: Sequence[str], facts: Mapping[str, Facts]) -> None:
+    """keepalived binds to the VIP's link (unicast too: keepalived.conf(5), interface) and its peers send to node
+    addresses: on another link they would not be heard, and each would take the VIP. Both are of one IP family."""
+    family = ipaddress.ip_address(vip).version
+    faults = []
+    for host in balancers:
+        link, address = link_of(vip, facts[host]), spec.nodes[host].address
+        there = [ipaddress.ip_interface(each).ip for each in facts[host].addresses.get(link or "", ())]
+        same = [each for each in there if each.version == family]
+        if ipaddress.ip_address(address) not in same:
+            has = ", ".join(str(each) for each in same if not each.is_link_local and str(each) != vip)
+            faults.append(
+                f"{host} is {address}, and its link {link}, which is to carry the virtual address {vip}, has {has}"
+            )
+    if faults:
+        raise ProvisionError(
+            "\n".join(faults),
+            "load balancers hear each other on that link only: set their node_address to their address there, or "
+            "choose cluster.endpoint.host in the network of their node_address",
+        )
 
 
 def _check_silent(vip: str, balancers: Sequence[str], facts: Mapping[str, Facts]) -> None:

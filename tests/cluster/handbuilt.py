@@ -133,7 +133,7 @@ ETCD_INITIAL_CLUSTER_STATE="new"
 def _control_plane(address: str, ca: Authority) -> Files:
     ssl, cfg = "/opt/kubernetes/ssl", "/opt/kubernetes/cfg"
     sans = [
-        address, "127.0.0.1", "10.97.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+        address, "10.97.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
         "kubernetes.default.svc.cluster", "kubernetes.default.svc.cluster.local",
     ]  # fmt: skip
     server, api = ca.issue("kubernetes", "k8s", sans), f"https://{address}:6443"

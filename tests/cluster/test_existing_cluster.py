@@ -20,6 +20,11 @@ WORKERS = {"worker1": f"{NET}.21", "worker2": f"{NET}.22"}
 REISSUE = {"existing: opt-kubernetes": "existing: {preset: opt-kubernetes, reissue_api_certificate: true}"}
 ONE_PLANE = {f"        cp2:\n          ansible_host: {SECOND}\n": ""}
 READ_SERVERS = "grep -ho 'https://.*' /opt/kubernetes/cfg/*.kubeconfig | sort | uniq -c | tr -s ' '"
+BARE = """
+apt-get -qq -y purge curl keepalived nginx-common >/dev/null 2>&1
+command -v curl keepalived nginx || :
+"""
+"""A lab has one root for all its hosts; nobody has prepared these for load balancing."""
 pytestmark = pytest.mark.soak
 
 
@@ -27,6 +32,7 @@ pytestmark = pytest.mark.soak
 def lab() -> Iterator[LabCluster]:
     with own_lab(f"handbuilt-{BESIDE.partition('/')[0].replace('.', '-')}", HERE, BESIDE) as made:
         if not made.one("cp1", "ls -d /opt/kubernetes || :"):
+            assert set(made.on("load_balancer", BARE).values()) == {""}
             HandBuilt(made.folder, MASTER, WORKERS).build()
             image = "--image=registry.k8s.io/pause:3.10"
             made.one("cp1", f"kubectl create deployment p {image} --replicas=4")
@@ -139,6 +145,8 @@ def test_all_are_switched_and_nothing_is_made_anew(
     lab.one("worker1", f"rm -f {BROKEN} && systemctl daemon-reload")
     done = lab.apply(inventory=one_plane)
     assert done.status == 0, done
+    heard = lab.on("load_balancer", "command -v keepalived; ls /var/lib/provision/virtual-router-9")
+    assert set(heard.values()) == {"/usr/sbin/keepalived\n/var/lib/provision/virtual-router-9"}
     assert "nodes_ready" in {each["gate"] for each in done.named("GatePassed")}
     assert lab.on("kube_node", READ_SERVERS) == dict.fromkeys(WORKERS, f"3 {NEW}")
     assert lab.one("cp1", "grep -c 'server: https://' /root/.kube/config") == "1"

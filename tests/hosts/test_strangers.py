@@ -159,6 +159,33 @@ def test_others_and_our_own_are_none(link: Link) -> None:
         run(each, "systemctl stop other")
 
 
+CONFIGURED = """
+mkdir -p /opt/kubernetes/bin /etc/keepalived
+printf '#!/bin/sh\\n' >/opt/kubernetes/bin/api-health
+chmod 755 /opt/kubernetes/bin/api-health
+cat "$W/conf" >/etc/keepalived/keepalived.conf
+keepalived --config-test
+"""
+
+
+def test_who_is_no_peer_is_not_heard(link: Link) -> None:
+    """It speaks to us by unicast, with our number and a higher priority, and the address is ours all the same."""
+    start(link.other, 9, 3, f"priority 250\n  unicast_peer {{\n{NET}.5\n}}")
+    router = VirtualRouter(f"{VIP}/32", 9, "eth0", f"{NET}.5", 200, (f"{NET}.6",))
+    template = ROOT / "templates/load-balancer/keepalived.conf.j2"
+    conf = render_file(template, {"inventory_hostname": "lb1", "virtual_router": router})
+    done = link.lb1.run(Script(CONFIGURED, {"conf": Blob.of(conf.encode())}), deadline=60)
+    assert done.status == 0, done.stderr.decode()
+    run(
+        link.lb1,
+        f"""systemctl restart keepalived
+n=0
+until ip -o addr show to {VIP} | grep -q .; do n=$((n + 1)); [ $n -lt 100 ]; sleep 0.1; done""",
+    )
+    run(link.lb1, "systemctl stop keepalived; rm /etc/keepalived/keepalived.conf")
+    run(link.other, "systemctl stop other")
+
+
 def test_one_that_cannot_listen_says_so(link: Link) -> None:
     run(link.lb1, "mv /usr/sbin/keepalived /usr/sbin/away")
     done = listen(link)

@@ -26,11 +26,11 @@ SCRIPT = ROOT / "templates/firewall/provision-firewall.j2"
 PODS = ("10.244.0.0/16", "fd00:1::/56")
 
 
-def script(kind: str) -> str:
+def script(kind: str, vrrp: tuple[str, ...] = ()) -> str:
     inventory = load_inventory(BASE)
     spec = load_spec(inventory)
     dual = replace(spec, network=replace(spec.network, pod_cidrs=PODS))
-    ports = ports_of(inventory, spec)["cp1"]
+    ports = replace(ports_of(inventory, spec)["cp1"], vrrp=vrrp)
     facts = Facts(**{**GOOD, "firewall": kind})
     variables = {"facts": facts, "firewall": ports, "cluster": dual, "refusing_chains": refusing_chains()}
     return render_file(SCRIPT, variables)
@@ -42,9 +42,13 @@ echo "${0##*/} $*" >>"$LOG"
 case "$*" in
   *--state*) [ ! -s "$THERE.jobs" ] ;;
   *--get-ports*) cat "$THERE.ports" ;;
+  *provision-vrrp*--get-protocols*) [ ! -s "$THERE.protocols" ] || echo vrrp ;;
+  *--get-protocols*) cat "$THERE.protocols" ;;
   *--get-target*) echo ACCEPT ;;
   *--list-sources*) cat "$THERE.sources" ;;
   *--list-all-zones*) cat "$THERE" ;;
+  *--query-rich-rule=*) grep -qF -- "${*##*-rich-rule=}" "$THERE" ;;
+  *--info-service=provision-vrrp) grep -q provision-vrrp "$THERE" ;;
   *--info-* | *--query-*) [ -s "$THERE.ports" ] ;;
   *--get-zone-of-source=10.*) [ -s "$THERE" ] ;;
   *--get-zone-of-source=*) [ -s "$THERE.sources" ] ;;
@@ -79,13 +83,13 @@ BY_HAND = "ufw allow 6443/tcp comment 'by hand'\nufw allow from 10.244.0.0/16\n"
 OWN = "firewall-cmd -q --permanent"
 
 
-def told(kind: str, shell: list[str], folder: Path, action: str, **there: str) -> list[str]:
-    """What a stand-in for the firewall was told, where `there` (text, ports, sources, jobs) was."""
+def told(kind: str, shell: list[str], folder: Path, action: str, *vrrp: str, **there: str) -> list[str]:
+    """What a stand-in for the firewall was told, where `there` (text, ports, protocols, sources, jobs) was."""
     for name, text in STAND_INS.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-    (folder / "script").write_text(script(kind))
-    for name in ("", ".ports", ".sources", ".jobs"):
+    (folder / "script").write_text(script(kind, vrrp))
+    for name in ("", ".ports", ".protocols", ".sources", ".jobs"):
         (folder / f"there{name}").write_text(there.get(name.lstrip(".") or "text", ""))
     (folder / "log").write_text("")
     environment = {"LOG": str(folder / "log"), "THERE": str(folder / "there")}
@@ -127,17 +131,77 @@ def test_firewalld_is_changed_and_reloaded_only_where_it_differs(shell: list[str
     ]
 
 
+PEERS = ("10.98.1.6", "fd00::6")
+RULES = tuple(
+    f'rule family="ipv{family}" source address="{peer}" service name="provision-vrrp" accept'
+    for family, peer in zip("46", PEERS, strict=True)
+)
+HEARING = "public (active)\n  services: provision\n  rich rules: \n\t" + "\n\t".join(RULES) + "\n\nwork\n"
+BY_ADMIN = 'rule family="ipv4" source address="10.98.1.7" protocol value="vrrp" accept'
+
+
+@shells
+def test_firewalld_lets_vrrp_of_load_balancers_through_and_nobody_elses(
+    shell: list[str], tmp_path: Path
+) -> None:
+    """It has no ports; what is opened for all of a zone is open to all who are in it."""
+    there = {"text": ZONES, "ports": PORTS, "sources": "fd00:1::/56\n"}
+    said = told("firewalld", shell, tmp_path, "open", *PEERS, **there, protocols="vrrp")
+    assert said == [
+        f"{OWN} --service=provision --remove-protocol=vrrp",
+        f"{OWN} --new-service=provision-vrrp",
+        *(f"{OWN} --add-rich-rule={rule}" for rule in RULES),
+        "firewall-cmd -q --reload",
+    ], "as it was opened before"
+    said = told("firewalld", shell, tmp_path, "open", *PEERS, **there)
+    assert f"{OWN} --service=provision-vrrp --add-protocol=vrrp" in said
+
+
+@shells
+def test_firewalld_goes_on_to_hear_those_that_are_there(shell: list[str], tmp_path: Path) -> None:
+    there = {"ports": PORTS, "sources": "fd00:1::/56\n"}
+    text = HEARING.replace("\n\nwork", f"\n\t{BY_ADMIN}\n\nwork")
+    assert told("firewalld", shell, tmp_path, "open", *PEERS, text=ZONES + text, **there) == [
+        f"{OWN} --service=provision-vrrp --add-protocol=vrrp",
+        "firewall-cmd -q --reload",
+    ]
+    said = told("firewalld", shell, tmp_path, "open", PEERS[0], text=ZONES + text, **there)
+    assert [each for each in said if "rule" in each] == [f"{OWN} --zone=public --remove-rich-rule={RULES[1]}"]
+    said = told("firewalld", shell, tmp_path, "open", text=ZONES + text, **there)
+    assert said == [
+        *(f"{OWN} --zone=public --remove-rich-rule={rule}" for rule in RULES),
+        f"{OWN} --delete-service=provision-vrrp",
+        "firewall-cmd -q --reload",
+    ]
+
+
+@shells
+def test_firewalld_loses_the_rules_before_the_service_that_they_name(
+    shell: list[str], tmp_path: Path
+) -> None:
+    assert told("firewalld", shell, tmp_path, "close", *PEERS, text=HEARING) == [
+        f"{OWN} --zone=public --remove-service=provision",
+        *(f"{OWN} --zone=public --remove-rich-rule={rule}" for rule in RULES),
+        f"{OWN} --delete-service=provision",
+        f"{OWN} --delete-service=provision-vrrp",
+        f"{OWN} --delete-zone=provision",
+        "firewall-cmd -q --reload",
+    ]
+
+
 @shells
 def test_firewalld_loses_what_is_ours(shell: list[str], tmp_path: Path) -> None:
     assert told("firewalld", shell, tmp_path, "close", text=ZONES) == [
         f"{OWN} --zone=internal --remove-service=provision",
         f"{OWN} --delete-service=provision",
+        f"{OWN} --delete-service=provision-vrrp",
         f"{OWN} --delete-zone=provision",
         "firewall-cmd -q --reload",
     ]
     assert told("firewalld", shell, tmp_path, "close", text=ZONES, jobs="firewalld does not run") == [
         "firewall-offline-cmd -q --zone=internal --remove-service=provision",
         "firewall-offline-cmd -q --delete-service=provision",
+        "firewall-offline-cmd -q --delete-service=provision-vrrp",
         "firewall-offline-cmd -q --delete-zone=provision",
     ]
 
@@ -172,7 +236,7 @@ def test_a_restart_takes_nothing_back(shell: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["firewalld", "ufw", "nftables"])
 def test_the_script_passes_shellcheck(kind: str, tmp_path: Path) -> None:
-    (tmp_path / "script").write_text(script(kind))
+    (tmp_path / "script").write_text(script(kind, PEERS))
     argv: list[str | Path] = ["shellcheck", "-s", "sh", tmp_path / "script"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -14,6 +14,7 @@ from provisioner.spec.model import load_spec
 
 HA = Path(__file__).resolve().parents[2] / "inventories/ha.yaml"
 PEER = "10.98.1.6"
+RICH = '  rich rules: \n\trule family="%s" source address="%s" %s accept\n'
 CASES: list[tuple[str, str, bool]] = [
     ("nftables", STRICT % "", False),
     ("nftables", STRICT % "tcp dport { 6443, 2379-2380 } accept", False),
@@ -36,6 +37,14 @@ CASES: list[tuple[str, str, bool]] = [
     ("firewalld", PUBLIC % ("", "") + OURS + "  protocols: vrrp\n", False),
     ("firewalld", PUBLIC % ("", "") + '  rich rules: \n\trule protocol value="vrrp" accept\n', True),
     ("firewalld", PUBLIC % ("", "") + '  rich rules: \n\trule protocol value="gre" accept\n', False),
+    ("firewalld", PUBLIC % ("", "") + RICH % ("ipv4", PEER, 'protocol value="vrrp"'), True),
+    ("firewalld", PUBLIC % ("", "") + RICH % ("ipv4", PEER, 'service name="provision-vrrp"'), True),
+    ("firewalld", PUBLIC % ("", "") + RICH % ("ipv4", PEER, 'service name="vrrp"'), True),
+    ("firewalld", PUBLIC % ("", "") + RICH % ("ipv4", PEER, 'service name="ssh"'), False),
+    ("firewalld", PUBLIC % ("", "") + RICH % ("ipv4", PEER, 'protocol value="gre"'), False),
+    ("firewalld", PUBLIC % ("", "") + RICH % ("ipv4", "192.0.2.1", 'protocol value="vrrp"'), False),
+    ("firewalld", PUBLIC % ("", "") + RICH % ("ipv4", "192.0.2.1", 'service name="provision-vrrp"'), False),
+    ("firewalld", PUBLIC % ("", "") + RICH % ("ipv6", "fd00::6", 'service name="provision-vrrp"'), False),
     ("ufw", DENY + "22/tcp                     ALLOW IN    Anywhere\n", False),
     ("ufw", DENY + "6443                       ALLOW IN    Anywhere\n", False),
     ("ufw", DENY + f"Anywhere                   ALLOW IN    {PEER}/vrrp            # provision\n", True),
@@ -65,7 +74,11 @@ def test_load_balancers_hear_each_other_and_nobody_else() -> None:
             STRICT % "tcp dport 6443 accept",
             f"nft insert rule inet filter input ip saddr {PEER} meta l4proto 112 accept",
         ),
-        ("firewalld", PUBLIC % ("", "6443/tcp"), "--add-protocol=vrrp && firewall-cmd --reload"),
+        (
+            "firewalld",
+            PUBLIC % ("", "6443/tcp"),
+            f'family="ipv4" source address="{PEER}" protocol value="vrrp" accept\' && firewall-cmd --reload',
+        ),
         ("ufw", DENY + "6443/tcp ALLOW IN Anywhere\n", f"ufw allow from {PEER} proto vrrp"),
     ],
 )
@@ -77,3 +90,10 @@ def test_a_deaf_load_balancer_is_refused(kind: str, text: str, command: str) -> 
         check_firewalls({"lb1": host}, ports_of(inventory, spec), spec)
     assert caught.value.reason == f"lb1: its firewall ({kind}) would drop VRRP (IP protocol 112) from {PEER}"
     assert command in caught.value.hint
+
+
+def test_a_rule_for_tcp_is_not_met_by_that_for_vrrp() -> None:
+    host = facts(
+        firewall="firewalld", filters=PUBLIC % ("", "") + RICH % ("ipv4", PEER, 'service name="vrrp"')
+    )
+    assert not is_open(host, "tcp", "6443", [PEER])

@@ -147,6 +147,18 @@ def test_the_shipped_playbooks_load() -> None:
     assert len({stage.name for stage in playbook.stages}) == len(playbook.stages)
 
 
+@pytest.mark.parametrize("site", ["site.yaml", "existing.yaml"])
+def test_load_balancers_get_their_packages_and_listen_before_they_are_made(site: str) -> None:
+    """Also those before a cluster that others have built: nobody has installed anything there."""
+    stages = load_playbook(shipped("playbooks") / site, {*base_modules(), *CLUSTER_MODULES}).stages
+    names = [stage.name for stage in stages]
+    before = stages[: names.index("load balancers")]
+    wanted = [(stage.hosts, task.module, str(task.args)) for stage in before for task in stage.tasks]
+    for module, what in (("package", "balancer_packages"), ("command", "virtual-router-free")):
+        found = [hosts for hosts, each, said in wanted if each == module and what in said]
+        assert found == ["load_balancer:kube_node"], what
+
+
 @pytest.mark.parametrize("other", ["99-hand.conf", "99-sysctl.conf", "99-z.conf"])
 def test_kernel_settings_of_ours_are_read_last(other: str) -> None:
     """sysctl.d(5): files are read in the order of their names, and the last one wins."""

@@ -361,6 +361,7 @@ def of_a_load_balancer() -> Iterator[str]:
     variables: dict[str, Any] = {
         "folder": "/etc/kubernetes/load-balancer",
         "balancing": "6443",
+        "api_server": "https://[fd00::9]:6443",
         "virtual_router": router,
     }
     variables["cluster"] = load_cluster(ROOT / "inventories/ha.yaml")[1]

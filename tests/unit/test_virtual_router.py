@@ -65,6 +65,45 @@ def test_a_balancer_elsewhere_is_refused_by_name() -> None:
     check_virtual_address(spec(), BALANCERS, {"lb1": known["lb1"]})
 
 
+@pytest.mark.parametrize(
+    ("links", "said"),
+    [
+        (
+            {"host0": ("10.98.1.106/24",), "storage": ("10.98.1.6/32", "fe80::1/64")},
+            "lb2 is 10.98.1.6, and its link host0, which is to carry the virtual address 10.98.1.9, has 10.98.1.106",
+        ),
+        ({"host0": ("10.98.1.106/24",)}, "lb2 is 10.98.1.6, and its link host0"),
+    ],
+    ids=["on another link", "behind a translation of addresses"],
+)
+def test_one_whose_address_is_not_on_the_link_is_refused(
+    links: dict[str, tuple[str, ...]], said: str
+) -> None:
+    """keepalived speaks and listens on that link alone: two that do not hear each other both take the address."""
+    known = {"lb1": facts("10.98.1.5/24"), "lb2": Facts(**{**GOOD, "addresses": links})}
+    with pytest.raises(ProvisionError) as caught:
+        check_virtual_address(spec(), BALANCERS, known)
+    assert caught.value.reason.startswith(said)
+    assert "lb1" not in caught.value.reason
+    assert "node_address" in caught.value.hint
+
+
+def test_an_address_on_the_link_may_be_a_further_one() -> None:
+    check_virtual_address(
+        spec(), BALANCERS, {"lb1": facts("10.98.1.5/24"), "lb2": facts("10.98.1.106/24", "10.98.1.6/32")}
+    )
+
+
+def test_addresses_are_compared_as_such() -> None:
+    written = spec()
+    nodes = {**written.nodes, "lb1": replace(written.nodes["lb1"], address="fd00::0:5")}
+    six = replace(written, nodes=nodes, load_balancer=replace(written.load_balancer, vip="fd00::9"))
+    check_virtual_address(six, BALANCERS[:1], {"lb1": facts("10.98.1.5/24", "fd00::5/64")})
+    six = replace(six, nodes=written.nodes)
+    with pytest.raises(ProvisionError, match=r"fd00::9, has fd00::5$"):
+        check_virtual_address(six, BALANCERS[:1], {"lb1": facts("10.98.1.5/24", "fd00::5/64")})
+
+
 MAC = "02:00:0a:62:01:4d"
 
 
@@ -80,7 +119,8 @@ MAC = "02:00:0a:62:01:4d"
     ids=["silent", "taken", "heard by one", "an earlier run set it up", "not all were read"],
 )
 def test_nobody_else_has_the_address(known: dict[str, dict[str, Any]], fault: str) -> None:
-    read = {host: replace(facts("10.98.1.5/24"), **each) for host, each in known.items()}
+    own = {"lb1": "10.98.1.5/24", "lb2": "10.98.1.6/24"}
+    read = {host: replace(facts(own[host]), **each) for host, each in known.items()}
     if fault:
         with pytest.raises(ProvisionError, match=fault):
             check_virtual_address(spec(), BALANCERS, read)
