@@ -11,6 +11,7 @@ from provisioner.action.packets import Packets, Range, range_of
 from provisioner.errors import ProvisionError
 from provisioner.inventory.addresses import is_ip
 from provisioner.inventory.model import Inventory
+from provisioner.network.needs import needs_of
 from provisioner.playbook.facts import Facts
 from provisioner.spec.model import ClusterSpec
 
@@ -46,12 +47,13 @@ def ports_of(inventory: Inventory, spec: ClusterSpec) -> dict[str, Ports]:
     ):
         for host in inventory.group(role):
             tcp[host.name].append((ports[0], ports[1]))
+    needs = needs_of(spec)
     for name, node in spec.nodes.items():
         if node.node:
             tcp[name] += [(KUBELET, KUBELET), NODE_PORTS]
             udp[name].append(NODE_PORTS)
-            if spec.network.flannel.backend == "vxlan":
-                udp[name].append((spec.network.flannel.port,) * 2)
+            tcp[name] += [(port, port) for port in needs.tcp]
+            udp[name] += [(port, port) for port in needs.udp]
     balancers = [host.name for host in inventory.group("load_balancer")] if spec.load_balancer.vip else []
     return {
         name: Ports(_written(tcp[name]), _written(udp[name]), _peers(name, balancers, spec))
