@@ -47,6 +47,7 @@ ORDER = (
     "test_planes",
     "test_planes_faults",
     "test_existing_cluster",
+    "test_networks",
 )
 """The last ones break much, or renew the hosts."""
 

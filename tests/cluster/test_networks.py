@@ -1,0 +1,99 @@
+"""Pod networks in their modes, on clusters of their own: traffic passes, and on the wire it looks as the mode says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from lab_cluster import BESIDE, LabCluster, is_verified, own_lab, provision
+
+NODES = ("cp1", "worker1", "worker2")
+PLUGIN = """        plugin: flannel
+"""
+FLANNEL = """        flannel:
+          backend: vxlan # or host-gw, when all nodes share one network segment
+"""
+pytestmark = pytest.mark.soak
+
+
+@dataclass(frozen=True)
+class Mode:
+    """`spec` in place of the plug-in's own part; `tunnel` are packets (nft) that carry those of pods between nodes, or,
+    `plain`, must not be seen. `link` is the one that the plug-in makes, "" for none."""
+
+    name: str
+    plugin: str
+    spec: str
+    tunnel: str
+    link: str
+    plain: bool = False
+
+
+def flannel(name: str, options: str, tunnel: str, link: str, *, plain: bool = False) -> Mode:
+    return Mode(f"flannel {name}", "flannel", f"        flannel: {options}\n", tunnel, link, plain)
+
+
+MODES = [
+    flannel("vxlan", "{backend: vxlan, vni: 7, port: 4788}", "udp dport 4788", "flannel.7"),
+    flannel(
+        "DirectRouting", "{backend: vxlan, direct_routing: true}", "udp dport 8472", "flannel.1", plain=True
+    ),
+    flannel("host-gw", "{backend: host-gw}", "udp dport 8472", "", plain=True),
+    flannel("udp", "{backend: udp}", "udp dport 8285", "flannel0"),
+]
+COUNTING = """
+nft delete table inet seen 2>/dev/null || :
+nft -f - <<'END'
+table inet seen {{
+  chain input {{ type filter hook input priority -200; {tunnel} counter; }}
+}}
+END
+"""
+COUNTED = "nft list table inet seen | sed -n 's/.*packets \\([0-9]*\\) .*/\\1/p'"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[LabCluster]:
+    with own_lab(f"networks-{BESIDE.partition('/')[0].replace('.', '-')}", subnet=BESIDE) as lab:
+        yield lab
+
+
+def chosen(lab: LabCluster, mode: Mode, folder: Path) -> Path:
+    return lab.edited(folder, {PLUGIN: f"        plugin: {mode.plugin}\n", FLANNEL: mode.spec})
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_a_mode(lab: LabCluster, mode: Mode, tmp_path: Path) -> None:
+    lab.bare()
+    inventory = chosen(lab, mode, tmp_path)
+    done = lab.apply(inventory=inventory)
+    assert is_verified(done), done
+    for host in NODES:
+        lab.one(host, COUNTING.format(tunnel=mode.tunnel))
+    verified = provision("verify", inventory, "--json")
+    assert verified.status == 0, verified
+    for host in NODES:
+        packets = int(lab.one(host, COUNTED))
+        assert (packets == 0) is mode.plain, f"{host}: {packets} packets of the tunnel"
+        if mode.link:
+            assert mode.link in lab.one(host, f"ip -o link show {mode.link}")
+    again = lab.apply(inventory=inventory)
+    assert (again.status, again.changed) == (0, set()), again
+
+
+@pytest.mark.parametrize(("backend", "module"), [("wireguard", "wireguard"), ("ipip", "ipip")])
+def test_what_the_kernel_lacks_is_refused(lab: LabCluster, backend: str, module: str, tmp_path: Path) -> None:
+    mode = flannel(backend, f"{{backend: {backend}}}", "", "")
+    done = lab.apply(inventory=chosen(lab, mode, tmp_path))
+    assert done.status == 1, done
+    for host in NODES:
+        assert (
+            f"{host}: flannel's back end {backend} needs {module}, which the kernel"
+            in done.stdout + done.stderr
+        )
+    assert not done.changed
+    rendered = provision("render", chosen(lab, mode, tmp_path))
+    assert rendered.status == 0, rendered
+    assert f'"Type": "{backend}"' in rendered.stdout
