@@ -26,7 +26,7 @@ from provisioner.kube.kubeconfigedit import servers
 from provisioner.kube.kubeconfigserver import HostKubeconfigs
 from provisioner.pki.authority import KeyPair
 from provisioner.pki.cluster import STATE_FILE, ClusterState
-from provisioner.pki.reissue import lacking, public_pem, same_key
+from provisioner.pki.reissue import issuer_of, lacking, name_of, public_pem, same_key, signed_by
 from provisioner.playbook.facts import Facts
 from provisioner.resources.model import Owned
 from provisioner.spec.model import ClusterSpec, Existing
@@ -160,7 +160,9 @@ class _Reading:
             self._try(host, partial(self._services, host))
         self._etcd()
         certificates = {
-            host: pair for host in self._there if (pair := self._try(host, partial(self._certificate, host)))
+            host: pair
+            for host in self._there
+            if (pair := self._try(host, partial(self._certificate, host, keys and keys[0]["kubernetes"])))
         }
         kubeconfigs = {
             host: each for host in self._found if (each := self._try(host, partial(self._kubeconfigs, host)))
@@ -184,6 +186,8 @@ class _Reading:
             return work()
         except (UnusableError, ValueError) as fault:
             self._faults.append(f"{host}: {fault}")
+            if isinstance(fault, UnusableError) and fault.hint:
+                self._hints.append(fault.hint)
             return None
 
     def _keys(self, host: str) -> tuple[dict[str, KeyPair], KeyPair]:
@@ -267,11 +271,19 @@ class _Reading:
                     "members cannot be added yet to an etcd that others have built: name those that it has"
                 )
 
-    def _certificate(self, host: str) -> tuple[str, str]:
+    def _certificate(self, host: str, authority: KeyPair | None) -> tuple[str, str]:
+        """Path and text of what the API server shows, which that authority must have signed: clients of ours trust no
+        other, and a certificate that is signed anew would be of another than those trust that are there."""
         found = self._found[host]
-        path = found.service("kube-apiserver").flag("tls-cert-file")
+        api = found.service("kube-apiserver")
+        path = api.flag("tls-cert-file")
         pem = found.text(path)
-        lacking(pem, ())
+        if authority is not None and not signed_by(pem, authority.cert):
+            ca = f"{api.flag('client-ca-file')} of --client-ca-file ({name_of(authority.cert)})"
+            raise UnusableError(
+                f"the API server's certificate {path} is signed by {issuer_of(pem)}, and not with the key of {ca}",
+                f"have {path} signed by the CA in {api.flag('client-ca-file')}, and let every kubeconfig trust that CA",
+            )
         return path, pem
 
     def _names(self, certificates: Mapping[str, tuple[str, str]]) -> None:

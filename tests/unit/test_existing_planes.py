@@ -21,6 +21,8 @@ FIRST, SECOND, VIP = "10.98.2.11", "10.98.2.12", "10.98.2.9"
 SSL, CFG = "/opt/kubernetes/ssl", "/opt/kubernetes/cfg"
 CA, ETCD = new_authority("kubernetes"), new_authority("etcd")
 SERVER = issue(CA, Leaf("kubernetes", ("k8s",), (FIRST, "kubernetes", VIP), ("server", "client")))
+NARROW = issue(CA, Leaf("kubernetes", ("k8s",), (FIRST,), ("server",)))
+STRANGE = issue(new_authority("kubernetes"), Leaf("kubernetes", ("k8s",), (FIRST, VIP), ("server",)))
 CLIENT = issue(ETCD, Leaf("etcd", ("k8s",), (FIRST,), ("server", "client")))
 API = f"""--etcd-servers=https://127.0.0.1:2379 \\
 --bind-address={FIRST} \\
@@ -76,8 +78,8 @@ def facts(has: Mapping[str, str]) -> Facts:
     return Facts("amd64", "6.1", "a", "debian", "12", 0.0, False, 10**7, {}, "eth0", existing=existing)
 
 
-def taken_over(has: Mapping[str, str]) -> Takeover:
-    inventory, spec = load_cluster(INVENTORY)
+def taken_over(has: Mapping[str, str], path: Path = INVENTORY) -> Takeover:
+    inventory, spec = load_cluster(path)
     read = {name: facts(has if name == "cp1" else {}) for name in inventory.hosts}
     takeover = take_over(inventory, spec, read, {name: {} for name in inventory.hosts})
     assert takeover
@@ -98,7 +100,15 @@ def taken_over(has: Mapping[str, str]) -> Takeover:
         ),
         (f"{SSL}/ca-key.pem", CA.key.reveal(), ETCD.key.reveal(), "is not the key of"),
         (f"{SSL}/ca-key.pem", CA.key.reveal(), "no key", "cp1: "),
-        (f"{SSL}/server.pem", SERVER.cert, CLIENT.cert, f"lacks {VIP}"),
+        (f"{SSL}/server.pem", SERVER.cert, NARROW.cert, f"lacks {VIP}"),
+        (f"{SSL}/server.pem", SERVER.cert, CLIENT.cert, "is signed by CN=etcd, and not with the key of"),
+        # The right name, and another key.
+        (
+            f"{SSL}/server.pem",
+            SERVER.cert,
+            STRANGE.cert,
+            "is signed by CN=kubernetes, and not with the key of",
+        ),
         (f"{CFG}/kube-apiserver.conf", "10.97.0.0/24", "10.96.0.0/12", r"write \[10.96.0.0/12\]"),
         ("/opt/kubernetes/bin/kube-apiserver", "v1.33.13", "v1.33.1", "write 1.33.1"),
     ],
@@ -108,6 +118,18 @@ def test_what_is_in_the_way_is_told(path: str, old: str, new: str, said: str) ->
     assert old in has[path]
     with pytest.raises(ProvisionError, match=said):
         taken_over({**has, path: has[path].replace(old, new, 1)})
+
+
+def test_a_certificate_of_another_authority_is_not_signed_anew(tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.yaml"
+    asked = "existing: {preset: opt-kubernetes, reissue_api_certificate: true}"
+    inventory.write_text(INVENTORY.read_text().replace("existing: opt-kubernetes", asked))
+    has = files() | {f"{SSL}/server.pem": STRANGE.cert}
+    with pytest.raises(ProvisionError, match=f"{SSL}/server.pem is signed by") as raised:
+        taken_over(has, inventory)
+    assert raised.value.hint == (
+        f"have {SSL}/server.pem signed by the CA in {SSL}/ca.pem, and let every kubeconfig trust that CA"
+    )
 
 
 @pytest.mark.parametrize(
