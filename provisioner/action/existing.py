@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from provisioner.action.anonymous import check_anonymous
 from provisioner.action.foundcluster import SERVICES, FoundHost, UnusableError
 from provisioner.action.secondplane import SecondPlane
 from provisioner.errors import InputError, Problem, ProvisionError
@@ -228,6 +229,8 @@ class _Reading:
             raise UnusableError(
                 f"{api.conf}: --secure-port={port}: only {API_PORT} is supported by this version"
             )
+        if self._inventory.group("load_balancer"):
+            check_anonymous(found, api)
         for name in SERVICES[1:]:
             service = found.service(name)
             if service.flags.get("leader-elect") == "false":

@@ -24,7 +24,8 @@ SERVER = issue(CA, Leaf("kubernetes", ("k8s",), (FIRST, "kubernetes", VIP), ("se
 NARROW = issue(CA, Leaf("kubernetes", ("k8s",), (FIRST,), ("server",)))
 STRANGE = issue(new_authority("kubernetes"), Leaf("kubernetes", ("k8s",), (FIRST, VIP), ("server",)))
 CLIENT = issue(ETCD, Leaf("etcd", ("k8s",), (FIRST,), ("server", "client")))
-API = f"""--etcd-servers=https://127.0.0.1:2379 \\
+API = f"""--authorization-mode=RBAC,Node \\
+--etcd-servers=https://127.0.0.1:2379 \\
 --bind-address={FIRST} \\
 --advertise-address={FIRST} \\
 --service-cluster-ip-range=10.97.0.0/24 \\
@@ -91,6 +92,10 @@ def taken_over(has: Mapping[str, str], path: Path = INVENTORY) -> Takeover:
     [
         (f"{CFG}/kube-apiserver.conf", "--tls", "--secure-port=7443 --tls", "only 6443 is supported"),
         (f"{CFG}/kube-apiserver.conf", "--client-ca-file", "--client-ca", "has no --client-ca-file"),
+        (f"{CFG}/kube-apiserver.conf", "--tls", "--anonymous-auth=false --tls", "without a name"),
+        (f"{CFG}/kube-apiserver.conf", "--tls", "--anonymous-auth 0 --tls", "--anonymous-auth=0"),
+        (f"{CFG}/kube-apiserver.conf", "RBAC,Node", "RBAC,AlwaysAllow", "there are no anonymous requests"),
+        (f"{CFG}/kube-apiserver.conf", "--authorization-mode=RBAC,Node", "--v=2", "no anonymous requests"),
         (f"{CFG}/kube-apiserver.conf", '"', "'", "a quote that begins a value does not end"),
         (
             f"{CFG}/kube-controller-manager.conf",
@@ -118,6 +123,37 @@ def test_what_is_in_the_way_is_told(path: str, old: str, new: str, said: str) ->
     assert old in has[path]
     with pytest.raises(ProvisionError, match=said):
         taken_over({**has, path: has[path].replace(old, new, 1)})
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("kind: AuthenticationConfiguration\n", ""),
+        ("anonymous: {enabled: true}\n", ""),
+        ("anonymous: {enabled: true, conditions: [{path: /livez}, {path: /readyz}]}\n", ""),
+        ("anonymous: {enabled: false}\n", "anonymous.enabled is not true"),
+        ("anonymous: {conditions: [{path: /readyz}]}\n", "anonymous.enabled is not true"),
+        ("anonymous: {enabled: true, conditions: [{path: /livez}]}\n", "has no path /readyz"),
+    ],
+)
+def test_who_may_ask_for_health_stands_in_a_file_too(config: str, said: str) -> None:
+    conf, path = f"{CFG}/kube-apiserver.conf", f"{CFG}/authentication.yaml"
+    has = files() | {path: config}
+    has[conf] = has[conf].replace("--tls", f"--authentication-config={path} --tls", 1)
+    if not said:
+        taken_over(has)
+        return
+    with pytest.raises(ProvisionError, match=f"cp1: {path}: .*{said}") as raised:
+        taken_over(has)
+    assert "write anonymous: {enabled: true" in raised.value.hint
+
+
+def test_without_load_balancers_of_ours_nobody_asks_without_a_name(tmp_path: Path) -> None:
+    inventory, has = tmp_path / "inventory.yaml", files()
+    inventory.write_text(INVENTORY.read_text().replace("load_balancer:", "others:"))
+    conf = f"{CFG}/kube-apiserver.conf"
+    has[conf] = has[conf].replace("--tls", "--anonymous-auth=false --tls", 1)
+    taken_over(has, inventory)
 
 
 def test_a_certificate_of_another_authority_is_not_signed_anew(tmp_path: Path) -> None:
