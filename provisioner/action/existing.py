@@ -112,12 +112,19 @@ def take_over(
         return None
     found = {name: FoundHost.of(name, each, existing.kubernetes) for name, each in facts.items()}
     planes = [host.name for host in inventory.group("kube_control_plane")]
-    conf = f"file:{existing.kubernetes}/cfg/kube-apiserver.conf"
+    made = [name for name in planes if _is_made(found[name], owned[name])]
     unit = "file:/etc/systemd/system/kube-apiserver.service"
-    if installed := [name for name in planes if unit in owned[name] and conf not in owned[name]]:
+    if installed := [name for name in planes if unit in owned[name] and name not in made]:
         reason = f"existing: the API server on {installed[0]} was installed by provision"
         raise InputError([Problem(*inventory.origin(None, "cluster", "existing"), reason, "leave it out")])
-    there = [name for name in planes if found[name].has("kube-apiserver") and conf not in owned[name]]
+    there = [name for name in planes if found[name].has("kube-apiserver") and name not in made]
+    if not there and made:
+        raise ProvisionError(
+            f"{', '.join(made)}: made by provision after a control plane that others had built, and none of those is in"
+            " kube_control_plane any more",
+            "name one that they have built there again: what it has is what further ones are made of, and it cannot be"
+            " replaced by them yet",
+        )
     if not there:
         raise ProvisionError(
             f"{', '.join(planes)}: there is no kube-apiserver.service, and cluster.existing is for a cluster that runs",
@@ -127,6 +134,14 @@ def take_over(
     takeover = reading.result(tuple(name for name in planes if name not in there), owned)
     reading.refuse()
     return takeover
+
+
+def _is_made(found: FoundHost, owned: Mapping[str, Owned]) -> bool:
+    """Whether its API server is a further one of ours: the options that its unit reads are on record."""
+    try:
+        return found.has("kube-apiserver") and f"file:{found.service('kube-apiserver').conf}" in owned
+    except UnusableError:
+        return False
 
 
 class _Reading:

@@ -14,6 +14,7 @@ from provisioner.inventory.secrets import Secret
 from provisioner.kube.serviceflags import environment
 from provisioner.pki.authority import Leaf, issue, new_authority
 from provisioner.playbook.facts import Facts
+from provisioner.resources.model import Owned
 from provisioner.spec.load import load_cluster
 
 INVENTORY = Path(__file__).parents[1] / "cluster" / "handbuilt.yaml"
@@ -123,6 +124,32 @@ def test_what_is_in_the_way_is_told(path: str, old: str, new: str, said: str) ->
     assert old in has[path]
     with pytest.raises(ProvisionError, match=said):
         taken_over({**has, path: has[path].replace(old, new, 1)})
+
+
+def made_by_us(*paths: str) -> dict[str, Owned]:
+    files = [Owned("file", path, frozenset({"site"}), {}, {}) for path in paths]
+    return {each.id: each for each in files}
+
+
+@pytest.mark.parametrize("conf", [f"{CFG}/kube-apiserver.conf", "/etc/api/options"])
+def test_a_further_control_plane_is_none_to_make_others_after(tmp_path: Path, conf: str) -> None:
+    """Whose builder's one has left the inventory; whichever file the options are in."""
+    inventory_file, has = tmp_path / "inventory.yaml", files()
+    named = INVENTORY.read_text().replace("        cp1:\n          ansible_host: 10.98.2.11\n", "")
+    inventory_file.write_text(named.replace("      hosts:\n        cp1:\n", "      hosts:\n        cp2:\n"))
+    unit = has.pop("unit:/lib/systemd/system/kube-apiserver.service")
+    options = has.pop(f"{CFG}/kube-apiserver.conf")
+    has |= {
+        conf: options,
+        "unit:/etc/systemd/system/kube-apiserver.service": unit.replace(f"{CFG}/kube-apiserver.conf", conf),
+    }
+    inventory, spec = load_cluster(inventory_file)
+    read = {name: facts(has if name == "cp2" else {}) for name in inventory.hosts}
+    owned: dict[str, Mapping[str, Owned]] = {name: {} for name in inventory.hosts}
+    owned["cp2"] = made_by_us(conf, "/etc/systemd/system/kube-apiserver.service")
+    with pytest.raises(ProvisionError, match="cp2: made by provision after a control plane") as raised:
+        take_over(inventory, spec, read, owned)
+    assert "name one that they have built there again" in raised.value.hint
 
 
 @pytest.mark.parametrize(
