@@ -132,7 +132,7 @@ def test_it_goes_back_without_a_controller(lab: LabCluster, one_plane: Path) -> 
         until(lambda: lab.one("worker1", READ_SERVERS) == f"3 {NEW}", "the new kubeconfigs")
         running.kill()
     lab.one("worker1", "systemctl list-timers --all --plain --no-legend | grep -q provision-switch-back")
-    until(lambda: lab.one("worker1", READ_SERVERS) == f"3 {OLD}", "the old kubeconfigs", 200)
+    until(lambda: lab.one("worker1", READ_SERVERS) == f"3 {OLD}", "the old kubeconfigs", 300)
     until(lambda: ready(lab), "all nodes Ready again", 60)
 
 
