@@ -71,7 +71,7 @@ returned() {{
   now=$(lease) && [ -n "$now" ] && [ "$now" != "$before" ] && is_ready && active
 }} 2>"$W/said"
 is_ready || {{
-  echo "the node $node is not Ready as it is: it is not switched" >&2
+  echo "the node $node is not Ready as it is: it is not switched; mend it, or leave its host out of the inventory" >&2
   exit 1
 }}
 timeout {ASKING_SECONDS} {KUBECTL} --kubeconfig=%(kubelet)s --request-timeout=5s --server=%(server)s \\
@@ -132,6 +132,11 @@ class KubeconfigServerKind:
 
     def __init__(self, found: Mapping[str, HostKubeconfigs]) -> None:
         self._found = found
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names in the cluster of the hosts that are nodes."""
+        return tuple(each.node for each in self._found.values() if each.node)
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         task.check({"server": str}, {})

@@ -7,6 +7,7 @@ import io
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -262,10 +263,13 @@ def answered(body: bytes) -> bytes:
 
 
 def of_gates() -> Iterator[Script]:
-    recorder = Recorder()
+    recorder, warned = Recorder(), list[str]()
     gates.api_ready([recorder])
     gates.endpoint_ready(recorder, "10.0.0.9:6443", "a hint")
-    nodes_ready(recorder, "10.0.0.9:6443")
+    nodes = b"1000\nb\tFalse\t1970-01-01T00:00:10Z\na\tTrue\t1970-01-01T00:00:10Z"
+    recorder.answers = [nodes]
+    nodes_ready(recorder, "10.0.0.9:6443", ["a"], time.monotonic(), warned.append)
+    assert warned == ["b: not Ready since before this run, and no host of the inventory: left out"]
     gates.network_ready(recorder, ["a", "b"], ["DaemonSet kube-flannel/kube-flannel-ds"])
     check = traffic.TrafficCheck("image", {"a": "10.0.0.1"}, "cluster.local", "run")
     check.pods.remove(recorder)
