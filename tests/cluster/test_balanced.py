@@ -265,10 +265,9 @@ def test_verify_tells_what_clients_miss(balanced: LabCluster) -> None:
     report = done.only("FailoverEnded")
     found = {each["fault"]: each for each in report["faults"]}
     assert tuple(found) == (*FAILOVER, "API server killed")
-    # How many requests an API server has at work when it is killed depends on how busy the machine is.
-    assert {each["fault"] for each in report["faults"] if not each["ok"]} <= {"API server killed"}, done
-    assert found["API server killed"]["failed"] <= 4, done
-    assert done.status == (0 if report["ok"] else 1), done
+    assert found["API server killed"]["failed"] <= 1, done
+    assert report["ok"], done
+    assert done.status == 0, done
     assert found[""]["failed"] == found["keepalived stopped"]["failed"] == 0
     for name, each in found.items():
         assert each["total"] >= 10, each
