@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import as_completed
 from dataclasses import replace
 
+from provisioner.action.failoverready import await_ready
 from provisioner.action.failoversite import Site
 from provisioner.action.presence import begun
 from provisioner.engine.events import FailoverEnded, FaultBegun, FaultEnded
@@ -14,7 +15,7 @@ from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.failover.client import Client
 from provisioner.failover.faults import END, Fault, begin
 from provisioner.failover.samples import Holding, Sample, concerned, holding, longest_gap, longest_return
-from provisioner.failover.watching import READY_SECONDS, await_address, collected, ready, sampling
+from provisioner.failover.watching import await_address, collected, sampling
 from provisioner.kube.gates import api_ready
 from provisioner.shell.script import Script
 
@@ -33,45 +34,19 @@ _BOOT_ID = Script("cat /proc/sys/kernel/random/boot_id\n")
 
 def try_faults(site: Site, names: Sequence[str], *, quick: bool = False) -> FailoverEnded:
     """Tries the faults of these names in order ("" measures what is seen without one), each once all load balancers
-    are ready to take over, and in the end, too. `quick` waits neither for that end nor for connections that are kept,
-    so that little is known of those. Whatever is raised, each fault undoes itself.
+    are ready to take over, and so are they in the end. `quick` does not wait for connections that are kept, so that
+    little is known of those. Whatever is raised, each fault undoes itself.
 
     Raises ProvisionError when that readiness does not come, UnreachableError for a host that does not come back.
     """
-    found = []
+    found: list[FaultEnded] = []
     with site.asking(_AFTER) as client:
         for name in names:
-            holder = await_ready(site)
+            holder = await_ready(site, found[-1].fault if found else "")
             found.append(_Trial(site, client, *site.fault(name, holder), quick=quick).run())
             site.emit(found[-1])
-    if not quick:
-        await_ready(site)
+    await_ready(site, found[-1].fault if found else "")
     return FailoverEnded(client=site.client, faults=tuple(found), ok=all(each.ok for each in found))
-
-
-def await_ready(site: Site) -> str:
-    """Who has the address, once each load balancer could take it; "" where none is shared. Raises ProvisionError."""
-    if site.vip is None:
-        return ""
-    script, holders = ready(site.vip), list[str]()
-    answers = site.pool.map(site.balancers, lambda each: each.run(script, deadline=READY_SECONDS + 30))
-    for host, said in answers.items():
-        if isinstance(said, Exception):
-            raise said
-        if said.status != 0:
-            words = said.stderr.decode(errors="replace").strip()
-            raise ProvisionError(
-                f"{host} could not take the address over: {words}",
-                f"look at `journalctl -u api-load-balancer -u keepalived` on {host}; `provision apply` mends it",
-            )
-        if said.stdout.strip() == b"holder":
-            holders.append(host)
-    if len(holders) != 1:
-        raise ProvisionError(
-            f"{' and '.join(holders) or 'no load balancer'} had the address {site.vip} while nothing was broken",
-            "does VRRP (IP protocol 112) pass between the load balancers?",
-        )
-    return holders[0]
 
 
 class _Trial:

@@ -350,7 +350,7 @@ def of_failover() -> Iterator[Script]:
         for part in ("do", "undo"):
             yield Script((script.payload[part].data or b"").decode())
     for vip in ("10.0.0.9", "fd00::9"):
-        yield watching.ready(vip)
+        yield watching.ready(vip, "eth0.7")
         yield watching.await_address(vip, 15)
         begun = watching.sampling(vip)
         yield begun
