@@ -13,7 +13,7 @@ from provisioner.action.presence import begun
 from provisioner.engine.events import FailoverEnded, FaultBegun, FaultEnded
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.failover.client import Client
-from provisioner.failover.faults import END, Fault, begin
+from provisioner.failover.faults import LEFT, Fault, begin
 from provisioner.failover.samples import Holding, Sample, concerned, holding, longest_gap, longest_return
 from provisioner.failover.watching import await_address, collected, sampling
 from provisioner.kube.gates import api_ready
@@ -71,9 +71,7 @@ class _Trial:
             self._await_effects(fault)
         end = time.monotonic()
         self._client.settle(end)
-        if fault is not None:
-            self._mend(fault, start)
-        back = time.monotonic()
+        back = self._mend(fault, start) if fault is not None else end
         gap = longest_gap(self._client.answers, start, end)
         return self._judged(start, end, gap, self._holding(start, gap[0], back))
 
@@ -108,11 +106,18 @@ class _Trial:
         ):
             self._why = self._why or f"no answers all the time within {TAKEN_SECONDS} s"
 
-    def _mend(self, fault: Fault, start: float) -> None:
+    def _mend(self, fault: Fault, start: float) -> float:
+        """When the host was back; waits until it has undone the fault."""
+        if fault.away:
+            self._await_back(fault, start)
+        back = time.monotonic()
+        said = self._site.pool.session(self._host).run(LEFT, deadline=60).stdout.decode(errors="replace")
+        if left := said.strip().splitlines():
+            self._why = f"{self._host} did not get back all that it had; this failed there: {'; '.join(left)}"
+        return back
+
+    def _await_back(self, fault: Fault, start: float) -> None:
         pool, host = self._site.pool, self._host
-        if not fault.away:
-            pool.session(host).run(END, deadline=60)
-            return
         if not fault.reboots:
             time.sleep(max(0.0, start + fault.seconds + 0.5 - time.monotonic()))
         late = time.monotonic() + BACK_SECONDS

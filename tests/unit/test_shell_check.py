@@ -349,6 +349,7 @@ def of_failover() -> Iterator[Script]:
         yield script
         for part in ("do", "undo"):
             yield Script((script.payload[part].data or b"").decode())
+    yield faults.LEFT
     for vip in ("10.0.0.9", "fd00::9"):
         yield watching.ready(vip, "eth0.7")
         yield watching.await_address(vip, 15)
