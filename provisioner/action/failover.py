@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from concurrent.futures import as_completed
 from dataclasses import replace
 
+from provisioner.action.failoverleader import LeftOutError, await_leader_back
 from provisioner.action.failoverready import await_ready
 from provisioner.action.failoversite import Site
 from provisioner.action.presence import begun
 from provisioner.engine.events import FailoverEnded, FaultBegun, FaultEnded
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.failover.client import Client
-from provisioner.failover.faults import LEFT, Fault, begin
+from provisioner.failover.faults import LEADER, LEFT, Fault, begin
 from provisioner.failover.samples import Holding, Sample, concerned, holding, longest_gap, longest_return
 from provisioner.failover.watching import await_address, collected, sampling
 from provisioner.kube.gates import api_ready
@@ -25,6 +26,9 @@ BACK_SECONDS = 600
 """How long a host may take to boot."""
 _QUIET = 2.0
 """Seconds of the measure of its own noise."""
+_LOST = 8.0
+"""Seconds that are looked at when a host is lost that is no load balancer: those leave its API server out after two
+questions without an answer, a second each, and etcd elects a leader in two."""
 _AFTER = 10
 """Good answers in a row after which an outage is over: half a second of them."""
 _TWICE = 0.25
@@ -39,14 +43,22 @@ def try_faults(site: Site, names: Sequence[str], *, quick: bool = False) -> Fail
 
     Raises ProvisionError when that readiness does not come, UnreachableError for a host that does not come back.
     """
-    found: list[FaultEnded] = []
+    found, left_out = list[FaultEnded](), list[str]()
     with site.asking(_AFTER) as client:
         for name in names:
             holder = await_ready(site, found[-1].fault if found else "")
-            found.append(_Trial(site, client, *site.fault(name, holder), quick=quick).run())
+            try:
+                fault, host = site.fault(name, holder)
+            except LeftOutError as why:
+                left_out.append(f"{name}: not tried: {why}")
+                continue
+            found.append(_Trial(site, client, fault, host, quick=quick).run())
             site.emit(found[-1])
+            if name == LEADER:
+                await_leader_back(site, host)
     await_ready(site, found[-1].fault if found else "")
-    return FailoverEnded(client=site.client, faults=tuple(found), ok=all(each.ok for each in found))
+    ok = all(each.ok for each in found)
+    return FailoverEnded(client=site.client, faults=tuple(found), ok=ok, left_out=tuple(left_out))
 
 
 class _Trial:
@@ -97,6 +109,8 @@ class _Trial:
             others = [each for each in site.balancers if each != self._host]
             if not _taken(site, others):
                 self._why = f"no other load balancer had the address within {TAKEN_SECONDS} s"
+        elif fault.reboots:
+            time.sleep(_LOST)
         else:
             api_ready([site.pool.session(self._host)])
         now = time.monotonic()
@@ -141,7 +155,7 @@ class _Trial:
         that was off, but that it had the address."""
         fault, host = self._fault, self._host
         away = {host: (gone, back)} if fault and fault.away else {}
-        off = host if fault and fault.reboots else ""
+        off = host if fault and fault.reboots and host in self._watched else ""
         samples = {each: collected(self._site.pool.session(each)) for each in self._watched if each != off}
         if not samples:
             return Holding(0.0, 0, 0.0, ())

@@ -20,13 +20,14 @@ SECONDS = 20
 """How long a fault lasts when nobody ends it."""
 CUT_SECONDS = 7
 """The same for a link that may be the way to the host: nobody can end that. Sessions survive it (remote.dial)."""
-KEEPALIVED, NGINX, APIS, LINK, POWER, SERVER = (
+KEEPALIVED, NGINX, APIS, LINK, POWER, SERVER, LEADER = (
     "keepalived stopped",
     "nginx stopped",
     "API servers out of reach",
     "link cut",
     "powered off",
     "API server killed",
+    "etcd leader's host lost",
 )
 
 
@@ -58,6 +59,9 @@ class Fault:
         return (self.longest is None or outage <= self.longest) and (
             self.failures is None or failed <= self.failures
         )
+
+
+_REBOOT = "sleep 0.3\nsystemctl reboot --force --force"
 
 
 def keepalived_stopped() -> Fault:
@@ -120,9 +124,12 @@ def link_cut(link: str) -> Fault:
 
 def powered_off() -> Fault:
     """A reboot without notice to any service; a host that is switched off would not come back by itself."""
-    return Fault(
-        POWER, "sleep 0.3\nsystemctl reboot --force --force", ":", longest=2.0, away=True, reboots=True
-    )
+    return Fault(POWER, _REBOOT, ":", longest=2.0, away=True, reboots=True)
+
+
+def leaders_host_lost() -> Fault:
+    """The same for a host of etcd, and of an API server beside it: the others elect a leader."""
+    return Fault(LEADER, _REBOOT, ":", failures=0, away=True, reboots=True, on_balancer=False)
 
 
 def server_killed() -> Fault:

@@ -22,12 +22,13 @@ from provisioner.engine.diff import diff
 from provisioner.errors import ProvisionError
 from provisioner.failover import faults, watching
 from provisioner.inventory.aliases import ROLES
-from provisioner.kube import asking, gates, halt, leaving, members, switch, traffic
+from provisioner.kube import asking, gates, halt, leader, leaving, members, switch, traffic
 from provisioner.kube.access import group_is_bound
 from provisioner.kube.apicertificate import ApiCertificateKind
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.endpointnodes import nodes_ready
 from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
+from provisioner.kube.etcdctl import etcdctl
 from provisioner.kube.healthscript import health_script
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
@@ -344,6 +345,7 @@ def of_failover() -> Iterator[Script]:
         faults.link_cut("eth0.7"),
         faults.powered_off(),
         faults.server_killed(),
+        faults.leaders_host_lost(),
     ):
         script = faults.begin(fault)
         yield script
@@ -356,6 +358,11 @@ def of_failover() -> Iterator[Script]:
         begun = watching.sampling(vip)
         yield begun
         yield Script(begun.main.split("END'\n")[1].partition("END\n")[0])
+    recorder = Recorder(b'{"members": []}\n==\n[]')
+    assert leader.read_voters(recorder, etcdctl()) == []
+    leader.hand_over(recorder, etcdctl(), leader.Voter("7", "a", "10.0.0.1", answers=True, leads=False))
+    leader.await_member(recorder, etcdctl())
+    yield from recorder.scripts
     recorder = Recorder(b"17.5\n18.5 1\n18.6 0\n18.7")
     assert [each.holds for each in watching.collected(recorder)] == [True, False]
     yield from recorder.scripts
