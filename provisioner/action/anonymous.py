@@ -30,7 +30,7 @@ def check_anonymous(found: FoundHost, api: Service) -> None:
             f"set --authorization-mode=Node,RBAC; {again}",
         )
     path = api.flags.get("authentication-config")
-    if path and (why := _refused(_mapping(found.text(path)))):
+    if path and (why := refused(found.text(path))):
         raise UnusableError(
             f"{path}: {why}: {_ASKED}",
             f"write anonymous: {{enabled: true, conditions: [{{path: {HEALTH}}}]}} there; {again}",
@@ -46,15 +46,17 @@ def _allows_all(api: Service) -> bool:
     return "AlwaysAllow" in modes.split(",")
 
 
-def _refused(config: Mapping[str, Any]) -> str:
-    """Why AuthenticationConfiguration lets nobody without a name ask; "" where it does, or leaves it to the flag."""
-    anonymous = config.get("anonymous")
+def refused(text: str) -> str:
+    """Why an AuthenticationConfiguration lets nobody without a name ask; "" where it does, or says nothing of it."""
+    anonymous = _mapping(text).get("anonymous")
     if not isinstance(anonymous, dict):
         return ""
     if anonymous.get("enabled") is not True:
         return "anonymous.enabled is not true"
     conditions = anonymous.get("conditions")
-    paths = [each.get("path") for each in conditions if isinstance(each, dict)] if conditions else [HEALTH]
+    if not isinstance(conditions, list) or not conditions:
+        return ""
+    paths = [each.get("path") for each in conditions if isinstance(each, dict)]
     return "" if HEALTH in paths else f"anonymous.conditions has no path {HEALTH}"
 
 

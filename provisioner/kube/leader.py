@@ -50,7 +50,7 @@ def voters(text: str) -> list[Voter]:
             each["header"]["member_id"]: each["header"]["member_id"] == each["leader"] for each in status
         }
         return [_voter(each, leads) for each in json.loads(listed)["members"] if not each.get("isLearner")]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ProvisionError(
             f"etcd tells its members in words that are not understood: {text[:200]}"
         ) from None
