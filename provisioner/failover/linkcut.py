@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from provisioner.shell.quote import quote
 
-TRIES = 10
-"""An IPv6 address may be used a second or two after its link is up (RFC 4862, section 5.4), and a route with that as
-its source is refused before; half a second between two."""
+TRIES = 30
+"""Half a second between two. A route with an address as its source is refused before that may be used: one of IPv6 a
+second or two after its link is up (RFC 4862, section 5.4), one by DHCP once it was asked for again."""
 
 # `ip -o` ends the lines within a route with a backslash. What it prints of the state of things it does not take.
 _ROUTES = r"""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.failover import linkcut
 from provisioner.failover.linkcut import cutting, healing
 
 LINKS = """
@@ -99,7 +100,8 @@ def test_what_stands_on_the_link_is_back_too(netns: Namespace, tmp_path: Path) -
     netns.await_shown(before)
 
 
-def test_what_stays_lost_is_told(netns: Namespace, tmp_path: Path) -> None:
+def test_what_stays_lost_is_told(netns: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linkcut, "TRIES", 2)
     netns.run(f"set -e\n{cutting('v0', str(tmp_path))}\nip addr del 10.7.0.2/24 dev v0")
     said = netns.run(f"{{ {healing('v0', str(tmp_path))}\n}} 2>&1")
     missing = (tmp_path / "missing").read_text().splitlines()
