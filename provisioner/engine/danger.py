@@ -32,8 +32,11 @@ def dangers(plan: Plan, *, established: bool) -> tuple[str, ...]:
         if change.action == "delete":
             if what := _deleted(change):
                 reasons.append(f"{host}: deletes {what}")
-        elif established and (what := _restarts(change)):
-            reasons.append(f"{host}: restarts {what}, which is running")
+        elif established and change.resource.kind == "api_certificate":
+            # Of an API server that others have set up: it reads it at its start.
+            reasons.append(f"{host}: restarts kube-apiserver.service, which is running")
+        elif established and _restarts(change):
+            reasons.append(f"{host}: restarts {change.resource.name}, which is running")
         elif _stops(change):
             reasons.append(f"{host}: stops {change.resource.name}, which no stage wants any more")
     return tuple(reasons)
@@ -56,13 +59,12 @@ def _deleted(change: Change) -> str:
     return f"{few(list(foreign))}, which it did not put there" if foreign else ""
 
 
-def _restarts(change: Change) -> str:
-    """The unit of etcd or an API server that the change restarts; "" for none."""
-    resource, before = change.resource, change.before
-    if (
-        resource.kind == "api_certificate"
-    ):  # others have set that API server up; it reads its certificate anew
-        return "kube-apiserver.service"
+def _restarts(change: Change) -> bool:
+    before = change.before
     running = isinstance(before, Present) and bool(before.attrs.get("active"))
-    known = resource.kind == "systemd" and resource.name in _PRECIOUS
-    return resource.name if known and running and {"inputs", "active"} & set(change.keys) else ""
+    return (
+        change.resource.kind == "systemd"
+        and change.resource.name in _PRECIOUS
+        and running
+        and ("inputs" in change.keys or "active" in change.keys)
+    )
