@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from provisioner.action.anonymous import check_anonymous
 from provisioner.action.foundcluster import SERVICES, FoundHost, UnusableError
 from provisioner.action.secondplane import SecondPlane
 from provisioner.errors import InputError, Problem, ProvisionError
@@ -26,7 +27,7 @@ from provisioner.kube.kubeconfigedit import servers
 from provisioner.kube.kubeconfigserver import HostKubeconfigs
 from provisioner.pki.authority import KeyPair
 from provisioner.pki.cluster import STATE_FILE, ClusterState
-from provisioner.pki.reissue import lacking, public_pem, same_key
+from provisioner.pki.reissue import issuer_of, lacking, name_of, public_pem, same_key, signed_by
 from provisioner.playbook.facts import Facts
 from provisioner.resources.model import Owned
 from provisioner.spec.model import ClusterSpec, Existing
@@ -111,12 +112,19 @@ def take_over(
         return None
     found = {name: FoundHost.of(name, each, existing.kubernetes) for name, each in facts.items()}
     planes = [host.name for host in inventory.group("kube_control_plane")]
-    conf = f"file:{existing.kubernetes}/cfg/kube-apiserver.conf"
+    made = [name for name in planes if _is_made(found[name], owned[name])]
     unit = "file:/etc/systemd/system/kube-apiserver.service"
-    if installed := [name for name in planes if unit in owned[name] and conf not in owned[name]]:
+    if installed := [name for name in planes if unit in owned[name] and name not in made]:
         reason = f"existing: the API server on {installed[0]} was installed by provision"
         raise InputError([Problem(*inventory.origin(None, "cluster", "existing"), reason, "leave it out")])
-    there = [name for name in planes if found[name].has("kube-apiserver") and conf not in owned[name]]
+    there = [name for name in planes if found[name].has("kube-apiserver") and name not in made]
+    if not there and made:
+        raise ProvisionError(
+            f"{', '.join(made)}: made by provision after a control plane that others had built, and none of those is in"
+            " kube_control_plane any more",
+            "name one that they have built there again: what it has is what further ones are made of, and it cannot be"
+            " replaced by them yet",
+        )
     if not there:
         raise ProvisionError(
             f"{', '.join(planes)}: there is no kube-apiserver.service, and cluster.existing is for a cluster that runs",
@@ -126,6 +134,14 @@ def take_over(
     takeover = reading.result(tuple(name for name in planes if name not in there), owned)
     reading.refuse()
     return takeover
+
+
+def _is_made(found: FoundHost, owned: Mapping[str, Owned]) -> bool:
+    """Whether its API server is a further one of ours: the options that its unit reads are on record."""
+    try:
+        return found.has("kube-apiserver") and f"file:{found.service('kube-apiserver').conf}" in owned
+    except UnusableError:
+        return False
 
 
 class _Reading:
@@ -160,7 +176,9 @@ class _Reading:
             self._try(host, partial(self._services, host))
         self._etcd()
         certificates = {
-            host: pair for host in self._there if (pair := self._try(host, partial(self._certificate, host)))
+            host: pair
+            for host in self._there
+            if (pair := self._try(host, partial(self._certificate, host, keys and keys[0]["kubernetes"])))
         }
         kubeconfigs = {
             host: each for host in self._found if (each := self._try(host, partial(self._kubeconfigs, host)))
@@ -184,6 +202,8 @@ class _Reading:
             return work()
         except (UnusableError, ValueError) as fault:
             self._faults.append(f"{host}: {fault}")
+            if isinstance(fault, UnusableError) and fault.hint:
+                self._hints.append(fault.hint)
             return None
 
     def _keys(self, host: str) -> tuple[dict[str, KeyPair], KeyPair]:
@@ -224,6 +244,8 @@ class _Reading:
             raise UnusableError(
                 f"{api.conf}: --secure-port={port}: only {API_PORT} is supported by this version"
             )
+        if self._inventory.group("load_balancer"):
+            check_anonymous(found, api)
         for name in SERVICES[1:]:
             service = found.service(name)
             if service.flags.get("leader-elect") == "false":
@@ -267,11 +289,19 @@ class _Reading:
                     "members cannot be added yet to an etcd that others have built: name those that it has"
                 )
 
-    def _certificate(self, host: str) -> tuple[str, str]:
+    def _certificate(self, host: str, authority: KeyPair | None) -> tuple[str, str]:
+        """Path and text of what the API server shows, which that authority must have signed: clients of ours trust no
+        other, and a certificate that is signed anew would be of another than those trust that are there."""
         found = self._found[host]
-        path = found.service("kube-apiserver").flag("tls-cert-file")
+        api = found.service("kube-apiserver")
+        path = api.flag("tls-cert-file")
         pem = found.text(path)
-        lacking(pem, ())
+        if authority is not None and not signed_by(pem, authority.cert):
+            ca = f"{api.flag('client-ca-file')} of --client-ca-file ({name_of(authority.cert)})"
+            raise UnusableError(
+                f"the API server's certificate {path} is signed by {issuer_of(pem)}, and not with the key of {ca}",
+                f"have {path} signed by the CA in {api.flag('client-ca-file')}, and let every kubeconfig trust that CA",
+            )
         return path, pem
 
     def _names(self, certificates: Mapping[str, tuple[str, str]]) -> None:

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from concurrent.futures import as_completed
 from dataclasses import replace
 
+from provisioner.action.failoverleader import LeftOutError, await_leader_back
+from provisioner.action.failoverready import await_ready
 from provisioner.action.failoversite import Site
 from provisioner.action.presence import begun
 from provisioner.engine.events import FailoverEnded, FaultBegun, FaultEnded
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.failover.client import Client
-from provisioner.failover.faults import END, Fault, begin
+from provisioner.failover.faults import LEADER, LEFT, Fault, begin
 from provisioner.failover.samples import Holding, Sample, concerned, holding, longest_gap, longest_return
-from provisioner.failover.watching import READY_SECONDS, await_address, collected, ready, sampling
+from provisioner.failover.watching import await_address, collected, sampling
 from provisioner.kube.gates import api_ready
 from provisioner.shell.script import Script
 
@@ -24,6 +26,9 @@ BACK_SECONDS = 600
 """How long a host may take to boot."""
 _QUIET = 2.0
 """Seconds of the measure of its own noise."""
+_LOST = 8.0
+"""Seconds that are looked at when a host is lost that is no load balancer: those leave its API server out after two
+questions without an answer, a second each, and etcd elects a leader in two."""
 _AFTER = 10
 """Good answers in a row after which an outage is over: half a second of them."""
 _TWICE = 0.25
@@ -33,45 +38,27 @@ _BOOT_ID = Script("cat /proc/sys/kernel/random/boot_id\n")
 
 def try_faults(site: Site, names: Sequence[str], *, quick: bool = False) -> FailoverEnded:
     """Tries the faults of these names in order ("" measures what is seen without one), each once all load balancers
-    are ready to take over, and in the end, too. `quick` waits neither for that end nor for connections that are kept,
-    so that little is known of those. Whatever is raised, each fault undoes itself.
+    are ready to take over, and so are they in the end. `quick` does not wait for connections that are kept, so that
+    little is known of those. Whatever is raised, each fault undoes itself.
 
     Raises ProvisionError when that readiness does not come, UnreachableError for a host that does not come back.
     """
-    found = []
+    found, left_out = list[FaultEnded](), list[str]()
     with site.asking(_AFTER) as client:
         for name in names:
-            holder = await_ready(site)
-            found.append(_Trial(site, client, *site.fault(name, holder), quick=quick).run())
+            holder = await_ready(site, found[-1].fault if found else "")
+            try:
+                fault, host = site.fault(name, holder)
+            except LeftOutError as why:
+                left_out.append(f"{name}: not tried: {why}")
+                continue
+            found.append(_Trial(site, client, fault, host, quick=quick).run())
             site.emit(found[-1])
-    if not quick:
-        await_ready(site)
-    return FailoverEnded(client=site.client, faults=tuple(found), ok=all(each.ok for each in found))
-
-
-def await_ready(site: Site) -> str:
-    """Who has the address, once each load balancer could take it; "" where none is shared. Raises ProvisionError."""
-    if site.vip is None:
-        return ""
-    script, holders = ready(site.vip), list[str]()
-    answers = site.pool.map(site.balancers, lambda each: each.run(script, deadline=READY_SECONDS + 30))
-    for host, said in answers.items():
-        if isinstance(said, Exception):
-            raise said
-        if said.status != 0:
-            words = said.stderr.decode(errors="replace").strip()
-            raise ProvisionError(
-                f"{host} could not take the address over: {words}",
-                f"look at `journalctl -u api-load-balancer -u keepalived` on {host}; `provision apply` mends it",
-            )
-        if said.stdout.strip() == b"holder":
-            holders.append(host)
-    if len(holders) != 1:
-        raise ProvisionError(
-            f"{' and '.join(holders) or 'no load balancer'} had the address {site.vip} while nothing was broken",
-            "does VRRP (IP protocol 112) pass between the load balancers?",
-        )
-    return holders[0]
+            if name == LEADER:
+                await_leader_back(site, host)
+    await_ready(site, found[-1].fault if found else "")
+    ok = all(each.ok for each in found)
+    return FailoverEnded(client=site.client, faults=tuple(found), ok=ok, left_out=tuple(left_out))
 
 
 class _Trial:
@@ -96,9 +83,7 @@ class _Trial:
             self._await_effects(fault)
         end = time.monotonic()
         self._client.settle(end)
-        if fault is not None:
-            self._mend(fault, start)
-        back = time.monotonic()
+        back = self._mend(fault, start) if fault is not None else end
         gap = longest_gap(self._client.answers, start, end)
         return self._judged(start, end, gap, self._holding(start, gap[0], back))
 
@@ -124,6 +109,8 @@ class _Trial:
             others = [each for each in site.balancers if each != self._host]
             if not _taken(site, others):
                 self._why = f"no other load balancer had the address within {TAKEN_SECONDS} s"
+        elif fault.reboots:
+            time.sleep(_LOST)
         else:
             api_ready([site.pool.session(self._host)])
         now = time.monotonic()
@@ -133,11 +120,18 @@ class _Trial:
         ):
             self._why = self._why or f"no answers all the time within {TAKEN_SECONDS} s"
 
-    def _mend(self, fault: Fault, start: float) -> None:
+    def _mend(self, fault: Fault, start: float) -> float:
+        """When the host was back; waits until it has undone the fault."""
+        if fault.away:
+            self._await_back(fault, start)
+        back = time.monotonic()
+        said = self._site.pool.session(self._host).run(LEFT, deadline=60).stdout.decode(errors="replace")
+        if left := said.strip().splitlines():
+            self._why = f"{self._host} did not get back all that it had; this failed there: {'; '.join(left)}"
+        return back
+
+    def _await_back(self, fault: Fault, start: float) -> None:
         pool, host = self._site.pool, self._host
-        if not fault.away:
-            pool.session(host).run(END, deadline=60)
-            return
         if not fault.reboots:
             time.sleep(max(0.0, start + fault.seconds + 0.5 - time.monotonic()))
         late = time.monotonic() + BACK_SECONDS
@@ -161,7 +155,7 @@ class _Trial:
         that was off, but that it had the address."""
         fault, host = self._fault, self._host
         away = {host: (gone, back)} if fault and fault.away else {}
-        off = host if fault and fault.reboots else ""
+        off = host if fault and fault.reboots and host in self._watched else ""
         samples = {each: collected(self._site.pool.session(each)) for each in self._watched if each != off}
         if not samples:
             return Holding(0.0, 0, 0.0, ())

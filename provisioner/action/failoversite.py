@@ -6,9 +6,10 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from provisioner.action.failoverleader import leaders_host
 from provisioner.action.virtualrouter import virtual_router
 from provisioner.engine.events import Emit
 from provisioner.errors import InputError, Problem, ProvisionError
@@ -16,11 +17,14 @@ from provisioner.failover import faults
 from provisioner.failover.client import Client
 from provisioner.failover.faults import Fault
 from provisioner.failover.wire import Wire
+from provisioner.kube.etcdctl import etcdctl
+from provisioner.kube.healthscript import etcdctl_of
 
 if TYPE_CHECKING:
     from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
     from provisioner.remote.pool import Pool
+    from provisioner.spec.model import ClusterSpec
 
 GATE = (faults.KEEPALIVED, faults.NGINX, faults.APIS)
 """What costs no reboot, a planned hand-over first. The last one comes last, because nginx then takes its time to come
@@ -29,10 +33,23 @@ ALL = ("", *GATE, faults.LINK, faults.POWER)
 _SERVER_PORT = 6443
 
 
+_MAJORITY = 3
+"""Members of etcd, of which one may be lost."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A host's member of etcd, and the command line by which the host asks it."""
+
+    address: str
+    etcdctl: str
+
+
 @dataclass(frozen=True)
 class Site:
-    """`vip` None: no address moves, and only an API server's death is survived. `links` has the link of each load
-    balancer on which the address is, `servers` the addresses of the API servers; `authority` is their CA, as PEM."""
+    """`vip` None: no address moves, and only the death of an API server or its host is survived. `links` has the link
+    of each load balancer on which the address is, `servers` the addresses of the API servers; `authority` is their CA,
+    as PEM; `members` are etcd's."""
 
     pool: Pool
     endpoint: str
@@ -43,6 +60,7 @@ class Site:
     client: str
     authority: str
     emit: Emit
+    members: Mapping[str, Member] = field(default_factory=dict)
 
     @property
     def balancers(self) -> tuple[str, ...]:
@@ -51,12 +69,16 @@ class Site:
     def names(self) -> tuple[str, ...]:
         """All faults that it can survive."""
         killed = (faults.SERVER,) if len(self.servers) > 1 else ()
-        return (*ALL, *killed) if self.vip is not None else ("", *killed)
+        lost = (faults.LEADER,) if len(self.members) >= _MAJORITY else ()
+        return (*(ALL if self.vip is not None else ("",)), *killed, *lost)
 
     def fault(self, name: str, holder: str) -> tuple[Fault | None, str]:
-        """The fault of a name, and the host that has it: the holder of the address, or an API server's."""
+        """The fault of a name, and the host that has it: the holder of the address, an API server's, or that of etcd's
+        leader. Raises LeftOutError."""
         if name == faults.SERVER:
             return faults.server_killed(), self._server()
+        if name == faults.LEADER:
+            return faults.leaders_host_lost(), leaders_host(self)
         made = {
             faults.KEEPALIVED: faults.keepalived_stopped,
             faults.NGINX: faults.nginx_stopped,
@@ -132,13 +154,18 @@ def check_failover(loaded: Loaded) -> tuple[str, ...]:
         raise InputError(
             [Problem(file, 0, 0, "--failover: nothing can fail over: one API server, and no shared address")]
         )
+    killed = ("kills an API server, whose connections break",) if len(servers) > 1 else ()
+    lost = len(loaded.inventory.group("etcd")) >= _MAJORITY
+    rebooted = ("reboots the host of etcd's leader, with all that runs on it",) if lost else ()
     if loaded.spec.load_balancer.vip is None:
-        return ("kills an API server, whose connections break",)
+        return (*killed, *rebooted)
     names = ", ".join(balancers)
     what = "stops keepalived and nginx, cuts off the API servers, cuts the link, reboots"
     return (
         f"{names}: {what}, always on the one that has the address",
         "for up to 3 s at a time the API does not answer, and connections to it break (`kubectl exec`, watches)",
+        *killed,
+        *rebooted,
     )
 
 
@@ -162,7 +189,21 @@ def site_of(prepared: Prepared, pool: Pool, emit: Emit) -> Site | None:
         client=client,
         authority=cluster.authority,
         emit=emit,
+        members=_members(prepared, spec),
     )
+
+
+def _members(prepared: Prepared, spec: ClusterSpec) -> dict[str, Member]:
+    """None where the run leaves one out."""
+    loaded, existing = prepared.loaded, spec.existing
+    hosts = [host.name for host in loaded.inventory.group("etcd")]
+    if not set(hosts) <= set(loaded.hosts):
+        return {}
+    addresses = {host: spec.nodes[host].address for host in hosts}
+    return {
+        host: Member(address, etcdctl() if existing is None else etcdctl_of(existing, address))
+        for host, address in addresses.items()
+    }
 
 
 def _client(prepared: Prepared, others: Sequence[str]) -> str | None:

@@ -14,7 +14,11 @@ SERVICES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
 class UnusableError(Exception):
-    """What is there cannot be used as it is; the message says why."""
+    """What is there cannot be used as it is; the message says why, and `hint` what mends it, where that is known."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 @dataclass(frozen=True)

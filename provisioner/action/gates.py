@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from provisioner.engine.events import Emit
+from provisioner.engine.events import Emit, Note
 from provisioner.engine.execute import Gate
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
@@ -84,7 +84,10 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
 def _of_api(
     prepared: Prepared, cluster: ClusterVariables, pool: Pool, emit: Emit, watch: Watch
 ) -> Mapping[str, Gate]:
-    first, address = cluster.control_planes[0], str(cluster.spec.endpoint)
+    first, address, began = cluster.control_planes[0], str(cluster.spec.endpoint), time.monotonic()
+
+    def warn(said: str) -> None:
+        emit(Note(message=said, level="warning"))
 
     def endpoint() -> str:
         from provisioner.action.failovertest import gate_of_new
@@ -100,9 +103,19 @@ def _of_api(
             pool.session(first),
             {name: pool.session(name) for name in cluster.switching if name in prepared.loaded.hosts},
         ),
-        "nodes_ready": lambda: nodes_ready(pool.session(first), address),
+        "nodes_ready": lambda: nodes_ready(pool.session(first), address, _switched(prepared), began, warn),
         "no_anonymous": lambda: no_anonymous(pool.session(first)),
     }
+
+
+def _switched(prepared: Prepared) -> Sequence[str]:
+    """The nodes of the inventory, of a cluster that others have built."""
+    from provisioner.kube.kubeconfigserver import KubeconfigServerKind
+
+    kind = prepared.kinds["kubeconfig_server"]
+    if not isinstance(kind, KubeconfigServerKind):
+        raise TypeError("the kind of kubeconfigs is not ours")
+    return kind.nodes
 
 
 def mending_endpoint(inventory: Inventory, spec: ClusterSpec) -> str:

@@ -33,6 +33,9 @@ def dangers(plan: Plan, *, established: bool) -> tuple[str, ...]:
         if change.action == "delete":
             if what := _deleted(change):
                 reasons.append(f"{host}: deletes {what}")
+        elif established and change.resource.kind == "api_certificate":
+            # Of an API server that others have set up: it reads it at its start.
+            reasons.append(f"{host}: restarts kube-apiserver.service, which is running")
         elif established and _restarts(change):
             reasons.append(f"{host}: restarts {change.resource.name}, which is running")
         elif change.resource.kind == "etcd_seed" and change.resource.spec.get("lost"):

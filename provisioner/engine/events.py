@@ -167,11 +167,13 @@ class FaultEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class FailoverEnded(Event):
-    """The test of fail-over: all faults, seen by clients that stood on `client`."""
+    """The test of fail-over: all faults, seen by clients that stood on `client`; `left_out` says which were not tried,
+    and why."""
 
     client: str
     faults: tuple[FaultEnded, ...]
     ok: bool
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

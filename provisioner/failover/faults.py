@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from provisioner.failover.linkcut import FILES, cutting, healing
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
 
@@ -19,13 +20,14 @@ SECONDS = 20
 """How long a fault lasts when nobody ends it."""
 CUT_SECONDS = 7
 """The same for a link that may be the way to the host: nobody can end that. Sessions survive it (remote.dial)."""
-KEEPALIVED, NGINX, APIS, LINK, POWER, SERVER = (
+KEEPALIVED, NGINX, APIS, LINK, POWER, SERVER, LEADER = (
     "keepalived stopped",
     "nginx stopped",
     "API servers out of reach",
     "link cut",
     "powered off",
     "API server killed",
+    "etcd leader's host lost",
 )
 
 
@@ -57,6 +59,9 @@ class Fault:
         return (self.longest is None or outage <= self.longest) and (
             self.failures is None or failed <= self.failures
         )
+
+
+_REBOOT = "sleep 0.3\nsystemctl reboot --force --force"
 
 
 def keepalived_stopped() -> Fault:
@@ -109,37 +114,22 @@ fi"""
 
 
 def link_cut(link: str) -> Fault:
-    """The link goes down. With it go its routes, and its IPv6 addresses unless the kernel is told to keep them: what
-    the kernel does not make again by itself (proto kernel and ra) is written down before.
+    """The link goes down.
 
     Not a filter: that leaves ARP alone, by which a host that is cut off would still claim the address.
     """
-    name, keep = quote(link), quote(f"/proc/sys/net/ipv6/conf/{link}/keep_addr_on_down")
-    do = f"""\
-for family in 4 6; do
-  ip -"$family" route show table all type unicast dev {name} |
-    sed -e '/ proto kernel/d' -e '/ proto ra/d' -e {quote(f"s|.*|route replace & dev {link}|")} \\
-      >{FOLDER}/routes"$family"
-done
-if cat {keep} >{FOLDER}/keep 2>/dev/null; then echo 1 >{keep}; fi
-sleep 0.3
-ip link set dev {name} down"""
-    undo = f"""\
-ip link set dev {name} up
-[ ! -s {FOLDER}/keep ] || cat {FOLDER}/keep >{keep}
-# The kernel's own route to the link's network comes first; a gateway is found by it.
-for family in 4 6; do
-  [ ! -s {FOLDER}/routes"$family" ] || ip -"$family" -force -batch {FOLDER}/routes"$family" || :
-done
-rm -f {FOLDER}/routes4 {FOLDER}/routes6 {FOLDER}/keep"""
+    do, undo = cutting(link, FOLDER), healing(link, FOLDER)
     return Fault(LINK, do, undo, seconds=CUT_SECONDS, longest=2.0, away=True)
 
 
 def powered_off() -> Fault:
     """A reboot without notice to any service; a host that is switched off would not come back by itself."""
-    return Fault(
-        POWER, "sleep 0.3\nsystemctl reboot --force --force", ":", longest=2.0, away=True, reboots=True
-    )
+    return Fault(POWER, _REBOOT, ":", longest=2.0, away=True, reboots=True)
+
+
+def leaders_host_lost() -> Fault:
+    """The same for a host of etcd, and of an API server beside it: the others elect a leader."""
+    return Fault(LEADER, _REBOOT, ":", failures=0, away=True, reboots=True, on_balancer=False)
 
 
 def server_killed() -> Fault:
@@ -161,7 +151,7 @@ def begin(fault: Fault) -> Script:
 set -e
 systemctl stop {UNIT} 2>/dev/null || :
 mkdir -p {FOLDER}
-rm -f {FOLDER}/routes4 {FOLDER}/routes6 {FOLDER}/keep
+rm -f {" ".join(f"{FOLDER}/{each}" for each in FILES)}
 cat "$W/do" >{FOLDER}/do
 cat "$W/undo" >{FOLDER}/undo
 systemd-run --quiet --collect --unit={UNIT} --description={quote(f"Fail-over test: {fault.name}")} \\
@@ -174,3 +164,6 @@ systemd-run --quiet --collect --unit={UNIT} --description={quote(f"Fail-over tes
 
 END = Script(f"systemctl stop {UNIT} 2>/dev/null || :\n")
 """Undoes the fault on the host, if there is any, and returns when that is done."""
+
+LEFT = Script(f"{END.main}cat {FOLDER}/missing 2>/dev/null || :\nrm -f {FOLDER}/missing\n")
+"""The same, and prints what could not be undone: a command a line, each of which failed."""

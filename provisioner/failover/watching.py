@@ -10,13 +10,14 @@ from provisioner.errors import ProvisionError
 from provisioner.failover.faults import END, FOLDER
 from provisioner.failover.samples import Sample
 from provisioner.resources.model import Runner
+from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
 
 SAMPLING = 120
 """Seconds after which sampling ends by itself."""
 READY_SECONDS = 45
 """How long a load balancer may take until it could take over. nginx tries servers again that it could not reach after
-10 s (templates/load-balancer/nginx.conf.j2)."""
+3 s (templates/load-balancer/api-servers.j2), and keepalived wants its script to say so twice."""
 _LINE = re.compile(r"(\d+\.\d+)(?: ([01]))?")
 _SAMPLER = "provision-failover-sampler.service"
 
@@ -26,10 +27,10 @@ def _holds(vip: str) -> str:
     return f'[ -n "$(ip -{family} -o addr show to {vip})" ]'
 
 
-def ready(vip: str) -> Script:
-    """Undoes what an earlier run may have left, waits until this load balancer leads to a ready API server and
-    keepalived knows it, then prints `holder` or `backup`. What keepalived says in its journal counts; where that says
-    nothing any more, it has been well for long."""
+def ready(vip: str, link: str) -> Script:
+    """Undoes what an earlier run may have left, waits until the link is up, both services run, this load balancer
+    leads to a ready API server and keepalived knows it, then prints `holder` or `backup`. What keepalived says in its
+    journal counts; where that says nothing any more, it has been well for long."""
     return Script(f"""\
 {END.main}\
 id=$(systemctl show --property=InvocationID --value -- keepalived.service)
@@ -43,8 +44,12 @@ while :; do
   case $state in
     FAULT) why="keepalived is in state FAULT" ;;
     *)
-      if ! systemctl is-active --quiet keepalived.service; then
+      if [ -z "$(ip -o link show dev {quote(link)} up)" ]; then
+        why="the link is down: "{quote(link)}
+      elif ! systemctl is-active --quiet keepalived.service; then
         why="keepalived does not run"
+      elif ! systemctl is-active --quiet api-load-balancer.service; then
+        why="api-load-balancer does not run"
       elif ! /opt/kubernetes/bin/api-health 2>/dev/null; then
         why="it leads to no ready API server"
       else

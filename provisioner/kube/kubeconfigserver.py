@@ -20,8 +20,13 @@ from provisioner.shell.script import Blob, Script
 
 READY_SECONDS = 90
 """A kubelet renews its lease each 10 s, and says that it is Ready at its start; kube-proxy starts in a second."""
-BACK_SECONDS = READY_SECONDS + 60
-"""After which the host takes back by itself what no run has confirmed."""
+STOP_SECONDS = 90
+"""After which systemd kills what does not end (systemd-system.conf(5), DefaultTimeoutStopSec=)."""
+ASKING_SECONDS = 10
+"""For one question."""
+BACK_SECONDS = 240
+"""After which the host takes back by itself what no run has confirmed: longer than a run can take until it takes back,
+which is a stop, a question, the wait for the node, and the two questions in which that ends."""
 KUBECTL = "/opt/kubernetes/bin/kubectl"
 
 
@@ -52,11 +57,11 @@ _SWITCH = f"""
 node=%(node)s
 back=/run/provision/switch-back
 lease() {{
-  timeout 10 {KUBECTL} --kubeconfig=%(kubelet)s --request-timeout=5s -n kube-node-lease \\
+  timeout {ASKING_SECONDS} {KUBECTL} --kubeconfig=%(kubelet)s --request-timeout=5s -n kube-node-lease \\
     get lease "$node" -o 'jsonpath={{.spec.renewTime}}'
 }}
 is_ready() {{
-  [ "$(timeout 10 {KUBECTL} --kubeconfig=%(kubelet)s --request-timeout=5s get node "$node" \\
+  [ "$(timeout {ASKING_SECONDS} {KUBECTL} --kubeconfig=%(kubelet)s --request-timeout=5s get node "$node" \\
     -o 'jsonpath={{.status.conditions[?(@.type=="Ready")].status}}')" = True ]
 }}
 active() {{
@@ -66,10 +71,10 @@ returned() {{
   now=$(lease) && [ -n "$now" ] && [ "$now" != "$before" ] && is_ready && active
 }} 2>"$W/said"
 is_ready || {{
-  echo "the node $node is not Ready as it is: it is not switched" >&2
+  echo "the node $node is not Ready as it is: it is not switched; mend it, or leave its host out of the inventory" >&2
   exit 1
 }}
-timeout 10 {KUBECTL} --kubeconfig=%(kubelet)s --request-timeout=5s --server=%(server)s \\
+timeout {ASKING_SECONDS} {KUBECTL} --kubeconfig=%(kubelet)s --request-timeout=5s --server=%(server)s \\
   get node "$node" -o name >/dev/null || {{
   echo "%(server)s does not serve the node $node from here: it is not switched" >&2
   exit 1
@@ -80,6 +85,15 @@ rm -rf -- "$back"
 cat >"$back/run" <<'END'
 set -u
 cd /run/provision/switch-back || exit
+# Only what the switch has written: somebody may have edited it since.
+restore() {{
+  now=$(sha256sum <"$2")
+  if [ "$now" = "$3  -" ]; then
+    cp -aT -- "$1" "$2.provision-back" && mv -fT -- "$2.provision-back" "$2"
+  elif [ "$now" != "$(sha256sum <"$1")" ]; then
+    echo "$2 was changed after the switch: it stays as it is" >&2
+  fi
+}}
 %(restore)s
 systemctl reset-failed %(units)s 2>/dev/null
 systemctl restart %(units)s
@@ -99,7 +113,8 @@ take_back() {{
 systemctl stop %(units)s
 before=$(lease 2>"$W/said") || take_back
 %(install)s
-systemctl start %(units)s || :
+# Whether they run is asked below, and a start may take long.
+systemctl start --no-block %(units)s || :
 end=$(($(date +%%s) + {READY_SECONDS}))
 until returned; do
   [ "$(date +%%s)" -lt "$end" ] || take_back
@@ -117,6 +132,11 @@ class KubeconfigServerKind:
 
     def __init__(self, found: Mapping[str, HostKubeconfigs]) -> None:
         self._found = found
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names in the cluster of the hosts that are nodes."""
+        return tuple(each.node for each in self._found.values() if each.node)
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         task.check({"server": str}, {})
@@ -160,7 +180,10 @@ class KubeconfigServerKind:
             "node": quote(has.node),
             "kubelet": quote(has.kubelet),
             "units": " ".join(units),
-            "restore": "\n".join(_restore(number, path) for number, path in enumerate(paths)),
+            "restore": "\n".join(
+                f"restore {number} {quote(path)} {_digest(has.new(path))}"
+                for number, path in enumerate(paths)
+            ),
             "keep": "\n".join(
                 f'cp -aLT -- {quote(path)} "$back/{number}"' for number, path in enumerate(paths)
             ),
@@ -168,11 +191,6 @@ class KubeconfigServerKind:
             "server": change.resource.spec["server"],
         }
         return Script("\n".join([_HEAD, *known, _SWITCH % parts]), payload)
-
-
-def _restore(number: int, path: str) -> str:
-    new = quote(f"{path}.provision-back")
-    return f"cp -aT -- {number} {new} && mv -fT -- {new} {quote(path)}"
 
 
 def _digest(text: str) -> str:

@@ -73,6 +73,16 @@ def signed_by(pem: str, authority: str) -> bool:
     return True
 
 
+def name_of(pem: str) -> str:
+    """The whole subject of a certificate (RFC 4514). Raises ValueError when it is none."""
+    return x509.load_pem_x509_certificate(pem.encode()).subject.rfc4514_string()
+
+
+def issuer_of(pem: str) -> str:
+    """The name of who has signed it, as it says itself (RFC 4514). Raises ValueError when it is no certificate."""
+    return x509.load_pem_x509_certificate(pem.encode()).issuer.rfc4514_string()
+
+
 def subject_of(pem: str) -> tuple[str, tuple[str, ...]]:
     """The common name and the organizations: what the API server takes for user and groups."""
     subject = x509.load_pem_x509_certificate(pem.encode()).subject

@@ -31,6 +31,7 @@ def failover_lines(event: FailoverEnded) -> list[Line]:
     for row, fault in zip(rows, event.faults, strict=True):
         lines.append(Line(f"  {row}", "" if fault.ok else "bad"))
     lines += [Line(f"  {text}", "bad") for fault in event.faults for text in _wrong(fault)]
+    lines += [Line(f"  {text}", "warn") for text in event.left_out]
     seen = f"as seen from {event.client}, a new connection each 50 ms"
     if event.ok:
         return [*lines, Line(f"fails over as it shall, {seen}", "good")]

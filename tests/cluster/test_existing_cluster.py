@@ -119,7 +119,10 @@ def test_a_node_that_does_not_return_goes_back_and_the_run_stops(
     lab: LabCluster, before: Mapping[str, Any], one_plane: Path
 ) -> None:
     lab.one("worker1", BREAK)
-    done = lab.apply(inventory=one_plane)
+    refused = lab.apply(inventory=one_plane)
+    assert refused.status == 1, refused
+    assert "cp1: restarts kube-apiserver.service, which is running" in str(refused), refused
+    done = lab.apply("--yes", inventory=one_plane)
     assert done.status == 1, done
     failure = done.only("Failed")
     assert (failure["host"], failure["stage"]) == ("worker1", "first node")
@@ -135,7 +138,7 @@ def test_it_goes_back_without_a_controller(lab: LabCluster, one_plane: Path) -> 
         until(lambda: lab.one("worker1", READ_SERVERS) == f"3 {NEW}", "the new kubeconfigs")
         running.kill()
     lab.one("worker1", "systemctl list-timers --all --plain --no-legend | grep -q provision-switch-back")
-    until(lambda: lab.one("worker1", READ_SERVERS) == f"3 {OLD}", "the old kubeconfigs", 200)
+    until(lambda: lab.one("worker1", READ_SERVERS) == f"3 {OLD}", "the old kubeconfigs", 300)
     until(lambda: ready(lab), "all nodes Ready again", 60)
 
 
@@ -166,7 +169,7 @@ def test_an_api_server_that_does_not_start_has_its_old_certificate_again(
         f"printf '[Service]\\nExecStartPre=cmp {path} {kept}\\n' >{folder}/x.conf; systemctl daemon-reload",
     )
     try:
-        done = lab.apply(inventory=one_plane)
+        done = lab.apply("--yes", inventory=one_plane)
         assert done.status == 1, done
         assert "it has the old one again" in done.only("Failed")["stderr"], done
         assert lab.one("cp1", f"cmp {path} {kept} && kubectl --server={OLD} get --raw /livez") == "ok"

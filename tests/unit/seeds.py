@@ -67,6 +67,13 @@ STATE = {
     "encryption_key": "AAAA",
     "fixed": {"pod_cidrs": ["10.244.0.0/16"]},
 }
+ETCD = {
+    "listed": {
+        "members": [{"ID": 7, "name": "cp1", "clientURLs": ["https://10.0.0.1:2379"], "isLearner": False}]
+    },
+    "status": [{"Endpoint": "https://10.0.0.1:2379", "Status": {"header": {"member_id": 7}, "leader": 7}}],
+}
+"""What etcdctl says of members and of their states."""
 FACTS_FILE = {
     "h": {
         "architecture": "amd64",

@@ -30,8 +30,9 @@ from garbage import (
 )
 from hypothesis import HealthCheck, Phase, configuration, given, settings
 from hypothesis import strategies as st
-from seeds import FACTS, FACTS_FILE, FULL, JOURNAL, KNOWN_HOSTS, OWNED, PLAN, PLAYBOOK, STATE
+from seeds import ETCD, FACTS, FACTS_FILE, FULL, JOURNAL, KNOWN_HOSTS, OWNED, PLAN, PLAYBOOK, STATE
 
+from provisioner.action import anonymous
 from provisioner.action.foundcluster import FoundHost
 from provisioner.action.kinds import base_modules, kinds_of
 from provisioner.action.planfile import read_plan
@@ -45,6 +46,7 @@ from provisioner.inventory.ranges import RangeError, expand
 from provisioner.inventory.secrets import Secret
 from provisioner.inventory.sshargs import SshArgumentError, SshArguments, read_ssh_arguments
 from provisioner.kube.kubeconfigedit import servers
+from provisioner.kube.leader import voters
 from provisioner.kube.serviceflags import command, environment
 from provisioner.pki.cluster import agreed_state, parse_state
 from provisioner.playbook.compile import Compiler
@@ -229,6 +231,13 @@ PARSERS: Mapping[str, Parser] = {
     ),
     "units of others": Parser(texts, lambda text: command(text, environment(text)), (ValueError,)),
     "files of others": Parser(texts, _found),
+    "authentication of others": Parser(
+        texts | trees("anonymous", "enabled", "conditions", "path").map(dumped_text) | deep,
+        anonymous.refused,
+    ),
+    "members of etcd": Parser(
+        texts | deep | damaged(ETCD).map(lambda told: "\n==\n".join(map(json.dumps, told.values()))), voters
+    ),
     "plan files": Parser(
         raw | damaged(PLAN).map(json.dumps).map(str.encode) | bent(_lines(PLAN).encode()), _plan
     ),
@@ -328,4 +337,6 @@ def test_what_is_damaged_was_right(seed: bytes, parse: Callable[[bytes], object]
     """Or the rest would prove little."""
     parse(seed)
     assert parse_owned(_lines(OWNED)).keys() == {"file:/etc/a"}
+    (voter,) = voters("\n==\n".join(map(json.dumps, ETCD.values())))
+    assert voter.leads
     assert len(KnownHosts.load([_file(KNOWN_HOSTS)]).known("worker1", 22)) == 1

@@ -14,6 +14,7 @@ from provisioner.inventory.secrets import Secret
 from provisioner.kube.serviceflags import environment
 from provisioner.pki.authority import Leaf, issue, new_authority
 from provisioner.playbook.facts import Facts
+from provisioner.resources.model import Owned
 from provisioner.spec.load import load_cluster
 
 INVENTORY = Path(__file__).parents[1] / "cluster" / "handbuilt.yaml"
@@ -21,8 +22,11 @@ FIRST, SECOND, VIP = "10.98.2.11", "10.98.2.12", "10.98.2.9"
 SSL, CFG = "/opt/kubernetes/ssl", "/opt/kubernetes/cfg"
 CA, ETCD = new_authority("kubernetes"), new_authority("etcd")
 SERVER = issue(CA, Leaf("kubernetes", ("k8s",), (FIRST, "kubernetes", VIP), ("server", "client")))
+NARROW = issue(CA, Leaf("kubernetes", ("k8s",), (FIRST,), ("server",)))
+STRANGE = issue(new_authority("kubernetes"), Leaf("kubernetes", ("k8s",), (FIRST, VIP), ("server",)))
 CLIENT = issue(ETCD, Leaf("etcd", ("k8s",), (FIRST,), ("server", "client")))
-API = f"""--etcd-servers=https://127.0.0.1:2379 \\
+API = f"""--authorization-mode=RBAC,Node \\
+--etcd-servers=https://127.0.0.1:2379 \\
 --bind-address={FIRST} \\
 --advertise-address={FIRST} \\
 --service-cluster-ip-range=10.97.0.0/24 \\
@@ -76,8 +80,8 @@ def facts(has: Mapping[str, str]) -> Facts:
     return Facts("amd64", "6.1", "a", "debian", "12", 0.0, False, 10**7, {}, "eth0", existing=existing)
 
 
-def taken_over(has: Mapping[str, str]) -> Takeover:
-    inventory, spec = load_cluster(INVENTORY)
+def taken_over(has: Mapping[str, str], path: Path = INVENTORY) -> Takeover:
+    inventory, spec = load_cluster(path)
     read = {name: facts(has if name == "cp1" else {}) for name in inventory.hosts}
     takeover = take_over(inventory, spec, read, {name: {} for name in inventory.hosts})
     assert takeover
@@ -89,6 +93,10 @@ def taken_over(has: Mapping[str, str]) -> Takeover:
     [
         (f"{CFG}/kube-apiserver.conf", "--tls", "--secure-port=7443 --tls", "only 6443 is supported"),
         (f"{CFG}/kube-apiserver.conf", "--client-ca-file", "--client-ca", "has no --client-ca-file"),
+        (f"{CFG}/kube-apiserver.conf", "--tls", "--anonymous-auth=false --tls", "without a name"),
+        (f"{CFG}/kube-apiserver.conf", "--tls", "--anonymous-auth 0 --tls", "--anonymous-auth=0"),
+        (f"{CFG}/kube-apiserver.conf", "RBAC,Node", "RBAC,AlwaysAllow", "there are no anonymous requests"),
+        (f"{CFG}/kube-apiserver.conf", "--authorization-mode=RBAC,Node", "--v=2", "no anonymous requests"),
         (f"{CFG}/kube-apiserver.conf", '"', "'", "a quote that begins a value does not end"),
         (
             f"{CFG}/kube-controller-manager.conf",
@@ -98,7 +106,15 @@ def taken_over(has: Mapping[str, str]) -> Takeover:
         ),
         (f"{SSL}/ca-key.pem", CA.key.reveal(), ETCD.key.reveal(), "is not the key of"),
         (f"{SSL}/ca-key.pem", CA.key.reveal(), "no key", "cp1: "),
-        (f"{SSL}/server.pem", SERVER.cert, CLIENT.cert, f"lacks {VIP}"),
+        (f"{SSL}/server.pem", SERVER.cert, NARROW.cert, f"lacks {VIP}"),
+        (f"{SSL}/server.pem", SERVER.cert, CLIENT.cert, "is signed by CN=etcd, and not with the key of"),
+        # The right name, and another key.
+        (
+            f"{SSL}/server.pem",
+            SERVER.cert,
+            STRANGE.cert,
+            "is signed by CN=kubernetes, and not with the key of",
+        ),
         (f"{CFG}/kube-apiserver.conf", "10.97.0.0/24", "10.96.0.0/12", r"write \[10.96.0.0/12\]"),
         ("/opt/kubernetes/bin/kube-apiserver", "v1.33.13", "v1.33.1", "write 1.33.1"),
     ],
@@ -108,6 +124,75 @@ def test_what_is_in_the_way_is_told(path: str, old: str, new: str, said: str) ->
     assert old in has[path]
     with pytest.raises(ProvisionError, match=said):
         taken_over({**has, path: has[path].replace(old, new, 1)})
+
+
+def made_by_us(*paths: str) -> dict[str, Owned]:
+    files = [Owned("file", path, frozenset({"site"}), {}, {}) for path in paths]
+    return {each.id: each for each in files}
+
+
+@pytest.mark.parametrize("conf", [f"{CFG}/kube-apiserver.conf", "/etc/api/options"])
+def test_a_further_control_plane_is_none_to_make_others_after(tmp_path: Path, conf: str) -> None:
+    """Whose builder's one has left the inventory; whichever file the options are in."""
+    inventory_file, has = tmp_path / "inventory.yaml", files()
+    named = INVENTORY.read_text().replace("        cp1:\n          ansible_host: 10.98.2.11\n", "")
+    inventory_file.write_text(named.replace("      hosts:\n        cp1:\n", "      hosts:\n        cp2:\n"))
+    unit = has.pop("unit:/lib/systemd/system/kube-apiserver.service")
+    options = has.pop(f"{CFG}/kube-apiserver.conf")
+    has |= {
+        conf: options,
+        "unit:/etc/systemd/system/kube-apiserver.service": unit.replace(f"{CFG}/kube-apiserver.conf", conf),
+    }
+    inventory, spec = load_cluster(inventory_file)
+    read = {name: facts(has if name == "cp2" else {}) for name in inventory.hosts}
+    owned: dict[str, Mapping[str, Owned]] = {name: {} for name in inventory.hosts}
+    owned["cp2"] = made_by_us(conf, "/etc/systemd/system/kube-apiserver.service")
+    with pytest.raises(ProvisionError, match="cp2: made by provision after a control plane") as raised:
+        take_over(inventory, spec, read, owned)
+    assert "name one that they have built there again" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("kind: AuthenticationConfiguration\n", ""),
+        ("anonymous: {enabled: true}\n", ""),
+        ("anonymous: {enabled: true, conditions: [{path: /livez}, {path: /readyz}]}\n", ""),
+        ("anonymous: {enabled: false}\n", "anonymous.enabled is not true"),
+        ("anonymous: {conditions: [{path: /readyz}]}\n", "anonymous.enabled is not true"),
+        ("anonymous: {enabled: true, conditions: [{path: /livez}]}\n", "has no path /readyz"),
+    ],
+)
+def test_who_may_ask_for_health_stands_in_a_file_too(config: str, said: str) -> None:
+    conf, path = f"{CFG}/kube-apiserver.conf", f"{CFG}/authentication.yaml"
+    has = files() | {path: config}
+    has[conf] = has[conf].replace("--tls", f"--authentication-config={path} --tls", 1)
+    if not said:
+        taken_over(has)
+        return
+    with pytest.raises(ProvisionError, match=f"cp1: {path}: .*{said}") as raised:
+        taken_over(has)
+    assert "write anonymous: {enabled: true" in raised.value.hint
+
+
+def test_without_load_balancers_of_ours_nobody_asks_without_a_name(tmp_path: Path) -> None:
+    inventory, has = tmp_path / "inventory.yaml", files()
+    inventory.write_text(INVENTORY.read_text().replace("load_balancer:", "others:"))
+    conf = f"{CFG}/kube-apiserver.conf"
+    has[conf] = has[conf].replace("--tls", "--anonymous-auth=false --tls", 1)
+    taken_over(has, inventory)
+
+
+def test_a_certificate_of_another_authority_is_not_signed_anew(tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.yaml"
+    asked = "existing: {preset: opt-kubernetes, reissue_api_certificate: true}"
+    inventory.write_text(INVENTORY.read_text().replace("existing: opt-kubernetes", asked))
+    has = files() | {f"{SSL}/server.pem": STRANGE.cert}
+    with pytest.raises(ProvisionError, match=f"{SSL}/server.pem is signed by") as raised:
+        taken_over(has, inventory)
+    assert raised.value.hint == (
+        f"have {SSL}/server.pem signed by the CA in {SSL}/ca.pem, and let every kubeconfig trust that CA"
+    )
 
 
 @pytest.mark.parametrize(

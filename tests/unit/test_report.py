@@ -165,6 +165,9 @@ def test_consent() -> None:
     assert dangers(plan_of(first, reload_only, token, left, other), established=True) == ()
     assert dangers(plan_of(restart), established=False) == ()
     assert dangers(plan_of(restart), established=True) == ("cp1: restarts etcd.service, which is running",)
+    renamed = change("api_certificate", "/a.pem", Present({"lacks": ("api",)}), "update", ("lacks",))
+    told = "cp1: restarts kube-apiserver.service, which is running"
+    assert dangers(plan_of(renamed), established=True) == (told,)
     assert dangers(plan_of(delete), established=False) == ("cp1: deletes user:etcd",)
     told = "cp1: deletes a, b, c and 1 more, which it did not put there"
     assert dangers(plan_of(foreign), established=False) == (told,)

@@ -7,6 +7,7 @@ import io
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from provisioner.engine.diff import diff
 from provisioner.errors import ProvisionError
 from provisioner.failover import faults, watching
 from provisioner.inventory.aliases import ROLES
-from provisioner.kube import asking, gates, halt, leaving, members, switch, traffic
+from provisioner.kube import asking, gates, halt, leader, leaving, members, switch, traffic
 from provisioner.kube.access import group_is_bound
 from provisioner.kube.apicertificate import ApiCertificateKind
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.endpointnodes import nodes_ready
 from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
+from provisioner.kube.etcdctl import etcdctl
 from provisioner.kube.healthscript import health_script
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
@@ -262,10 +264,13 @@ def answered(body: bytes) -> bytes:
 
 
 def of_gates() -> Iterator[Script]:
-    recorder = Recorder()
+    recorder, warned = Recorder(), list[str]()
     gates.api_ready([recorder])
     gates.endpoint_ready(recorder, "10.0.0.9:6443", "a hint")
-    nodes_ready(recorder, "10.0.0.9:6443")
+    nodes = b"1000\nb\tFalse\t1970-01-01T00:00:10Z\na\tTrue\t1970-01-01T00:00:10Z"
+    recorder.answers = [nodes]
+    nodes_ready(recorder, "10.0.0.9:6443", ["a"], time.monotonic(), warned.append)
+    assert warned == ["b: not Ready since before this run, and no host of the inventory: left out"]
     gates.network_ready(recorder, ["a", "b"], ["DaemonSet kube-flannel/kube-flannel-ds"])
     check = traffic.TrafficCheck("image", {"a": "10.0.0.1"}, "cluster.local", "run")
     check.pods.remove(recorder)
@@ -340,17 +345,24 @@ def of_failover() -> Iterator[Script]:
         faults.link_cut("eth0.7"),
         faults.powered_off(),
         faults.server_killed(),
+        faults.leaders_host_lost(),
     ):
         script = faults.begin(fault)
         yield script
         for part in ("do", "undo"):
             yield Script((script.payload[part].data or b"").decode())
+    yield faults.LEFT
     for vip in ("10.0.0.9", "fd00::9"):
-        yield watching.ready(vip)
+        yield watching.ready(vip, "eth0.7")
         yield watching.await_address(vip, 15)
         begun = watching.sampling(vip)
         yield begun
         yield Script(begun.main.split("END'\n")[1].partition("END\n")[0])
+    recorder = Recorder(b'{"members": []}\n==\n[]')
+    assert leader.read_voters(recorder, etcdctl()) == []
+    leader.hand_over(recorder, etcdctl(), leader.Voter("7", "a", "10.0.0.1", answers=True, leads=False))
+    leader.await_member(recorder, etcdctl())
+    yield from recorder.scripts
     recorder = Recorder(b"17.5\n18.5 1\n18.6 0\n18.7")
     assert [each.holds for each in watching.collected(recorder)] == [True, False]
     yield from recorder.scripts

@@ -119,6 +119,10 @@ def load_balancers_share_an_address(draft: Draft) -> Iterator[Problem]:
     if isinstance(mode, Unusable):
         return
     if mode == "local":
+        if draft.get("existing") is not None:
+            reason = "mode: local is for nodes that this tool installs, not for those of cluster.existing"
+            hint = f"take it away, and put hosts in the group '{LOAD_BALANCER}', or name a load balancer as endpoint"
+            yield draft.problem(("load_balancer", "mode"), reason, hint)
         if balancers:
             reason = f"mode: local is for clusters without load balancers, and the group '{LOAD_BALANCER}' has hosts"
             hint = "take the hosts out of the group, or the mode away"
