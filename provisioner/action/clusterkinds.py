@@ -10,6 +10,7 @@ from provisioner.bundle.kind import ArtifactKind
 from provisioner.bundle.layout import Bundle
 from provisioner.engine.events import Emit
 from provisioner.kube.apicertificate import ApiCertificateKind
+from provisioner.kube.bgp import CalicoMeshKind, CalicoReflectorsKind
 from provisioner.kube.components import ComponentsKind
 from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
 from provisioner.kube.join import NodeJoinedKind
@@ -65,6 +66,8 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
         "components": ComponentsKind(),
         "endpoint_switch": EndpointSwitchKind(),
         "etcd_seed": EtcdSeedKind(),
+        "calico_reflectors": CalicoReflectorsKind(),
+        "calico_mesh": CalicoMeshKind(),
         "etcd_member": EtcdMemberKind(),
         "node_marks": NodeMarksKind(),
         "node_joined": NodeJoinedKind(parts.token, parts.emit),

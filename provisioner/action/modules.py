@@ -8,6 +8,7 @@ BASE_MODULES = (
 )  # fmt: skip
 CLUSTER_MODULES = (
     "artifact", "image", "certificate", "kubeconfig", "manifest", "node_joined",
-    "bootstrap_token", "bootstrap_kubeconfig", "etcd_seed", "etcd_member",
+    "bootstrap_token", "bootstrap_kubeconfig", "etcd_seed", "etcd_member", "calico_reflectors",
+    "calico_mesh",
     "endpoint_switch", "api_certificate", "kubeconfig_server",
 )  # fmt: skip

@@ -114,6 +114,8 @@ class ClusterVariables:
             "image": self.pullable,
             "pause_image": self.pullable(self.reference(PAUSE)),
             "coredns_image": self.pullable(self.reference(COREDNS)),
+            "bgp": spec.network.plugin == "calico" and spec.network.calico.backend == "bird",
+            "reflectors": [spec.nodes[name].address for name in spec.network.calico.bgp.route_reflectors],
             "network_objects": self.network.objects(self.pullable),
         }
 

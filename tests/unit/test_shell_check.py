@@ -25,6 +25,7 @@ from provisioner.inventory.aliases import ROLES
 from provisioner.kube import asking, gates, halt, leader, leaving, members, switch, traffic
 from provisioner.kube.access import group_is_bound
 from provisioner.kube.apicertificate import ApiCertificateKind
+from provisioner.kube.bgp import CalicoMeshKind, CalicoReflectorsKind
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.endpointnodes import nodes_ready
 from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
@@ -131,6 +132,8 @@ TASKS: list[dict[str, Any]] = [
         {"endpoint_switch": {"step": step, "files": [NASTY, "/a"], "units": ["b", "c"]}}
         for step in switch.STEPS
     ),
+    {"calico_reflectors": {"nodes": ["a", "b c"], "reflectors": ["a"], "cluster_id": "244.0.0.1"}},
+    {"calico_mesh": {"mesh": False, "reflectors": ["10.0.0.1"], "nodes": ["a"]}},
     {"bootstrap_token": {}},
     {"bootstrap_kubeconfig": {"dest": NASTY, "server": "https://a", "authority": "/a"}},
     {"api_certificate": {"sans": ["a"]}},
@@ -169,6 +172,8 @@ def modules() -> dict[str, Any]:
         "node_joined": NodeJoinedKind(token),
         "node_marks": NodeMarksKind(),
         "etcd_seed": EtcdSeedKind(),
+        "calico_reflectors": CalicoReflectorsKind(),
+        "calico_mesh": CalicoMeshKind(),
         "etcd_member": EtcdMemberKind(),
         "endpoint_switch": switch.EndpointSwitchKind(),
         "bootstrap_token": BootstrapTokenKind(token),
@@ -252,6 +257,11 @@ def conducted(kind: ConductedKind, resource: Resource) -> Iterator[Script]:
     if resource.kind == "node_joined":
         kind.conduct([Change(resource, Absent(), "create")], recorder)
         assert len(recorder.scripts) == 4
+    elif resource.kind == "calico_mesh":
+        sessions = b"=a 10.0.0.2\nNode_10_0_0_1 BGP master up 09:00:00 Established\n"
+        recorder.answers = [answered(sessions), answered(b"")]
+        kind.conduct([Change(resource, Present({"mesh": True}), "update")], recorder)
+        assert len(recorder.scripts) == 2
     else:
         left = Present({"left": ("label:a", "taint:b:NoSchedule")})
         recorder.answers = [answered(b"")]
