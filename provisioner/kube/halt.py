@@ -9,9 +9,14 @@ from provisioner.shell.script import Script
 from provisioner.shell.worklock import locked
 
 _CTR = "ctr --namespace k8s.io"
-# Chains are kube-proxy's and flannel's by their names. A rule in another chain that leads to one of them goes first;
+_LINKS = (
+    r"cni0|flannel0|flannel(-v6)?[.][0-9]+|flannel-wg(-v6)?|flannel[.]ipip"
+    r"|vxlan(-v6)?[.]calico|wireguard[.]cali|wg-v6[.]cali|cali[0-9a-f]+"
+)
+"""Of pods and of the plug-ins' tunnels, as a regular expression."""
+# Chains are kube-proxy's, flannel's and Calico's by their names. A rule in another chain that leads to one of them goes first;
 # what iptables prints can be read again by a shell, comments included. Those of the CNI plug-ins (portmap, bridge), and
-# network namespaces named by them, may be another runtime's: rules that name another network than flannel's keep them,
+# network namespaces named by them, may be another runtime's: rules that name another network than ours keep them,
 # and a process that lives there.
 _PODS = f"""
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
@@ -29,13 +34,20 @@ for place in /run/netns/cni-*; do
   [ -e "$place" ] || continue
   echo "$used" | grep -qx "$(stat -Lc %i "$place")" || {{ umount -l -- "$place" 2>/dev/null || :; rm -f -- "$place"; }}
 done
-for link in cni0 flannel.1 flannel-v6.1; do ip link delete "$link" 2>/dev/null || :; done
+ip -o link show | sed -nE 's/^[0-9]+: ({_LINKS})[:@].*/\\1/p' |
+  while read -r link; do ip link delete "$link" 2>/dev/null || :; done
+for f in -4 -6; do
+  ip "$f" route show proto bird 2>/dev/null | while read -r route; do
+    eval "ip $f route delete $route" 2>/dev/null || :
+  done
+done
 for tool in iptables ip6tables; do
   command -v "$tool" >/dev/null || continue
   for table in raw mangle nat filter; do
     rules=$("$tool" -w -t "$table" -S 2>/dev/null) || continue
-    ours='(KUBE|FLANNEL|CNI)-[A-Za-z0-9-]+'
-    ! echo "$rules" | grep -E -- '-j CNI-(DN-)?[0-9a-f]' | grep -qv 'name: .*cbr0' || ours='(KUBE|FLANNEL)-[A-Z0-9-]+'
+    ours='((KUBE|FLANNEL|CNI)-[A-Za-z0-9-]+|cali-[A-Za-z0-9_.-]+)'
+    ! echo "$rules" | grep -E -- '-j CNI-(DN-)?[0-9a-f]' | grep -qvE 'name: .*(cbr0|k8s-pod-network)' ||
+      ours='((KUBE|FLANNEL)-[A-Z0-9-]+|cali-[A-Za-z0-9_.-]+)'
     echo "$rules" | grep -E "^-A .*-j $ours" | sed 's/^-A/-D/' | while read -r rule; do
       eval "$tool -w -t $table $rule" 2>/dev/null || :
     done
@@ -45,11 +57,16 @@ for tool in iptables ip6tables; do
     rm -f /run/provision-chains
   done
 done
+! command -v ipset >/dev/null || ipset list -n 2>/dev/null | grep -E '^cali[46]0' | while read -r set; do
+  ipset destroy "$set" 2>/dev/null || :
+done
 """
 _DATA = {
     "kubelet.service": (
         "/var/lib/kubelet", "/var/lib/cni", "/run/flannel", "/var/log/pods", "/var/log/containers",
-        "/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/flannel",
+        "/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/flannel", "/etc/cni/net.d/10-calico.conflist",
+        "/etc/cni/net.d/calico-kubeconfig", "/opt/cni/bin/calico", "/opt/cni/bin/calico-ipam", "/var/lib/calico",
+        "/run/calico", "/var/log/calico", "/run/nodeagent",
     ),
     "etcd.service": ("/var/lib/etcd",),
 }  # fmt: skip
