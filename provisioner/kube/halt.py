@@ -14,7 +14,7 @@ _LINKS = (
     r"|vxlan(-v6)?[.]calico|wireguard[.]cali|wg-v6[.]cali|cali[0-9a-f]+"
 )
 """Of pods and of the plug-ins' tunnels, as a regular expression."""
-# Chains are kube-proxy's, flannel's and Calico's by their names. A rule in another chain that leads to one of them goes first;
+# Chains are kube-proxy's, flannel's and Calico's by their names. A rule elsewhere that leads to one of them goes first;
 # what iptables prints can be read again by a shell, comments included. Those of the CNI plug-ins (portmap, bridge), and
 # network namespaces named by them, may be another runtime's: rules that name another network than ours keep them,
 # and a process that lives there.

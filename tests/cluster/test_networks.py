@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from lab_cluster import BESIDE, LabCluster, is_verified, own_lab, provision
+from lab_cluster import ADMIN, BESIDE, LabCluster, is_verified, own_lab, provision, until
 
 NODES = ("cp1", "worker1", "worker2")
 PLUGIN = """        plugin: flannel
@@ -35,6 +35,10 @@ def flannel(name: str, options: str, tunnel: str, link: str, *, plain: bool = Fa
     return Mode(f"flannel {name}", "flannel", f"        flannel: {options}\n", tunnel, link, plain)
 
 
+def calico(name: str, options: str, tunnel: str, link: str, *, plain: bool = False) -> Mode:
+    return Mode(f"Calico {name}", "calico", f"        calico: {options}\n", tunnel, link, plain)
+
+
 MODES = [
     flannel("vxlan", "{backend: vxlan, vni: 7, port: 4788}", "udp dport 4788", "flannel.7"),
     flannel(
@@ -42,6 +46,19 @@ MODES = [
     ),
     flannel("host-gw", "{backend: host-gw}", "udp dport 8472", "", plain=True),
     flannel("udp", "{backend: udp}", "udp dport 8285", "flannel0"),
+    calico("VXLAN", "{encapsulation: VXLAN}", "udp dport 4789", "vxlan.calico"),
+    calico(
+        "VXLANCrossSubnet", "{encapsulation: VXLANCrossSubnet}", "udp dport 4789", "vxlan.calico", plain=True
+    ),
+    calico("BGP mesh", "{encapsulation: None}", "udp dport 4789", "", plain=True),
+    calico("Typha", "{encapsulation: VXLAN, typha: true}", "udp dport 4789", "vxlan.calico"),
+    calico(
+        "route reflectors",
+        "{encapsulation: None, bgp: {route_reflectors: [cp1, worker1]}}",
+        "udp dport 4789",
+        "",
+        plain=True,
+    ),
 ]
 COUNTING = """
 nft delete table inet seen 2>/dev/null || :
@@ -97,3 +114,36 @@ def test_what_the_kernel_lacks_is_refused(lab: LabCluster, backend: str, module:
     rendered = provision("render", chosen(lab, mode, tmp_path))
     assert rendered.status == 0, rendered
     assert f'"Type": "{backend}"' in rendered.stdout
+
+
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: only-friends, namespace: guarded}
+spec:
+  podSelector: {}
+  policyTypes: [Ingress]
+  ingress: [{from: [{podSelector: {matchLabels: {friend: "yes"}}}]}]
+"""
+
+
+def test_policies_are_enforced_under_calico(lab: LabCluster, tmp_path: Path) -> None:
+    """On the cluster that the last mode left, or one of its own."""
+    mode = MODES[-1]
+    done = lab.apply(inventory=chosen(lab, mode, tmp_path))
+    assert is_verified(done), done
+    lab.kubectl("create namespace guarded")
+    agnhost = lab.kubectl(
+        "get node cp1 -o jsonpath='{range .status.images[*]}{.names[0]}{\"\\n\"}{end}' | grep agnhost | head -n 1"
+    )
+    lab.kubectl(f"-n guarded run server --image={agnhost} --port=8080 -- netexec --http-port=8080")
+    for name, labels in (("friend", "friend=yes"), ("stranger", "friend=no")):
+        lab.kubectl(f"-n guarded run {name} --image={agnhost} --labels={labels} -- pause")
+    lab.kubectl("-n guarded wait --for=condition=Ready pod --all --timeout=60s")
+    address = lab.kubectl("-n guarded get pod server -o jsonpath='{.status.podIP}'")
+    ask = f"-- /agnhost connect {address}:8080 --timeout=2s 2>&1 || :"
+    assert [lab.kubectl(f"-n guarded exec {name} {ask}") for name in ("friend", "stranger")] == ["", ""]
+    lab.one("cp1", f"cat <<'END' | {ADMIN} apply -f -\n{POLICY}\nEND")
+    until(lambda: "TIMEOUT" in lab.kubectl(f"-n guarded exec stranger {ask}"), "the policy is enforced")
+    assert lab.kubectl(f"-n guarded exec friend {ask}") == ""
+    lab.kubectl("delete namespace guarded --wait=false")
