@@ -11,7 +11,7 @@ from provisioner.inventory.model import Inventory, Position
 from provisioner.inventory.words import hint_for
 from provisioner.lab.plan import SUITE, LabPlan, faults
 
-_KEYS = ("name", "subnet", "suite", "packages")
+_KEYS = ("name", "subnet", "suite", "packages", "segment")
 DEFAULT_NAME = "lab"
 BARE = "bare"
 _EXAMPLE = "write {name: lab, subnet: 10.98.0.0/24} there"
@@ -39,6 +39,7 @@ def plan_of(inventory: Inventory) -> LabPlan:
         suite=str(section.get("suite", SUITE)),
         packages=() if bare else tuple(packages),
         bare=bare,
+        segment=_segment(inventory, section),
         inventory=inventory.path,
     )
     problems = [Problem(*_place(inventory, fault.host), fault.reason) for fault in faults(plan)]
@@ -51,6 +52,14 @@ def _place(inventory: Inventory, host: str) -> Position:
     if host:
         return inventory.origin(host, "ansible_host")
     return inventory.origin(None, "lab", key=True)
+
+
+def _segment(inventory: Inventory, section: Mapping[str, object]) -> int | None:
+    written = section.get("segment")
+    if written is not None and (isinstance(written, bool) or not isinstance(written, int)):
+        hint = "write a prefix length, such as 25 for two halves of a /24"
+        raise _fault(inventory, f"lab.segment: {written!r} is no whole number", hint, "segment")
+    return written
 
 
 def _subnet(inventory: Inventory, section: Mapping[str, object]) -> IPv4Network:

@@ -46,10 +46,13 @@ def inspect(plan: LabPlan, host: str) -> HostStatus:
 
 
 def _linked(plan: LabPlan, host: str) -> bool:
-    wanted = f"{plan.hosts[host]}/{plan.subnet.prefixlen}"
+    segment = plan.segment_of(plan.hosts[host])
+    wanted = f"{plan.hosts[host]}/{segment.prefixlen}"
     inside = network.interface("eth0", plan.names.namespace(host))
     port = network.ports(plan.names).get(plan.names.port(plan.offset(host)))
-    return bool(inside.get("up")) and wanted in inside["addresses"] and port == plan.names.bridge
+    return (
+        bool(inside.get("up")) and wanted in inside["addresses"] and port == network.bridge_of(plan, segment)
+    )
 
 
 def first_process(plan: LabPlan, host: str) -> int:

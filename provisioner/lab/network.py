@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -67,11 +67,17 @@ def switch_is_up(plan: LabPlan) -> bool:
     uplink = interface(names.uplink)
     inside = ports(names)
     return (
-        uplink.get("addresses") == (f"{plan.gateway}/{plan.subnet.prefixlen}",)
+        uplink.get("addresses") == (f"{plan.gateway}/{plan.segment_of(plan.gateway).prefixlen}",)
         and bool(uplink["up"])
         and inside.get("uplink") == names.bridge
-        and names.bridge in inside
+        and all(bridge_of(plan, segment) in inside for segment in plan.segments)
     )
+
+
+def bridge_of(plan: LabPlan, segment: IPv4Network) -> str:
+    """The bridge of a segment; that of the gateway's is the lab's."""
+    number = plan.segments.index(segment)
+    return f"segment-{number}" if number else plan.names.bridge
 
 
 def ports(names: Names) -> Mapping[str, str]:
@@ -115,20 +121,43 @@ link set uplink up
 """
     outside = f"""\
 link add {names.uplink} address {mac(plan.gateway)} type veth peer name uplink netns {names.switch}
-addr add {plan.gateway}/{plan.subnet.prefixlen} brd + dev {names.uplink}
+addr add {plan.gateway}/{plan.segment_of(plan.gateway).prefixlen} brd + dev {names.uplink}
 link set {names.uplink} up
 """
-    run(["ip", "-batch", "-"], stdin=outside)
-    run(["ip", "-n", names.switch, "-batch", "-"], stdin=inside)
+    run(["ip", "-batch", "-"], stdin=outside + "".join(_routes(plan, plan.segments[0])))
+    run(["ip", "-n", names.switch, "-batch", "-"], stdin=inside + "".join(_router(plan)))
+    forward = "echo 1 >/proc/sys/net/ipv4/ip_forward" if plan.segment else ":"
+    run(["ip", "netns", "exec", names.switch, "sh", "-c", forward])
     # Absent where the kernel has no br_netfilter; then nothing filters here anyway.
     off = "f=/proc/sys/net/bridge/bridge-nf-call-iptables; [ ! -e $f ] || echo 0 >$f"
     run(["ip", "netns", "exec", names.switch, "sh", "-c", off])
+
+
+def _routes(plan: LabPlan, segment: IPv4Network) -> Iterator[str]:
+    """From one segment to the others: lines for `ip -batch`."""
+    for other in plan.segments:
+        if other != segment:
+            yield f"route add {other} via {plan.router(segment)}\n"
+
+
+def _router(plan: LabPlan) -> Iterator[str]:
+    """The switch is a router between its bridges, where there are several."""
+    for segment in plan.segments if plan.segment is not None else ():
+        bridge = bridge_of(plan, segment)
+        if bridge != plan.names.bridge:
+            yield f"link add {bridge} type bridge\nlink set {bridge} up\n"
+        yield f"addr add {plan.router(segment)}/{segment.prefixlen} brd + dev {bridge}\n"
+    if plan.segment is not None:
+        yield f"route add default via {plan.gateway}\n"
 
 
 def link_script(plan: LabPlan, host: str) -> str:
     """POSIX sh that makes the host's namespace and link anew, as they are after power-on."""
     names = plan.names
     address = plan.hosts[host]
+    segment = plan.segment_of(address)
+    gateway = plan.gateway if segment == plan.segments[0] else plan.router(segment)
+    routes = "".join(_routes(plan, segment) if segment == plan.segments[0] else ())
     switch, namespace, port = names.switch, shlex.quote(names.namespace(host)), names.port(plan.offset(host))
     return f"""\
 ip -n {switch} link del {port} 2>/dev/null
@@ -137,13 +166,13 @@ rm -f {NAMESPACES}/{namespace}
 set -e
 ip netns add {namespace}
 ip -n {switch} link add {port} type veth peer name eth0 address {mac(address)} netns {namespace}
-ip -n {switch} link set {port} master {names.bridge} up
+ip -n {switch} link set {port} master {bridge_of(plan, segment)} up
 ip -n {namespace} -batch - <<END
 link set lo up
-addr add {address}/{plan.subnet.prefixlen} brd + dev eth0
+addr add {address}/{segment.prefixlen} brd + dev eth0
 link set eth0 up
-route add default via {plan.gateway}
-END
+route add default via {gateway}
+{routes}END
 set +e
 """
 

@@ -23,7 +23,8 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 class LabPlan:
     """`directory` holds all of the lab and names it: two plans with one directory mean the same lab. `bare` hosts have
     nothing but what every host needs (recipe.BARE); others are prepared, and have `packages` on top. `inventory` is
-    where the plan was read, for people."""
+    where the plan was read, for people. `segment` is the prefix length of the parts of the subnet in which hosts see
+    each other; between those a router stands. None: all are in one."""
 
     name: str
     subnet: IPv4Network
@@ -32,6 +33,7 @@ class LabPlan:
     suite: str = SUITE
     packages: tuple[str, ...] = field(default=())
     bare: bool = False
+    segment: int | None = None
     inventory: Path = field(default=Path("inventory.yaml"), compare=False)
 
     def command(self, verb: str, *words: str) -> str:
@@ -46,6 +48,19 @@ class LabPlan:
     @cached_property
     def names(self) -> Names:
         return Names.of(self.directory)
+
+    @cached_property
+    def segments(self) -> tuple[IPv4Network, ...]:
+        """Those that are there, with the gateway's first: hosts of one are on one link."""
+        addresses = (self.gateway, *self.hosts.values())
+        return tuple(dict.fromkeys(self.segment_of(each) for each in addresses))
+
+    def segment_of(self, address: IPv4Address) -> IPv4Network:
+        return IPv4Network((address, self.segment or self.subnet.prefixlen), strict=False)
+
+    def router(self, segment: IPv4Network) -> IPv4Address:
+        """The router's address in a segment: the last of a host. There is none without segments."""
+        return segment[-2]
 
     def offset(self, host: str) -> int:
         """The host's number within the subnet."""
@@ -79,6 +94,12 @@ def faults(plan: LabPlan) -> list[Fault]:
         found.append(Fault(f"lab.subnet {plan.subnet}: the prefix length must be from 16 to 29"))
     if plan.suite not in SUITES:
         found.append(Fault(f"lab.suite: {plan.suite!r} is none of {', '.join(SUITES)}"))
+    if plan.segment is not None and not plan.subnet.prefixlen < plan.segment <= 29:
+        found.append(
+            Fault(
+                f"lab.segment: {plan.segment} is no part of {plan.subnet}: from {plan.subnet.prefixlen + 1} to 29"
+            )
+        )
     for name in plan.packages:
         if not _PACKAGE.fullmatch(name):
             found.append(Fault(f"lab.packages: {name!r} is no package's name"))
@@ -96,6 +117,9 @@ def _host_faults(plan: LabPlan) -> list[Fault]:
         plan.gateway: "the lab's gateway",
         plan.subnet[-1]: "the subnet's broadcast address",
     }
+    for segment in plan.segments if plan.segment is not None else ():
+        own = {segment[0]: "its segment itself", segment[-1]: "its segment's broadcast address"}
+        owners |= own | {plan.router(segment): "its segment's router"}
     for host, address in plan.hosts.items():
         if not HOST_NAME.fullmatch(host):
             found.append(Fault(f"{host}: not a host name", host))

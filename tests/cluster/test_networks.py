@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from lab_cluster import ADMIN, BESIDE, LabCluster, is_verified, own_lab, provision, until
+from lab_cluster import (
+    ADMIN,
+    BESIDE,
+    DEFAULT_LAB,
+    LabCluster,
+    edited,
+    is_verified,
+    own_lab,
+    provision,
+    until,
+)
 
 NODES = ("cp1", "worker1", "worker2")
 PLUGIN = """        plugin: flannel
@@ -147,3 +157,48 @@ def test_policies_are_enforced_under_calico(lab: LabCluster, tmp_path: Path) -> 
     until(lambda: "TIMEOUT" in lab.kubectl(f"-n guarded exec stranger {ask}"), "the policy is enforced")
     assert lab.kubectl(f"-n guarded exec friend {ask}") == ""
     lab.kubectl("delete namespace guarded --wait=false")
+
+
+@pytest.fixture(scope="module")
+def segmented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
+    """worker2 behind a router."""
+    cuts = {"subnet: 10.98.0.0/24": "subnet: 10.98.0.0/24\n      segment: 25", "10.98.0.22": "10.98.0.140"}
+    source = edited(DEFAULT_LAB, tmp_path_factory.mktemp("segmented"), cuts)
+    net = BESIDE.partition("/")[0].replace(".", "-")
+    with own_lab(f"segments-{net}", source, BESIDE) as lab:
+        yield lab
+
+
+BETWEEN = [
+    flannel("DirectRouting", "{backend: vxlan, direct_routing: true}", "udp dport 8472", "flannel.1"),
+    calico("VXLANCrossSubnet", "{encapsulation: VXLANCrossSubnet}", "udp dport 4789", "vxlan.calico"),
+]
+
+
+@pytest.mark.parametrize("mode", BETWEEN, ids=lambda mode: mode.name)
+def test_only_what_crosses_the_router_is_encapsulated(
+    segmented: LabCluster, mode: Mode, tmp_path: Path
+) -> None:
+    segmented.bare()
+    inventory = chosen(segmented, mode, tmp_path)
+    done = segmented.apply(inventory=inventory)
+    assert is_verified(done), done
+    net = BESIDE.rpartition(".")[0]
+    seen = {}
+    for sender, number in (("worker2", 140), ("cp1", 11)):
+        segmented.one("worker1", COUNTING.format(tunnel=f"ip saddr {net}.{number} {mode.tunnel}"))
+        assert provision("verify", inventory).status == 0
+        seen[sender] = int(segmented.one("worker1", COUNTED))
+    assert seen["worker2"] > 0, "through the router in the tunnel"
+    assert seen["cp1"] == 0, "on the link as it is"
+
+
+def test_host_gw_does_not_cross_a_router(segmented: LabCluster, tmp_path: Path) -> None:
+    mode = flannel("host-gw", "{backend: host-gw}", "", "")
+    done = segmented.apply(inventory=chosen(segmented, mode, tmp_path))
+    assert done.status == 1, done
+    assert (
+        "worker1: flannel's back end host-gw needs all nodes in one subnet, and worker2"
+        in done.stdout + done.stderr
+    )
+    assert not done.changed
