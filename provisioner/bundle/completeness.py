@@ -18,7 +18,9 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def images_of(manifest: bytes) -> frozenset[str]:
     """The references of all containers in a Kubernetes manifest of one or several documents."""
-    return frozenset(image for document in yaml.load_all(manifest, Loader=_Loader) for image in _images(document))
+    return frozenset(
+        image for document in yaml.load_all(manifest, Loader=_Loader) for image in _images(document)
+    )
 
 
 def prove_complete(finished: Sequence[Finished], store: Store, without: Sequence[str] = ()) -> None:

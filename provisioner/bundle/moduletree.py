@@ -22,7 +22,9 @@ def entries(recipe: ImageRecipe, module: Path) -> Sequence[Entry]:
     found = {entry.path: entry for target, source in recipe.tree for entry in _files(target, module, source)}
     for edit in recipe.edits:
         if edit.file not in found:
-            raise ProvisionError(f"{edit.file} is to be edited, but no part of the tree", "look at its `tree`")
+            raise ProvisionError(
+                f"{edit.file} is to be edited, but no part of the tree", "look at its `tree`"
+            )
         found[edit.file] = _edited(found[edit.file], edit)
     return tuple(found.values())
 
@@ -49,6 +51,7 @@ def _edited(entry: Entry, edit: Edit) -> Entry:
     kept = [line for line in lines if not re.search(edit.drop, line)]
     if len(kept) == len(lines):
         raise ProvisionError(
-            f"{edit.file} has no line with {edit.drop!r} to leave out", "is the edit still needed at this version?"
+            f"{edit.file} has no line with {edit.drop!r} to leave out",
+            "is the edit still needed at this version?",
         )
     return replace(entry, data="".join(kept).encode(), file=None)

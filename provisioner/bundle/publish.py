@@ -80,6 +80,9 @@ def _run_config(component: Component, notes: Mapping[str, str]) -> dict[str, Any
         "ExposedPorts": {port: {} for port in recipe.exposed},
     }
     environment = {**_ENVIRONMENT, **dict(recipe.environment)}
-    fixed = {"Env": [f"{name}={value}" for name, value in environment.items()], "WorkingDir": recipe.directory}
+    fixed = {
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "WorkingDir": recipe.directory,
+    }
     labels = {name: notes[name] for name in (oci.TITLE, oci.VERSION, oci.SOURCE)}
     return {**{key: value for key, value in wanted.items() if value}, **fixed, "Labels": labels}
