@@ -94,8 +94,8 @@ class File:
 @dataclass(frozen=True)
 class ImageRecipe:
     """What an image consists of. `programs` maps paths in the image to packages; `busybox` are links in
-    /bin. `tree` maps paths in the image to directories or files of the module, on which the `edits` are made.
-    `directory` is where the entrypoint is started.
+    /bin. `tree` maps paths in the image to directories or files of the module, on which the `edits` are made; of
+    them the `scripts` are started although they do not say what by. `directory` is where the entrypoint is started.
     """
 
     entrypoint: tuple[str, ...]
@@ -107,6 +107,7 @@ class ImageRecipe:
     exposed: tuple[str, ...] = ()
     debian: Debian = Debian()
     tree: tuple[tuple[str, str], ...] = field(default=(), metadata=ADDED)
+    scripts: tuple[str, ...] = field(default=(), metadata=ADDED)
     edits: tuple[Edit, ...] = field(default=(), metadata=ADDED)
     files: tuple[File, ...] = field(default=(), metadata=ADDED)
     links: tuple[tuple[str, str], ...] = field(default=(), metadata=ADDED)
@@ -268,6 +269,7 @@ def _image(raw: Mapping[str, Any], module: str) -> ImageRecipe:
         exposed=tuple(raw.get("exposed", ())),
         debian=_debian(raw.get("debian", {})),
         tree=tuple(raw.get("tree", {}).items()),
+        scripts=tuple(raw.get("scripts", ())),
         edits=tuple(Edit(**edit) for edit in raw.get("edits", ())),
         files=tuple(File(path, **file) for path, file in raw.get("files", {}).items()),
         links=tuple(raw.get("links", {}).items()),

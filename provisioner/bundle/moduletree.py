@@ -12,6 +12,7 @@ from provisioner.bundle.catalogue import Edit, ImageRecipe
 from provisioner.errors import ProvisionError
 
 _SCRIPT = b"#!"
+_PROGRAM, _DATA = 0o755, 0o644
 
 
 def entries(recipe: ImageRecipe, module: Path) -> Sequence[Entry]:
@@ -20,11 +21,12 @@ def entries(recipe: ImageRecipe, module: Path) -> Sequence[Entry]:
     Raises ProvisionError when the module has not what the recipe names, or an edit finds nothing to change.
     """
     found = {entry.path: entry for target, source in recipe.tree for entry in _files(target, module, source)}
+    for path in (*recipe.scripts, *(edit.file for edit in recipe.edits)):
+        if path not in found:
+            raise ProvisionError(f"the image has no {path} from its module", "look at the recipe's `tree`")
+    for path in recipe.scripts:
+        found[path] = replace(found[path], mode=_PROGRAM)
     for edit in recipe.edits:
-        if edit.file not in found:
-            raise ProvisionError(
-                f"{edit.file} is to be edited, but no part of the tree", "look at its `tree`"
-            )
         found[edit.file] = _edited(found[edit.file], edit)
     return tuple(found.values())
 
@@ -42,7 +44,7 @@ def _files(target: str, module: Path, source: str) -> Iterator[Entry]:
 def _mode(path: Path) -> int:
     """Go's archives of modules have no modes: what the kernel would start is a script."""
     with path.open("rb") as file:
-        return 0o755 if file.read(2) == _SCRIPT else 0o644
+        return _PROGRAM if file.read(2) == _SCRIPT else _DATA
 
 
 def _edited(entry: Entry, edit: Edit) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,13 @@ def test_an_edit_leaves_out_lines_of_its_file_only(module: Path) -> None:
     assert (module / "files/etc/template").read_text() == TEMPLATE
 
 
+def test_a_script_that_does_not_say_what_it_is_started_by(module: Path) -> None:
+    (module / "files/etc/rc.local").write_text("calico-node -startup\n")
+    wanted = replace(recipe(TREE), scripts=("/etc/rc.local",))
+    found = {entry.path: entry.mode for entry in moduletree.entries(wanted, module)}
+    assert (found["/etc/rc.local"], found["/etc/template"]) == (0o755, 0o644)
+
+
 def test_two_edits_of_one_file(module: Path) -> None:
     edited = recipe(TREE, Edit("/etc/template", "tunnel"), Edit("/etc/template", "^else$"))
     found = {entry.path: content(entry) for entry in moduletree.entries(edited, module)}
@@ -76,7 +84,8 @@ def test_two_edits_of_one_file(module: Path) -> None:
     ("wanted", "reason"),
     [
         (recipe(TREE, Edit("/etc/template", "krt_tunnel")), "/etc/template has no line with 'krt_tunnel'"),
-        (recipe(TREE, Edit("/etc/nothing", "x")), "/etc/nothing is to be edited"),
+        (recipe(TREE, Edit("/etc/nothing", "x")), "no /etc/nothing from its module"),
+        (replace(recipe(TREE), scripts=("/usr/bin/x",)), "no /usr/bin/x from its module"),
         (recipe({"/etc": "files/nothing"}), "no files at files/nothing"),
     ],
 )

@@ -53,6 +53,7 @@ def test_what_was_built_before_keeps_its_key() -> None:
             replace(PAUSE, image=replace(PAUSE.image, **{name: value}))  # type: ignore[type-var]
             for name, value in {
                 "tree": (("/etc", "etc"),),
+                "scripts": ("/etc/a",),
                 "edits": (Edit("/etc/a", "b"),),
                 "files": (File("/etc/hosts"),),
                 "links": (("/a", "b"),),
