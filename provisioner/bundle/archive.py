@@ -22,7 +22,7 @@ _GZIP = 31
 @dataclass(frozen=True)
 class Entry:
     """One member of an archive: content as bytes or as a file, or a symbolic link, or (none of them) a
-    directory.
+    directory. `owner` is a numeric user.
     """
 
     path: str
@@ -30,6 +30,7 @@ class Entry:
     file: Path | None = None
     link: str = ""
     mode: int = 0o755
+    owner: int = 0
 
 
 class _GzipSink:
@@ -64,7 +65,7 @@ def _parents(paths: Iterable[str]) -> set[str]:
 
 def _member(entry: Entry) -> tarfile.TarInfo:
     info = tarfile.TarInfo(entry.path.lstrip("/"))
-    info.mode = entry.mode
+    info.mode, info.uid = entry.mode, entry.owner
     if entry.link:
         info.type, info.linkname, info.mode = tarfile.SYMTYPE, entry.link, 0o777
     elif entry.data is not None:
@@ -86,7 +87,7 @@ def _add(archive: tarfile.TarFile, entry: Entry) -> None:
 
 
 def write_archive(entries: Iterable[Entry], target: Path) -> str:
-    """Write a gzip-compressed tar: sorted, owned by root, without times.
+    """Write a gzip-compressed tar: sorted, without times. Of two entries for one path the later one counts.
 
     Returns the uncompressed bytes' digest.
 

@@ -61,7 +61,7 @@ def build(*, components: Sequence[str] | None, source: str, output: Path | None,
                 systems, store, emit, named=bool(components)
             )
             if not components:
-                prove_complete(finished, store)
+                prove_complete(finished, store, [image for each in wanted for image in each.without])
             target = _write(finished, store, output, whole=not components)
     except OSError as error:
         raise ProvisionError(

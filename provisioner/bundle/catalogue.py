@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,8 @@ from provisioner.errors import InputError, Problem
 from provisioner.inventory.words import hint_for
 
 DIRECTORY = Path(__file__).parent
+# Marks what was added after components had been built and cached: unset it is no part of their keys.
+ADDED = {"added": True}
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Module:
     """A build with Go's toolchain.
 
     `directory` (under modules/) has go.mod and go.sum, or `source` (under sources/) a program of our own.
-    `packages` are import paths; `file` is a file of the module that is taken as it is.
+    `packages` are import paths; `file` is a file of the module that is taken as it is. `toolchain` is the version
+    of Go to build with (as `go1.23.8`, which Go fetches by itself), where it must not be the machine's.
     """
 
     path: str
@@ -44,6 +47,7 @@ class Module:
     tags: tuple[str, ...] = ()
     cgo: bool = False
     file: str = ""
+    toolchain: str = field(default="", metadata=ADDED)
 
     @property
     def wrapper(self) -> Path:
@@ -70,9 +74,28 @@ class Debian:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """Leaves out the lines of `file` (a path in the image) in which the regular expression `drop` is found."""
+
+    file: str
+    drop: str
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the image with this content. `owner` is a numeric user, `mode` octal."""
+
+    path: str
+    content: str = ""
+    owner: int = 0
+    mode: str = "0644"
+
+
+@dataclass(frozen=True)
 class ImageRecipe:
     """What an image consists of. `programs` maps paths in the image to packages; `busybox` are links in
-    /bin.
+    /bin. `tree` maps paths in the image to directories or files of the module, on which the `edits` are made; of
+    them the `scripts` are started although they do not say what by. `directory` is where the entrypoint is started.
     """
 
     entrypoint: tuple[str, ...]
@@ -83,11 +106,21 @@ class ImageRecipe:
     certificates: bool = False
     exposed: tuple[str, ...] = ()
     debian: Debian = Debian()
+    tree: tuple[tuple[str, str], ...] = field(default=(), metadata=ADDED)
+    scripts: tuple[str, ...] = field(default=(), metadata=ADDED)
+    edits: tuple[Edit, ...] = field(default=(), metadata=ADDED)
+    files: tuple[File, ...] = field(default=(), metadata=ADDED)
+    links: tuple[tuple[str, str], ...] = field(default=(), metadata=ADDED)
+    environment: tuple[tuple[str, str], ...] = field(default=(), metadata=ADDED)
+    directory: str = field(default="/", metadata=ADDED)
 
 
 @dataclass(frozen=True)
 class Component:
-    """`kind` is binary, archive, manifest or image. `reference` and `tag` are an image's upstream name."""
+    """`kind` is binary, archive, manifest or image. `reference` and `tag` are an image's upstream name.
+
+    `without` are images that a manifest asks for and no bundle has, because they are built from no module.
+    """
 
     name: str
     kind: str
@@ -100,6 +133,7 @@ class Component:
     reference: str = ""
     tag: str = ""
     image: ImageRecipe | None = None
+    without: tuple[str, ...] = field(default=(), metadata=ADDED)
 
     @property
     def architecture(self) -> str:
@@ -186,6 +220,7 @@ def _component(raw: Mapping[str, Any], platform: str) -> Component:
         "version": raw["version"],
         "bare": raw["version"].removeprefix("v"),
         "arch": platform.partition("/")[2],
+        "title": raw.get("title", raw["name"]),
     }
     release = raw.get("release")
     return Component(
@@ -194,12 +229,13 @@ def _component(raw: Mapping[str, Any], platform: str) -> Component:
         version=raw["version"],
         platform=platform,
         homepage=raw["homepage"],
-        title=raw.get("title", raw["name"]),
+        title=fill["title"],
         module=_module(raw["module"], fill),
         release=Release(**{key: value.format(**fill) for key, value in release.items()}) if release else None,
         reference=raw.get("reference", ""),
         tag=raw.get("tag", raw["version"]) if raw["kind"] == "image" else "",
         image=_image(raw["image"], raw["module"].get("path", "")) if "image" in raw else None,
+        without=tuple(raw.get("without", ())),
     )
 
 
@@ -214,6 +250,7 @@ def _module(raw: Mapping[str, Any], fill: Mapping[str, str]) -> Module:
         tags=tuple(raw.get("tags", ())),
         cgo=bool(raw.get("cgo", False)),
         file=raw.get("file", ""),
+        toolchain=raw.get("toolchain", ""),
     )
 
 
@@ -222,7 +259,6 @@ def _package(module: str, name: str) -> str:
 
 
 def _image(raw: Mapping[str, Any], module: str) -> ImageRecipe:
-    debian = raw.get("debian", {})
     return ImageRecipe(
         entrypoint=tuple(raw["entrypoint"]),
         programs=tuple((path, _package(module, name)) for path, name in raw["programs"].items()),
@@ -231,10 +267,21 @@ def _image(raw: Mapping[str, Any], module: str) -> ImageRecipe:
         busybox=tuple(raw.get("busybox", ())),
         certificates=bool(raw.get("certificates", False)),
         exposed=tuple(raw.get("exposed", ())),
-        debian=Debian(
-            packages=tuple(debian.get("packages", ())),
-            programs=tuple(debian.get("programs", ())),
-            plugins=tuple(debian.get("plugins", ())),
-            links=tuple(debian.get("links", {}).items()),
-        ),
+        debian=_debian(raw.get("debian", {})),
+        tree=tuple(raw.get("tree", {}).items()),
+        scripts=tuple(raw.get("scripts", ())),
+        edits=tuple(Edit(**edit) for edit in raw.get("edits", ())),
+        files=tuple(File(path, **file) for path, file in raw.get("files", {}).items()),
+        links=tuple(raw.get("links", {}).items()),
+        environment=tuple(raw.get("environment", {}).items()),
+        directory=raw.get("directory", "/"),
+    )
+
+
+def _debian(raw: Mapping[str, Any]) -> Debian:
+    return Debian(
+        packages=tuple(raw.get("packages", ())),
+        programs=tuple(raw.get("programs", ())),
+        plugins=tuple(raw.get("plugins", ())),
+        links=tuple(raw.get("links", {}).items()),
     )

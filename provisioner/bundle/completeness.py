@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
+from typing import Any
 
 import yaml
 
@@ -11,15 +12,22 @@ from provisioner.bundle import oci
 from provisioner.bundle.store import Finished, Store
 from provisioner.errors import ProvisionError
 
+# The custom resources of some network plug-ins are megabytes.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def images_of(manifest: bytes) -> frozenset[str]:
     """The references of all containers in a Kubernetes manifest of one or several documents."""
-    return frozenset(image for document in yaml.safe_load_all(manifest) for image in _images(document))
+    return frozenset(
+        image for document in yaml.load_all(manifest, Loader=_Loader) for image in _images(document)
+    )
 
 
-def prove_complete(finished: Sequence[Finished], store: Store) -> None:
-    """Raises ProvisionError naming each image that a manifest asks for and the catalogue does not have."""
-    present = {part.entry.annotations[oci.REF_NAME] for part in finished}
+def prove_complete(finished: Sequence[Finished], store: Store, without: Sequence[str] = ()) -> None:
+    """Raises ProvisionError naming each image that a manifest asks for and the catalogue does not have, but for
+    those `without` which it is known to be.
+    """
+    present = {part.entry.annotations[oci.REF_NAME] for part in finished}.union(without)
     missing = []
     for part in finished:
         if PurePath(part.entry.annotations[oci.TITLE]).suffix not in (".yml", ".yaml"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from provisioner.bundle import debian, golang, oci, publish, rootfs
+from provisioner.bundle import debian, golang, moduletree, oci, publish, rootfs
 from provisioner.bundle.archive import Entry, write_archive
 from provisioner.bundle.catalogue import Component
 from provisioner.bundle.debian import Package
@@ -70,6 +71,9 @@ def _image(
     if component.image is None:
         raise ValueError(f"{component.name} has no recipe")
     target = workspace / "layer"
-    content = rootfs.entries(component.image, programs, trees, component.architecture)
-    diff_id = write_archive(content, target)
+    system = rootfs.entries(component.image, programs, trees, component.architecture)
+    own: Sequence[Entry] = ()
+    if component.image.tree:
+        own = moduletree.entries(component.image, golang.module_directory(component.module, workspace))
+    diff_id = write_archive(chain(system, own), target)
     return publish.image(component, [Layer(store.add_file(target, oci.LAYER), diff_id)], ORIGIN, store)

@@ -39,10 +39,9 @@ def make(component: Component, store: Store, emit: Emit) -> Finished:
 
 def _member(archive: Path, release: Release, target: Path) -> Path:
     with tarfile.open(archive) as tar:
-        try:
-            source = tar.extractfile(release.member)
-        except KeyError:
-            source = None
+        # Not by its name: that reads all of an archive, and some have gigabytes after their first files.
+        found = next((member for member in tar if member.name == release.member), None)
+        source = tar.extractfile(found) if found else None
         if source is None:
             raise ProvisionError(f"{release.url} has no file {release.member}")
         with source, target.open("wb") as file:

@@ -66,14 +66,19 @@ def compile_packages(work: Compilation, workspace: Path, emit: Emit) -> dict[str
 
 
 def module_file(module: Module, workspace: Path) -> Path:
-    """The path of `module.file` in Go's module cache, downloaded and checked against go.sum if need be."""
-    command = ("go", "list", "-mod=readonly", "-m", "-json", module.path)
-    wrapper = _wrapper(module, workspace)
-    _run(("go", "mod", "download", module.path), wrapper, os.environ)
-    path = Path(json.loads(_run(command, wrapper, os.environ))["Dir"]) / module.file
+    """The path of `module.file` in Go's module cache."""
+    path = module_directory(module, workspace) / module.file
     if not path.is_file():
         raise ProvisionError(f"the module {module.path} has no file {module.file}")
     return path
+
+
+def module_directory(module: Module, workspace: Path) -> Path:
+    """Where Go's module cache has the module, downloaded and checked against go.sum if need be."""
+    command = ("go", "list", "-mod=readonly", "-m", "-json", module.path)
+    wrapper = _wrapper(module, workspace)
+    _run(("go", "mod", "download", module.path), wrapper, os.environ)
+    return Path(json.loads(_run(command, wrapper, os.environ))["Dir"])
 
 
 def _program_name(package: str, component: str) -> str:
@@ -95,6 +100,7 @@ def _environment(work: Compilation) -> dict[str, str]:
         "GOARCH": work.architecture,
         "CGO_ENABLED": "1" if work.module.cgo else "0",
         "GOWORK": "off",
+        **({"GOTOOLCHAIN": work.module.toolchain} if work.module.toolchain else {}),
     }
 
 

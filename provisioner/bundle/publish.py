@@ -14,7 +14,7 @@ from provisioner.bundle.catalogue import Component
 from provisioner.bundle.oci import Descriptor
 from provisioner.bundle.store import Finished, Store
 
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,10 @@ def _run_config(component: Component, notes: Mapping[str, str]) -> dict[str, Any
         "User": recipe.user,
         "ExposedPorts": {port: {} for port in recipe.exposed},
     }
-    fixed = {"Env": [_PATH], "WorkingDir": "/"}
+    environment = {**_ENVIRONMENT, **dict(recipe.environment)}
+    fixed = {
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "WorkingDir": recipe.directory,
+    }
     labels = {name: notes[name] for name in (oci.TITLE, oci.VERSION, oci.SOURCE)}
     return {**{key: value for key, value in wanted.items() if value}, **fixed, "Labels": labels}

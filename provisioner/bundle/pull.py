@@ -25,14 +25,24 @@ from provisioner.errors import ProvisionError
 
 _ACCEPT = ", ".join((oci.INDEX, oci.MANIFEST, oci.DOCKER_INDEX, oci.DOCKER_MANIFEST))
 _LARGEST_MANIFEST = 4 << 20
+_HUB, _HUBS_NAMES = "registry-1.docker.io", ("docker.io", "index.docker.io")
 
 
 def registry_of(reference: str) -> str:
-    """The host of an image's name; names without one are Docker Hub's."""
+    """The host to ask for an image; names without one are Docker Hub's, which has names of its own."""
+    host = _named_host(reference)
+    return _HUB if host in ("", *_HUBS_NAMES) else host
+
+
+def _named_host(reference: str) -> str:
     host, _, rest = reference.partition("/")
-    if not rest or not ({".", ":"} & set(host) or host == "localhost"):
-        return "registry-1.docker.io"
-    return host
+    return host if rest and ({".", ":"} & set(host) or host == "localhost") else ""
+
+
+def repository_of(reference: str) -> str:
+    """The address of an image's repository."""
+    name = reference.removeprefix(f"{_named_host(reference)}/")
+    return f"https://{registry_of(reference)}/v2/{name}"
 
 
 @dataclass(frozen=True)
@@ -59,9 +69,7 @@ class Repository:
 
 def image(component: Component, store: Store, emit: Emit) -> Finished:
     """Pull the image for the component's platform with its original blobs. Every blob's digest is checked."""
-    host = registry_of(component.reference)
-    name = component.reference.removeprefix(f"{host}/")
-    base = f"https://{host}/v2/{name}"
+    base = repository_of(component.reference)
     return pull(Repository(base, download.client(base)), component, store, emit)
 
 

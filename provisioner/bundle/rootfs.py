@@ -47,6 +47,9 @@ def entries(
         yield Entry(CERTIFICATES, data=_certificates(trees), mode=0o644)
     if recipe.debian.packages:
         yield from _debian(recipe.debian, trees, _TRIPLETS[architecture])
+    yield from (Entry(path, link=target) for path, target in recipe.links)
+    for file in recipe.files:
+        yield Entry(file.path, data=file.content.encode(), mode=int(file.mode, 8), owner=file.owner)
 
 
 def _system() -> Iterator[Entry]:

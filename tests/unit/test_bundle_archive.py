@@ -55,6 +55,17 @@ def test_content(tmp_path: Path) -> None:
     assert found["bin/sh"].linkname == "busybox"
 
 
+def test_an_owner_and_an_entry_that_replaces_another(tmp_path: Path) -> None:
+    given = [Entry("/etc/names", data=b"old"), Entry("/status", data=b"", mode=0o600, owner=999)]
+    write_archive([*given, Entry("/etc/names", data=b"new")], tmp_path / "archive")
+    with tarfile.open(tmp_path / "archive") as archive:
+        owners = {member.name: (member.uid, member.gid) for member in archive}
+        names = archive.extractfile("etc/names")
+        assert names is not None
+        assert names.read() == b"new"
+    assert owners == {"etc": (0, 0), "etc/names": (0, 0), "status": (999, 0)}
+
+
 def test_needs_of_a_real_program() -> None:
     found = needs(Path(sys.executable).resolve())
     assert "libc.so.6" in found.libraries

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,14 @@ def test_a_failed_compilation_shows_the_command_and_its_words(tmp_path: Path) ->
         golang.compile_packages(
             Compilation("pause", pause.module, "amd64", tmp_path / "out"), tmp_path, silent
         )
+
+
+@needs_go
+def test_the_toolchain_of_a_module_is_asked_for(tmp_path: Path) -> None:
+    pause = next(component for component in catalogue.load() if component.name == "pause")
+    module = replace(pause.module, toolchain="go1.nothing")
+    with pytest.raises(ProvisionError, match=r"(?i)invalid.*go1\.nothing"):
+        golang.compile_packages(Compilation("pause", module, "amd64", tmp_path / "out"), tmp_path, silent)
 
 
 def test_without_go_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

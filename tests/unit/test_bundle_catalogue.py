@@ -7,19 +7,19 @@ import re
 import pytest
 
 from provisioner.bundle import catalogue
-from provisioner.bundle.catalogue import Component
+from provisioner.bundle.catalogue import Component, File
 from provisioner.errors import InputError
 
 COMPONENTS = catalogue.load()
 EVERY = pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.name)
-# What the plug-in's module carries under another version than the image that ships it upstream.
-OTHER_VERSION = {"flannel-cni-plugin": "v0.9.1"}
+# By wrapper: modules that carry a component under another version than its publisher.
+OTHER_VERSION = {"flannel-cni-plugin": "v0.9.1", "calico": "v1.11.0-cni-plugin.0.20250813170300-a0db560f0520"}
 
 
 @EVERY
 def test_the_pinned_module_is_the_version_that_is_promised(component: Component) -> None:
     if component.module.directory:
-        assert component.module.version() == OTHER_VERSION.get(component.name, component.version)
+        assert component.module.version() == OTHER_VERSION.get(component.module.directory, component.version)
         assert component.module.path in (component.module.wrapper / "go.sum").read_text()
 
 
@@ -42,12 +42,59 @@ def test_every_component_has_both_sources(component: Component) -> None:
     assert component.module.packages or component.module.file
 
 
+def staging(component: Component) -> dict[str, str]:
+    """What stands for the modules of Kubernetes, which name each other without a version."""
+    text = (component.module.wrapper / "go.mod").read_text()
+    return dict(re.findall(r"^\tk8s\.io/(\S+) => k8s\.io/\1 (\S+)$", text, re.MULTILINE))
+
+
 def test_the_staging_modules_of_kubernetes_are_of_one_release() -> None:
     kubelet = next(component for component in COMPONENTS if component.name == "kubelet")
-    text = (kubelet.module.wrapper / "go.mod").read_text()
-    replaced = re.findall(r"^\tk8s\.io/(\S+) => k8s\.io/\1 (\S+)$", text, re.MULTILINE)
+    replaced = staging(kubelet)
     assert len(replaced) > 20
-    assert {version for _, version in replaced} == {kubelet.version.replace("v1.", "v0.", 1)}
+    assert set(replaced.values()) == {kubelet.version.replace("v1.", "v0.", 1)}
+
+
+CALICO = {component.name: component for component in COMPONENTS if component.module.directory == "calico"}
+
+
+def test_all_of_calico_is_of_one_release() -> None:
+    assert len(CALICO) > 10
+    assert {component.version for component in CALICO.values()} == {"v3.28.5"}
+    assert {component.module.toolchain for component in CALICO.values()} == {"go1.23.8"}
+    replaced = staging(CALICO["calico-node"])
+    assert replaced.pop("kubernetes") == "v1.29.15"
+    assert len(replaced) > 20
+    assert set(replaced.values()) == {"v0.29.15"}
+
+
+def test_calico_is_named_as_its_manifests_do() -> None:
+    assert {each.wanted_name for each in CALICO.values() if each.kind == "image"} == {
+        f"docker.io/calico/{name}:v3.28.5" for name in ("node", "cni", "kube-controllers", "typha")
+    }
+    release = CALICO["calico-typha"].release
+    assert release
+    assert release.member == "release-v3.28.5/manifests/calico-typha.yaml"
+
+
+def test_an_image_has_files_of_its_own_and_of_its_module() -> None:
+    node, controllers = CALICO["calico-node"].image, CALICO["calico-kube-controllers"].image
+    assert node
+    assert controllers
+    assert dict(node.environment) == {"SVDIR": "/etc/service/enabled"}
+    assert dict(node.tree)["/usr/sbin"] == "node/filesystem/sbin"
+    assert [edit.drop for edit in node.edits] == ["krt_tunnel"]
+    assert File("/status/status.json", owner=999) in controllers.files
+    assert CALICO["calico-cni"].image
+    assert dict(CALICO["calico-cni"].image.links) == {"/opt/cni/bin/calico-ipam": "calico"}
+
+
+def test_no_two_components_have_one_name() -> None:
+    for names in (
+        [component.name for component in COMPONENTS],
+        [component.wanted_name for component in COMPONENTS],
+    ):
+        assert len(names) == len(set(names))
 
 
 def test_what_a_cluster_asks_for_is_there() -> None:

@@ -256,7 +256,21 @@ def test_who_can_be_reached(publisher: Publisher) -> None:
         ("localhost/x", "localhost"),
         ("host:5000/x", "host:5000"),
         ("library/busybox", "registry-1.docker.io"),
+        ("docker.io/calico/node", "registry-1.docker.io"),
     ],
 )
 def test_the_host_in_a_name(reference: str, host: str) -> None:
     assert pull.registry_of(reference) == host
+
+
+@pytest.mark.parametrize(
+    ("reference", "address"),
+    [
+        ("ghcr.io/flannel-io/flannel", "https://ghcr.io/v2/flannel-io/flannel"),
+        ("docker.io/calico/node", "https://registry-1.docker.io/v2/calico/node"),
+        ("library/busybox", "https://registry-1.docker.io/v2/library/busybox"),
+        ("host:5000/x", "https://host:5000/v2/x"),
+    ],
+)
+def test_the_address_of_a_repository(reference: str, address: str) -> None:
+    assert pull.repository_of(reference) == address

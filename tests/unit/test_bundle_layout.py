@@ -91,6 +91,19 @@ def test_images(bundle: Bundle) -> None:
     assert "3.10" in caught.value.hint
 
 
+def test_an_image_runs_as_its_recipe_says(store: Store) -> None:
+    component = COMPONENTS["calico-cni"]
+    assert component.image
+    given = (("PATH", "/opt/cni/bin"), ("SVDIR", "/etc/service"))
+    changed = replace(component, image=replace(component.image, environment=given))
+    config = store.path(publish.image(changed, [], "module", store).blobs[1].digest)
+    run = json.loads(config.read_bytes())["config"]
+    assert run["Env"] == ["PATH=/opt/cni/bin", "SVDIR=/etc/service"]
+    assert run["WorkingDir"] == "/opt/cni/bin"
+    assert run["Cmd"] == ["/opt/cni/bin/install"]
+    assert "Entrypoint" not in run
+
+
 def test_the_same_content_is_the_same_bundle(bundle: Bundle, tmp_path: Path) -> None:
     other = Store(tmp_path / "other")
     parts = [
@@ -192,6 +205,7 @@ def test_a_manifest_that_asks_for_more_than_there_is(store: Store) -> None:
     with pytest.raises(ProvisionError) as caught:
         prove_complete(parts, store)
     assert caught.value.reason == "kube-flannel.yml asks for some/other:v1"
+    prove_complete(parts, store, ["some/other:v1"])
     prove_complete(
         [artifact(store, "kube-flannel", MANIFEST.replace(b"some/other:v1", PAUSE.encode())), parts[1]], store
     )
@@ -209,18 +223,3 @@ def test_one_build_at_a_time(store: Store) -> None:
     with store.lock(), multiprocessing.get_context("spawn").Pool(1) as pool:
         assert "another" in pool.apply(_build_at_the_same_time, (store.root,))
     assert _build_at_the_same_time(store.root) == "went on"
-
-
-def test_the_key_knows_the_recipe() -> None:
-    from provisioner.bundle.frommodule import NO_INPUTS
-    from provisioner.bundle.recipe import module_key, release_key
-
-    pause = COMPONENTS["pause"]
-    keys = {
-        module_key(pause, NO_INPUTS, "go1.26.0"),
-        module_key(pause, NO_INPUTS, "go1.26.1"),
-        module_key(replace(pause, version="3.11"), NO_INPUTS, "go1.26.0"),
-        release_key(pause),
-    }
-    assert len(keys) == 4
-    assert module_key(pause, NO_INPUTS, "go1.26.0") in keys
