@@ -21,6 +21,8 @@ from provisioner.spec.model import ClusterSpec
 CONFIG = "ConfigMap kube-system/calico-config"
 DAEMONS = "DaemonSet kube-system/calico-node"
 TYPHA = "Deployment kube-system/calico-typha"
+_OURS = ("bandwidth", "flannel", "host-local", "loopback", "portmap", "tuning")
+"""CNI plug-ins that Calico's installer has beside its own (3.28, cni-plugin/Dockerfile)."""
 REFLECTOR = "route-reflector"
 """The label of nodes that are route reflectors (docs, networking/configuring/bgp)."""
 _CRD = "crd.projectcalico.org/v1"
@@ -78,6 +80,10 @@ def _node(spec: ClusterSpec, upstream: Sequence[dict[str, Any]]) -> Iterator[Edi
     if calico.backend != "bird":
         for probe, word in (("livenessProbe", "-bird-live"), ("readinessProbe", "-bird-ready")):
             yield node.removed((probe, "exec", "command"), word, "without BGP there is no BIRD to ask")
+    installer = Container.of(upstream, DAEMONS, "install-cni", "initContainers")
+    yield from installer.env(
+        "SKIP_CNI_BINARIES", ",".join(_OURS), "nodes have these plug-ins, of another version"
+    )
     digest = digest_of_text(json.dumps([calico.backend, calico.mtu], sort_keys=True))
     path: Path = ("spec", "template", "metadata", "annotations")
     yield Edit(DAEMONS, path, {"provision.dev/config": digest}, "a new configuration rolls the pods")

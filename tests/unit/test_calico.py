@@ -66,6 +66,10 @@ def test_each_mode(folder: Path, encapsulation: str) -> None:
     assert variables["IP_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
     assert variables["CALICO_IPV4POOL_IPIP"] == "Never"
     assert "CALICO_IPV4POOL_CIDR" not in variables, "Calico refuses it beside NO_DEFAULT_POOLS"
+    pod = objects[calico.DAEMONS]["spec"]["template"]["spec"]
+    (installer,) = [each for each in pod["initContainers"] if each["name"] == "install-cni"]
+    skipped = {each["name"]: each.get("value") for each in installer["env"]}["SKIP_CNI_BINARIES"]
+    assert skipped == "bandwidth,flannel,host-local,loopback,portmap,tuning"
     container = objects[calico.DAEMONS]["spec"]["template"]["spec"]["containers"][0]
     asked = container["livenessProbe"]["exec"]["command"] + container["readinessProbe"]["exec"]["command"]
     assert ({"-bird-live", "-bird-ready"} <= set(asked)) is (backend == "bird")
