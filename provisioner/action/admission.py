@@ -31,7 +31,7 @@ def admit(
         swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
         check_hosts(facts, nodes, spec.proxy, swap=swap)
         check_capacity(loaded.inventory, spec, facts)
-        check_pod_network(spec, facts)
+        check_pod_network(spec, facts, loaded.bundle.images() if loaded.bundle else ())
     else:  # its nodes are as their builder wants them
         check_hosts(facts, list(facts), spec.proxy, swap=True, small=True)
     check_virtual_address(spec, [host.name for host in loaded.inventory.group("load_balancer")], facts)
