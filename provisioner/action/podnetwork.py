@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from provisioner.action.preflight import version_of
 from provisioner.bundle.layout import Image
+from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
+from provisioner.network.combinations import misfits
 from provisioner.network.needs import Needs, needs_of
 from provisioner.playbook.facts import Facts
 from provisioner.spec.model import ClusterSpec
@@ -30,6 +32,21 @@ def check_pod_network(spec: ClusterSpec, facts: Mapping[str, Facts], images: Seq
     faults = [*_kernels(needs, nodes), *(_apart(spec, nodes) if needs.adjacent else ())]
     if faults:
         raise ProvisionError("\n".join(f"{fault}: {needs.what} {why}" for fault, why in faults), _hint(needs))
+
+
+def check_combination(
+    spec: ClusterSpec, facts: Mapping[str, Facts], images: Sequence[Image], emit: Emit
+) -> None:
+    """Raises ProvisionError for versions that do not go together, or of which nobody knows whether they do unless the
+    spec puts up with that, which is said."""
+    kernels = {name: each.kernel for name, each in facts.items() if spec.nodes[name].node}
+    found = list(misfits(spec, [each.reference for each in images], kernels))
+    refused = [each for each in found if not (each.untested and spec.network.allow_untested)]
+    if refused:
+        hints = dict.fromkeys(each.hint for each in refused)
+        raise ProvisionError("\n".join(each.reason for each in refused), "; ".join(hints))
+    for each in found:
+        emit(Note(level="warning", message=each.reason))
 
 
 def _check_bird(images: Sequence[Image]) -> None:

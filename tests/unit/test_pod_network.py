@@ -109,7 +109,7 @@ def test_an_image_without_tunnels_is_refused(lab: ClusterSpec) -> None:
 
     calico = Calico(pools=(IPPool("p", "10.244.0.0/16", "IPIPCrossSubnet"),))
     spec = replace(lab, network=replace(lab.network, plugin="calico", calico=calico))
-    with pytest.raises(ProvisionError, match="docker.io/calico/node:v3 cannot do IPIP"):
+    with pytest.raises(ProvisionError, match=r"docker\.io/calico/node:v3 cannot do IPIP"):
         check_pod_network(spec, facts(lab), image("module"))
     check_pod_network(spec, facts(lab), image("release"))
 
