@@ -64,7 +64,9 @@ def advise(
 
 def site_of(answers: Mapping[str, str], further: Mapping[str, Any]) -> Site:
     """A site by answers, which have been checked."""
-    words = {name: value for name, value in answers.items() if name not in ("nodes", "kernel", "modules")}
+    words: dict[str, Any] = {
+        name: value for name, value in answers.items() if name not in ("nodes", "kernel", "modules")
+    }
     nodes, kernel, modules = (answers.get(name, UNKNOWN) for name in ("nodes", "kernel", "modules"))
     return Site(
         **words,
@@ -87,6 +89,8 @@ def fault_of(question: Question, text: str) -> tuple[str, str] | None:
         return f"'{text}' is no number of nodes", "such as 3"
     if question.name == "kernel" and version_of(text) is None:
         return f"'{text}' is no version of a kernel", "such as 6.1"
+    if question.name == "modules" and not text.strip(" ,"):
+        return "it names no module", f"some of {','.join(MODULES)}, or none"
     strange = [each for each in _names(text) if each not in MODULES] if question.name == "modules" else []
     if strange:
         near = nearest(strange[0], MODULES)

@@ -30,8 +30,8 @@ def gather_each(
     existing: Existing | None = None,
 ) -> dict[str, Facts | Exception]:
     """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
-    distribution; `links`: what they carry; `addresses`: by host, one that nobody on its link should have; `existing`: the cluster that is there,
-    whose files are read, too."""
+    distribution; `links`: what they carry; `addresses`: by host, one that nobody on its link should have; `existing`:
+    the cluster that is there, whose files are read, too."""
     paths = existing_paths(existing)
 
     def ask(session: Session) -> Facts:

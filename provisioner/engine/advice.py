@@ -61,15 +61,17 @@ class Better:
 
 @dataclass(frozen=True)
 class Measured:
-    """Published figures: rows of plug-ins, as the run names them, by `columns`. `own` are the rows of what is advised;
-    there may be none."""
+    """Published figures: rows of plug-ins, as the run names them, by `columns`; `modes` says of which version and mode
+    they are. `own` are the rows of the plug-in that is advised; there may be none."""
 
     title: str
     url: str
     date: str
+    what: str
     hardware: str
     columns: tuple[str, ...]
     rows: Mapping[str, tuple[float, ...]]
+    modes: Mapping[str, str]
     own: tuple[str, ...] = ()
     lesson: str = ""
 

@@ -55,17 +55,20 @@ class Elsewhere:
 
 @dataclass(frozen=True)
 class Run:
-    """One published measurement. Rows are shown `always`, others where traffic is to be `encrypted`."""
+    """One published measurement. `modes`: what a row is of, version and mode. Rows are shown `always`, others where
+    traffic is to be `encrypted`."""
 
     title: str
     url: str
     date: str
+    what: str
     hardware: str
     columns: tuple[str, ...]
     rows: Mapping[str, tuple[float, ...]]
+    modes: Mapping[str, str]
     always: tuple[str, ...]
-    encrypted: tuple[str, ...] = ()
-    lesson: str = ""
+    encrypted: tuple[str, ...]
+    lesson: str
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,17 @@ def _choice(name: str, written: Mapping[str, Any]) -> Choice:
 
 
 def _run(written: Mapping[str, Any]) -> Run:
-    frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in written.items()}
     rows = {name: tuple(figures) for name, figures in written["rows"].items()}
-    return Run(**{**frozen, "rows": MappingProxyType(rows)})
+    return Run(
+        title=written["title"],
+        url=written["url"],
+        date=written["date"],
+        what=written["what"],
+        hardware=written["hardware"],
+        columns=tuple(written["columns"]),
+        rows=MappingProxyType(rows),
+        modes=MappingProxyType(written["modes"]),
+        always=tuple(written["always"]),
+        encrypted=tuple(written["encrypted"]),
+        lesson=written.get("lesson", ""),
+    )

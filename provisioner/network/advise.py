@@ -1,4 +1,4 @@
-"""Which plug-in and mode suit a site: the table's rules, and what each mode needs, judged without looking at anything."""
+"""Which plug-in and mode suit a site: the table's rules, and what each mode needs, judged from answers alone."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _faults(needs: Needs, site: Site) -> Iterator[Reason]:
 def _impossible(verdicts: Sequence[_Verdict], site: Site) -> Iterator[Problem]:
     """The wishes that nothing the hosts can do fulfils, and what hosts would need for them."""
     wishes = [{name for rule in each.excluded for name in rule.when} for each in verdicts if not each.faults]
-    hosts = [each for each in verdicts if not each.excluded] or verdicts
+    hosts = [each for each in verdicts if not each.excluded] if wishes else verdicts
     lacks = "; ".join(dict.fromkeys(fault.text for each in hosts for fault in each.faults))
     if not wishes:
         places = _options(("modules", "kernel", "subnets"))
@@ -167,7 +167,10 @@ def _measured(choice: Choice, site: Site, table: Table) -> Iterator[Measured]:
         wanted = (*run.always, *(run.encrypted if site.encryption == "yes" else ()))
         own = tuple(name for name in run.rows if choice.measured and name.split(",")[0] == choice.measured)
         rows = {name: run.rows[name] for name in run.rows if name in (*wanted, *own)}
-        yield Measured(run.title, run.url, run.date, run.hardware, run.columns, rows, own, run.lesson)
+        modes = {name: run.modes[name] for name in rows}
+        yield Measured(
+            run.title, run.url, run.date, run.what, run.hardware, run.columns, rows, modes, own, run.lesson
+        )
 
 
 def _remarks(best: _Verdict, site: Site) -> Iterator[str]:
@@ -184,7 +187,8 @@ def _remarks(best: _Verdict, site: Site) -> Iterator[str]:
     if site.mtu and site.mtu <= 1500 and site.environment == "metal":
         yield "with jumbo frames on switches and hosts throughput grows more than by any choice of a plug-in"
     if best.needs.modules and site.modules is None:
-        yield f"whether all kernels have {', '.join(best.needs.modules)} is not known; `apply` asks before it changes anything"
+        modules = ", ".join(best.needs.modules)
+        yield f"whether all kernels have {modules} is not known; `apply` asks before it changes anything"
 
 
 def _named(name: str) -> str:

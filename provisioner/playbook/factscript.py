@@ -224,8 +224,8 @@ def facts_script(
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
     patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, what
-    `links` carry, and who has the `address` on the link; and files of a cluster that is there, by the paths `existing` (kubernetes, etcd,
-    admin: folders, and a kubeconfig)."""
+    `links` carry, and who has the `address` on the link; and files of a cluster that is there, by the paths `existing`
+    (kubernetes, etcd, admin: folders, and a kubeconfig)."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER

@@ -115,12 +115,12 @@ def _others(head: str, others: Sequence[Alternative]) -> Iterator[Line]:
 def _figures(run: Measured) -> Iterator[Line]:
     yield Line("")
     yield Line(f"measured {run.date}: {run.title}", "head")
-    yield from _wrapped(f"{run.hardware}; {run.url}", 2, "dim")
+    yield from _wrapped(f"{run.what}: {run.hardware}; {run.url}", 2, "dim")
     rows = [
-        ("", *run.columns),
-        *((name, *(str(each) for each in figures)) for name, figures in run.rows.items()),
+        ("", "of", *run.columns),
+        *((name, run.modes.get(name, ""), *map(str, figures)) for name, figures in run.rows.items()),
     ]
-    numbers = range(1, len(run.columns) + 1)
+    numbers = range(2, len(run.columns) + 2)
     styles = ["dim", *("good" if name in run.own else "" for name in run.rows)]
     for text, style in zip(table(rows, right=numbers), styles, strict=True):
         yield Line(f"  {text}", style)
