@@ -34,7 +34,7 @@ def advise(
     given: Mapping[str, str | None], inventory: Path | None, ask: Ask | None, *, rest_unknown: bool = False
 ) -> Advice:
     """`given` are texts by question; `ask` asks somebody, None when nobody is there. Raises InputError for answers that
-    are none, are missing, or contradict each other, and as `load_cluster` and `usable` do."""
+    are none, are missing, or contradict each other or the hosts, and for a wrong inventory; UnreachableError."""
     questions = advice_table().questions
     said = {name: text for name, text in given.items() if text is not None}
     _check(questions, said)

@@ -10,8 +10,9 @@ from typing import Any
 
 from provisioner.action.advise import Known
 from provisioner.action.connect import connect_to
-from provisioner.action.gather import gather_each, usable
+from provisioner.action.gather import gather_each
 from provisioner.action.podnetwork import network_of
+from provisioner.action.reach import all_reached
 from provisioner.engine.advice import UNKNOWN, Advice
 from provisioner.network import section
 from provisioner.network.site import MODULES, version_of
@@ -27,13 +28,13 @@ _MTU_LINKS = re.compile("(?:en|wl|ww|sl|ib)[Pcopsvx].*|(?:eth|wlan|wwan).*")
 
 
 def read_hosts(path: Path) -> Known:
-    """Raises InputError for a wrong inventory, and as `usable`: hosts are reached, and root's rights are needed to read
-    firewalls."""
+    """Raises InputError for a wrong inventory, UnreachableError with all hosts that were not reached. What else a run
+    needs of hosts, advice can do without."""
     inventory, spec = load_cluster(path)
     nodes = [name for name, node in spec.nodes.items() if node.node]
     with connect_to(inventory, nodes) as pool:
         firewall = spec.firewall != "ignore"
-        facts = usable(gather_each(pool, nodes, MODULES, firewall=firewall, links=True))
+        facts = all_reached(gather_each(pool, nodes, MODULES, firewall=firewall, links=True))
     cluster: Mapping[str, Any] = inventory.variables["cluster"]
     return known_of(spec, cluster.get("network", {}), facts)
 
@@ -118,6 +119,9 @@ def _remarks(spec: ClusterSpec, facts: Mapping[str, Facts]) -> Iterator[str]:
     for wall, names in walls.items():
         opened = "opens" if spec.firewall == "manage" else "`cluster.firewall: manage` would open"
         yield f"{wall} is at work on {', '.join(names)}; {opened} what nodes need of each other"
+    plain = [name for name, each in facts.items() if not each.root]
+    if plain:
+        yield f"not root on {', '.join(plain)}: whether a firewall is at work there is not known"
     if spec.existing is not None:
         yield "the cluster is one that others have built: its network is not installed by provision"
 

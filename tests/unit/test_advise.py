@@ -82,7 +82,9 @@ def test_contradictions_are_told(case: dict[str, Any]) -> None:
 def test_every_choice_is_named_once() -> None:
     advice = judge(Site(policy="yes"), TABLE)
     named = [advice.name, *(each.name for each in advice.alternatives)]
-    assert sorted(named) == sorted([each.name for each in (*TABLE.choices, *TABLE.elsewhere)])
+    assert sorted(named) == sorted(
+        [*(each.name for each in TABLE.choices), *(each.name for each in TABLE.elsewhere)]
+    )
     assert all(each.reasons for each in advice.alternatives)
     possible = [each.ruled_out for each in advice.alternatives if each.installable]
     assert possible == sorted(possible), "those that would do come first"
@@ -169,7 +171,7 @@ def test_the_table_names_what_there_is() -> None:
     words = {each.name: {*each.choices, UNKNOWN} for each in TABLE.questions if each.choices}
     words |= {"proxy": {"nftables"}, "ipv6": {"yes", "no"}}
     attributes = {each.name for each in fields(Site)} | {"ipv6"}
-    whens = [each.when for each in (*TABLE.rules, *TABLE.contradictions)]
+    whens = [*(each.when for each in TABLE.rules), *(each.when for each in TABLE.contradictions)]
     whens += [each.fits[0] for each in TABLE.elsewhere if each.fits]
     whens += [when for each in TABLE.elsewhere for when, _ in each.against]
     for when in whens:
