@@ -57,7 +57,10 @@ def advise(
     asked = {each.name: _asked(each, ask) for each in missing} if ask is not None and not rest_unknown else {}
     answers = [_answered(each.name, said, asked, known.answers) for each in questions]
     site = site_of({each.name: each.value for each in answers}, known.else_)
-    advice = judge(site, advice_table())
+    try:
+        advice = judge(site, advice_table())
+    except InputError as fault:  # which of the hosts it is due to stands among the remarks
+        raise InputError(fault.problems, "; ".join(known.remarks)) from None
     remarks = (*advice.remarks, *known.remarks, *known.after(advice), *_differing(said, known.answers))
     return replace(advice, answers=tuple(answers), remarks=tuple(remarks))
 

@@ -50,6 +50,7 @@ def known_of(spec: ClusterSpec, written: Mapping[str, Any], facts: Mapping[str, 
             "nodes": str(len(facts)),
             "subnets": _subnets(spec, facts),
             "kernel": _oldest(facts),
+            **({"bgp": "yes"} if any(each.address for each in spec.network.calico.bgp.peers) else {}),
             "modules": ",".join(
                 each for each in MODULES if all(each in one.modules for one in facts.values())
             )
@@ -108,6 +109,10 @@ def _odd(facts: Facts) -> bool:
 
 
 def _remarks(spec: ClusterSpec, facts: Mapping[str, Facts]) -> Iterator[str]:
+    oldest = version_of(_oldest(facts))
+    behind = [name for name, each in facts.items() if version_of(each.kernel) == oldest]
+    if oldest is not None and len(behind) < len(facts):
+        yield f"the oldest kernel is that of {', '.join(behind)}"
     for module in MODULES:
         without = [name for name, each in facts.items() if module not in each.modules]
         if without and len(without) < len(facts):

@@ -10,7 +10,7 @@ from provisioner.engine.advice import Advice, Alternative, Better, Measured, Rea
 from provisioner.errors import InputError, Problem
 from provisioner.network.advicetable import Choice, Rule, Table
 from provisioner.network.needs import Needs, network_needs
-from provisioner.network.section import network_of, section_of
+from provisioner.network.section import network_of, section_of, to_fill_in
 from provisioner.network.site import Site
 
 _NEEDS = "what this version's checks ask for before anything changes"
@@ -113,7 +113,7 @@ def _fewest(wishes: Sequence[set[str]]) -> tuple[str, ...]:
 
 
 def _advice(best: _Verdict, verdicts: Sequence[_Verdict], site: Site, table: Table) -> Advice:
-    choice, needs = best.choice, best.needs
+    choice, needs, section = best.choice, best.needs, section_of(best.choice, site)
     return Advice(
         name=choice.name,
         title=choice.title,
@@ -131,8 +131,8 @@ def _advice(best: _Verdict, verdicts: Sequence[_Verdict], site: Site, table: Tab
         alternatives=(*_others(best, verdicts), *_elsewhere(site, table)),
         better=tuple(_better(best, site, table)),
         measured=tuple(_measured(choice, site, table)),
-        section=section_of(choice, site),
-        fill_in=choice.fill_in,
+        section=section,
+        fill_in=to_fill_in(choice, section),
         remarks=tuple(_remarks(best, site)),
     )
 

@@ -34,6 +34,12 @@ def section_of(choice: Choice, site: Site) -> dict[str, Any]:
     return section
 
 
+def to_fill_in(choice: Choice, section: Mapping[str, Any]) -> tuple[str, ...]:
+    """What in the section nobody has given: the routers, unless the inventory has some."""
+    made = choice.section.get("bgp", {}).get("peers")
+    return choice.fill_in if section[choice.plugin].get("bgp", {}).get("peers") == made else ()
+
+
 def network_of(section: Mapping[str, Any]) -> Network:
     """What the spec would be."""
     written = {key: value for key, value in section.items() if key not in _KEPT}
@@ -48,7 +54,11 @@ def network_of(section: Mapping[str, Any]) -> Network:
 
 def _kept(choice: Choice, site: Site) -> dict[str, Any]:
     old = site.written.get(choice.plugin)
-    kept = {key: old[key] for key in _KEPT[choice.plugin] if key in old} if isinstance(old, Mapping) else {}
+    if not isinstance(old, Mapping):
+        return {}
+    kept = {key: old[key] for key in _KEPT[choice.plugin] if key in old}
+    if "bgp" in choice.traits and isinstance(old.get("bgp"), Mapping):
+        kept["bgp"] = {**choice.section.get("bgp", {}), **old["bgp"]}
     if isinstance(kept.get("pools"), list):
         kept["pools"] = [
             {key: value for key, value in pool.items() if key != "encapsulation"} for pool in kept["pools"]

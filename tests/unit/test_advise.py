@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.action.advise import fault_of, site_of
+from provisioner.bundle import catalogue
 from provisioner.engine.advice import UNKNOWN, Advice
 from provisioner.errors import InputError
 from provisioner.network.advicetable import Choice, advice_table
@@ -185,6 +186,8 @@ def test_the_table_names_what_there_is() -> None:
         assert not (rule.out and rule.points)
     assert {each.plugin for each in TABLE.choices} == set(PLUGINS), "what can be installed, and nothing else"
     assert not {each.name for each in TABLE.elsewhere} & set(PLUGINS)
+    bundled = {each.version for each in catalogue.load() if each.name == "calico"}
+    assert [each.startswith("v3.28.") for each in bundled] == [True], "the rule on proxy: nftables names it"
 
 
 @given(

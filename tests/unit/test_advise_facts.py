@@ -19,6 +19,7 @@ from provisioner.network.advicetable import advice_table
 from provisioner.network.site import MODULES
 from provisioner.playbook.facts import Facts, parse_facts
 from provisioner.playbook.factscript import facts_script
+from provisioner.spec.calico import BGP, BGPPeer
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec
 
@@ -73,7 +74,7 @@ def test_all_alike(spec: ClusterSpec) -> None:
 
 
 ODD: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
-    ("an old kernel", {"kernel": "4.19.0-26-amd64"}, {"kernel": "4.19"}, ""),
+    ("an old kernel", {"kernel": "4.19.0-26-amd64"}, {"kernel": "4.19"}, "the oldest kernel is that of worker1"),
     ("no version", {"kernel": "custom"}, {"kernel": "unknown"}, ""),
     ("a module is missing", {"modules": ("vxlan",)}, {"modules": "vxlan"}, "wireguard is missing on worker1 alone"),
     ("no module at all", {"modules": ()}, {"modules": "none"}, "vxlan is missing on worker1 alone"),
@@ -145,12 +146,35 @@ def test_who_gives_an_answer_knows_better(spec: ClusterSpec, monkeypatch: pytest
     ]
 
 
+def test_routers_that_the_inventory_names(spec: ClusterSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = {"name": "rack", "address": "10.98.0.1", "as_number": 65001}
+    own = {"encapsulation": "VXLAN", "bgp": {"as_number": 65000, "peers": [peer]}}
+    bgp = BGP(as_number=65000, peers=(BGPPeer("rack", address="10.98.0.1", as_number=65001),))
+    calico = replace(spec.network.calico, bgp=bgp)
+    has = replace(spec, network=replace(spec.network, plugin="calico", calico=calico))
+    apart = facts(spec, worker1={"addresses": {"eno1": ("10.98.0.21/28",)}})
+    known = known_of(has, {"plugin": "calico", "calico": own}, apart)
+    assert known.answers["bgp"] == "yes"
+    advice = advised(monkeypatch, known, policy="yes", bgp="unknown")
+    assert advice.name == "calico-routers"
+    assert advice.section["calico"] == {"encapsulation": "None", "bgp": own["bgp"]}
+    assert advice.fill_in == ()
+    bare = advised(monkeypatch, known_of(spec, {}, apart), policy="yes", bgp="yes")
+    assert bare.fill_in
+
+
 def test_hosts_that_cannot_do_what_is_wanted(spec: ClusterSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     old = known_of(spec, {}, facts(spec, worker1={"kernel": "4.19.0", "modules": ("vxlan",)}))
-    with pytest.raises(
-        InputError, match=r"--encryption yes: .* module wireguard, .*; it needs Linux 5.6, and there is 4.19"
-    ):
+    with pytest.raises(InputError) as caught:
         advised(monkeypatch, old, encryption="yes")
+    (problem,) = caught.value.problems
+    assert problem.file == "--encryption yes"
+    assert (
+        "it needs the kernel's module wireguard, which not all nodes have; it needs Linux 5.6"
+        in problem.reason
+    )
+    assert "the kernel's module wireguard is missing on worker1 alone" in caught.value.hint
+    assert "the oldest kernel is that of worker1" in caught.value.hint
 
 
 def test_what_hosts_do_not_tell_is_missed_before_they_are_reached(monkeypatch: pytest.MonkeyPatch) -> None:
