@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from provisioner.action.capacity import check_capacity
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.ospackages import check_packages
-from provisioner.action.podnetwork import check_pod_network
+from provisioner.action.podnetwork import check_combination, check_pod_network
 from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
 from provisioner.action.virtualrouter import check_virtual_address
 from provisioner.engine.events import Emit, Note
@@ -31,7 +31,9 @@ def admit(
         swap = bool(loaded.inventory.variables.get("kubelet_allow_swap"))
         check_hosts(facts, nodes, spec.proxy, swap=swap)
         check_capacity(loaded.inventory, spec, facts)
-        check_pod_network(spec, facts)
+        images = loaded.bundle.images() if loaded.bundle else ()
+        check_pod_network(spec, facts, images)
+        check_combination(spec, facts, images, emit)
     else:  # its nodes are as their builder wants them
         check_hosts(facts, list(facts), spec.proxy, swap=True, small=True)
     check_virtual_address(spec, [host.name for host in loaded.inventory.group("load_balancer")], facts)

@@ -132,14 +132,18 @@ def _remarks(spec: ClusterSpec, facts: Mapping[str, Facts]) -> Iterator[str]:
 
 
 def _about(advice: Advice, spec: ClusterSpec, *, running: bool) -> Iterator[str]:
-    same = _mode(section.network_of(advice.section)) == _mode(spec.network)
-    if same:
+    network = section.network_of(advice.section)
+    if _mode(network) == _mode(spec.network):
         yield "the inventory has this plug-in in this mode already"
+    elif running and _fixed(network) != _fixed(spec.network):
+        yield "a cluster runs there and keeps its plug-in and backend: `apply` refuses others; this is for a new one"
     elif running:
-        yield (
-            "a cluster runs there: with another plug-in or mode its pods are cut off until all of them have been "
-            "started anew; plan that as an outage"
-        )
+        yield "a cluster runs there: while its nodes change to another mode, pods of some may not reach others"
+
+
+def _fixed(network: Network) -> tuple[str, str]:
+    """As action.fixed has it."""
+    return network.plugin, network.flannel.backend if network.plugin == "flannel" else network.calico.backend
 
 
 def _mode(network: Network) -> tuple[object, ...]:

@@ -19,12 +19,16 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
     "node_cidr_mask_ipv6": ("network", "node_cidr_mask_ipv6"),
     "domain": ("dns", "domain"),
     "existing": ("existing",),
+    "plugin": ("network", "plugin"),
+    "backend": ("network",),
 }
 _API_SERVER = "file:/etc/systemd/system/kube-apiserver.service"
 _REASONS = {
     "pod_cidrs": "nodes keep the part of it that they were given",
     "service_cidrs": "services keep their addresses, the cluster's DNS service among them",
     "existing": "its services are its builder's, and the other way round",
+    "plugin": "pods keep the addresses and the links that the other one gave them",
+    "backend": "nodes that have changed already and those that have not do not reach each other's pods",
     "domain": "pods have it in their resolv.conf, and tokens are issued in its name",
 }
 
@@ -40,6 +44,8 @@ def fixed_of(spec: ClusterSpec) -> Fixed:
         "node_cidr_mask": network.node_cidr_mask,
         "node_cidr_mask_ipv6": network.node_cidr_mask_ipv6,
         "domain": spec.dns.domain,
+        "plugin": network.plugin,
+        "backend": network.flannel.backend if network.plugin == "flannel" else network.calico.backend,
     }
 
 

@@ -6,10 +6,13 @@ Where the cluster is another's, or a mode only rendered, nothing of this is aske
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from provisioner.action.preflight import version_of
+from provisioner.bundle.layout import Image
+from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
+from provisioner.network.combinations import misfits
 from provisioner.network.needs import Needs, needs_of
 from provisioner.playbook.facts import Facts
 from provisioner.spec.model import ClusterSpec
@@ -17,13 +20,43 @@ from provisioner.spec.model import ClusterSpec
 _OTHER = "choose another mode of the plug-in"
 
 
-def check_pod_network(spec: ClusterSpec, facts: Mapping[str, Facts]) -> None:
-    """Raises ProvisionError naming every node that the mode cannot work on, and why."""
+def check_pod_network(spec: ClusterSpec, facts: Mapping[str, Facts], images: Sequence[Image] = ()) -> None:
+    """Raises ProvisionError naming every node that the mode cannot work on, and why, or an image of the bundle that
+    cannot do it."""
+    if spec.network.plugin == "calico" and any(
+        each.startswith("IPIP") for each in spec.network.calico.encapsulations
+    ):
+        _check_bird(images)
     needs = needs_of(spec)
     nodes = {name: each for name, each in facts.items() if spec.nodes[name].node}
     faults = [*_kernels(needs, nodes), *(_apart(spec, nodes) if needs.adjacent else ())]
     if faults:
         raise ProvisionError("\n".join(f"{fault}: {needs.what} {why}" for fault, why in faults), _hint(needs))
+
+
+def check_combination(
+    spec: ClusterSpec, facts: Mapping[str, Facts], images: Sequence[Image], emit: Emit
+) -> None:
+    """Raises ProvisionError for versions that do not go together, or of which nobody knows whether they do unless the
+    spec puts up with that, which is said."""
+    kernels = {name: each.kernel for name, each in facts.items() if spec.nodes[name].node}
+    found = list(misfits(spec, [each.reference for each in images], kernels))
+    refused = [each for each in found if not (each.untested and spec.network.allow_untested)]
+    if refused:
+        hints = dict.fromkeys(each.hint for each in refused)
+        raise ProvisionError("\n".join(each.reason for each in refused), "; ".join(hints))
+    for each in found:
+        emit(Note(level="warning", message=each.reason))
+
+
+def _check_bird(images: Sequence[Image]) -> None:
+    """Calico's own BIRD is a fork that knows IPIP tunnels; Debian's, in images that are built here, is not."""
+    for each in images:
+        if each.name.endswith("calico/node") and each.source == "module":
+            raise ProvisionError(
+                f"the bundle's {each.reference} cannot do IPIP: it was built with Debian's BIRD, which has no tunnels",
+                "take the publisher's image (provision bundle build --source release), or the encapsulation VXLAN",
+            )
 
 
 def _kernels(needs: Needs, nodes: Mapping[str, Facts]) -> Iterator[tuple[str, str]]:

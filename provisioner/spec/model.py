@@ -62,7 +62,7 @@ class Network:
     """CIDRs are in canonical form, one for each IP family, the primary family first.
 
     `node_cidr_mask` is the prefix length of each node's IPv4 pod CIDR, `node_cidr_mask_ipv6` that of its IPv6
-    one.
+    one. `allow_untested`: versions need not have been tried together by anybody.
     """
 
     plugin: str = "flannel"
@@ -70,6 +70,7 @@ class Network:
     service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
     node_cidr_mask: int = 24
     node_cidr_mask_ipv6: int = 64
+    allow_untested: bool = False
     flannel: Flannel = field(default_factory=Flannel)
     calico: Calico = field(default_factory=Calico)
 

@@ -129,6 +129,7 @@ CLUSTER: Mapping[str, Any] = {
             "service_cidrs": _CIDRS,
             "node_cidr_mask": _number(16, 28),
             "node_cidr_mask_ipv6": _number(48, 112),
+            "allow_untested": {"type": "boolean"},
             "flannel": _section(
                 {
                     "backend": _text(versions.backend),

@@ -22,6 +22,7 @@ ORDER = (
     "test_trust",
     "test_kubeconfig",
     "test_render",
+    "test_accepted",
     "test_plan_files",
     "test_run_lock",
     "test_drift",

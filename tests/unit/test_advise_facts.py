@@ -131,7 +131,10 @@ def test_what_is_read_is_advised_on(spec: ClusterSpec, monkeypatch: pytest.Monke
 
 def test_a_cluster_that_runs(spec: ClusterSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     running = known_of(spec, {}, facts(spec, cp1={"mark": "{}"}))
-    assert any("a cluster runs there" in each for each in advised(monkeypatch, running).remarks)
+    assert any("`apply` refuses others" in each for each in advised(monkeypatch, running).remarks)
+    direct = advised(monkeypatch, running, team="new")
+    assert direct.name == "flannel-direct"
+    assert any("while its nodes change to another mode" in each for each in direct.remarks)
     same = advised(monkeypatch, running, latency="no", team="unknown")
     assert same.name == "flannel-vxlan"
     assert any("has this plug-in in this mode already" in each for each in same.remarks)

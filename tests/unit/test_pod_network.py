@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.action.podnetwork import check_pod_network
+from provisioner.bundle.layout import Image
 from provisioner.errors import ProvisionError
 from provisioner.network.needs import needs_of
 from provisioner.playbook.facts import Facts
@@ -100,6 +101,17 @@ def test_what_calico_needs(
     needs = needs_of(replace(lab, network=replace(lab.network, plugin="calico", calico=calico)))
     assert (needs.modules, needs.udp, needs.tcp, needs.protocols) == (modules, udp, tcp, protocols)
     assert needs.adjacent is (not modules)
+
+
+def test_an_image_without_tunnels_is_refused(lab: ClusterSpec) -> None:
+    def image(source: str) -> list[Image]:
+        return [Image("docker.io/calico/node", "v3", "sha256:0", b"", "", (), source=source)]
+
+    calico = Calico(pools=(IPPool("p", "10.244.0.0/16", "IPIPCrossSubnet"),))
+    spec = replace(lab, network=replace(lab.network, plugin="calico", calico=calico))
+    with pytest.raises(ProvisionError, match=r"docker\.io/calico/node:v3 cannot do IPIP"):
+        check_pod_network(spec, facts(lab), image("module"))
+    check_pod_network(spec, facts(lab), image("release"))
 
 
 def test_ports_of_wireguard_by_family(lab: ClusterSpec) -> None:

@@ -1,0 +1,97 @@
+"""Whether a plug-in's version goes with the rest: what its publisher has tested, what is known to be broken.
+
+The facts are in combinations.yaml, each with its source.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from provisioner.spec.model import ClusterSpec
+
+Version = tuple[int, int]
+_AGENTS = {"calico": "calico/node", "flannel": "/flannel"}
+"""What the name of the image of a plug-in's agent ends in."""
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """`untested`: it may work; nobody has said so."""
+
+    reason: str
+    hint: str
+    untested: bool = False
+
+
+def misfits(spec: ClusterSpec, images: Sequence[str], kernels: Mapping[str, str]) -> Iterator[Misfit]:
+    """What does not go together. `images` are the upstream manifest's references, `kernels` the nodes' releases."""
+    plugin, version = spec.network.plugin, version_of(spec.network.plugin, images)
+    if version is None:
+        return
+    named = f"{plugin.capitalize() if plugin == 'calico' else plugin} {version[0]}.{version[1]}"
+    for rule in _rules()[plugin]["broken"]:
+        if version < _pair(rule["before"]) and _concerns(rule, spec):
+            what = f"proxy.mode {rule['proxy']}" if "proxy" in rule else f"the back end {rule['backend']}"
+            yield Misfit(
+                f"{named} does not go with {what}: {rule['why']} ({rule['source']})", rule["instead"]
+            )
+    tested = {_pair(rule["version"]): rule for rule in _rules()[plugin]["tested"]}
+    if not tested:
+        return
+    if version not in tested:
+        yield Misfit(
+            f"{named}: nobody has said with which releases of Kubernetes it works", _ALLOW, untested=True
+        )
+        return
+    yield from _outside(named, tested[version], spec.kubernetes.minor, kernels)
+
+
+_ALLOW = "choose another version, or set network.allow_untested: true"
+
+
+def version_of(plugin: str, images: Sequence[str]) -> Version | None:
+    """Of the agent, by the tag of its image; None where that is no version."""
+    for reference in images:
+        name, _, tag = reference.partition("@")[0].rpartition(":")
+        found = re.match(r"v?(\d+)\.(\d+)", tag)
+        if name.endswith(_AGENTS[plugin]) and found:
+            return int(found[1]), int(found[2])
+    return None
+
+
+def _outside(named: str, rule: Mapping[str, Any], minor: int, kernels: Mapping[str, str]) -> Iterator[Misfit]:
+    first, last = rule["kubernetes"]
+    if not first <= minor <= last and minor not in rule.get("seen", ()):
+        reason = (
+            f"{named} is tested with Kubernetes 1.{first} to 1.{last}, this is 1.{minor} ({rule['source']})"
+        )
+        yield Misfit(reason, _ALLOW, untested=True)
+    old = [host for host, kernel in kernels.items() if _pair(kernel) < _pair(rule["kernel"])]
+    if old:
+        reason = f"{', '.join(old)}: {named} wants Linux {rule['kernel']} or newer ({rule['source']})"
+        yield Misfit(reason, _ALLOW, untested=True)
+
+
+def _concerns(rule: Mapping[str, Any], spec: ClusterSpec) -> bool:
+    proxy: bool = rule.get("proxy", spec.proxy.mode) == spec.proxy.mode
+    backend: bool = rule.get("backend", spec.network.flannel.backend) == spec.network.flannel.backend
+    return proxy and backend
+
+
+def _pair(text: str) -> Version:
+    found = re.match(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+@cache
+def _rules() -> Mapping[str, Any]:
+    text = Path(__file__).with_name("combinations.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = yaml.safe_load(text)
+    return loaded

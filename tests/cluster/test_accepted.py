@@ -1,0 +1,116 @@
+"""Every version of an upstream manifest at hand, in every mode that it has, is accepted by a real API server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab_cluster import ADMIN, LabCluster
+
+from provisioner.bundle.layout import Bundle, default_bundle_path
+from provisioner.kube.objects import object_key
+from provisioner.network.podnetwork import PodNetwork
+from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
+from provisioner.spec.load import load_cluster
+from provisioner.spec.model import ClusterSpec, Flannel, Network
+
+LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
+POD = "10.244.0.0/16"
+FLANNEL = {
+    "vxlan": Flannel(),
+    "DirectRouting": Flannel(direct_routing=True, gbp=True, learning=True, vni=7, mtu=1400),
+    "host-gw": Flannel("host-gw", can_reach="192.0.2.1"),
+    "wireguard": Flannel("wireguard", mode="auto", keepalive=25, interface_regex="^eth"),
+    "ipip": Flannel("ipip", direct_routing=True, interface="eth0"),
+    "udp": Flannel("udp"),
+}
+CALICO = {
+    **{each: Calico(pools=(IPPool("pods", POD, each),)) for each in ("VXLAN", "VXLANCrossSubnet")},
+    **{each: Calico(pools=(IPPool("pods", POD, each),)) for each in ("IPIP", "IPIPCrossSubnet", "None")},
+    "Typha": Calico(pools=(IPPool("pods", POD),), typha=True),
+    "WireGuard": Calico(pools=(IPPool("pods", POD),), wireguard=True, mtu=1390),
+    "route reflectors": Calico(
+        pools=(IPPool("pods", POD, "None"),),
+        bgp=BGP(
+            route_reflectors=("cp1", "worker1"),
+            peers=(BGPPeer("rack", address="192.0.2.1", as_number=64513),),
+            service_cluster_ips=("10.96.0.0/16",),
+        ),
+    ),
+    "several pools": Calico(
+        pools=(
+            IPPool("a", "10.244.0.0/17", block_size=28, node_selector="rack == 'a'"),
+            IPPool("b", "10.244.128.0/17", "VXLANCrossSubnet", nat_outgoing=False, disable_bgp_export=True),
+        ),
+        felix={"logSeverityScreen": "Warning"},
+        env={"FELIX_IPTABLESREFRESHINTERVAL": "60"},
+    ),
+}
+
+
+def manifests() -> Iterator[tuple[str, str, Path | None]]:
+    """Version, plug-in, and where its manifests lie; None for the bundle's."""
+    yield from (("bundle", plugin, None) for plugin in ("flannel", "calico"))
+    root = os.environ.get("PROVISION_UPSTREAM")
+    for folder in sorted(Path(root).glob("*")) if root else ():
+        plugin = folder.name.partition("-")[0]
+        if plugin in ("flannel", "calico"):
+            yield folder.name, plugin, folder
+
+
+def read(folder: Path | None, name: str) -> str:
+    if folder is None:
+        return Bundle.open(default_bundle_path()).artifact(name).path.read_text()
+    return (folder / f"{name}{'.yml' if name == 'kube-flannel' else '.yaml'}").read_text()
+
+
+def specs(plugin: str) -> Iterator[tuple[str, ClusterSpec]]:
+    spec = load_cluster(LAB)[1]
+    network = replace(spec.network, plugin=plugin)
+    modes: dict[str, Network] = {
+        name: replace(network, flannel=each)
+        for name, each in (FLANNEL if plugin == "flannel" else {}).items()
+    }
+    modes |= {
+        name: replace(network, calico=each) for name, each in (CALICO if plugin == "calico" else {}).items()
+    }
+    yield from ((name, replace(spec, network=each)) for name, each in modes.items())
+
+
+def applied(cluster: LabCluster, objects: list[dict[str, Any]], words: str) -> None:
+    script = f"{ADMIN} apply --server-side --force-conflicts --field-manager=test {words} -f - >/dev/null"
+    part: list[dict[str, Any]] = []
+    for number, each in enumerate(objects, 1):
+        part.append(each)
+        # One argument of a program may have 128 KiB (Linux, MAX_ARG_STRLEN).
+        if number == len(objects) or len(json.dumps([*part, objects[number]])) > 90_000:
+            text = json.dumps({"apiVersion": "v1", "kind": "List", "items": part})
+            cluster.one("cp1", f"printf %s {shlex.quote(text)} | {script}")
+            part = []
+
+
+@pytest.mark.parametrize(
+    ("version", "plugin", "folder"), manifests(), ids=lambda each: str(each) if isinstance(each, str) else ""
+)
+def test_accepted(cluster: LabCluster, version: str, plugin: str, folder: Path | None) -> None:
+    made: list[str] = []
+    try:
+        for mode, spec in specs(plugin):
+            network = PodNetwork(spec, lambda name: read(folder, name))
+            objects = network.objects(lambda image: f"registry.lab.internal:5000/{image.rpartition('/')[2]}")
+            first = [each for each in objects if each["kind"] == "CustomResourceDefinition"]
+            if first and not made:
+                made = [object_key(each) for each in first]
+                applied(cluster, first, "")
+            rest = [each for each in objects if each not in first]
+            assert rest, f"{version}, {mode}"
+            applied(cluster, rest, "--dry-run=server")
+    finally:
+        for key in made:
+            cluster.one("cp1", f"{ADMIN} delete crd {key.partition(' ')[2]} --wait=false >/dev/null")

@@ -1,0 +1,68 @@
+"""docs/networks.md: plug-in, mode, and how it is proved, made of the tables of the tests that prove it.
+
+`PROVISION_WRITE_DOCS=1 pytest tests/unit/test_docs_networks.py` writes it anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "networks.md"
+HEAD = """# Pod networks, and how each mode is proved
+
+Made by tests/unit/test_docs_networks.py from the tables of the tests that are named; it is no word about what might
+work.
+
+- **traffic**: a cluster on real hosts comes up with it, and the whole traffic gate passes: pods, services, node ports
+  and DNS between all nodes; a second apply changes nothing (tests/cluster/test_networks.py, part of `make soak`).
+- **on the wire**: packets of the tunnel are counted there on every node; "plain": none of them is seen within a subnet.
+- **across a router**: a lab with two subnets: what crosses the router is in the tunnel, what stays in its subnet is
+  not.
+- **accepted**: what is rendered for it from every version of the manifests at hand is taken by a real API server's dry
+  run (tests/cluster/test_accepted.py).
+- **refused**: what the lab's kernel lacks, or the bundle's image, is named before anything is changed.
+
+| plug-in | mode | traffic | on the wire | across a router | accepted | refused |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    sys.path.insert(0, str(ROOT / "tests" / "cluster"))
+    try:
+        import test_accepted
+        import test_networks
+    finally:
+        sys.path.pop(0)
+    proved = {mode.name: mode for mode in test_networks.MODES}
+    between = {mode.name for mode in test_networks.BETWEEN}
+    lacking = {mode.name for mode, _ in test_networks.LACKING}
+    accepted = [f"flannel {name}" for name in test_accepted.FLANNEL]
+    accepted += [f"Calico {name}" for name in test_accepted.CALICO]
+    for name in dict.fromkeys([*accepted, *proved]):
+        plugin, _, mode = name.partition(" ")
+        seen = proved.get(name)
+        yield (
+            plugin,
+            mode,
+            "yes" if seen else "",
+            (f"plain (no {seen.tunnel})" if seen.plain else seen.tunnel) if seen else "",
+            "yes" if name in between else "",
+            "yes" if name in accepted else "",
+            "yes" if name in lacking else "",
+        )
+
+
+def page() -> str:
+    return HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows())
+
+
+def test_the_page_is_what_the_tests_prove() -> None:
+    text = page()
+    if os.environ.get("PROVISION_WRITE_DOCS") == "1":
+        PAGE.write_text(text, encoding="utf-8")
+    assert PAGE.read_text(encoding="utf-8") == text, "PROVISION_WRITE_DOCS=1 writes it anew"
