@@ -25,12 +25,13 @@ def gather_each(
     packages: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
     *,
     firewall: bool = False,
+    links: bool = False,
     addresses: Mapping[str, str] = MappingProxyType({}),
     existing: Existing | None = None,
 ) -> dict[str, Facts | Exception]:
     """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
-    distribution; `addresses`: by host, one that nobody on its link should have; `existing`: the cluster that is there,
-    whose files are read, too."""
+    distribution; `links`: what they carry; `addresses`: by host, one that nobody on its link should have; `existing`:
+    the cluster that is there, whose files are read, too."""
     paths = existing_paths(existing)
 
     def ask(session: Session) -> Facts:
@@ -39,6 +40,7 @@ def gather_each(
             modules,
             packages.get(session.host),
             firewall=firewall,
+            links=links,
             address=addresses.get(session.host, ""),
             existing=paths,
         )

@@ -45,7 +45,8 @@ class Facts:
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
     names the script of ours that changed the host last. `claimed` is the hardware address that answers for the address
     that was asked for, "" when none does or nothing was asked, "kept" where keepalived knows it. `existing`
-    are files of a cluster that others have built: lines of a path and the content in base64.
+    are files of a cluster that others have built: lines of a path and the content in base64. `mtus` by link, and
+    `virtual`, what the machine is made of by systemd-detect-virt(1) ("none" for metal), where links were asked for.
     """
 
     architecture: str
@@ -79,6 +80,8 @@ class Facts:
     selinux: bool = False
     claimed: str = ""
     existing: Secret | None = field(default=None, repr=False)
+    mtus: Mapping[str, int] = field(default_factory=dict)
+    virtual: str = ""
 
     @property
     def platform(self) -> str:
@@ -135,6 +138,8 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         selinux=bool(parts["selinux"].strip()),
         claimed=parts.get("claimed", "").strip(),
         existing=Secret.text(parts["existing"]) if "existing" in parts else None,
+        mtus=_mtus(parts.get("mtu", "")),
+        virtual=parts.get("virtual", "").strip(),
     )
 
 
@@ -151,6 +156,11 @@ def _count(ranges: str) -> int:
     """Of "0-3,6"; 0 for what is none (kernel.org, Documentation/admin-guide/cputopology.rst)."""
     found = re.findall(r"(\d+)(?:-(\d+))?", ranges)
     return sum(int(last or first) - int(first) + 1 for first, last in found)
+
+
+def _mtus(text: str) -> dict[str, int]:
+    found = (line.split() for line in text.splitlines())
+    return {words[0]: int(words[1]) for words in found if len(words) == 2 and words[1].isdecimal()}
 
 
 def _number(host: str, part: str, text: str) -> int:

@@ -153,6 +153,15 @@ elif command -v nft >/dev/null; then
   rm -f /run/provision-firewall.$$
 fi
 """
+# What links carry at most, and whether this is a machine of its own.
+_LINKS = """
+echo '=mtu'
+for d in /sys/class/net/*; do
+  [ ! -r "$d/mtu" ] || { read -r line <"$d/mtu" && echo "${d##*/} $line"; } 2>/dev/null || :
+done
+echo '=virtual'
+systemd-detect-virt 2>/dev/null || :
+"""
 # Whether somebody on the link answers for an address that load balancers are to share: `use` makes the kernel ask by
 # ARP or NDP, twice in this time; who answers does so within milliseconds. Where keepalived has it nobody is asked.
 _CLAIMED = r"""
@@ -209,19 +218,21 @@ def facts_script(
     packages: Mapping[str, Sequence[str]] | None = None,
     *,
     firewall: bool = False,
+    links: bool = False,
     address: str = "",
     existing: Mapping[str, str] | None = None,
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
-    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, and
-    who has the `address` on the link; and files of a cluster that is there, by the paths `existing` (kubernetes, etcd,
-    admin: folders, and a kubeconfig)."""
+    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, what
+    `links` carry, and who has the `address` on the link; and files of a cluster that is there, by the paths `existing`
+    (kubernetes, etcd, admin: folders, and a kubeconfig)."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
         + (_MODULES % words(modules) if modules else "")
         + (_PACKAGES % {"cases": cases} if packages else "")
         + (refusing_chains() + _FIREWALL if firewall else "")
+        + (_LINKS if links else "")
         + (_CLAIMED % quote(address) if address else "")
         + (_EXISTING % {name: quote(path) for name, path in existing.items()} if existing else "")
         + _END
