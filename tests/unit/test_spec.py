@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from provisioner.bundle import catalogue
+from provisioner.errors import InputError
 from provisioner.inventory.model import load_inventory
+from provisioner.spec import load as spec_load
 from provisioner.spec import versions
 from provisioner.spec.calico import Calico, IPPool
 from provisioner.spec.dns import Dns, Forward
@@ -195,6 +197,15 @@ def test_dns(tmp_path: Path) -> None:
         spec_of(tmp_path, ("      registry:", "      dns: {upstreams: []}\n      registry:")).dns.upstreams
         == ()
     )
+
+
+def test_dns_pods_are_no_obstacle_to_a_host_that_leaves(tmp_path: Path) -> None:
+    text = BASE.replace("      registry:", "      dns: {replicas: 4}\n      registry:", 1)
+    (tmp_path / "i.yaml").write_text(text)
+    inventory = load_inventory(tmp_path / "i.yaml")
+    with pytest.raises(InputError, match="4 DNS pods on 3 nodes"):
+        spec_load.load_spec(inventory)
+    assert spec_load.load_spec(inventory, transition=True).dns.replicas == 4
 
 
 @pytest.mark.parametrize(("workers", "replicas"), [(0, 1), (1, 2), (31, 2), (32, 3)])
