@@ -37,11 +37,12 @@ def policies_are_enforced(draft: Draft) -> Iterator[Problem]:
 def policies_have_names_of_their_own(draft: Draft) -> Iterator[Problem]:
     seen: set[tuple[str, str]] = set()
     for at, policy in _policies(draft):
-        for index, namespace in enumerate(_texts(policy, "namespaces")):
-            if (namespace, policy.get("name")) in seen:
-                reason = f"namespaces: {namespace} has a policy '{policy.get('name')}' already"
+        name = policy.get("name")
+        for index, namespace in enumerate(_texts(policy, "namespaces") if isinstance(name, str) else ()):
+            if (namespace, name) in seen:
+                reason = f"namespaces: {namespace} has a policy '{name}' already"
                 yield draft.problem((*at, "namespaces", index), reason, "give this one another name")
-            seen.add((namespace, str(policy.get("name"))))
+            seen.add((namespace, str(name)))
 
 
 def policies_say_something(draft: Draft) -> Iterator[Problem]:
