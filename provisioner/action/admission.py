@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.capacity import check_capacity
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
+from provisioner.action.nameservers import check_name_servers
 from provisioner.action.ospackages import check_packages
 from provisioner.action.podnetwork import check_combination, check_pod_network
 from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
@@ -34,6 +35,7 @@ def admit(
         images = loaded.bundle.images() if loaded.bundle else ()
         check_pod_network(spec, facts, images)
         check_combination(spec, facts, images, emit)
+        check_name_servers(spec, facts, emit)
     else:  # its nodes are as their builder wants them
         check_hosts(facts, list(facts), spec.proxy, swap=True, small=True)
     check_virtual_address(spec, [host.name for host in loaded.inventory.group("load_balancer")], facts)

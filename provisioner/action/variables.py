@@ -15,7 +15,9 @@ from provisioner.action.virtualrouter import virtual_router
 from provisioner.bundle.layout import Bundle
 from provisioner.inventory.model import Inventory
 from provisioner.kube.reserved import kube_reserved, system_reserved
+from provisioner.network.corefile import corefile
 from provisioner.network.podnetwork import PodNetwork
+from provisioner.network.policies import policy_objects
 from provisioner.pki.cluster import ClusterState
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
@@ -113,9 +115,11 @@ class ClusterVariables:
             "images": self.images,
             "image": self.pullable,
             "pause_image": self.pullable(self.reference(PAUSE)),
+            "corefile": corefile(spec.dns),
             "coredns_image": self.pullable(self.reference(COREDNS)),
             "bgp": spec.network.plugin == "calico" and spec.network.calico.backend == "bird",
             "reflectors": [spec.nodes[name].address for name in spec.network.calico.bgp.route_reflectors],
+            "policy_objects": policy_objects(spec.network.policies),
             "network_objects": self.network.objects(self.pullable),
         }
 

@@ -91,7 +91,7 @@ class ComponentsKind:
         found = [
             (component, _reference(*row))
             for *row, component, managers in rows
-            if FIELD_MANAGER in managers.split()
+            if _ours(row[0], frozenset(managers.split()))
         ]
         return {each.id: _left(found, each.spec["wanted"]) for each in resources}
 
@@ -101,6 +101,11 @@ class ComponentsKind:
         order = {kind: place for place, kind in enumerate(_TYPES)}
         objects.sort(key=lambda each: order.get(each.split(" ")[0], -1))
         return Script(_DELETE + "".join(_gone(each) for each in objects))
+
+
+def _ours(kind: str, managers: frozenset[str]) -> bool:
+    """A namespace that somebody else has written, too, may have been there before: it is nobody's to take away."""
+    return managers == {FIELD_MANAGER} if kind == "Namespace" else FIELD_MANAGER in managers
 
 
 def labelled(component: str, objects: Iterable[Object]) -> list[Object]:

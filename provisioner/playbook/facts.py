@@ -27,12 +27,12 @@ _START_FILES = "look at the host's login shell and its start files"
 
 @dataclass(frozen=True)
 class Facts:
-    """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `cpus` are online, 0 when that
-    is not known; `addresses` by link;
-    `resolver` is the resolv.conf that pods are to inherit; `modules` those of the kernel that were asked for and are
-    there, loaded or not. `missing_packages` are those that were asked for and are not installed; only then
-    `package_sources` tells whether the host reaches the sources of its own package manager. `firewall` is the one
-    at work (firewalld, ufw, nftables; "" for none that drops what comes in or passes through), `filters` what it says.
+    """`clock_skew` is in seconds, the host's clock less ours; `memory` in KiB; `cpus` are online, 0 when that is not
+    known; `addresses` by link; `resolver` is the resolv.conf that pods are to inherit, with its `nameservers`;
+    `modules` those of the kernel that were asked for and are there, loaded or not. `missing_packages` are those that
+    were asked for and are not installed; only then `package_sources` tells whether the host reaches the sources of its
+    own package manager. `firewall` is the one at work (firewalld, ufw, nftables; "" for none that drops what comes in
+    or passes through), `filters` what it says.
     `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not.
 
     `etcd`: "seeded" where a member of a new cluster is to start, "founding" where it has started and was not seen to
@@ -82,6 +82,7 @@ class Facts:
     existing: Secret | None = field(default=None, repr=False)
     mtus: Mapping[str, int] = field(default_factory=dict)
     virtual: str = ""
+    nameservers: tuple[str, ...] = ()
 
     @property
     def platform(self) -> str:
@@ -105,6 +106,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
     if parts["init"].strip() != "systemd":
         raise ProvisionError(f"{host}: its init is {parts['init'].strip()}, not systemd")
     os_release = dict(line.split("=", 1) for line in parts["os"].splitlines() if "=" in line)
+    resolver, nameservers = _resolver(parts["resolver"].splitlines())
     route = next((line.split() for line in parts["links"].splitlines() if line.startswith("default ")), [])
     return Facts(
         architecture=_ARCHITECTURES[machine],
@@ -120,7 +122,8 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         missing_tools=tuple(parts["tools"].split()),
         root=parts["user"].strip() == "0",
         state=Secret.text(parts["state"]) if parts["state"] else None,
-        resolver=_resolver(parts["resolver"].splitlines()),
+        resolver=resolver,
+        nameservers=nameservers,
         machine_id=parts["machine"].strip(),
         mark=parts["mark"],
         owned=parts["owned"],
@@ -173,16 +176,25 @@ def _number(host: str, part: str, text: str) -> int:
     return int(found[1])
 
 
-def _resolver(lines: Sequence[str]) -> str:
-    """The file whose name servers pods can use. A loop-back address is the pod's own there, and CoreDNS would ask
-    itself for ever (its plug-in `loop`); systemd-resolved keeps the real ones in another file.
+def is_own(nameserver: str) -> bool:
+    """A loop-back address: in a pod it is the pod's own."""
+    return nameserver.startswith("127.") or nameserver == "::1"
+
+
+def _resolver(lines: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The file whose name servers pods can use, and these. With a loop-back address CoreDNS would ask itself for ever
+    (its plug-in `loop`); systemd-resolved keeps the real ones in another file, which comes behind its name.
     """
     said = [line.split() for line in lines]
-    servers = [each[1] for each in said if len(each) > 1 and each[0] == "nameserver"]
-    loops = bool(servers) and all(each.startswith("127.") or each == "::1" for each in servers)
-    return (
-        "/run/systemd/resolve/resolv.conf" if loops and ["systemd-resolved"] in said else "/etc/resolv.conf"
+    there = ["systemd-resolved"] in said
+    at = said.index(["systemd-resolved"]) if there else len(said)
+    first, second = (
+        tuple(each[1] for each in part if len(each) > 1 and each[0] == "nameserver")
+        for part in (said[:at], said[at:])
     )
+    if there and first and all(map(is_own, first)):
+        return "/run/systemd/resolve/resolv.conf", second
+    return "/etc/resolv.conf", first
 
 
 def _parts(text: str) -> dict[str, str]:

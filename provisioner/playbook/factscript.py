@@ -39,7 +39,8 @@ f=/var/lib/provision/state/state.json
 part state; [ ! -e "$f" ] || { cat "$f"; echo; }
 f=/var/lib/provision/owned
 part owned; [ ! -e "$f" ] || { cat "$f"; echo; }
-part resolver; lines /etc/resolv.conf; [ ! -e /run/systemd/resolve/resolv.conf ] || echo systemd-resolved
+f=/run/systemd/resolve/resolv.conf
+part resolver; lines /etc/resolv.conf; [ ! -e "$f" ] || { echo systemd-resolved; lines "$f"; }
 part machine; lines /etc/machine-id
 part selinux; lines /sys/fs/selinux/enforce
 part mark; lines /var/lib/provision/cluster.json

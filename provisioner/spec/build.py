@@ -9,13 +9,14 @@ from typing import Any
 
 from provisioner.inventory.model import Host
 from provisioner.spec.buildcalico import build_calico
+from provisioner.spec.buildpolicies import build_policies
+from provisioner.spec.dns import NODES_FILE, Dns, Forward, dns_replicas
 from provisioner.spec.draft import CONTROL_PLANE, LOAD_BALANCER, NODE, REGISTRY, Draft, default_host
 from provisioner.spec.labels import taint
 from provisioner.spec.model import (
     CONTROL_PLANE_TAINT,
     EVICTION_HARD,
     ClusterSpec,
-    Dns,
     Endpoint,
     Existing,
     Flannel,
@@ -29,6 +30,7 @@ from provisioner.spec.model import (
     Registry,
     Runtime,
 )
+from provisioner.spec.nameservers import name_server
 from provisioner.spec.rules.networks import DNS_OFFSET
 from provisioner.spec.rules.pods import pods_at_most
 from provisioner.spec.values import address
@@ -77,7 +79,8 @@ def _network(draft: Draft) -> Network:
     }
     flannel = Flannel(**written.pop("flannel", {}))
     calico = build_calico(written.pop("calico", {}), cidrs["pod_cidrs"])
-    return Network(**(written | cidrs), flannel=flannel, calico=calico)
+    policies = build_policies(written.pop("policies", ()))
+    return Network(**(written | cidrs), flannel=flannel, calico=calico, policies=policies)
 
 
 def _dns(draft: Draft) -> Dns:
@@ -85,8 +88,18 @@ def _dns(draft: Draft) -> Dns:
     default = draft.networks("service_cidrs")[0].network[DNS_OFFSET]
     written["address"] = str(address(written.get("address", str(default))))
     if "upstreams" in written:
-        written["upstreams"] = tuple(written["upstreams"])
+        written["upstreams"] = tuple(map(_upstream, written["upstreams"]))
+    stubs: Mapping[str, Any] = written.get("stub_domains", {})
+    written["stub_domains"] = MappingProxyType(
+        {domain: tuple(str(name_server(each)) for each in servers) for domain, servers in stubs.items()}
+    )
+    written["forward"] = Forward(**written.get("forward", {}))
+    written.setdefault("replicas", dns_replicas(len(draft.nodes())))
     return Dns(**written)
+
+
+def _upstream(text: str) -> str:
+    return text if text == NODES_FILE else str(name_server(text))
 
 
 def _endpoint(draft: Draft) -> Endpoint:

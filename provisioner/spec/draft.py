@@ -109,6 +109,9 @@ class Draft:
         in_group = NODE in host.groups or both
         return in_group and self.host_value(host.name, "node", True) is not False
 
+    def nodes(self) -> tuple[Host, ...]:
+        return tuple(host for host in self.inventory.hosts.values() if self.is_node(host))
+
     def hosts_with_role(self) -> Iterator[Host]:
         return (host for host in self.inventory.hosts.values() if any(role in host.groups for role in ROLES))
 

@@ -10,6 +10,8 @@ from typing import ClassVar
 from provisioner.inventory.aliases import CONTROL_PLANE
 from provisioner.inventory.model import Inventory
 from provisioner.spec.calico import Calico
+from provisioner.spec.dns import Dns
+from provisioner.spec.policies import Policy
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Network:
 
     `node_cidr_mask` is the prefix length of each node's IPv4 pod CIDR, `node_cidr_mask_ipv6` that of its IPv6
     one. `allow_untested`: versions need not have been tried together by anybody.
+    `policies` say what pods may send and get.
     """
 
     plugin: str = "flannel"
@@ -73,6 +76,7 @@ class Network:
     allow_untested: bool = False
     flannel: Flannel = field(default_factory=Flannel)
     calico: Calico = field(default_factory=Calico)
+    policies: tuple[Policy, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,15 +94,6 @@ class Proxy:
 
     mode: str = "iptables"
     ipvs: Ipvs = field(default_factory=Ipvs)
-
-
-@dataclass(frozen=True)
-class Dns:
-    """`upstreams` are addresses, or files in resolv.conf's format."""
-
-    address: str
-    domain: str = "cluster.local"
-    upstreams: tuple[str, ...] = ("/etc/resolv.conf",)
 
 
 @dataclass(frozen=True)

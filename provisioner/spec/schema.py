@@ -10,7 +10,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provisioner.inventory.words import hint_for
-from provisioner.spec import calico, calicowords, labels, quantities, values, versions
+from provisioner.spec import (
+    calico,
+    calicowords,
+    dns,
+    labels,
+    nameservers,
+    policies,
+    policywords,
+    quantities,
+    values,
+    versions,
+)
 
 SEPARATOR = "\0"
 """Parts reason and hint in what a check reports: cerberus takes one text."""
@@ -118,6 +129,40 @@ _CALICO = _section(
     }
 )
 
+_POD_LABELS = {
+    "type": "dict",
+    "keysrules": _text(labels.label_key),
+    "valuesrules": {"type": "string", "check_with": _reported(labels.label_value)},
+}
+_NAMESPACES = {"type": "list", "empty": False, "schema": _text(values.dns_label)}
+_PEERS = {
+    "type": "list",
+    "empty": False,
+    "schema": _section(
+        {
+            "pods": _POD_LABELS,
+            "namespaces": _NAMESPACES,
+            "cidr": _text(values.any_cidr),
+            "except": {"type": "list", "empty": False, "schema": _text(values.any_cidr)},
+            "ports": {
+                "type": "list",
+                "empty": False,
+                "schema": {"type": ["integer", "string"], "check_with": _reported(policywords.ports)},
+            },
+        }
+    ),
+}
+_POLICY = _section(
+    {
+        "name": _text(values.dns_label, required=True),
+        "namespaces": {**_NAMESPACES, "required": True},
+        "kind": _text(allowed=list(policies.KINDS)),
+        "pods": _POD_LABELS,
+        "from": _PEERS,
+        "to": _PEERS,
+    }
+)
+
 CLUSTER: Mapping[str, Any] = {
     "name": _text(values.dns_label, required=True),
     "requires": _text(versions.requires),
@@ -148,6 +193,7 @@ CLUSTER: Mapping[str, Any] = {
                 }
             ),
             "calico": _CALICO,
+            "policies": {"type": "list", "schema": _POLICY},
         }
     ),
     "proxy": _section(
@@ -165,7 +211,31 @@ CLUSTER: Mapping[str, Any] = {
         {
             "address": _text(values.address),
             "domain": _text(values.dns_name),
-            "upstreams": {"type": "list", "empty": False, "schema": _text(values.upstream)},
+            "upstreams": {
+                "type": "list",
+                "maxlength": dns.MOST_SERVERS,
+                "schema": _text(nameservers.upstream),
+            },
+            "stub_domains": {
+                "type": "dict",
+                "keysrules": _text(values.dns_name),
+                "valuesrules": {
+                    "type": "list",
+                    "empty": False,
+                    "maxlength": dns.MOST_SERVERS,
+                    "schema": _text(nameservers.name_server),
+                },
+            },
+            "forward": _section(
+                {
+                    "policy": _text(allowed=list(dns.FORWARD_POLICIES)),
+                    "max_concurrent": _number(1, 1000000),
+                    "max_fails": _number(0, 1000),
+                    "force_tcp": {"type": "boolean"},
+                    "prefer_udp": {"type": "boolean"},
+                }
+            ),
+            "replicas": _number(1, 1000),
         }
     ),
     "endpoint": _section({"host": _text(values.host, required=True), "port": _PORT}),

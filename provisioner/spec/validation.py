@@ -71,14 +71,19 @@ def _odd_numbers(data: Any, schema: Mapping[str, Any], written: Written, path: P
     for key, rules in schema.items():
         value = data.get(key) if isinstance(data, dict) else None
         at = (*path, key)
-        if rules["type"] == "integer" and isinstance(value, bool):
+        number = "integer" in rules["type"]
+        name = next((each for each in reversed(at) if isinstance(each, str)), key)
+        if number and isinstance(value, bool):
             yield Fault(
-                at, f"{key}: must be a whole number, this is the boolean {said(written(at) or value)}"
+                at, f"{name}: must be a whole number, this is the boolean {said(written(at) or value)}"
             )
-        elif rules["type"] == "integer" and isinstance(value, int):
+        elif number and isinstance(value, int):
             odd = oddly_spelt(written(at), value)
             if odd:
-                yield Fault(at, f"{key}: {odd[0]}", odd[1])
+                yield Fault(at, f"{name}: {odd[0]}", odd[1])
+        elif rules["type"] == "list" and isinstance(value, list) and "schema" in rules:
+            each_of = dict.fromkeys(range(len(value)), rules["schema"])
+            yield from _odd_numbers(dict(enumerate(value)), each_of, written, at)
         elif rules["type"] == "dict":
             yield from _odd_numbers(value, rules.get("schema", {}), written, at)
 
@@ -141,6 +146,8 @@ def _reason(error: Any) -> str:
         return "is empty"
     if error.code == errors.UNALLOWED_VALUE.code:
         return f"{said(error.value)} is not known"
+    if error.code == errors.MAX_LENGTH.code:
+        return f"has {len(error.value)} entries, {error.constraint} are the most"
     if error.code in (errors.MIN_VALUE.code, errors.MAX_VALUE.code):
         bound = "less than" if error.code == errors.MIN_VALUE.code else "more than"
         number = said(error.value, 40).strip("'")
@@ -153,6 +160,8 @@ def _hint(error: Any, rules: Mapping[str, Any]) -> str:
         return hint_for(error.value, error.constraint)
     if error.code in (errors.NOT_NULLABLE.code, errors.EMPTY_NOT_ALLOWED.code):
         return "give it a value" + ("" if rules.get("required") else ", or leave it out")
+    if error.code == errors.MAX_LENGTH.code:
+        return "leave out some"
     if error.code in (errors.MIN_VALUE.code, errors.MAX_VALUE.code):
         return f"{rules['min']} to {rules['max']}"
     return ""

@@ -30,7 +30,16 @@ class RefusedError(ProvisionError, ValueError):
 
 
 def cidr(text: str) -> IPNetwork:
-    """The network that `text` names exactly: no bits set behind the prefix, no octal, no netmask."""
+    """The network that `text` names exactly: no bits set behind the prefix, no octal, no netmask. One for hosts."""
+    return _network(text, for_hosts=True)
+
+
+def any_cidr(text: str) -> IPNetwork:
+    """The same, but also all addresses, and those that no host has for its own."""
+    return _network(text, for_hosts=False)
+
+
+def _network(text: str, *, for_hosts: bool) -> IPNetwork:
     address_text, slash, prefix_text = text.partition("/")
     if not slash:
         raise RefusedError(f"{said(text)} has no prefix length", "write it as a CIDR, such as 10.244.0.0/16")
@@ -48,11 +57,15 @@ def cidr(text: str) -> IPNetwork:
         hint = f"0 to {width} for IPv{base.version}"
         raise RefusedError(f"{said(text)}: the prefix length is over {width}", hint)
     network = ipaddress.ip_network(text, strict=False)
-    if not network.prefixlen or base.is_multicast or base.is_loopback or base.is_link_local:
+    if for_hosts and _is_special(network, base):
         raise RefusedError(f"'{text}' is not a range for hosts", "use a private range, such as 10.244.0.0/16")
     if network.network_address != base:
         raise RefusedError(f"'{text}' has bits set behind the prefix", f"did you mean '{network}'?")
     return network
+
+
+def _is_special(network: IPNetwork, base: IPAddress) -> bool:
+    return not network.prefixlen or base.is_multicast or base.is_loopback or base.is_link_local
 
 
 def _nearest_cidr(text: str) -> str:
@@ -143,16 +156,6 @@ def host(text: str) -> None:
         address(text)
     else:
         dns_name(text)
-
-
-def upstream(text: str) -> None:
-    """A DNS server's address, or an absolute path of a file in resolv.conf's format."""
-    if re.fullmatch(r"/[\w./-]+", text):
-        return
-    if address(text).is_loopback:
-        raise RefusedError(
-            f"'{text}' is a loopback address: the DNS pods would ask themselves", "name a real server"
-        )
 
 
 def project(text: str) -> None:

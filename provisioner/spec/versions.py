@@ -15,6 +15,8 @@ OLDEST_MINOR = 31
 CATALOGUED = "1.33.13"
 """The release in this version's catalogue of components, which `provision bundle build` makes. For hints only."""
 PLUGINS = ("flannel", "calico")
+ENFORCING = ("calico",)
+"""Plug-ins that enforce NetworkPolicies."""
 PLUGINS_TO_COME = ("cilium",)
 BACKENDS = ("vxlan", "host-gw", "wireguard", "ipip", "udp")
 _CLOUD = "it writes routes into one provider's API, with keys that every node would hold"

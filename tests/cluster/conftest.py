@@ -49,6 +49,7 @@ ORDER = (
     "test_planes_faults",
     "test_existing_cluster",
     "test_networks",
+    "test_policies",
 )
 """The last ones break much, or renew the hosts."""
 

@@ -211,6 +211,11 @@ class LabCluster:
             for pod in self.objects("pods -A")
         }
 
+    def agnhost(self) -> str:
+        """The reference under which nodes have the image that the traffic check runs."""
+        names = "jsonpath='{range .status.images[*]}{.names[0]}{\"\\n\"}{end}'"
+        return self.kubectl(f"get node cp1 -o {names} | grep agnhost | head -n 1")
+
     def ready_nodes(self) -> set[str]:
         return {
             node["metadata"]["name"]

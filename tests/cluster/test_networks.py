@@ -155,9 +155,7 @@ def test_policies_are_enforced_under_calico(lab: LabCluster, tmp_path: Path) -> 
     done = lab.apply(inventory=chosen(lab, mode, tmp_path))
     assert is_verified(done), done
     lab.kubectl("create namespace guarded")
-    agnhost = lab.kubectl(
-        "get node cp1 -o jsonpath='{range .status.images[*]}{.names[0]}{\"\\n\"}{end}' | grep agnhost | head -n 1"
-    )
+    agnhost = lab.agnhost()
     lab.kubectl(f"-n guarded run server --image={agnhost} --port=8080 -- netexec --http-port=8080")
     for name, labels in (("friend", "friend=yes"), ("stranger", "friend=no")):
         lab.kubectl(f"-n guarded run {name} --image={agnhost} --labels={labels} -- pause")

@@ -12,7 +12,9 @@ FULL = (
       bundle: b
       proxy: {mode: ipvs, ipvs: {scheduler: rr, strict_arp: true}}
       runtime: {name: containerd}
-      dns: {address: 10.96.0.10, domain: cluster.local, upstreams: [10.1.1.1]}
+      dns: {address: 10.96.0.10, domain: cluster.local, upstreams: [10.1.1.1], replicas: 2,
+        stub_domains: {corp.example: ['10.1.1.2:5353'], 1.168.192.in-addr.arpa: ['[fd00::53]:5353']},
+        forward: {policy: sequential, max_concurrent: 10, max_fails: 0, force_tcp: no, prefer_udp: yes}}
       endpoint: {host: 10.98.0.11, port: 6443}
       nodes: {labels: {a: b}, taints: ['a=b:NoSchedule', {key: a, value: b, effect: NoExecute}]}
       registry:""",
@@ -34,6 +36,17 @@ FULL = (
     )
 )
 """A right inventory with every key of the cluster."""
+
+POLICED = FULL.replace(
+    "        flannel: {backend: vxlan, vni: 1, port: 8472, mtu: 1400, interface: eth0}\n",
+    """\
+        policies:
+        - {name: a, kind: deny, namespaces: [shop]}
+        - {name: b, namespaces: [shop], pods: {app: web}, to: [{pods: {}, ports: [53/UDP, 80-90, 443]}],
+           from: [{namespaces: [x, y]}, {cidr: 0.0.0.0/0, except: [169.254.169.254/32]}]}
+""",
+).replace("plugin: flannel", "plugin: calico")
+"""Another one, whose plug-in enforces policies."""
 
 PLAYBOOK = """\
 - name: a
@@ -120,6 +133,7 @@ systemd
 =resolver
 nameserver 127.0.0.53
 systemd-resolved
+nameserver 10.0.0.2
 =machine
 0123456789abcdef
 =selinux

@@ -30,7 +30,7 @@ from garbage import (
 )
 from hypothesis import HealthCheck, Phase, configuration, given, settings
 from hypothesis import strategies as st
-from seeds import ETCD, FACTS, FACTS_FILE, FULL, JOURNAL, KNOWN_HOSTS, OWNED, PLAN, PLAYBOOK, STATE
+from seeds import ETCD, FACTS, FACTS_FILE, FULL, JOURNAL, KNOWN_HOSTS, OWNED, PLAN, PLAYBOOK, POLICED, STATE
 
 from provisioner.action import anonymous
 from provisioner.action.foundcluster import FoundHost
@@ -58,7 +58,7 @@ from provisioner.remote.hostkeys import HostKey, KnownHosts
 from provisioner.report.history import run_table
 from provisioner.report.printable import printable
 from provisioner.resources.owned import parse_owned
-from provisioner.spec import labels, values, versions
+from provisioner.spec import labels, nameservers, policywords, values, versions
 from provisioner.spec.load import load_cluster
 
 EXAMPLES = 120
@@ -122,7 +122,7 @@ def _known_hosts(content: bytes) -> None:
 
 def _one_value(text: str) -> None:
     for check in (
-        *(values.cidr, values.address, values.host, values.upstream, values.dns_label, values.dns_name),
+        *(values.cidr, values.address, values.host, values.any_cidr, values.dns_label, values.dns_name),
         *(
             values.project,
             values.interface,
@@ -131,6 +131,7 @@ def _one_value(text: str) -> None:
             versions.requires,
             versions.plugin,
         ),
+        *(nameservers.upstream, nameservers.name_server, policywords.ports),
         *(versions.backend, versions.runtime, labels.label_key, labels.node_label_key, labels.label_value),
     ):
         with contextlib.suppress(values.RefusedError):
@@ -207,6 +208,7 @@ PARSERS: Mapping[str, Parser] = {
     "inventory, any tree": Parser(inventories.map(dumped), _cluster),
     "inventory, a right one bent": Parser(bent(FULL.encode()), _cluster),
     "inventory, a right one with other values": Parser(damaged(yaml.safe_load(FULL)).map(dumped), _cluster),
+    "policies, right ones with other values": Parser(damaged(yaml.safe_load(POLICED)).map(dumped), _cluster),
     "variables": Parser(inventories.map(dumped) | bent(FULL.encode()), _variables),
     "ranges": Parser(_names | texts, expand, (RangeError,)),
     "patterns": Parser(_names | texts, lambda text: match(text, GROUPS["all"], GROUPS), (PatternError,)),
@@ -326,6 +328,7 @@ def test_no_input_gives_a_traceback_at_length(name: str) -> None:
     ("seed", "parse"),
     [
         (FULL.encode(), _cluster),
+        (POLICED.encode(), _cluster),
         (PLAYBOOK.encode().replace(b"    - {template: {dest: /etc/t, src: none.j2}}\n", b""), _playbook),
         (json.dumps(PLAN).encode(), _plan),
         (FACTS, lambda output: parse_facts("h", output, 0.0)),

@@ -44,23 +44,23 @@ WRONG: list[tuple[str, Callable[[Data], Any], list[str]]] = [
     (
         "a misspelt host",
         lambda data: data.update(worker2=data.pop("wroker2")),
-        ["66:2: 'worker2' is no host here (did you mean 'wroker2'?)"],
+        ["68:2: 'worker2' is no host here (did you mean 'wroker2'?)"],
     ),
     (
         "no mapping",
         lambda data: data.update(b=7),
-        ["34:7: the facts of b must be a mapping, this is a number"],
+        ["35:7: the facts of b must be a mapping, this is a number"],
     ),
     (
         "an unknown fact",
         lambda data: data["a"].update(kernl="6"),
-        ["33:3: a: there is no fact 'kernl' (did you mean 'kernel'?)"],
+        ["34:3: a: there is no fact 'kernl' (did you mean 'kernel'?)"],
     ),
     ("a fact is missing", lambda data: data["a"].pop("memory"), ["2:2: a: the fact 'memory' is missing"]),
     (
         "a misspelt fact",
         lambda data: data["a"].update(memmory=data["a"].pop("memory")),
-        ["32:3: a: there is no fact 'memmory' (did you mean 'memory'?)"],
+        ["33:3: a: there is no fact 'memmory' (did you mean 'memory'?)"],
     ),
     (
         "wrong types",

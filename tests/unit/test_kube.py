@@ -9,6 +9,7 @@ import pytest
 
 from provisioner.engine.diff import diff
 from provisioner.errors import InputError
+from provisioner.kube.components import ComponentsKind, components
 from provisioner.kube.join import NodeJoinedKind, _mark
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.marks import NodeMarksKind
@@ -152,3 +153,21 @@ def test_resources_of_one_manifest_have_a_digest_each() -> None:
     resource: Resource = ManifestKind().build(call("manifest", name="x", objects=[CONFIG, ROLE]))[0]
     assert isinstance(resource.desired, Present)
     assert list(resource.desired.attrs) == ["ConfigMap n/c", "ClusterRole r"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "managers", "ours"),
+    [
+        ("Namespace", "provision", True),
+        ("Namespace", "provision provision", True),
+        ("Namespace", "kubectl-create provision", False),
+        ("NetworkPolicy", "kubectl-edit provision", True),
+        ("NetworkPolicy", "kubectl-create", False),
+    ],
+)
+def test_a_namespace_of_somebody_is_not_taken_away(kind: str, managers: str, ours: bool) -> None:
+    """That it is empty does not tell whose it is: it may have been there before it was written down in a spec."""
+    wish = components([])
+    row = f"{kind}\tv1\t\tshop\tpolicies\t{managers}\n"
+    found = ComponentsKind().parse(row.encode(), [wish])[wish.id]
+    assert found == (Present({"policies": (f"{kind} shop",)}) if ours else Absent())

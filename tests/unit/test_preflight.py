@@ -133,18 +133,33 @@ PARTS = {
 }
 
 
+STUB = "/run/systemd/resolve/resolv.conf"
+
+
 @pytest.mark.parametrize(
-    ("text", "path"),
+    ("text", "path", "servers"),
     [
-        ("nameserver 10.0.0.2", "/etc/resolv.conf"),
-        ("nameserver 127.0.0.53\noptions edns0\nsystemd-resolved", "/run/systemd/resolve/resolv.conf"),
-        ("nameserver ::1\nsystemd-resolved", "/run/systemd/resolve/resolv.conf"),
-        ("nameserver 10.0.0.2\nnameserver 127.0.0.1\nsystemd-resolved", "/etc/resolv.conf"),
-        ("nameserver 127.0.0.1", "/etc/resolv.conf"),
-        ("# nameserver 127.0.0.53\nsystemd-resolved", "/etc/resolv.conf"),
-        ("", "/etc/resolv.conf"),
+        ("nameserver 10.0.0.2", "/etc/resolv.conf", ("10.0.0.2",)),
+        (
+            "nameserver 127.0.0.53\noptions edns0\nsystemd-resolved\nnameserver 10.0.0.2\nnameserver fd00::2",
+            STUB,
+            ("10.0.0.2", "fd00::2"),
+        ),
+        ("nameserver ::1\nsystemd-resolved", STUB, ()),
+        ("nameserver 127.0.0.53\nsystemd-resolved\nnameserver 127.0.0.1", STUB, ("127.0.0.1",)),
+        (
+            "nameserver 10.0.0.2\nnameserver 127.0.0.1\nsystemd-resolved\nnameserver 10.0.0.3",
+            "/etc/resolv.conf",
+            ("10.0.0.2", "127.0.0.1"),
+        ),
+        ("nameserver 127.0.0.1", "/etc/resolv.conf", ("127.0.0.1",)),
+        ("# nameserver 127.0.0.53\nsystemd-resolved\nnameserver 10.0.0.2", "/etc/resolv.conf", ()),
+        ("", "/etc/resolv.conf", ()),
     ],
 )
-def test_pods_inherit_name_servers_that_they_can_reach(text: str, path: str) -> None:
+def test_pods_inherit_name_servers_that_they_can_reach(
+    text: str, path: str, servers: tuple[str, ...]
+) -> None:
     output = "".join(f"={name}\n{body}\n" for name, body in {**PARTS, "resolver": text}.items())
-    assert parse_facts("a", output.encode(), 1.0).resolver == path
+    facts = parse_facts("a", output.encode(), 1.0)
+    assert (facts.resolver, facts.nameservers) == (path, servers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,12 @@ from provisioner.spec.load import load_cluster
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+INVENTORY, POLICIES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_the_inventory_is_a_whole_one(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     path = tmp_path / "inventory.yaml"
-    path.write_text(block, encoding="utf-8")
+    path.write_text(INVENTORY, encoding="utf-8")
     inventory, cluster = load_cluster(path)
     assert cluster.name == "office"
     assert {host.connection.address for host in inventory.hosts.values()} == {
@@ -28,6 +29,14 @@ def test_the_inventory_is_a_whole_one(tmp_path: Path) -> None:
         "192.0.2.21",
         "192.0.2.22",
     }
+
+
+def test_its_policies_are_taken_under_calico(tmp_path: Path) -> None:
+    inner = "        plugin: calico\n" + textwrap.indent(POLICIES, " " * 8)
+    path = tmp_path / "inventory.yaml"
+    path.write_text(INVENTORY.replace("        plugin: flannel\n", inner), encoding="utf-8")
+    cluster = load_cluster(path)[1]
+    assert [each.kind for each in cluster.network.policies] == ["deny", "isolate", "allow"]
 
 
 @pytest.mark.parametrize("line", re.findall(r"^ {4}provision (.*?)(?:  .*)?$", TEXT, re.MULTILINE))

@@ -10,15 +10,17 @@ import pytest
 import yaml
 
 from provisioner.bundle import catalogue
+from provisioner.errors import InputError
 from provisioner.inventory.model import load_inventory
+from provisioner.spec import load as spec_load
 from provisioner.spec import versions
 from provisioner.spec.calico import Calico, IPPool
+from provisioner.spec.dns import Dns, Forward
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import (
     CONTROL_PLANE_TAINT,
     EVICTION_HARD,
     ClusterSpec,
-    Dns,
     Endpoint,
     Flannel,
     Network,
@@ -179,6 +181,39 @@ def test_dual_stack(tmp_path: Path) -> None:
     assert spec.network.pod_cidrs == ("10.244.0.0/16", "fd00:244::/56")
     assert spec.network.service_cidrs == ("10.96.0.0/16", "fd00:96::/112")
     assert spec.dns.address == "10.96.0.10"
+
+
+def test_dns(tmp_path: Path) -> None:
+    """Servers in one spelling; a service of the cluster may answer for a domain."""
+    written = (
+        "dns: {upstreams: ['10.1.1.1:53', '[FD00::0053]:5353', /etc/resolv.conf], replicas: 3, forward: {max_fails: 0},"
+        " stub_domains: {consul: [10.96.0.53], 1.10.in-addr.arpa: ['FD00::53']}}"
+    )
+    dns = spec_of(tmp_path, ("      registry:", f"      {written}\n      registry:")).dns
+    assert dns.upstreams == ("10.1.1.1", "[fd00::53]:5353", "/etc/resolv.conf")
+    assert dns.stub_domains == {"consul": ("10.96.0.53",), "1.10.in-addr.arpa": ("fd00::53",)}
+    assert (dns.replicas, dns.forward) == (3, Forward(max_fails=0))
+    assert (
+        spec_of(tmp_path, ("      registry:", "      dns: {upstreams: []}\n      registry:")).dns.upstreams
+        == ()
+    )
+
+
+def test_dns_pods_are_no_obstacle_to_a_host_that_leaves(tmp_path: Path) -> None:
+    text = BASE.replace("      registry:", "      dns: {replicas: 4}\n      registry:", 1)
+    (tmp_path / "i.yaml").write_text(text)
+    inventory = load_inventory(tmp_path / "i.yaml")
+    with pytest.raises(InputError, match="4 DNS pods on 3 nodes"):
+        spec_load.load_spec(inventory)
+    assert spec_load.load_spec(inventory, transition=True).dns.replicas == 4
+
+
+@pytest.mark.parametrize(("workers", "replicas"), [(0, 1), (1, 2), (31, 2), (32, 3)])
+def test_dns_pods_by_the_number_of_nodes(tmp_path: Path, workers: int, replicas: int) -> None:
+    hosts = "".join(f"        w{number}: {{ansible_host: 10.98.1.{number}}}\n" for number in range(workers))
+    given = "        worker1: {ansible_host: 10.98.0.21}\n        worker2: {ansible_host: 10.98.0.22}\n"
+    alone = ("    kube_node:\n      hosts:\n" + given, "") if not workers else (given, hosts)
+    assert spec_of(tmp_path, alone).dns.replicas == replicas
 
 
 def test_a_registry_outside_the_inventory(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def at_once(text: str) -> str:
     the link."""
     others = ("port_ipv6", "mode", "keepalive", "interface_regex", "can_reach")
     text = re.sub(r" {8}#calico:\n(?: {10}.*\n)+", "", text)
+    text = re.sub(r" {8}#policies:\n(?: {10}.*\n)+", "", text)  # flannel enforces none
     return re.sub(rf"^ {{10}}#?(?:{'|'.join(others)}): .*\n", "", text, flags=re.MULTILINE)
 
 

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft
-from provisioner.spec.rules import addresses, calico, flannel, networks, pods, ports, roles, taints
+from provisioner.spec.rules import (
+    addresses,
+    calico,
+    dns,
+    flannel,
+    networks,
+    pods,
+    policies,
+    ports,
+    roles,
+    taints,
+)
 
 Rule = Callable[[Draft], Iterator[Problem]]
 
@@ -31,6 +42,10 @@ RULES: tuple[Rule, ...] = (
     networks.pod_cidrs_hold_all_nodes,
     networks.service_cidrs_have_a_fit_size,
     networks.dns_address_is_a_service,
+    dns.dns_pods_have_nodes,
+    dns.forwarding_has_one_protocol,
+    dns.stub_domains_are_elsewhere,
+    dns.name_servers_are_elsewhere,
     flannel.options_belong_to_the_backend,
     flannel.one_way_to_find_the_link,
     flannel.the_backend_has_the_families,
@@ -41,6 +56,11 @@ RULES: tuple[Rule, ...] = (
     calico.nodes_find_their_own_address,
     calico.peers_are_whole,
     calico.reflectors_are_nodes,
+    policies.policies_are_enforced,
+    policies.policies_have_names_of_their_own,
+    policies.policies_say_something,
+    policies.policies_name_somebody,
+    policies.policies_leave_the_cluster_its_dns,
     pods.pods_have_addresses,
     ports.ports_are_free,
     taints.taints_do_not_clash,
