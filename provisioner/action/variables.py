@@ -19,7 +19,7 @@ from provisioner.network.podnetwork import PodNetwork
 from provisioner.pki.cluster import ClusterState
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
-from provisioner.registry.names import repository
+from provisioner.registry.names import pullable
 from provisioner.resources.modprobe import IPVS_MODULES
 from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.model import ClusterSpec, Endpoint, local_balancers
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PAUSE = "registry.k8s.io/pause"
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost"
+NET_BENCH = "localhost/provision/net-bench"
+"""What `bench net` measures with."""
 TLS12_CIPHERS = (
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
@@ -84,6 +86,8 @@ class ClusterVariables:
         self.network = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
         self.images = [self.reference(PAUSE), self.reference(COREDNS), self.reference(AGNHOST)]
         self.images += self.network.images
+        # An older bundle has none, and its cluster is not measured.
+        self.images += [each.reference for each in bundle.images() if each.name == NET_BENCH]
         members = [host.name for host in inventory.group("etcd")]
         self._shared = self._of_all(state, members)
 
@@ -129,8 +133,8 @@ class ClusterVariables:
     def pullable(self, upstream: str) -> str:
         """The reference, by digest, under which the cluster pulls the bundle's image `upstream`."""
         image = self._bundle.image(upstream)
-        prefix = f"{self.spec.registry.host}:{self.spec.registry.port}"
-        return f"{prefix}/{repository(image.name, self.spec.registry.project)}@{image.digest}"
+        registry = self.spec.registry
+        return pullable(registry.host, registry.port, image.name, image.digest, registry.project)
 
     def of(self, host: str) -> dict[str, Any]:
         """The variables of one host."""

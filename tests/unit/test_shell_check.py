@@ -25,6 +25,9 @@ from provisioner.inventory.aliases import ROLES
 from provisioner.kube import asking, gates, halt, leader, leaving, members, switch, traffic
 from provisioner.kube.access import group_is_bound
 from provisioner.kube.apicertificate import ApiCertificateKind
+from provisioner.kube.bench_objects import Placement
+from provisioner.kube.bench_pods import BenchPods
+from provisioner.kube.bench_tools import latency_command, throughput_command
 from provisioner.kube.bgp import CalicoMeshKind, CalicoReflectorsKind
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.endpointnodes import nodes_ready
@@ -291,6 +294,7 @@ def of_gates() -> Iterator[Script]:
     recorder.answers = [b'{"items": []}']
     with pytest.raises(ProvisionError, match="missing: asker on a, answerer on a"):
         check.pods.set_up(recorder, ["a"])
+    of_a_measurement(recorder)
     yield from of_leaving()
     yield from of_a_switch()
     yield from recorder.scripts
@@ -299,6 +303,16 @@ def of_gates() -> Iterator[Script]:
         {asking.Asker("a", "p"): targets, asking.Asker("b", "q", "c"): []}, "a"
     ).values()
     yield Script(asking._inner_script(targets))
+
+
+def of_a_measurement(recorder: Recorder) -> None:
+    pods = BenchPods("run", "image", Placement("a", "b"))
+    recorder.answers = [b'{"items": []}']
+    with pytest.raises(ProvisionError, match="went away: bench-client, bench-near, bench-far"):
+        pods.set_up(recorder)
+    pods.ask(recorder, throughput_command("10.0.0.3", 3), 3)
+    pods.ask(recorder, latency_command("10.0.0.3", 3), 3)
+    pods.remove(recorder)
 
 
 def of_leaving() -> Iterator[Script]:
