@@ -11,6 +11,7 @@ from provisioner.action.capacity import servers_of
 from provisioner.action.etcd import lost
 from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
+from provisioner.action.tuning import tuning_of
 from provisioner.action.virtualrouter import virtual_router
 from provisioner.bundle.layout import Bundle
 from provisioner.inventory.model import Inventory
@@ -59,6 +60,7 @@ class ClusterVariables:
     ) -> None:
         """`founders` are the hosts whose member of etcd begins a new cluster."""
         self.spec = spec
+        self._inventory = inventory
         self._takeover = takeover
         self._bundle = bundle
         self._facts = facts
@@ -152,6 +154,7 @@ class ClusterVariables:
             "balancing": str(LOCAL_ENDPOINT) if local else str(self.spec.endpoint.port) if shared else "",
             "balancer_packages": os.local_load_balancer if local else os.load_balancer,
             "firewall": self._ports[host],
+            "tuning": tuning_of(self.spec, host, self._facts[host], self._inventory),
             "joining": host in self.joining,
             "switching": host in self.switching,
             "etcd_founding": host in self._founders,

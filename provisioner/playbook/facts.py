@@ -22,6 +22,8 @@ _ARCHITECTURES = {
 ARCHITECTURES = frozenset(_ARCHITECTURES.values())
 """As facts name them."""
 
+_OF_A_MACHINE = "/proc/sys/net/core/netdev_max_backlog"
+"""It is there in a machine's own network namespace alone (Linux, net/core/sysctl_net_core.c: net_core_table)."""
 _START_FILES = "look at the host's login shell and its start files"
 
 
@@ -34,6 +36,9 @@ class Facts:
     `package_sources` tells whether the host reaches the sources of its own package manager. `firewall` is the one
     at work (firewalld, ufw, nftables; "" for none that drops what comes in or passes through), `filters` what it says.
     `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not.
+
+    `mtus` by link. Where they were asked for: `drivers` by link, of links that have one; `unsettable` paths of kernel
+    settings, and `contained`: the host shares its kernel's network with the machine that it runs on.
 
     `etcd`: "seeded" where a member of a new cluster is to start, "founding" where it has started and was not seen to
     vote, "joining" where one of a running cluster is to start, else "data" where it has some.
@@ -79,6 +84,10 @@ class Facts:
     selinux: bool = False
     claimed: str = ""
     existing: Secret | None = field(default=None, repr=False)
+    mtus: Mapping[str, int] = field(default_factory=dict)
+    drivers: Mapping[str, str] = field(default_factory=dict)
+    unsettable: tuple[str, ...] = ()
+    contained: bool = False
 
     @property
     def platform(self) -> str:
@@ -102,6 +111,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
     if parts["init"].strip() != "systemd":
         raise ProvisionError(f"{host}: its init is {parts['init'].strip()}, not systemd")
     os_release = dict(line.split("=", 1) for line in parts["os"].splitlines() if "=" in line)
+    unsettable = tuple(line.partition(" ")[2] for line in parts.get("settings", "").splitlines())
     route = next((line.split() for line in parts["links"].splitlines() if line.startswith("default ")), [])
     return Facts(
         architecture=_ARCHITECTURES[machine],
@@ -135,6 +145,10 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         selinux=bool(parts["selinux"].strip()),
         claimed=parts.get("claimed", "").strip(),
         existing=Secret.text(parts["existing"]) if "existing" in parts else None,
+        mtus=_mtus(parts["links"]),
+        drivers=dict(line.split(" ", 1) for line in parts.get("drivers", "").splitlines() if " " in line),
+        unsettable=unsettable,
+        contained=_OF_A_MACHINE in unsettable,
     )
 
 
@@ -190,3 +204,9 @@ def _addresses(text: str) -> dict[str, tuple[str, ...]]:
         if len(words) > 3 and words[2] in {"inet", "inet6"}:
             found.setdefault(words[1], []).append(words[3])
     return {link: tuple(addresses) for link, addresses in found.items()}
+
+
+def _mtus(text: str) -> dict[str, int]:
+    """Of lines as "2: eth0@if3: <UP> mtu 1500 qdisc …" (ip-link(8))."""
+    found = re.findall(r"^\d+: ([^\s:@]+)(?:@[^\s:]+)?: <.*?> mtu (\d{1,9}) ", text, re.MULTILINE)
+    return {link: int(mtu) for link, mtu in found}

@@ -10,6 +10,7 @@ from typing import ClassVar
 from provisioner.inventory.aliases import CONTROL_PLANE
 from provisioner.inventory.model import Inventory
 from provisioner.spec.calico import Calico
+from provisioner.spec.tuning import Tuning
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,7 @@ class ClusterSpec:
     firewall: str = "check"
     http_proxy: HttpProxy | None = None
     existing: Existing | None = None
+    tuning: Tuning = field(default_factory=Tuning)
 
 
 def local_balancers(inventory: Inventory, spec: ClusterSpec) -> tuple[str, ...]:

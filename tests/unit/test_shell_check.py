@@ -106,6 +106,14 @@ TASKS: list[dict[str, Any]] = [
     {"modprobe": {"name": ["overlay", "br_netfilter"]}},
     {"seboolean": {"name": "container_use_cephfs", "state": True}},
     {"seboolean": {"name": "b", "state": False, "persistent": False}},
+    {
+        "ethtool": {
+            "links": [
+                {"link": "eth0.5", "channels": {"combined": 4}, "rings": {"rx-mini": 1}},
+                {"link": "flannel-v6.1", "offloads": {"tx-checksum-ip-generic": False}},
+            ]
+        }
+    },
     {"user": {"name": "a", "groups": ["b", "c"], "home": NASTY, "shell": "/bin/sh", "system": True}},
     {"user": {"name": "b", "state": "absent"}},
     {"package": {"name": ["a", "b+c"]}},
@@ -347,6 +355,8 @@ def of_transport() -> Iterator[Script]:
     yield facts_script()
     yield facts_script(["a_b", "c"], {"debian-*": ["a", "b+c"], "*": ["d"]}, firewall=True)
     yield facts_script(address="10.98.1.9")
+    yield facts_script(settings=["/proc/sys/net/core/somaxconn"])
+    yield facts_script(settings=[])
     paths = {"kubernetes": "/opt/kubernetes", "etcd": "/opt/etcd", "admin": "/root/.kube/config"}
     yield facts_script(existing=paths)
     yield Script(lock.hold("run", 60))

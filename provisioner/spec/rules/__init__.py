@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft
-from provisioner.spec.rules import addresses, calico, flannel, networks, pods, ports, roles, taints
+from provisioner.spec.rules import addresses, calico, flannel, networks, pods, ports, roles, taints, tuning
 
 Rule = Callable[[Draft], Iterator[Problem]]
 
@@ -44,6 +44,9 @@ RULES: tuple[Rule, ...] = (
     pods.pods_have_addresses,
     ports.ports_are_free,
     taints.taints_do_not_clash,
+    tuning.links_are_found_in_one_way,
+    tuning.settings_are_nobody_elses,
+    tuning.checksums_are_of_a_tunnel,
 )
 
 
