@@ -180,7 +180,8 @@ fi
 # not this host's, where that is a container. The first one only a machine has.
 _SETTINGS = """
 echo '=settings'
-for f in /proc/sys/net/core/netdev_max_backlog %s; do
+set -- /proc/sys/net/core/netdev_max_backlog %s
+for f in "$@"; do
   if [ ! -e "$f" ]; then
     echo "missing $f"
   elif [ ! -w "$f" ]; then
