@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from provisioner.action.preflight import version_of
@@ -37,14 +36,14 @@ class HostTuning:
 def tuning_of(spec: ClusterSpec, name: str, facts: Facts, inventory: Inventory) -> HostTuning:
     """What can be had on the host; nothing on one that is no node."""
     if not spec.nodes[name].node:
-        return HostTuning(MappingProxyType({}))
+        return HostTuning({})
     tuning = spec.tuning
     settings = {
         key: value for key, value in tuning.settings.items() if setting_path(key) not in facts.unsettable
     }
     sized = inventory.hosts[name].vars.get(_UNSIZED) != 0
     return HostTuning(
-        MappingProxyType(settings),
+        settings,
         tuple(_wish(each, link) for link in tuning.links for each in _found(link, facts)),
         tuple(_checksums(spec, name, facts)),
         (tuning.connections or 0) if sized else 0,

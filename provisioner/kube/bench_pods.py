@@ -31,8 +31,9 @@ TRIES = 20
 """Seconds in which a server has to answer for the first time: a service's rules follow its pods."""
 _NOT_YET = 3
 _LOOK = f"""
+# Pods of other runs, that may be on their way out, are none of it.
 what=pods,services
-{KUBECTL_WAITING} -n {NAMESPACE} wait --for=condition=Ready --timeout=3s pod -l {LABEL} >/dev/null 2>&1 ||
+{KUBECTL_WAITING} -n {NAMESPACE} wait --for=condition=Ready --timeout=3s pod -l {LABEL}=RUN >/dev/null 2>&1 ||
   what=$what,events
 {KUBECTL} -n {NAMESPACE} get "$what" -o json || exit 1
 [ "$what" = pods,services ] || exit {_NOT_YET}
@@ -59,7 +60,7 @@ class BenchPods:
         """Once all of them run. What a killed run left is removed. Raises ProvisionError with what each one complains
         of."""
         objects = {"objects.json": Blob.of(list_json(bench_objects(self.run, self.image, self.placement)))}
-        script = Script(f"{locked(clearing() + CREATED)} || exit 1\n{_LOOK}", objects)
+        script = Script(f"{locked(clearing() + CREATED)} || exit 1\n{self._look}", objects)
         began, since = time.monotonic(), dict[str, float]()
         answer = runner.run(script, deadline=LOCK_SECONDS + 120)
         while answer.status == _NOT_YET:
@@ -68,7 +69,7 @@ class BenchPods:
             since = {name: since.get(name, now) for name in told}
             if now - began > PATIENCE or any(now - moment >= STUCK for moment in since.values()):
                 raise _stuck(items, told, now - began)
-            answer = runner.run(Script(_LOOK), deadline=70)
+            answer = runner.run(Script(self._look), deadline=70)
         if answer.status != 0:
             raise refused(_last(answer))
         return self._addresses(self._items(answer))
@@ -95,6 +96,11 @@ cat "$W/said"
     def remove(self, runner: Runner) -> None:
         """Raises ProvisionError when something is left."""
         CheckPods(self.run, self.image).remove(runner)
+
+    @property
+    def _look(self) -> str:
+        """Waits for a round, then prints pods and the service; while some pod does not run also what is told of them."""
+        return _LOOK.replace("RUN", quote(self.run))
 
     def _items(self, answer: Answer) -> list[Item]:
         found: list[Item] = json.loads(answer.stdout)["items"]

@@ -13,14 +13,16 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from test_preflight import GOOD
 
+from provisioner.action.kinds import base_modules
 from provisioner.action.tuning import FEATURE, HostTuning, check_tuning, tuning_of, why_broken
 from provisioner.engine.events import Event, Note
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.network.mtu import link_of, mtu_misfits, overhead_of, pod_mtu
+from provisioner.playbook.compile import Compiler
 from provisioner.playbook.facts import Facts, parse_facts
 from provisioner.playbook.factscript import facts_script
-from provisioner.playbook.load import shipped
+from provisioner.playbook.load import load_playbook, shipped
 from provisioner.resources.sysctl import setting_path
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec
@@ -377,3 +379,27 @@ LINKS = {
 def test_the_link_between_nodes(tmp_path: Path, network: str, link: str) -> None:
     _, spec = load(tmp_path, network)
     assert link_of(spec, "worker1", facts(**LINKS)) == link
+
+
+@pytest.mark.parametrize("book", ["tuning", "tunnel"])
+def test_the_playbooks_take_what_hosts_get(tmp_path: Path, book: str) -> None:
+    wanted = (
+        "{profiles: [many-nodes], links: [{driver: ixgbe, rings: {rx: 4}}], vxlan_checksum_offload: disabled}"
+    )
+    inventory, spec = load(tmp_path, cluster=f"tuning: {wanted}")
+    modules = base_modules()
+    playbook = load_playbook(shipped("playbooks") / f"{book}.yaml", set(modules))
+    compiler = Compiler(playbook, modules)
+    (stage,) = playbook.stages
+
+    def names(tuning: HostTuning) -> set[str]:
+        return {each.id for each in compiler.stage(stage, "worker1", {"tuning": tuning})}
+
+    found = names(tuning_of(spec, "worker1", facts(), inventory))
+    assert names(tuning_of(spec, "registry1", facts(), inventory)) == set()
+    if book == "tunnel":
+        rules = "file:/etc/udev/rules.d/90-provision-tunnel.rules"
+        assert found == {rules, f"ethtool:flannel.1 offloads {FEATURE}"}
+    else:
+        assert {"ethtool:eth0 rings rx", "sysctl:net.ipv6.neigh.default.gc_thresh3"} < found
+        assert len(found) == 9
