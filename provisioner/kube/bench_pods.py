@@ -99,7 +99,7 @@ cat "$W/said"
 
     @property
     def _look(self) -> str:
-        """Waits for a round, then prints pods and the service; while some pod does not run also what is told of them."""
+        """Waits for a round, then prints pods and the service; while some pod does not run also what is told."""
         return _LOOK.replace("RUN", quote(self.run))
 
     def _items(self, answer: Answer) -> list[Item]:
