@@ -51,6 +51,7 @@ class Facts:
     names the script of ours that changed the host last. `claimed` is the hardware address that answers for the address
     that was asked for, "" when none does or nothing was asked, "kept" where keepalived knows it. `existing`
     are files of a cluster that others have built: lines of a path and the content in base64.
+    `virtual`, what the machine is made of by systemd-detect-virt(1) ("none" for metal), where links were asked for.
     """
 
     architecture: str
@@ -88,6 +89,7 @@ class Facts:
     drivers: Mapping[str, str] = field(default_factory=dict)
     unsettable: tuple[str, ...] = ()
     contained: bool = False
+    virtual: str = ""
 
     @property
     def platform(self) -> str:
@@ -149,6 +151,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         drivers=dict(line.split(" ", 1) for line in parts.get("drivers", "").splitlines() if " " in line),
         unsettable=unsettable,
         contained=_OF_A_MACHINE in unsettable,
+        virtual=parts.get("virtual", "").strip(),
     )
 
 

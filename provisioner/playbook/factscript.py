@@ -154,6 +154,11 @@ elif command -v nft >/dev/null; then
   rm -f /run/provision-firewall.$$
 fi
 """
+# Whether this is a machine of its own.
+_LINKS = """
+echo '=virtual'
+systemd-detect-virt 2>/dev/null || :
+"""
 # Whether somebody on the link answers for an address that load balancers are to share: `use` makes the kernel ask by
 # ARP or NDP, twice in this time; who answers does so within milliseconds. Where keepalived has it nobody is asked.
 _CLAIMED = r"""
@@ -230,21 +235,23 @@ def facts_script(
     packages: Mapping[str, Sequence[str]] | None = None,
     *,
     firewall: bool = False,
+    links: bool = False,
     address: str = "",
     existing: Mapping[str, str] | None = None,
     settings: Sequence[str] | None = None,
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
-    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, and
-    who has the `address` on the link; and files of a cluster that is there, by the paths `existing` (kubernetes, etcd,
-    admin: folders, and a kubeconfig). With `settings`, paths of the kernel's, which of them cannot be made, and the
-    drivers of links."""
+    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, with
+    `links` what the machine is made of, and who has the `address` on the link; and files of a cluster that is there, by
+    the paths `existing` (kubernetes, etcd, admin: folders, and a kubeconfig). With `settings`, paths of the kernel's,
+    which of them cannot be made, and the drivers of links."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
         + (_MODULES % words(modules) if modules else "")
         + (_PACKAGES % {"cases": cases} if packages else "")
         + (refusing_chains() + _FIREWALL if firewall else "")
+        + (_LINKS if links else "")
         + (_CLAIMED % quote(address) if address else "")
         + (_EXISTING % {name: quote(path) for name, path in existing.items()} if existing else "")
         + ("" if settings is None else _SETTINGS % words(settings))
