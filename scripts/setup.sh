@@ -27,7 +27,7 @@ PATH=$(printf %s "$PATH" | tr : '\n' | grep -vxF "$venv/bin" | paste -sd :)
 LAB_PACKAGES='gcc:gcc /usr/include/stdio.h:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
   ip:iproute2 nsenter:util-linux ssh-keygen:openssh-client systemd-nspawn:systemd-container
   debootstrap:debootstrap /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring'
-TEST_PACKAGES='sshd:openssh-server sudo:sudo busybox:busybox-static openssl:openssl shellcheck:shellcheck
+TEST_PACKAGES='ethtool:ethtool sshd:openssh-server sudo:sudo busybox:busybox-static openssl:openssl shellcheck:shellcheck
   curl:curl'
 
 say() { printf 'set-up: %s\n' "$*" >&2; }

@@ -11,6 +11,7 @@ from provisioner.action.nameservers import check_name_servers
 from provisioner.action.ospackages import check_packages
 from provisioner.action.podnetwork import check_combination, check_pod_network
 from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
+from provisioner.action.tuning import check_tuning
 from provisioner.action.virtualrouter import check_virtual_address
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
@@ -36,8 +37,11 @@ def admit(
         check_pod_network(spec, facts, images)
         check_combination(spec, facts, images, emit)
         check_name_servers(spec, facts, emit)
+        check_tuning(spec, facts, loaded.inventory, emit)
     else:  # its nodes are as their builder wants them
         check_hosts(facts, list(facts), spec.proxy, swap=True, small=True)
+        if spec.tuning.asked or spec.tuning.connections:
+            emit(Note(level="warning", message="tuning is left out: the nodes are as others have built them"))
     check_virtual_address(spec, [host.name for host in loaded.inventory.group("load_balancer")], facts)
     if spec.firewall == "check":
         try:

@@ -28,10 +28,11 @@ def gather_each(
     links: bool = False,
     addresses: Mapping[str, str] = MappingProxyType({}),
     existing: Existing | None = None,
+    settings: Sequence[str] | None = None,
 ) -> dict[str, Facts | Exception]:
     """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
-    distribution; `links`: what they carry; `addresses`: by host, one that nobody on its link should have; `existing`:
-    the cluster that is there, whose files are read, too."""
+    distribution; `links`: what the machine is made of; `addresses`: by host, one that nobody on its link should have;
+    `existing`: the cluster that is there, whose files are read, too; `settings`: as `facts_script` takes them."""
     paths = existing_paths(existing)
 
     def ask(session: Session) -> Facts:
@@ -43,6 +44,7 @@ def gather_each(
             links=links,
             address=addresses.get(session.host, ""),
             existing=paths,
+            settings=settings,
         )
         answer = session.run(script, deadline=90, what="the reading of its facts")
         return parse_facts(session.host, answer.stdout, began)

@@ -8,6 +8,7 @@ from provisioner.resources.absent import AbsentPathsKind
 from provisioner.resources.archive import ArchiveKind
 from provisioner.resources.command import CommandKind
 from provisioner.resources.displaced import DisplacedPathsKind
+from provisioner.resources.ethtool import EthtoolKind
 from provisioner.resources.model import AnyKind, ControllerKind, HostKind, Module
 from provisioner.resources.modprobe import ModprobeKind
 from provisioner.resources.package import PackageKind
@@ -30,6 +31,7 @@ def base_modules(*, deep: bool = False) -> dict[str, AnyKind]:
         "sysctl": SysctlKind(),
         "modprobe": ModprobeKind(),
         "seboolean": SebooleanKind(),
+        "ethtool": EthtoolKind(),
         "user": UserKind(),
         "package": PackageKind(),
         "command": CommandKind(),

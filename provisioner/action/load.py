@@ -20,6 +20,7 @@ from provisioner.network.needs import needs_of
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.playbook.model import Playbook, Selection, Stage
 from provisioner.resources.modprobe import modules_of
+from provisioner.resources.sysctl import setting_path
 
 if TYPE_CHECKING:  # what only a cluster needs takes 0.2 s to import
     from provisioner.bundle.layout import Bundle
@@ -81,6 +82,11 @@ class Loaded:
         return tuple(dict.fromkeys([*modules_of(self.spec.proxy.mode), *needs_of(self.spec).modules]))
 
     @property
+    def tuned_settings(self) -> tuple[str, ...] | None:
+        """Paths of the kernel's that the spec's tuning sets; None when it tunes nothing."""
+        return settings_of(self.spec) if self.spec is not None else None
+
+    @property
     def playbook_path(self) -> str:
         """By which the hosts remember what it wanted; another playbook's things are none of this one's."""
         return str(self.request.playbook.resolve()) if self.request.playbook else "site"
@@ -99,6 +105,13 @@ class Loaded:
     def who(self) -> str:
         """Who began this run, and where."""
         return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def settings_of(spec: ClusterSpec) -> tuple[str, ...] | None:
+    """Paths of the kernel's that the spec's tuning sets; None when it tunes nothing."""
+    if not spec.tuning.asked:
+        return None
+    return tuple(setting_path(key) for key in spec.tuning.settings)
 
 
 def load(request: Request) -> Loaded:

@@ -124,6 +124,7 @@ def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
             firewall=firewall,
             addresses=addresses,
             existing=existing,
+            settings=loaded.tuned_settings,
         )
     )
 

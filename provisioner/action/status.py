@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from provisioner.action.carried import Carried
 from provisioner.action.connect import connect_to
 from provisioner.action.gather import gather_each, usable
-from provisioner.action.load import Request, load
+from provisioner.action.load import Request, load, settings_of
 from provisioner.action.plan import plan_of
 from provisioner.action.prepare import compile_with
 from provisioner.action.virtualrouter import has_address
@@ -84,7 +84,12 @@ def read_status(request: Request) -> ClusterHealth:
     with connect_to(_hurried(inventory)) as pool:
         modules = modules_of(spec.proxy.mode)
         asked = gather_each(
-            pool, _hosts(inventory), modules, firewall=spec.firewall != "ignore", existing=spec.existing
+            pool,
+            _hosts(inventory),
+            modules,
+            firewall=spec.firewall != "ignore",
+            existing=spec.existing,
+            settings=settings_of(spec),
         )
         lost = {host: _told(host, each) for host, each in asked.items() if isinstance(each, UnreachableError)}
         facts = usable({host: each for host, each in asked.items() if host not in lost})

@@ -11,6 +11,7 @@ from provisioner.action.capacity import servers_of
 from provisioner.action.etcd import lost
 from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
+from provisioner.action.tuning import tuning_of
 from provisioner.action.virtualrouter import virtual_router
 from provisioner.bundle.layout import Bundle
 from provisioner.inventory.model import Inventory
@@ -21,7 +22,7 @@ from provisioner.network.policies import policy_objects
 from provisioner.pki.cluster import ClusterState
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
-from provisioner.registry.names import repository
+from provisioner.registry.names import pullable
 from provisioner.resources.modprobe import IPVS_MODULES
 from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.model import ClusterSpec, Endpoint, local_balancers
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 PAUSE = "registry.k8s.io/pause"
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost"
+NET_BENCH = "localhost/provision/net-bench"
+"""What `bench net` measures with."""
 TLS12_CIPHERS = (
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
@@ -59,6 +62,7 @@ class ClusterVariables:
     ) -> None:
         """`founders` are the hosts whose member of etcd begins a new cluster."""
         self.spec = spec
+        self._inventory = inventory
         self._takeover = takeover
         self._bundle = bundle
         self._facts = facts
@@ -86,6 +90,8 @@ class ClusterVariables:
         self.network = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
         self.images = [self.reference(PAUSE), self.reference(COREDNS), self.reference(AGNHOST)]
         self.images += self.network.images
+        # An older bundle has none, and its cluster is not measured.
+        self.images += [each.reference for each in bundle.images() if each.name == NET_BENCH]
         members = [host.name for host in inventory.group("etcd")]
         self._shared = self._of_all(state, members)
 
@@ -133,8 +139,8 @@ class ClusterVariables:
     def pullable(self, upstream: str) -> str:
         """The reference, by digest, under which the cluster pulls the bundle's image `upstream`."""
         image = self._bundle.image(upstream)
-        prefix = f"{self.spec.registry.host}:{self.spec.registry.port}"
-        return f"{prefix}/{repository(image.name, self.spec.registry.project)}@{image.digest}"
+        registry = self.spec.registry
+        return pullable(registry.host, registry.port, image.name, image.digest, registry.project)
 
     def of(self, host: str) -> dict[str, Any]:
         """The variables of one host."""
@@ -152,6 +158,7 @@ class ClusterVariables:
             "balancing": str(LOCAL_ENDPOINT) if local else str(self.spec.endpoint.port) if shared else "",
             "balancer_packages": os.local_load_balancer if local else os.load_balancer,
             "firewall": self._ports[host],
+            "tuning": tuning_of(self.spec, host, self._facts[host], self._inventory),
             "joining": host in self.joining,
             "switching": host in self.switching,
             "etcd_founding": host in self._founders,

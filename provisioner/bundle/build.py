@@ -71,7 +71,8 @@ def build(*, components: Sequence[str] | None, source: str, output: Path | None,
 
 
 def _finish(wanted: Sequence[Component], source: str, store: Store, emit: Emit) -> list[Finished]:
-    plans = _plan(wanted, source, store, emit)
+    published = [each for each in wanted if not each.own]
+    plans = [*_plan(published, source, store, emit), *_plan_own(wanted, store, emit)]
     finished = []
     for number, plan in enumerate(plans):
         emit(
@@ -143,6 +144,23 @@ def _plan(wanted: Sequence[Component], source: str, store: Store, emit: Emit) ->
     pairs = list(zip(releases, modules, strict=True))
     hosts = _reachable([plan for plan, module in pairs if not (plan.finished or module.finished)], emit)
     return [_choose(release, module, hosts) for release, module in pairs]
+
+
+def _plan_own(wanted: Sequence[Component], store: Store, emit: Emit) -> list[Plan]:
+    """Images that nobody publishes, of packages alone. What this machine's apt cannot get is left out, which is said;
+    raises ProvisionError where nothing else is wanted."""
+    plans = []
+    for component in (each for each in wanted if each.own):
+        try:
+            inputs = Inputs.of(component, store)
+        except ProvisionError as fault:
+            if len(wanted) == 1:
+                raise
+            emit(Note(level="warning", message=f"no {component.name}: {fault.reason}", hint=fault.hint))
+            continue
+        key = module_key(component, inputs, toolchain="")
+        plans.append(Plan(component, "module", key, store.finished(key), inputs))
+    return plans
 
 
 def _releases_only(releases: list[Plan], error: ProvisionError, emit: Emit) -> list[Plan]:

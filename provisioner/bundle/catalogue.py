@@ -119,7 +119,8 @@ class ImageRecipe:
 class Component:
     """`kind` is binary, archive, manifest or image. `reference` and `tag` are an image's upstream name.
 
-    `without` are images that a manifest asks for and no bundle has, because they are built from no module.
+    `without` are images that a manifest asks for and no bundle has, because they are built from no module. An image
+    that is our `own` has no publisher: nobody is asked for it, whatever its reference names.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Component:
     tag: str = ""
     image: ImageRecipe | None = None
     without: tuple[str, ...] = field(default=(), metadata=ADDED)
+    own: bool = field(default=False, metadata=ADDED)
 
     @property
     def architecture(self) -> str:
@@ -236,6 +238,7 @@ def _component(raw: Mapping[str, Any], platform: str) -> Component:
         tag=raw.get("tag", raw["version"]) if raw["kind"] == "image" else "",
         image=_image(raw["image"], raw["module"].get("path", "")) if "image" in raw else None,
         without=tuple(raw.get("without", ())),
+        own=bool(raw.get("own", False)),
     )
 
 

@@ -47,7 +47,7 @@ def make(component: Component, inputs: Inputs, store: Store, emit: Emit) -> Fini
         work = golang.Compilation(
             component.name, component.module, component.architecture, workspace / "programs"
         )
-        programs = golang.compile_packages(work, workspace, emit)
+        programs = golang.compile_packages(work, workspace, emit) if component.module.packages else {}
         if component.kind == "image":
             trees = [debian.unpack(package, component.architecture, store) for package in inputs.packages]
             return _image(component, programs, trees, workspace, store)

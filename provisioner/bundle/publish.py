@@ -37,7 +37,9 @@ def describe(component: Component, origin: str) -> dict[str, str]:
     if origin == "module":
         module = component.module
         result[oci.MODULE] = (
-            f"{module.path}@{module.version()}" if module.path else f"provision/{module.source}"
+            f"{module.path}@{module.version()}"
+            if module.path
+            else f"provision/{module.source or component.name}"
         )
     return result
 

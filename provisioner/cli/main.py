@@ -25,6 +25,7 @@ COMMANDS = {
     "render": "write what would be sent to the hosts into a folder",
     "trust": "enrol the host keys of the inventory's hosts",
     "exec": "run a command on hosts",
+    "bench": "measure a cluster's pod network",
     "bundle": "build and inspect the bundle of binaries and images",
     "lab": "throw-away hosts on this machine",
 }

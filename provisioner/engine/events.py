@@ -177,6 +177,38 @@ class FailoverEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PathMeasured(Event):
+    """One way between pods: `path` is same-node, other-node or service, from a pod on `source` to one on `target`.
+
+    `throughput` of one TCP stream, in bits a second, for which `retransmits` segments were sent again; percentiles of
+    round trips, in microseconds, of which there were `count`.
+    """
+
+    path: str
+    source: str
+    target: str
+    throughput: float
+    retransmits: int
+    p50: float
+    p90: float
+    p99: float
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetMeasured(Event):
+    """A measurement of the pod network, `seconds` for each number. `network` is its plug-in and mode, `mtu` that of
+    the pod that asked. `before` are the paths of an earlier one."""
+
+    cluster: str
+    network: str
+    seconds: int
+    mtu: int
+    paths: tuple[PathMeasured, ...]
+    before: tuple[PathMeasured, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunEnded(Event):
     """`left` are the numbers of planned changes that were not made, by stage and host."""
 

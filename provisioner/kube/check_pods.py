@@ -45,9 +45,8 @@ gone() {{
   [ -z "$left" ] || {{ echo "$left" >&2; return 1; }}
 }}
 """
-"""`cleared` deletes all objects of checks; `gone` waits for their pods to go, and names those that do not."""
 
-_CREATED = f"""
+CREATED = f"""
 created() {{
   {KUBECTL} create --validate=false -f "$W/objects.json" >/dev/null 2>"$W/refused"
 }}
@@ -56,7 +55,8 @@ anew() {{
 }}
 created || anew || {{ cat "$W/refused" >&2; exit 1; }}
 """
-"""Only when something stands in the way is it asked for and removed: a killed run is rare."""
+"""Makes what is in objects.json. Only when something stands in the way is it asked for and removed: a killed run is
+rare. Behind `clearing`."""
 
 Present = Callable[[], None]
 """Asks whether the hosts are still there. Raises UnreachableError for those that are gone."""
@@ -80,7 +80,7 @@ class CheckPods:
         Raises ProvisionError with what each pod complains of, soon when it is the same all the time, and when a node
         has none; and what `present` raises, which is called only while pods are waited for.
         """
-        script = f"{locked(_cleared() + _CREATED)} || exit 1\n{_look()}"
+        script = f"{locked(clearing() + CREATED)} || exit 1\n{_look()}"
         objects = {"objects.json": Blob.of(list_json(check_objects(self.run, self.image, self.only)))}
         began = time.monotonic()
         answer = runner.run(Script(script, objects), deadline=LOCK_SECONDS + 90 + _REMOVAL)
@@ -95,7 +95,7 @@ class CheckPods:
 
     def remove(self, runner: Runner) -> None:
         """Raises ProvisionError when something is left."""
-        script = f"{_cleared()}{locked('cleared')} || exit 1\ngone\n"
+        script = f"{clearing()}{locked('cleared')} || exit 1\ngone\n"
         result = runner.run(Script(script), deadline=LOCK_SECONDS + 90 + _REMOVAL)
         if result.status != 0:
             raise ProvisionError(
@@ -118,7 +118,7 @@ class CheckPods:
                 raise stuck(items, told, now - began)
             answer = runner.run(Script(_look()), deadline=60 + 3 * _ROUND)
         if answer.status != 0:
-            raise _refused(_tail(answer))
+            raise refused(_tail(answer))
         return [item for item in self._items(answer) if "deletionTimestamp" not in item["metadata"]]
 
     def _items(self, answer: Answer) -> list[Item]:
@@ -131,7 +131,9 @@ class CheckPods:
         return [*own, *(item for item in told if item["involvedObject"].get("uid") in uids)]
 
 
-def _cleared() -> str:
+def clearing() -> str:
+    """Functions of sh: `cleared` deletes all objects of checks; `gone` waits for their pods to go, and names those that
+    do not."""
     return _CLEARED.replace("SECONDS", str(_REMOVAL))
 
 
@@ -146,7 +148,8 @@ what=pods,services
 """
 
 
-def _refused(said: str) -> ProvisionError:
+def refused(said: str) -> ProvisionError:
+    """What to raise when the API does not take them, and says why."""
     if _SPACE_MISSING in said:
         return ProvisionError(
             f"the namespace {NAMESPACE} of the traffic check is missing: has an older version made the cluster?",

@@ -95,8 +95,11 @@ def _runs(pod: Item) -> bool:
     return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
 
 
-def stuck(items: Sequence[Item], told: Mapping[str, str], seconds: float) -> ProvisionError:
-    """What to raise when the pods do not run after `seconds`: each with what is `told` of it, or its last event."""
+def stuck(
+    items: Sequence[Item], told: Mapping[str, str], seconds: float, of: str = "the traffic check"
+) -> ProvisionError:
+    """What to raise when the pods `of` something do not run after `seconds`: each with what is `told` of it, or its
+    last event."""
     pods = {item["metadata"]["name"]: item for item in items if item["kind"] == "Pod" and not _runs(item)}
     events, lines = _events(items), []
     for name in sorted({*pods, *told}):
@@ -104,6 +107,6 @@ def stuck(items: Sequence[Item], told: Mapping[str, str], seconds: float) -> Pro
         why = told.get(name) or _on_its_way(events.get(name, ()))
         lines.append(f"  {name}{f' on {node}' if node else ''}: {why[:600]}")
     return ProvisionError(
-        f"the pods of the traffic check do not run after {seconds:.0f} s:\n" + "\n".join(lines),
+        f"the pods of {of} do not run after {seconds:.0f} s:\n" + "\n".join(lines),
         "see `journalctl -u kubelet -u containerd` on that node",
     )

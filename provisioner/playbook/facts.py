@@ -22,6 +22,8 @@ _ARCHITECTURES = {
 ARCHITECTURES = frozenset(_ARCHITECTURES.values())
 """As facts name them."""
 
+_OF_A_MACHINE = "/proc/sys/net/core/netdev_max_backlog"
+"""It is there in a machine's own network namespace alone (Linux, net/core/sysctl_net_core.c: net_core_table)."""
 _START_FILES = "look at the host's login shell and its start files"
 
 
@@ -35,6 +37,9 @@ class Facts:
     or passes through), `filters` what it says.
     `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not.
 
+    `mtus` by link. Where they were asked for: `drivers` by link, of links that have one; `unsettable` paths of kernel
+    settings, and `contained`: the host shares its kernel's network with the machine that it runs on.
+
     `etcd`: "seeded" where a member of a new cluster is to start, "founding" where it has started and was not seen to
     vote, "joining" where one of a running cluster is to start, else "data" where it has some.
 
@@ -45,7 +50,7 @@ class Facts:
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
     names the script of ours that changed the host last. `claimed` is the hardware address that answers for the address
     that was asked for, "" when none does or nothing was asked, "kept" where keepalived knows it. `existing`
-    are files of a cluster that others have built: lines of a path and the content in base64. `mtus` by link, and
+    are files of a cluster that others have built: lines of a path and the content in base64.
     `virtual`, what the machine is made of by systemd-detect-virt(1) ("none" for metal), where links were asked for.
     """
 
@@ -81,6 +86,9 @@ class Facts:
     claimed: str = ""
     existing: Secret | None = field(default=None, repr=False)
     mtus: Mapping[str, int] = field(default_factory=dict)
+    drivers: Mapping[str, str] = field(default_factory=dict)
+    unsettable: tuple[str, ...] = ()
+    contained: bool = False
     virtual: str = ""
     nameservers: tuple[str, ...] = ()
 
@@ -107,6 +115,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         raise ProvisionError(f"{host}: its init is {parts['init'].strip()}, not systemd")
     os_release = dict(line.split("=", 1) for line in parts["os"].splitlines() if "=" in line)
     resolver, nameservers = _resolver(parts["resolver"].splitlines())
+    unsettable = tuple(line.partition(" ")[2] for line in parts.get("settings", "").splitlines())
     route = next((line.split() for line in parts["links"].splitlines() if line.startswith("default ")), [])
     return Facts(
         architecture=_ARCHITECTURES[machine],
@@ -141,7 +150,10 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         selinux=bool(parts["selinux"].strip()),
         claimed=parts.get("claimed", "").strip(),
         existing=Secret.text(parts["existing"]) if "existing" in parts else None,
-        mtus=_mtus(parts.get("mtu", "")),
+        mtus=_mtus(parts["links"]),
+        drivers=dict(line.split(" ", 1) for line in parts.get("drivers", "").splitlines() if " " in line),
+        unsettable=unsettable,
+        contained=_OF_A_MACHINE in unsettable,
         virtual=parts.get("virtual", "").strip(),
     )
 
@@ -159,11 +171,6 @@ def _count(ranges: str) -> int:
     """Of "0-3,6"; 0 for what is none (kernel.org, Documentation/admin-guide/cputopology.rst)."""
     found = re.findall(r"(\d+)(?:-(\d+))?", ranges)
     return sum(int(last or first) - int(first) + 1 for first, last in found)
-
-
-def _mtus(text: str) -> dict[str, int]:
-    found = (line.split() for line in text.splitlines())
-    return {words[0]: int(words[1]) for words in found if len(words) == 2 and words[1].isdecimal()}
 
 
 def _number(host: str, part: str, text: str) -> int:
@@ -212,3 +219,9 @@ def _addresses(text: str) -> dict[str, tuple[str, ...]]:
         if len(words) > 3 and words[2] in {"inet", "inet6"}:
             found.setdefault(words[1], []).append(words[3])
     return {link: tuple(addresses) for link, addresses in found.items()}
+
+
+def _mtus(text: str) -> dict[str, int]:
+    """Of lines as "2: eth0@if3: <UP> mtu 1500 qdisc …" (ip-link(8))."""
+    found = re.findall(r"^\d+: ([^\s:@]+)(?:@[^\s:]+)?: <.*?> mtu (\d{1,9}) ", text, re.MULTILINE)
+    return {link: int(mtu) for link, mtu in found}

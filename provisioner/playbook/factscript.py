@@ -27,9 +27,10 @@ part swap; lines /proc/swaps
 part cpus; lines /sys/devices/system/cpu/online
 part memory; read -r line </proc/meminfo; echo "$line"
 part links
-ip -o -batch - 2>/dev/null <<'END' || { ip -o addr show; ip route show default; } 2>/dev/null || :
+ip -o -batch - 2>/dev/null <<'END' || { ip -o addr show; ip route show default; ip -o link show; } 2>/dev/null || :
 addr show
 route show default
+link show
 END
 part init; lines /proc/1/comm
 part tools; for t in tar gzip ip modprobe systemctl flock sha256sum xargs stat; do
@@ -154,12 +155,8 @@ elif command -v nft >/dev/null; then
   rm -f /run/provision-firewall.$$
 fi
 """
-# What links carry at most, and whether this is a machine of its own.
+# Whether this is a machine of its own.
 _LINKS = """
-echo '=mtu'
-for d in /sys/class/net/*; do
-  [ ! -r "$d/mtu" ] || { read -r line <"$d/mtu" && echo "${d##*/} $line"; } 2>/dev/null || :
-done
 echo '=virtual'
 systemd-detect-virt 2>/dev/null || :
 """
@@ -184,6 +181,26 @@ elif [ -n "$link" ] && [ "$link" != lo ]; then
   printf '%%s\n' "$said" | sed -n 's/.* lladdr \([^ ]*\).*/\1/p'
   ip neigh del "$a" dev "$link" 2>/dev/null || :
 fi
+"""
+# Kernel settings that cannot be made here: those that the kernel does not have, and those that are the machine's and
+# not this host's, where that is a container. The first one only a machine has.
+_SETTINGS = """
+echo '=settings'
+set -- /proc/sys/net/core/netdev_max_backlog %s
+for f in "$@"; do
+  if [ ! -e "$f" ]; then
+    echo "missing $f"
+  elif [ ! -w "$f" ]; then
+    echo "fixed $f"
+  fi
+done
+echo '=drivers'
+for f in /sys/class/net/*/device/driver; do
+  [ -e "$f" ] || continue
+  d=$(readlink -f "$f")
+  f=${f%%/device/driver}
+  echo "${f##*/} ${d##*/}"
+done
 """
 # What somebody else's cluster is made of, by its folders, its units, and what those name: small files only, each as a
 # line of its path and its content. Logs may be small, too, and are none of it.
@@ -222,11 +239,13 @@ def facts_script(
     links: bool = False,
     address: str = "",
     existing: Mapping[str, str] | None = None,
+    settings: Sequence[str] | None = None,
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
-    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, what
-    `links` carry, and who has the `address` on the link; and files of a cluster that is there, by the paths `existing`
-    (kubernetes, etcd, admin: folders, and a kubeconfig)."""
+    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, with
+    `links` what the machine is made of, and who has the `address` on the link; and files of a cluster that is there, by
+    the paths `existing` (kubernetes, etcd, admin: folders, and a kubeconfig). With `settings`, paths of the kernel's,
+    which of them cannot be made, and the drivers of links."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
@@ -236,5 +255,6 @@ def facts_script(
         + (_LINKS if links else "")
         + (_CLAIMED % quote(address) if address else "")
         + (_EXISTING % {name: quote(path) for name, path in existing.items()} if existing else "")
+        + ("" if settings is None else _SETTINGS % words(settings))
         + _END
     )

@@ -19,7 +19,7 @@ from provisioner.playbook.facts import ARCHITECTURES, Facts
 
 _OF_THE_CLUSTER = ("state", "owned", "mark", "last_change", "kubelet_certificate", "existing")
 """Not written: keys do not belong into such a file, and without them the rest would stand for keys that were lost."""
-_OF_THE_MOMENT = ("claimed", "mtus", "virtual")
+_OF_THE_MOMENT = ("claimed", "virtual")
 _FIELDS = {each.name: each for each in fields(Facts) if each.name not in (*_OF_THE_CLUSTER, *_OF_THE_MOMENT)}
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a text"),
@@ -28,6 +28,8 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "float": ((int, float), "a number"),
     "tuple[str, ...]": ((list,), "a list of texts"),
     "Mapping[str, tuple[str, ...]]": ((dict,), "a mapping of lists of texts"),
+    "Mapping[str, int]": ((dict,), "a mapping of whole numbers"),
+    "Mapping[str, str]": ((dict,), "a mapping of texts"),
 }
 
 
@@ -80,7 +82,8 @@ def _faults(document: Document, host: str) -> Iterator[Problem]:
             yield document.problem((host, name), f"{host}: there is no fact '{name}'", hint, key=True)
     meant = {nearest(name, _FIELDS) for name in data if isinstance(name, str) and name not in _FIELDS}
     for name, field in _FIELDS.items():
-        if name not in data and field.default is MISSING and name not in meant:
+        needed = field.default is MISSING and field.default_factory is MISSING
+        if name not in data and needed and name not in meant:
             yield document.problem((host,), f"{host}: the fact '{name}' is missing", key=True)
         elif name in data and not _fits(str(field.type), data[name]):
             must = _KINDS[str(field.type)][1]
@@ -94,8 +97,10 @@ def _faults(document: Document, host: str) -> Iterator[Problem]:
 def _fits(kind: str, value: Any) -> bool:
     if not isinstance(value, _KINDS[kind][0]) or (isinstance(value, bool) and kind != "bool"):
         return False
-    parts = value.values() if isinstance(value, dict) else [value] if isinstance(value, list) else []
-    return all(isinstance(part, list) and all(isinstance(each, str) for each in part) for part in parts)
+    if isinstance(value, dict):
+        inner = kind.removeprefix("Mapping[str, ").removesuffix("]")
+        return all(isinstance(key, str) and _fits(inner, each) for key, each in value.items())
+    return not isinstance(value, list) or all(isinstance(each, str) for each in value)
 
 
 def _facts(data: Mapping[str, Any]) -> Facts:
@@ -104,5 +109,5 @@ def _facts(data: Mapping[str, Any]) -> Facts:
 
 def _frozen(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: tuple(each) for name, each in value.items()}
+        return {name: _frozen(each) for name, each in value.items()}
     return tuple(value) if isinstance(value, list) else value

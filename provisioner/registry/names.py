@@ -11,3 +11,8 @@ def repository(upstream: str, project: str = "") -> str:
     elif not ("." in host or ":" in host or host == "localhost"):
         path = upstream
     return f"{project}/{path}" if project else path
+
+
+def pullable(registry: str, port: int, upstream: str, digest: str, project: str = "") -> str:
+    """The reference, by digest, under which nodes pull the image `upstream` (a name without a tag)."""
+    return f"{registry}:{port}/{repository(upstream, project)}@{digest}"

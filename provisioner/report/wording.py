@@ -115,6 +115,12 @@ def _failover(event: ev.FailoverEnded) -> list[Line]:
     return failover_lines(event)
 
 
+def _net(event: ev.NetMeasured) -> list[Line]:
+    from provisioner.report.netbench import net_lines
+
+    return net_lines(event)
+
+
 def _ended(event: ev.RunEnded) -> list[Line]:
     changed = sum(event.changed.values())
     lines = _phases(event)
@@ -168,5 +174,6 @@ _TELL: Mapping[type[ev.Event], Callable[[Any], list[Line]]] = {
     ev.Failed: _failed,
     ev.FaultBegun: _fault_begun,
     ev.FailoverEnded: _failover,
+    ev.NetMeasured: _net,
     ev.RunEnded: _ended,
 }

@@ -33,7 +33,7 @@ class SysctlKind:
         text = blob.data.decode() if blob.data else ""
         file = Resource("file", path, Present(rights), {"content": blob}, text, writes=(path,))
         settings = (
-            Resource("sysctl", key, Present({"value": value}), writes=(_path(key),))
+            Resource("sysctl", key, Present({"value": value}), writes=(setting_path(key),))
             for key, value in wanted.items()
         )
         return [file, *settings]
@@ -41,26 +41,28 @@ class SysctlKind:
     def probe(self, resources: Sequence[Resource]) -> Script:
         # grep, because sh reads byte by byte and /proc/sys gives nothing after the first.
         loop = 'for f in %s; do\n  [ ! -r "$f" ] || grep -H "" "$f" 2>/dev/null || :\ndone\n'
-        return Script(loop % " ".join(quote(_path(each.name)) for each in resources))
+        return Script(loop % " ".join(quote(setting_path(each.name)) for each in resources))
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         lines = (line.partition(":") for line in output.decode(errors="replace").splitlines())
         values = {path: " ".join(value.split()) for path, _, value in lines}
         return {
-            each.id: Present({"value": values[_path(each.name)]}) if _path(each.name) in values else Absent()
+            each.id: Present({"value": values[setting_path(each.name)]})
+            if setting_path(each.name) in values
+            else Absent()
             for each in resources
         }
 
     def change(self, change: Change) -> Script:
         desired = change.resource.desired
         value = str(desired.attrs["value"]) if isinstance(desired, Present) else ""
-        path, key = quote(_path(change.resource.name)), change.resource.name
+        path, key = quote(setting_path(change.resource.name)), change.resource.name
         told = f'echo "the kernel $(uname -r) of this host has no setting {key}: is its module loaded?" >&2'
         return Script(f"[ -e {path} ] || {{\n  {told}\n  exit 1\n}}\nprintf '%s\\n' {quote(value)} >{path}\n")
 
     def gone(self, owned: Owned) -> Resource | None:
         """The value that it had."""
-        return owned.wish(Present(owned.before), (_path(owned.name),)) if owned.before else None
+        return owned.wish(Present(owned.before), (setting_path(owned.name),)) if owned.before else None
 
 
 def _value(task: TaskCall, key: object, value: object) -> str:
@@ -73,7 +75,7 @@ def _value(task: TaskCall, key: object, value: object) -> str:
     return " ".join(str(value).split())
 
 
-def _path(key: str) -> str:
+def setting_path(key: str) -> str:
     """As sysctl(8): the first separator decides, behind it dots and slashes have changed places or not."""
     first = next((char for char in key if char in "./"), ".")
     return "/proc/sys/" + (key if first == "/" else key.translate(_SWAP))

@@ -33,6 +33,7 @@ from provisioner.spec.model import (
 from provisioner.spec.nameservers import name_server
 from provisioner.spec.rules.networks import DNS_OFFSET
 from provisioner.spec.rules.pods import pods_at_most
+from provisioner.spec.tuning import build_tuning
 from provisioner.spec.values import address
 
 
@@ -54,6 +55,7 @@ def build(draft: Draft) -> ClusterSpec:
         firewall=data.get("firewall", "check"),
         http_proxy=_http_proxy(data.get("http_proxy")),
         existing=_existing(data.get("existing")),
+        tuning=build_tuning(data.get("tuning", {})),
     )
 
 

@@ -12,6 +12,7 @@ from provisioner.inventory.model import Inventory
 from provisioner.spec.calico import Calico
 from provisioner.spec.dns import Dns
 from provisioner.spec.policies import Policy
+from provisioner.spec.tuning import Tuning
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,7 @@ class ClusterSpec:
     firewall: str = "check"
     http_proxy: HttpProxy | None = None
     existing: Existing | None = None
+    tuning: Tuning = field(default_factory=Tuning)
 
 
 def local_balancers(inventory: Inventory, spec: ClusterSpec) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from provisioner.spec import (
     policies,
     policywords,
     quantities,
+    tuning,
     values,
     versions,
 )
@@ -162,6 +163,36 @@ _POLICY = _section(
         "to": _PEERS,
     }
 )
+_QUEUES = _number(1, 65535)
+_TUNING = _section(
+    {
+        "profiles": {"type": "list", "schema": _text(tuning.profile)},
+        "sysctls": {
+            "type": "dict",
+            "keysrules": _text(tuning.setting),
+            "valuesrules": {"type": ["string", "integer"], "check_with": _reported(tuning.setting_value)},
+        },
+        "conntrack_max": _number(4096, 2**31 - 1),
+        "links": {
+            "type": "list",
+            "empty": False,
+            "schema": _section(
+                {
+                    "name": _text(values.interface),
+                    "driver": _text(tuning.driver),
+                    "channels": _section(dict.fromkeys(tuning.CHANNELS, _QUEUES)),
+                    "rings": _section(dict.fromkeys(tuning.RINGS, _QUEUES)),
+                    "offloads": {
+                        "type": "dict",
+                        "keysrules": _text(tuning.feature),
+                        "valuesrules": {"type": "boolean"},
+                    },
+                }
+            ),
+        },
+        "vxlan_checksum_offload": _text(allowed=list(tuning.CHECKSUM)),
+    }
+)
 
 CLUSTER: Mapping[str, Any] = {
     "name": _text(values.dns_label, required=True),
@@ -271,6 +302,7 @@ CLUSTER: Mapping[str, Any] = {
     "firewall": _text(allowed=list(versions.FIREWALL)),
     "bundle": _text(values.path),
     "runtime": _section({"name": _text(versions.runtime)}),
+    "tuning": _TUNING,
     "nodes": _section(
         {
             "labels": _LABELS,

@@ -40,6 +40,7 @@ ORDER = (
     "test_renewal",
     "test_clock",
     "test_traffic_gate",
+    "test_bench_net",
     "test_cut_off",
     "test_bare",
     "test_three",

@@ -29,6 +29,7 @@ BOOK = """\
     - unarchive: {src: things.tgz, dest: /srv/things, owner: daemon}
     - sysctl: {values: {net.ipv4.ip_local_port_range: "20000 60999", net.ipv4.ip_forward: 1}}
     - modprobe: {name: overlay}
+    - ethtool: {links: [{link: eth0, offloads: {generic-receive-offload: true}}], file: /etc/udev/rules.d/x.rules}
     - user: {name: ops, shell: /bin/sh, groups: [adm], create_home: true}
     - package: {name: provision-test}
     - command: {cmd: "date >made && echo \\"$HOME\\"", creates: /srv/made, chdir: /srv}
@@ -86,6 +87,8 @@ DRIFT: list[tuple[str, dict[str, list[str]]]] = [
     ("dpkg --purge provision-test >/dev/null", {"package:provision-test": ["create"]}),
     ("touch /srv/unwanted/a.tmp", {"absent_paths:/srv/unwanted/*.tmp": ["delete"]}),
     ("systemctl disable -q sleeper", {"systemd:sleeper.service": ["enabled"]}),
+    ("ethtool -K eth0 gro off", {"ethtool:eth0 offloads generic-receive-offload": ["value"]}),
+    ("rm /etc/udev/rules.d/x.rules", {"file:/etc/udev/rules.d/x.rules": ["create"]}),
 ]
 
 
@@ -168,6 +171,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"sysctl": {"values": {"net.ipv4.nothing": 1}, "sysctl_file": "/etc/sysctl.d/x.conf"}},
         "has no setting net.ipv4.nothing",
+    ),
+    (
+        {
+            "ethtool": {
+                "links": [{"link": "nolink0", "rings": {"rx": 1}}],
+                "file": "/etc/udev/rules.d/y.rules",
+            }
+        },
+        "this host has no link nolink0",
     ),
     ({"package": {"name": "no-such-package"}}, "cannot install the package no-such-package"),
     ({"user": {"name": "ops2", "groups": ["no-such-group"]}}, "group 'no-such-group' does not exist"),

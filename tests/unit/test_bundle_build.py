@@ -16,7 +16,7 @@ from provisioner.bundle.build import build
 from provisioner.bundle.debian import Package
 from provisioner.bundle.golang import Compilation
 from provisioner.bundle.store import Store
-from provisioner.engine.events import Event, Step, silent
+from provisioner.engine.events import Event, Note, Step, silent
 from provisioner.errors import ProvisionError
 
 needs_go = pytest.mark.skipif(not shutil.which("go"), reason="needs Go's toolchain")
@@ -46,6 +46,30 @@ def test_build_twice(cache: Path, tmp_path: Path) -> None:
     shutil.rmtree(cache / "provision")
     anew = build(components=["pause"], source="module", output=None, emit=silent)
     assert anew.digest == first.digest, "the same inputs make the same bytes"
+
+
+@needs_go
+def test_what_apt_does_not_have_is_left_out_and_said(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle without what measures is a bundle."""
+    real = catalogue.load()
+    own = next(each for each in real if each.own)
+    assert own.image is not None
+    gone = replace(
+        own, image=replace(own.image, debian=replace(own.image.debian, packages=("no-such-package-1",)))
+    )
+    pause = next(each for each in real if each.name == "pause")
+    monkeypatch.setattr(catalogue, "load", lambda: (pause, gone))
+    seen: list[Event] = []
+    bundle = build(
+        components=["pause", "net-bench"], source="module", output=tmp_path / "b", emit=seen.append
+    )
+    assert [image.name for image in bundle.images()] == [pause.reference]
+    (told,) = (event for event in seen if isinstance(event, Note) and event.level == "warning")
+    assert told.message.startswith("no net-bench: ")
+    with pytest.raises(ProvisionError, match="no-such-package-1"):
+        build(components=["net-bench"], source="module", output=tmp_path / "c", emit=silent)
 
 
 @needs_go

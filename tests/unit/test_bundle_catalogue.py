@@ -39,7 +39,17 @@ def test_every_component_has_both_sources(component: Component) -> None:
         assert component.release
         assert component.release.url.startswith("https://")
         assert component.release.checksum.startswith("https://")
-    assert component.module.packages or component.module.file
+    assert component.own or component.module.packages or component.module.file
+
+
+def test_nobody_is_asked_for_what_is_our_own() -> None:
+    """Its reference names no publisher, and it has no release: of Debian's packages alone."""
+    (own,) = (component for component in COMPONENTS if component.own)
+    assert own.reference.startswith("localhost/")
+    assert own.release is None
+    assert own.image
+    assert own.image.debian.packages
+    assert not own.module.packages
 
 
 def staging(component: Component) -> dict[str, str]:

@@ -16,8 +16,9 @@ from provisioner.playbook.facts import Facts
 from provisioner.playbook.factsfile import read_facts, write_facts
 
 FACTS = Facts(
-    "amd64", "6.1.0", "café", "debian", "12", -0.25, False, 4096, {"eth0": ("10.0.0.1/24",)}, "eth0", ("ip",)
-)
+    "amd64", "6.1.0", "café", "debian", "12", -0.25, False, 4096, {"eth0": ("10.0.0.1/24",)}, "eth0", ("ip",),
+    mtus={"eth0": 1500}, drivers={"eth0": "ixgbe"}, unsettable=("/proc/sys/net/a",),
+)  # fmt: skip
 Data = dict[str, Any]
 
 
@@ -44,23 +45,23 @@ WRONG: list[tuple[str, Callable[[Data], Any], list[str]]] = [
     (
         "a misspelt host",
         lambda data: data.update(worker2=data.pop("wroker2")),
-        ["68:2: 'worker2' is no host here (did you mean 'wroker2'?)"],
+        ["88:2: 'worker2' is no host here (did you mean 'wroker2'?)"],
     ),
     (
         "no mapping",
         lambda data: data.update(b=7),
-        ["35:7: the facts of b must be a mapping, this is a number"],
+        ["45:7: the facts of b must be a mapping, this is a number"],
     ),
     (
         "an unknown fact",
         lambda data: data["a"].update(kernl="6"),
-        ["34:3: a: there is no fact 'kernl' (did you mean 'kernel'?)"],
+        ["44:3: a: there is no fact 'kernl' (did you mean 'kernel'?)"],
     ),
     ("a fact is missing", lambda data: data["a"].pop("memory"), ["2:2: a: the fact 'memory' is missing"]),
     (
         "a misspelt fact",
         lambda data: data["a"].update(memmory=data["a"].pop("memory")),
-        ["33:3: a: there is no fact 'memmory' (did you mean 'memory'?)"],
+        ["43:3: a: there is no fact 'memmory' (did you mean 'memory'?)"],
     ),
     (
         "wrong types",
@@ -70,6 +71,15 @@ WRONG: list[tuple[str, Callable[[Data], Any], list[str]]] = [
             "9:11: a: 'swap' must be true or false, this is a number",
             "10:13: a: 'memory' must be a whole number, this is a text",
             "11:16: a: 'addresses' must be a mapping of lists of texts, this is a mapping",
+        ],
+    ),
+    (
+        "wrong types in mappings",
+        lambda data: data["a"].update(mtus={"eth0": "1500"}, drivers={"eth0": 7}, unsettable=[7]),
+        [
+            "33:11: a: 'mtus' must be a mapping of whole numbers, this is a mapping",
+            "36:14: a: 'drivers' must be a mapping of texts, this is a mapping",
+            "39:17: a: 'unsettable' must be a list of texts, this is a list",
         ],
     ),
     (

@@ -25,6 +25,9 @@ from provisioner.inventory.aliases import ROLES
 from provisioner.kube import asking, gates, halt, leader, leaving, members, switch, traffic
 from provisioner.kube.access import group_is_bound
 from provisioner.kube.apicertificate import ApiCertificateKind
+from provisioner.kube.bench_objects import Placement
+from provisioner.kube.bench_pods import BenchPods
+from provisioner.kube.bench_tools import latency_command, throughput_command
 from provisioner.kube.bgp import CalicoMeshKind, CalicoReflectorsKind
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.endpointnodes import nodes_ready
@@ -103,6 +106,14 @@ TASKS: list[dict[str, Any]] = [
     {"modprobe": {"name": ["overlay", "br_netfilter"]}},
     {"seboolean": {"name": "container_use_cephfs", "state": True}},
     {"seboolean": {"name": "b", "state": False, "persistent": False}},
+    {
+        "ethtool": {
+            "links": [
+                {"link": "eth0.5", "channels": {"combined": 4}, "rings": {"rx-mini": 1}},
+                {"link": "flannel-v6.1", "offloads": {"tx-checksum-ip-generic": False}},
+            ]
+        }
+    },
     {"user": {"name": "a", "groups": ["b", "c"], "home": NASTY, "shell": "/bin/sh", "system": True}},
     {"user": {"name": "b", "state": "absent"}},
     {"package": {"name": ["a", "b+c"]}},
@@ -291,6 +302,7 @@ def of_gates() -> Iterator[Script]:
     recorder.answers = [b'{"items": []}']
     with pytest.raises(ProvisionError, match="missing: asker on a, answerer on a"):
         check.pods.set_up(recorder, ["a"])
+    of_a_measurement(recorder)
     yield from of_leaving()
     yield from of_a_switch()
     yield from recorder.scripts
@@ -299,6 +311,16 @@ def of_gates() -> Iterator[Script]:
         {asking.Asker("a", "p"): targets, asking.Asker("b", "q", "c"): []}, "a"
     ).values()
     yield Script(asking._inner_script(targets))
+
+
+def of_a_measurement(recorder: Recorder) -> None:
+    pods = BenchPods("run", "image", Placement("a", "b"))
+    recorder.answers = [b'{"items": []}']
+    with pytest.raises(ProvisionError, match="went away: bench-client, bench-near, bench-far"):
+        pods.set_up(recorder)
+    pods.ask(recorder, throughput_command("10.0.0.3", 3), 3)
+    pods.ask(recorder, latency_command("10.0.0.3", 3), 3)
+    pods.remove(recorder)
 
 
 def of_leaving() -> Iterator[Script]:
@@ -333,6 +355,8 @@ def of_transport() -> Iterator[Script]:
     yield facts_script()
     yield facts_script(["a_b", "c"], {"debian-*": ["a", "b+c"], "*": ["d"]}, firewall=True)
     yield facts_script(address="10.98.1.9", links=True)
+    yield facts_script(settings=["/proc/sys/net/core/somaxconn"])
+    yield facts_script(settings=[])
     paths = {"kubernetes": "/opt/kubernetes", "etcd": "/opt/etcd", "admin": "/root/.kube/config"}
     yield facts_script(existing=paths)
     yield Script(lock.hold("run", 60))

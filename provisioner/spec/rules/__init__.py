@@ -20,6 +20,7 @@ from provisioner.spec.rules import (
     ports,
     roles,
     taints,
+    tuning,
 )
 
 Rule = Callable[[Draft], Iterator[Problem]]
@@ -64,6 +65,9 @@ RULES: tuple[Rule, ...] = (
     pods.pods_have_addresses,
     ports.ports_are_free,
     taints.taints_do_not_clash,
+    tuning.links_are_found_in_one_way,
+    tuning.settings_are_nobody_elses,
+    tuning.checksums_are_of_a_tunnel,
 )
 
 

@@ -1,0 +1,125 @@
+"""The MTU of the whole chain: the link that carries packets from node to node, what the mode adds to each, what is left
+for pods. Too much of it and small packets pass while large ones hang.
+
+Facts: flannel 0.28, pkg/backend; Calico 3.28, felix/dataplane/linux/int_dataplane.go (findHostMTU, determinePodMTU).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from provisioner.playbook.facts import Facts
+from provisioner.spec.model import ClusterSpec
+
+IPV6_LEAST = 1280
+"""Bytes that every link of IPv6 carries (RFC 8200, 5)."""
+_FLANNEL = {"vxlan": 50, "wireguard": 80, "ipip": 20, "udp": 28, "host-gw": 0}
+_CALICO_PATTERN = re.compile(r"((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)")
+"""The names of links at which Felix looks (mtuIfacePattern)."""
+_CALICO_BLIND = 1460
+"""What Felix takes for the hosts' MTU where it sees no such link."""
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """`hint` is what mends it. One that is `doubtful` works, but not as one would think."""
+
+    reason: str
+    hint: str
+    doubtful: bool = False
+
+
+def link_of(spec: ClusterSpec, name: str, facts: Facts) -> str:
+    """The link by which the node `name` sends to other nodes; "" where that is not known."""
+    flannel = spec.network.flannel
+    if spec.network.plugin == "flannel" and flannel.interface:
+        return flannel.interface
+    if spec.network.plugin == "flannel" and flannel.interface_regex:
+        return _matching(flannel.interface_regex, facts)
+    own = _with_address(spec.nodes[name].address, facts)
+    if spec.network.plugin == "flannel" and not flannel.can_reach:
+        return facts.default_link or own
+    return own or facts.default_link
+
+
+def overhead_of(spec: ClusterSpec) -> int:
+    """Bytes that the mode adds to a pod's packet, the most of any."""
+    if spec.network.plugin == "flannel":
+        return _FLANNEL.get(spec.network.flannel.backend, 0)
+    calico = spec.network.calico
+    return max(
+        (_of_pool(each.encapsulation, ":" in each.cidr, calico.wireguard) for each in calico.pools), default=0
+    )
+
+
+def pod_mtu(spec: ClusterSpec, facts: Facts, link: str) -> int | None:
+    """What pods get on a host; None where that is not known."""
+    if spec.network.plugin == "flannel":
+        outer = spec.network.flannel.mtu or facts.mtus.get(link)
+        return outer - overhead_of(spec) if outer else None
+    if spec.network.calico.mtu:
+        return spec.network.calico.mtu
+    seen = [mtu for name, mtu in facts.mtus.items() if _CALICO_PATTERN.match(name)]
+    return min(seen, default=_CALICO_BLIND) - overhead_of(spec) if facts.mtus else None
+
+
+def mtu_misfits(spec: ClusterSpec, facts: Mapping[str, Facts]) -> Iterator[Misfit]:
+    """What does not fit, of the nodes whose links are known; with the MTU that does."""
+    nodes = {name: each for name, each in facts.items() if spec.nodes[name].node}
+    links = {name: link_of(spec, name, each) for name, each in nodes.items()}
+    outer = {name: each.mtus[links[name]] for name, each in nodes.items() if links[name] in each.mtus}
+    pods = {name: mtu for name in outer if (mtu := pod_mtu(spec, nodes[name], links[name])) is not None}
+    if not pods:
+        return
+    over, key = overhead_of(spec), _key(spec)
+    fits = min(outer.values()) - (0 if spec.network.plugin == "flannel" else over)
+    for name, mtu in pods.items():
+        if mtu + over > outer[name]:
+            carried = f"its link {links[name]} carries {outer[name]}"
+            reason = f"{name}: pods would have the MTU {mtu}, the network adds {over}, and {carried}"
+            yield Misfit(reason, f"set {key}: {fits}, or give all links between nodes the MTU {mtu + over}")
+        elif mtu < IPV6_LEAST and any(":" in cidr for cidr in spec.network.pod_cidrs):
+            reason = f"{name}: pods would have the MTU {mtu}, and IPv6 needs {IPV6_LEAST}"
+            yield Misfit(reason, f"give all links between nodes the MTU {IPV6_LEAST + over} or more")
+    yield from _apart(pods, key, fits)
+
+
+def _apart(pods: Mapping[str, int], key: str, fits: int) -> Iterator[Misfit]:
+    """UDP does not find out what the other side takes as TCP does."""
+    least, most = min(pods, key=lambda name: pods[name]), max(pods, key=lambda name: pods[name])
+    if pods[least] != pods[most]:
+        sizes = f"{pods[most]} on {most} and {pods[least]} on {least}"
+        reason = f"pods' MTU is {sizes}: large datagrams between them are lost"
+        yield Misfit(
+            reason, f"set {key}: {fits}, where the back end has that, or make the links alike", doubtful=True
+        )
+
+
+def _key(spec: ClusterSpec) -> str:
+    """flannel's is that of the hosts' links, Calico's that of the pods."""
+    return "network.flannel.mtu" if spec.network.plugin == "flannel" else "network.calico.mtu"
+
+
+def _of_pool(encapsulation: str, ipv6: bool, wireguard: bool) -> int:
+    tunnel = 70 if ipv6 else 50
+    found = {"VXLAN": tunnel, "IPIP": 20}.get(encapsulation.removesuffix("CrossSubnet"), 0)
+    return max(found, (80 if ipv6 else 60) if wireguard else 0)
+
+
+def _matching(pattern: str, facts: Facts) -> str:
+    """The first one by name or address, as flannel looks for it."""
+    for link in facts.mtus:
+        texts = [link, *(each.partition("/")[0] for each in facts.addresses.get(link, ()))]
+        if any(re.search(pattern, text) for text in texts):
+            return link
+    return ""
+
+
+def _with_address(address: str, facts: Facts) -> str:
+    for link, written in facts.addresses.items():
+        if any(ipaddress.ip_interface(each).ip == ipaddress.ip_address(address) for each in written):
+            return link
+    return ""

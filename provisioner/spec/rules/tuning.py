@@ -1,0 +1,65 @@
+"""Tuning that could not be: links found in no way or in two, settings that others make, tunnels that there are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.errors import Problem
+from provisioner.spec.draft import Draft, Unusable
+from provisioner.spec.tuning import CHECKSUM
+
+_OURS = (
+    "net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables",
+    "vm.overcommit_memory", "vm.panic_on_oom", "kernel.panic", "kernel.panic_on_oops", "kernel.keys.root_maxkeys",
+    "kernel.keys.root_maxbytes",
+)  # fmt: skip
+"""What every node has (playbooks/prepare.yaml)."""
+_GROUPS = ("channels", "rings", "offloads")
+
+
+def links_are_found_in_one_way(draft: Draft) -> Iterator[Problem]:
+    links = draft.get("tuning", "links", default=[])
+    if isinstance(links, Unusable):
+        return
+    for index, link in enumerate(links):
+        path = ("tuning", "links", index)
+        if any(path == bad[:3] for bad in draft.bad):
+            continue
+        ways = [name for name in ("name", "driver") if name in link]
+        if len(ways) != 1:
+            reason = "a link is found by its name or by its driver" + (", not by both" if ways else "")
+            yield draft.problem(path, reason, "such as name: eth0")
+        if not any(link.get(each) for each in _GROUPS):
+            yield draft.problem(path, "nothing is set on it", f"one of {', '.join(_GROUPS)}")
+
+
+def settings_are_nobody_elses(draft: Draft) -> Iterator[Problem]:
+    settings = draft.get("tuning", "sysctls", default={})
+    if isinstance(settings, Unusable):
+        return
+    for name in settings:
+        if name in _OURS and ("tuning", "sysctls", name) not in draft.bad:
+            reason = f"{name}: every node has this setting as Kubernetes needs it"
+            yield draft.problem(("tuning", "sysctls", name), reason, "leave it out", key=True)
+
+
+def checksums_are_of_a_tunnel(draft: Draft) -> Iterator[Problem]:
+    written = draft.get("tuning", "vxlan_checksum_offload")
+    if written not in CHECKSUM or _vxlan(draft):
+        return
+    reason = "vxlan_checksum_offload: no packets go through VXLAN here"
+    yield draft.problem(("tuning", "vxlan_checksum_offload"), reason, "leave it out", key=True)
+
+
+def _vxlan(draft: Draft) -> bool:
+    """Also where that is not known, because what decides it is wrong."""
+    if draft.get("network", "plugin", default="flannel") != "calico":
+        backend = draft.get("network", "flannel", "backend", default="vxlan")
+        return isinstance(backend, Unusable) or backend == "vxlan"
+    calico = draft.get("network", "calico", default={})
+    if isinstance(calico, Unusable):
+        return True
+    default = calico.get("encapsulation", "VXLAN")
+    pools = calico.get("pools") or [{}]
+    words = [pool.get("encapsulation", default) if isinstance(pool, dict) else default for pool in pools]
+    return any(str(word).startswith("VXLAN") for word in words)
