@@ -138,5 +138,9 @@ class Client:
             wire.close()
 
 
-def _fault(status: int) -> str:
-    return "" if status == 200 else f"the API server answered with status {status}"
+def _fault(answer: tuple[int, str]) -> str:
+    """ "" for none. What an API server is not ready for it marks (kubernetes, apiserver/pkg/server/healthz)."""
+    status, text = answer
+    unready = [line[3:].partition(" ")[0] for line in text.splitlines() if line.startswith("[-]")]
+    named = f" ({', '.join(unready[:3])})" if unready else ""
+    return "" if status == 200 else f"the API server answered with status {status}{named}"
