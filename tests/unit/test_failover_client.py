@@ -165,7 +165,7 @@ def test_a_host_that_forbids_connections_is_no_traceback() -> None:
 
 
 def test_what_an_api_server_is_not_ready_for_is_named() -> None:
-    text = "[+]ping ok\n[-]etcd failed: reason withheld\n[-]informer-sync failed: reason withheld\nreadyz check failed\n"
+    text = "[+]ping ok\n[-]etcd failed: reason withheld\n[-]informer-sync failed: reason withheld\n"
     assert _fault((500, text)) == "the API server answered with status 500 (etcd, informer-sync)"
     assert _fault((401, "Unauthorized")) == "the API server answered with status 401"
     assert _fault((200, "ok")) == ""
