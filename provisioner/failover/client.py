@@ -20,9 +20,9 @@ _KEPT = 4
 PATIENCE = 2.0
 """Seconds after which a request without an answer has failed."""
 _PATH = "/readyz?exclude=etcd&exclude=etcd-readiness"
-"""Whether an API server serves. What it says of etcd is left out: a question of it that is under way while etcd elects a
-leader fails, and for a second all are told so (kubernetes 1.33, storagebackend/factory/etcd3.go), though reads go on."""
-"""What everybody may ask without a name (templates/control-plane/authentication.yaml.j2)."""
+"""Whether an API server serves, which everybody may ask without a name (control-plane/authentication.yaml.j2). What it
+says of etcd is left out: a question of it that is under way while etcd elects a leader fails, and for a second all are
+told so (kubernetes 1.33, storagebackend/factory/etcd3.go), though reads go on."""
 
 Open = Callable[[float], Wire]
 """Makes a new connection until a moment on time.monotonic's clock. Raises OSError."""

@@ -52,10 +52,9 @@ class Fault:
     @property
     def target(self) -> str:
         """In words."""
-        if not self.begun_before:
-            return f"{self.failures} failed later"
+        later = "" if self.begun_before else " later"
         if self.failures is not None:
-            return f"{self.failures} failed" if self.failures == 0 else f"≤ {self.failures} failed"
+            return f"{'≤ ' if self.failures else ''}{self.failures} failed{later}"
         return f"≤ {self.longest:g} s" if self.longest is not None else ""
 
     def met(self, outage: float, failed: int) -> bool:
@@ -146,6 +145,7 @@ def server_killed() -> Fault:
         ":",
         seconds=1,
         failures=1,
+        begun_before=False,
         on_balancer=False,
     )
 
