@@ -15,7 +15,15 @@ from provisioner.engine.events import FailoverEnded, FaultBegun, FaultEnded
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.failover.client import Client
 from provisioner.failover.faults import LEADER, LEFT, Fault, begin
-from provisioner.failover.samples import Holding, Sample, concerned, holding, longest_gap, longest_return
+from provisioner.failover.samples import (
+    Holding,
+    Sample,
+    begun_later,
+    concerned,
+    holding,
+    longest_gap,
+    longest_return,
+)
 from provisioner.failover.watching import await_address, collected, sampling
 from provisioner.kube.gates import api_ready
 from provisioner.shell.script import Script
@@ -173,7 +181,8 @@ class _Trial:
         breaks = [[each for each in line.breaks if each >= start] for line in client.lines]
         silences = [longest_gap(line.answers, start, end) for line in client.lines]
         why = self._why
-        if not why and fault is not None and not fault.met(outage, len(failed)):
+        counted = failed if fault is None or fault.begun_before else begun_later(failed)
+        if not why and fault is not None and not fault.met(outage, len(counted)):
             why = f"wanted {fault.target}" + (f", and last: {failed[-1].why}" if failed else "")
         if not why and seen.twice > _TWICE:
             why = f"two hosts had the address for {seen.twice:.2f} s"

@@ -13,6 +13,9 @@ from provisioner.kube.leader import Voter, await_member, hand_over, may_lose_one
 if TYPE_CHECKING:
     from provisioner.action.failoversite import Site
 
+_SETTLED = 6.0
+"""Seconds after an API server was ready again: for a while it still answers by what its first question to etcd came to,
+which would be the fault before this one."""
 _HANDED_OVER = 2.0
 """Seconds after which clients see nothing of a hand-over any more."""
 
@@ -24,6 +27,8 @@ class LeftOutError(Exception):
 def leaders_host(site: Site) -> str:
     """The host of etcd's leader. Where that has another part in the test, another member leads from now on. Raises
     LeftOutError where there is no fit one, ProvisionError when etcd does not answer."""
+    api_ready([site.pool.session(host) for host in site.servers])
+    time.sleep(_SETTLED)
     asked = next(iter(site.members))
     found = read_voters(site.pool.session(asked), site.members[asked].etcdctl)
     hosts = {_canonical(each.address): host for host, each in site.members.items()}

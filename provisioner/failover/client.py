@@ -19,8 +19,10 @@ _KEPT = 4
 """How many connections stay."""
 PATIENCE = 2.0
 """Seconds after which a request without an answer has failed."""
-_PATH = "/readyz"
-"""What everybody may ask without a name (templates/control-plane/authentication.yaml.j2)."""
+_PATH = "/readyz?exclude=etcd&exclude=etcd-readiness"
+"""Whether an API server serves, which everybody may ask without a name (control-plane/authentication.yaml.j2). What it
+says of etcd is left out: a question of it that is under way while etcd elects a leader fails, and for a second all are
+told so (kubernetes 1.33, storagebackend/factory/etcd3.go), though reads go on."""
 
 Open = Callable[[float], Wire]
 """Makes a new connection until a moment on time.monotonic's clock. Raises OSError."""
@@ -138,5 +140,9 @@ class Client:
             wire.close()
 
 
-def _fault(status: int) -> str:
-    return "" if status == 200 else f"the API server answered with status {status}"
+def _fault(answer: tuple[int, str]) -> str:
+    """ "" for none. What an API server is not ready for it marks (kubernetes, apiserver/pkg/server/healthz)."""
+    status, text = answer
+    unready = [line[3:].partition(" ")[0] for line in text.splitlines() if line.startswith("[-]")]
+    named = f" ({', '.join(unready[:3])})" if unready else ""
+    return "" if status == 200 else f"the API server answered with status {status}{named}"

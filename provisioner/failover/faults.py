@@ -35,6 +35,7 @@ KEEPALIVED, NGINX, APIS, LINK, POWER, SERVER, LEADER = (
 class Fault:
     """`do` and `undo` are POSIX sh; `seconds` is how long it lasts at most. `longest` (seconds) and `failures` are what
     clients with new connections may see of it at most; None is any number. `away`: no packet reaches the host then.
+    `begun_before`: requests count, too, that were on their way when the first one broke, which nobody can answer.
     """
 
     name: str
@@ -46,12 +47,14 @@ class Fault:
     away: bool = False
     reboots: bool = False
     on_balancer: bool = True
+    begun_before: bool = True
 
     @property
     def target(self) -> str:
         """In words."""
+        later = "" if self.begun_before else " later"
         if self.failures is not None:
-            return f"{self.failures} failed" if self.failures == 0 else f"≤ {self.failures} failed"
+            return f"{'≤ ' if self.failures else ''}{self.failures} failed{later}"
         return f"≤ {self.longest:g} s" if self.longest is not None else ""
 
     def met(self, outage: float, failed: int) -> bool:
@@ -129,7 +132,9 @@ def powered_off() -> Fault:
 
 def leaders_host_lost() -> Fault:
     """The same for a host of etcd, and of an API server beside it: the others elect a leader."""
-    return Fault(LEADER, _REBOOT, ":", failures=0, away=True, reboots=True, on_balancer=False)
+    return Fault(
+        LEADER, _REBOOT, ":", failures=0, away=True, reboots=True, on_balancer=False, begun_before=False
+    )
 
 
 def server_killed() -> Fault:
@@ -140,6 +145,7 @@ def server_killed() -> Fault:
         ":",
         seconds=1,
         failures=1,
+        begun_before=False,
         on_balancer=False,
     )
 

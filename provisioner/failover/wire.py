@@ -31,8 +31,8 @@ class Wire:
             channel.close()
             raise
 
-    def ask(self, path: str, until: float) -> int:
-        """The status of the answer to a GET, which is read to its end, so that the next one can be asked for."""
+    def ask(self, path: str, until: float) -> tuple[int, str]:
+        """Status and text of the answer to a GET, which is read to its end, so that the next one can be asked for."""
         self._until = until
         request = _REQUEST.format(path=path, name=f"[{self._name}]" if ":" in self._name else self._name)
         self._go(lambda: self._tls.write(request.encode()))
@@ -40,11 +40,11 @@ class Wire:
         while b"\r\n\r\n" not in said:
             said += self._go(self._read)
         head, _, body = said.partition(b"\r\n\r\n")
-        missing = _length(head) - len(body)
-        while missing > 0:
-            missing -= len(self._go(self._read))
+        length = _length(head)
+        while len(body) < length:
+            body += self._go(self._read)
         try:
-            return int(head.split(b" ", 2)[1])
+            return int(head.split(b" ", 2)[1]), body.decode(errors="replace")
         except (IndexError, ValueError):
             raise ConnectionError("no HTTP answer") from None
 

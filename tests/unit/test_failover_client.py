@@ -16,7 +16,7 @@ import pytest
 
 from provisioner.errors import ProvisionError
 from provisioner.failover import client as clients
-from provisioner.failover.client import Client
+from provisioner.failover.client import Client, _fault
 from provisioner.failover.samples import longest_gap
 from provisioner.failover.wire import Wire
 from provisioner.pki.authority import KeyPair, Leaf, issue, new_authority
@@ -89,9 +89,9 @@ def test_answers_one_after_the_other_on_one_connection(server: Server) -> None:
     server.size = 400  # byte by byte, each a TLS record of its own
     late = time.monotonic() + 5
     asked = wire(server, late)
-    assert [asked.ask("/readyz", late) for _ in range(3)] == [200] * 3
+    assert [asked.ask("/readyz", late)[0] for _ in range(3)] == [200] * 3
     server.status = 500
-    assert asked.ask("/readyz", late) == 500
+    assert asked.ask("/readyz", late)[0] == 500
     asked.close()
     assert server.connections == 1
 
@@ -162,3 +162,10 @@ def test_a_host_that_forbids_connections_is_no_traceback() -> None:
     with Client(forbidden) as client:
         assert not client.await_good(1, time.monotonic(), 0.3)
     assert {each.why for each in client.answers} == {"forbidden"}
+
+
+def test_what_an_api_server_is_not_ready_for_is_named() -> None:
+    text = "[+]ping ok\n[-]etcd failed: reason withheld\n[-]informer-sync failed: reason withheld\n"
+    assert _fault((500, text)) == "the API server answered with status 500 (etcd, informer-sync)"
+    assert _fault((401, "Unauthorized")) == "the API server answered with status 401"
+    assert _fault((200, "ok")) == ""
