@@ -7,6 +7,7 @@ then that they reflect, and only when all sessions are established the mesh goes
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -144,7 +145,9 @@ def _missing(text: str, reflectors: Sequence[str], nodes: int) -> list[str]:
         if not sessions and nodes > 1:
             found.append(f"{pod}: has no session")
         names = {each[0] for each in sessions}
-        for address in set(reflectors) - {own}:
-            if not any(name.endswith(address.replace(".", "_")) for name in names):
+        for address in sorted(set(reflectors) - {own}):
+            # A session is named after its peer, and its port where BGPConfiguration names one (confd, bird.cfg).
+            named = re.compile(rf"[A-Z][a-z]+_{address.replace('.', '_')}(?:_port_[0-9]+)?")
+            if not any(map(named.fullmatch, names)):
                 found.append(f"{pod}: has no session with {address}")
     return found

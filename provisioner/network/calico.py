@@ -132,7 +132,8 @@ def _bgp(calico: Calico) -> list[dict[str, Any]]:
         "serviceExternalIPs": bgp.service_external_ips,
         "serviceLoadBalancerIPs": bgp.service_load_balancer_ips,
     }
-    said: dict[str, Any] = {"asNumber": bgp.as_number, "listenPort": bgp.listen_port}
+    said: dict[str, Any] = {"asNumber": bgp.as_number}
+    said |= {"listenPort": bgp.listen_port} if bgp.listen_port != BGP.listen_port else {}
     said |= {name: [{"cidr": each} for each in cidrs] for name, cidrs in services.items() if cidrs}
     meta = {"apiVersion": _CRD, "kind": "BGPConfiguration", "metadata": {"name": "default"}}
     return [{**meta, "spec": said}, *_peers(bgp)]

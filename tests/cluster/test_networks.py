@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ PLUGIN = """        plugin: flannel
 FLANNEL = """        flannel:
           backend: vxlan # or host-gw, when all nodes share one network segment
 """
+APART = str(ip_network(BESIDE).supernet(new_prefix=23)[0] + 512) + "/24"
+"""Of another lab at the same time."""
 pytestmark = pytest.mark.soak
 
 
@@ -174,8 +177,8 @@ def segmented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
     """worker2 behind a router."""
     cuts = {"subnet: 10.98.0.0/24": "subnet: 10.98.0.0/24\n      segment: 25", "10.98.0.22": "10.98.0.140"}
     source = edited(DEFAULT_LAB, tmp_path_factory.mktemp("segmented"), cuts)
-    net = BESIDE.partition("/")[0].replace(".", "-")
-    with own_lab(f"segments-{net}", source, BESIDE) as lab:
+    net = APART.partition("/")[0].replace(".", "-")
+    with own_lab(f"segments-{net}", source, APART) as lab:
         yield lab
 
 
@@ -193,7 +196,7 @@ def test_only_what_crosses_the_router_is_encapsulated(
     inventory = chosen(segmented, mode, tmp_path)
     done = segmented.apply(inventory=inventory)
     assert is_verified(done), done
-    net = BESIDE.rpartition(".")[0]
+    net = APART.rpartition(".")[0]
     seen = {}
     for sender, number in (("worker2", 140), ("cp1", 11)):
         segmented.one("worker1", COUNTING.format(tunnel=f"ip saddr {net}.{number} {mode.tunnel}"))

@@ -52,6 +52,11 @@ def test_sessions() -> None:
     started = "Node_10_0_0_1 BGP master start 09:00:00 Active Socket: Connection refused"
     assert _missing(one + pod(2, started), (), 2) == [f"calico-node-2: {started}"]
     assert _missing(one + two, ("10.0.0.1",), 2) == [], "the reflector has none with itself"
+    ported = "Node_10_0_0_1_port_179 BGP master up 09:00:00 Established"
+    assert _missing(one + pod(2, ported), ("10.0.0.1",), 2) == []
+    assert _missing(one + pod(2, UP.format("10_0_0_11")), ("10.0.0.1",), 2) == [
+        "calico-node-2: has no session with 10.0.0.1"
+    ]
     assert _missing(one + two, ("10.0.0.3",), 2) == [
         "calico-node-1: has no session with 10.0.0.3",
         "calico-node-2: has no session with 10.0.0.3",

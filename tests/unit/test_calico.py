@@ -130,7 +130,7 @@ def test_bgp_says_nothing_of_the_mesh(folder: Path) -> None:
     """That goes in a step of its own."""
     flat = replace(POOL, encapsulation="None")
     objects = made(folder, cluster(Calico(pools=(flat,))))
-    assert objects["BGPConfiguration default"]["spec"] == {"asNumber": 64512, "listenPort": 179}
+    assert objects["BGPConfiguration default"]["spec"] == {"asNumber": 64512}
     bgp = BGP(route_reflectors=("cp1", "worker1"), service_cluster_ips=("10.96.0.0/16",))
     objects = made(folder, cluster(Calico(pools=(POOL,), bgp=bgp)))
     assert objects["BGPConfiguration default"]["spec"]["serviceClusterIPs"] == [{"cidr": "10.96.0.0/16"}]
