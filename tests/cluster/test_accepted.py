@@ -96,7 +96,9 @@ def applied(cluster: LabCluster, objects: list[dict[str, Any]], words: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("version", "plugin", "folder"), manifests(), ids=lambda each: str(each) if isinstance(each, str) else ""
+    ("version", "plugin", "folder"),
+    list(manifests()),
+    ids=lambda each: str(each) if isinstance(each, str) else "",
 )
 def test_accepted(cluster: LabCluster, version: str, plugin: str, folder: Path | None) -> None:
     made: list[str] = []

@@ -29,6 +29,8 @@ BOOK = """\
     - unarchive: {src: things.tgz, dest: /srv/things, owner: daemon}
     - sysctl: {values: {net.ipv4.ip_local_port_range: "20000 60999", net.ipv4.ip_forward: 1}}
     - modprobe: {name: overlay}
+    - file: {path: "{{ item }}", state: directory}
+      loop: [/etc/udev, /etc/udev/rules.d]
     - ethtool: {links: [{link: eth0, offloads: {generic-receive-offload: true}}], file: /etc/udev/rules.d/x.rules}
     - user: {name: ops, shell: /bin/sh, groups: [adm], create_home: true}
     - package: {name: provision-test}
