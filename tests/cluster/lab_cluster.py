@@ -212,9 +212,8 @@ class LabCluster:
         }
 
     def agnhost(self) -> str:
-        """The reference under which nodes have the image that the traffic check runs."""
-        names = "jsonpath='{range .status.images[*]}{.names[0]}{\"\\n\"}{end}'"
-        return self.kubectl(f"get node cp1 -o {names} | grep agnhost | head -n 1")
+        """The reference by which nodes have the test image; a node's status learns of images late."""
+        return self.one("cp1", "ctr --namespace k8s.io images list -q | grep 'agnhost@' | head -n 1")
 
     def ready_nodes(self) -> set[str]:
         return {
