@@ -18,7 +18,6 @@ from provisioner.failover.faults import LEADER, LEFT, Fault, begin
 from provisioner.failover.samples import (
     Holding,
     Sample,
-    begun_later,
     concerned,
     holding,
     longest_gap,
@@ -181,8 +180,7 @@ class _Trial:
         breaks = [[each for each in line.breaks if each >= start] for line in client.lines]
         silences = [longest_gap(line.answers, start, end) for line in client.lines]
         why = self._why
-        counted = failed if fault is None or fault.begun_before else begun_later(failed)
-        if not why and fault is not None and not fault.met(outage, len(counted)):
+        if not why and fault is not None and not fault.met(outage, len(failed)):
             why = f"wanted {fault.target}" + (f", and last: {failed[-1].why}" if failed else "")
         if not why and seen.twice > _TWICE:
             why = f"two hosts had the address for {seen.twice:.2f} s"

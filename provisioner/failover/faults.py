@@ -35,7 +35,6 @@ KEEPALIVED, NGINX, APIS, LINK, POWER, SERVER, LEADER = (
 class Fault:
     """`do` and `undo` are POSIX sh; `seconds` is how long it lasts at most. `longest` (seconds) and `failures` are what
     clients with new connections may see of it at most; None is any number. `away`: no packet reaches the host then.
-    `begun_before`: requests count, too, that were on their way when the first one broke, which nobody can answer.
     """
 
     name: str
@@ -47,14 +46,12 @@ class Fault:
     away: bool = False
     reboots: bool = False
     on_balancer: bool = True
-    begun_before: bool = True
 
     @property
     def target(self) -> str:
         """In words."""
-        later = "" if self.begun_before else " later"
         if self.failures is not None:
-            return f"{'≤ ' if self.failures else ''}{self.failures} failed{later}"
+            return f"{'≤ ' if self.failures else ''}{self.failures} failed"
         return f"≤ {self.longest:g} s" if self.longest is not None else ""
 
     def met(self, outage: float, failed: int) -> bool:
@@ -132,9 +129,7 @@ def powered_off() -> Fault:
 
 def leaders_host_lost() -> Fault:
     """The same for a host of etcd, and of an API server beside it: the others elect a leader."""
-    return Fault(
-        LEADER, _REBOOT, ":", failures=0, away=True, reboots=True, on_balancer=False, begun_before=False
-    )
+    return Fault(LEADER, _REBOOT, ":", failures=0, away=True, reboots=True, on_balancer=False)
 
 
 def server_killed() -> Fault:
@@ -145,7 +140,6 @@ def server_killed() -> Fault:
         ":",
         seconds=1,
         failures=1,
-        begun_before=False,
         on_balancer=False,
     )
 

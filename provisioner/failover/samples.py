@@ -48,12 +48,6 @@ def concerned(answers: Iterable[Answer], start: float, end: float) -> list[Answe
     return [each for each in answers if each.ended >= start and each.began <= end]
 
 
-def begun_later(failed: Sequence[Answer]) -> list[Answer]:
-    """Those that began when the first of them had ended already."""
-    first = min((each.ended for each in failed), default=0.0)
-    return [each for each in failed if each.began > first]
-
-
 def longest_gap(answers: Iterable[Answer], start: float, end: float) -> tuple[float, float]:
     """The longest time without a good answer between `start` and `end`: from when, until when. It begins with the good
     answer before it, or with `start` when there is none, and lasts until the next one came, not until that was asked

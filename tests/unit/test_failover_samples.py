@@ -8,7 +8,6 @@ from provisioner.failover.samples import (
     Answer,
     Holding,
     Sample,
-    begun_later,
     concerned,
     holding,
     longest_gap,
@@ -97,10 +96,3 @@ def test_three_hosts_are_compared_each_with_each() -> None:
     seen = holding({"a": held(0.0), "b": held(5.0), "c": held(4.9, 5.1)}, 0.0, 5.1)
     assert seen.samples == 1
     assert seen.nobody == pytest.approx(4.9)
-
-
-def test_what_was_on_its_way_is_told_from_what_came_later() -> None:
-    broken, beside, later = Answer(1.0, 1.2, False), Answer(1.1, 3.1, False), Answer(1.25, 1.3, False)
-    assert begun_later([beside, later, broken]) == [later]
-    assert begun_later([broken, beside]) == []
-    assert begun_later([]) == []
