@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provisioner.action.failoverleader import leaders_host
-from provisioner.action.virtualrouter import virtual_router
+from provisioner.action.virtualrouter import link_of, virtual_router
 from provisioner.engine.events import Emit
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.failover import faults
@@ -39,10 +39,11 @@ _MAJORITY = 3
 
 @dataclass(frozen=True)
 class Member:
-    """A host's member of etcd, and the command line by which the host asks it."""
+    """A host's member of etcd, the command line by which the host asks it, and the link that has its address."""
 
     address: str
     etcdctl: str
+    link: str
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,14 @@ class Site:
         if name == faults.SERVER:
             return faults.server_killed(), self._server()
         if name == faults.LEADER:
-            return faults.leaders_host_lost(), leaders_host(self)
+            host = leaders_host(self)
+            return faults.leaders_host_lost(self.members[host].link), host
         made = {
             faults.KEEPALIVED: faults.keepalived_stopped,
             faults.NGINX: faults.nginx_stopped,
             faults.APIS: lambda: faults.apis_out_of_reach(list(self.servers.values()), _SERVER_PORT),
             faults.LINK: lambda: faults.link_cut(self.links[holder]),
-            faults.POWER: faults.powered_off,
+            faults.POWER: lambda: faults.powered_off(self.links[holder]),
         }
         return (made[name]() if name else None), holder
 
@@ -199,10 +201,13 @@ def _members(prepared: Prepared, spec: ClusterSpec) -> dict[str, Member]:
     hosts = [host.name for host in loaded.inventory.group("etcd")]
     if not set(hosts) <= set(loaded.hosts):
         return {}
-    addresses = {host: spec.nodes[host].address for host in hosts}
     return {
-        host: Member(address, etcdctl() if existing is None else etcdctl_of(existing, address))
-        for host, address in addresses.items()
+        host: Member(
+            address := spec.nodes[host].address,
+            etcdctl() if existing is None else etcdctl_of(existing, address),
+            link_of(address, facts := prepared.facts[host]) or facts.default_link,
+        )
+        for host in hosts
     }
 
 
