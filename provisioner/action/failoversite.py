@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from provisioner.kube.healthscript import etcdctl_of
 if TYPE_CHECKING:
     from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
+    from provisioner.playbook.facts import Facts
     from provisioner.remote.pool import Pool
     from provisioner.spec.model import ClusterSpec
 
@@ -81,7 +82,7 @@ class Site:
         if name == faults.LEADER:
             host = leaders_host(self)
             return faults.leaders_host_lost(self.members[host].link), host
-        made = {
+        made: dict[str, Callable[[], Fault]] = {
             faults.KEEPALIVED: faults.keepalived_stopped,
             faults.NGINX: faults.nginx_stopped,
             faults.APIS: lambda: faults.apis_out_of_reach(list(self.servers.values()), _SERVER_PORT),
@@ -197,18 +198,20 @@ def site_of(prepared: Prepared, pool: Pool, emit: Emit) -> Site | None:
 
 def _members(prepared: Prepared, spec: ClusterSpec) -> dict[str, Member]:
     """None where the run leaves one out."""
-    loaded, existing = prepared.loaded, spec.existing
+    loaded = prepared.loaded
     hosts = [host.name for host in loaded.inventory.group("etcd")]
     if not set(hosts) <= set(loaded.hosts):
         return {}
-    return {
-        host: Member(
-            address := spec.nodes[host].address,
-            etcdctl() if existing is None else etcdctl_of(existing, address),
-            link_of(address, facts := prepared.facts[host]) or facts.default_link,
-        )
-        for host in hosts
-    }
+    return {host: _member(prepared.facts[host], spec, host) for host in hosts}
+
+
+def _member(facts: Facts, spec: ClusterSpec, host: str) -> Member:
+    address, existing = spec.nodes[host].address, spec.existing
+    return Member(
+        address,
+        etcdctl() if existing is None else etcdctl_of(existing, address),
+        link_of(address, facts) or facts.default_link,
+    )
 
 
 def _client(prepared: Prepared, others: Sequence[str]) -> str | None:
