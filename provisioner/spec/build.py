@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from provisioner.inventory.model import Host
+from provisioner.spec.buildattachments import build_attachments, build_multus
 from provisioner.spec.buildcalico import build_calico
 from provisioner.spec.draft import CONTROL_PLANE, LOAD_BALANCER, NODE, REGISTRY, Draft, default_host
 from provisioner.spec.labels import taint
@@ -77,7 +78,11 @@ def _network(draft: Draft) -> Network:
     }
     flannel = Flannel(**written.pop("flannel", {}))
     calico = build_calico(written.pop("calico", {}), cidrs["pod_cidrs"])
-    return Network(**(written | cidrs), flannel=flannel, calico=calico)
+    attachments = build_attachments(written.pop("attachments", ()))
+    multus = build_multus(written.pop("multus", None), attachments)
+    return Network(
+        **(written | cidrs), flannel=flannel, calico=calico, multus=multus, attachments=attachments
+    )
 
 
 def _dns(draft: Draft) -> Dns:

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft
-from provisioner.spec.rules import addresses, calico, flannel, networks, pods, ports, roles, taints
+from provisioner.spec.rules import (
+    addresses,
+    attachmentaddresses,
+    attachments,
+    calico,
+    flannel,
+    networks,
+    pods,
+    ports,
+    roles,
+    taints,
+)
 
 Rule = Callable[[Draft], Iterator[Problem]]
 
@@ -41,6 +52,17 @@ RULES: tuple[Rule, ...] = (
     calico.nodes_find_their_own_address,
     calico.peers_are_whole,
     calico.reflectors_are_nodes,
+    attachments.the_network_is_ours,
+    attachments.attachments_have_names,
+    attachments.keys_belong_to_the_type,
+    attachments.modes_belong_to_the_type,
+    attachments.links_bear_it,
+    attachments.attachments_are_on_nodes,
+    attachmentaddresses.keys_belong_to_the_ipam,
+    attachmentaddresses.ranges_are_whole,
+    attachmentaddresses.ranges_are_apart,
+    attachmentaddresses.routes_leave_the_cluster_alone,
+    attachmentaddresses.gateways_are_on_the_link,
     pods.pods_have_addresses,
     ports.ports_are_free,
     taints.taints_do_not_clash,
