@@ -58,7 +58,11 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
 
     def ready() -> str:
         # The pods of a plug-in on other nodes than the limited ones are none of this run's business.
-        return network_ready(pool.session(first), touched, [] if others else [cluster.network.daemons])
+        daemons = [] if others else [cluster.network.daemons]
+        return network_ready(pool.session(first), touched, daemons)
+
+    def attached() -> str:
+        return network_ready(pool.session(first), touched, [] if others else cluster.attached.daemons)
 
     def traffic() -> str:
         check = TrafficCheck(
@@ -78,7 +82,11 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
         # Who asks a host that is gone waits for it for long.
         return presence.result(begun(lambda: pool.map(list(scripts), ask)))
 
-    return {"network_ready": lambda: presence.result(begun(ready)), "traffic": traffic}
+    return {
+        "network_ready": lambda: presence.result(begun(ready)),
+        "attached_ready": lambda: presence.result(begun(attached)),
+        "traffic": traffic,
+    }
 
 
 def _of_api(

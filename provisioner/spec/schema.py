@@ -162,7 +162,7 @@ _ATTACHMENT = _section(
                     "type": "list",
                     "empty": False,
                     "schema": _section(
-                        {"to": _text(values.cidr, required=True), "via": _text(values.address)}
+                        {"to": _text(values.route_target, required=True), "via": _text(values.address)}
                     ),
                 },
             }

@@ -83,6 +83,14 @@ def address(text: str) -> IPAddress:
     return found
 
 
+def route_target(text: str) -> None:
+    """A network that is reached by a way of its own; never all that there is."""
+    if re.fullmatch(r"(0\.0\.0\.0|::)/0", text):
+        reason = f"'{text}' would be a second default route: a pod's first is the cluster's network's"
+        raise RefusedError(reason, "a pod that wants it elsewhere says so by default-route in its annotation")
+    cidr(text)
+
+
 def address_with_prefix(text: str) -> None:
     """An address and the prefix length of its network, as `ip address add` takes it."""
     base, slash, prefix = text.partition("/")

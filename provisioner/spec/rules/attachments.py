@@ -45,7 +45,7 @@ def the_network_is_ours(draft: Draft) -> Iterator[Problem]:
     if existing is None or isinstance(existing, Unusable):
         return
     for name in ("multus", "attachments"):
-        if draft.get("network", name):
+        if draft.get("network", name) is not None:
             reason = f"{name}: the cluster's network is its builder's"
             yield draft.problem(("network", name), reason, "leave it out", key=True)
 
