@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from provisioner.action.attachments import check_attachments
 from provisioner.action.capacity import check_capacity
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.ospackages import check_packages
@@ -34,6 +35,7 @@ def admit(
         images = loaded.bundle.images() if loaded.bundle else ()
         check_pod_network(spec, facts, images)
         check_combination(spec, facts, images, emit)
+        check_attachments(spec, facts, emit)
     else:  # its nodes are as their builder wants them
         check_hosts(facts, list(facts), spec.proxy, swap=True, small=True)
     check_virtual_address(spec, [host.name for host in loaded.inventory.group("load_balancer")], facts)

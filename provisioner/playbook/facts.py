@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from provisioner.errors import ProvisionError
 from provisioner.inventory.secrets import Secret
@@ -45,7 +46,8 @@ class Facts:
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
     names the script of ours that changed the host last. `claimed` is the hardware address that answers for the address
     that was asked for, "" when none does or nothing was asked, "kept" where keepalived knows it. `existing`
-    are files of a cluster that others have built: lines of a path and the content in base64.
+    are files of a cluster that others have built: lines of a path and the content in base64. `links` are those that
+    were asked for and are there, with what is to be known of each: "mtu 1500", "bridge", "wireless", "part of br0".
     """
 
     architecture: str
@@ -79,6 +81,7 @@ class Facts:
     selinux: bool = False
     claimed: str = ""
     existing: Secret | None = field(default=None, repr=False)
+    links: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def platform(self) -> str:
@@ -135,6 +138,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         selinux=bool(parts["selinux"].strip()),
         claimed=parts.get("claimed", "").strip(),
         existing=Secret.text(parts["existing"]) if "existing" in parts else None,
+        links=_links(parts.get("masters", "").splitlines()),
     )
 
 
@@ -190,3 +194,17 @@ def _addresses(text: str) -> dict[str, tuple[str, ...]]:
         if len(words) > 3 and words[2] in {"inet", "inet6"}:
             found.setdefault(words[1], []).append(words[3])
     return {link: tuple(addresses) for link, addresses in found.items()}
+
+
+def _links(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What `ip -o -d link` says: a link that is a bridge's or a bond's part gives its frames to that."""
+    found = {}
+    for line in lines:
+        name, wireless, *said = line.replace("\\", " ").split()
+        after = dict(pairwise(said))
+        known = [f"mtu {after['mtu']}"] if "mtu" in after else []
+        known += ["wireless"] if wireless == "wireless" else []
+        known += ["bridge"] if {"forward_delay", "bridge"} <= set(said) else []
+        known += [f"part of {after['master']}"] if {"bridge_slave", "bond_slave"} & set(said) else []
+        found[name] = tuple(known)
+    return found

@@ -153,6 +153,16 @@ elif command -v nft >/dev/null; then
   rm -f /run/provision-firewall.$$
 fi
 """
+# Links that attachments name: a line each of its name, whether it is wireless, and what `ip` says of it.
+_LINKS = r"""
+echo '=masters'
+for l in %s; do
+  said=$(ip -o -d link show dev "$l" 2>/dev/null) && [ -n "$said" ] || continue
+  w=wired
+  [ ! -e "/sys/class/net/$l/phy80211" ] || w=wireless
+  printf '%%s %%s %%s\n' "$l" "$w" "$said"
+done
+"""
 # Whether somebody on the link answers for an address that load balancers are to share: `use` makes the kernel ask by
 # ARP or NDP, twice in this time; who answers does so within milliseconds. Where keepalived has it nobody is asked.
 _CLAIMED = r"""
@@ -211,11 +221,12 @@ def facts_script(
     firewall: bool = False,
     address: str = "",
     existing: Mapping[str, str] | None = None,
+    links: Sequence[str] = (),
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
     patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, and
     who has the `address` on the link; and files of a cluster that is there, by the paths `existing` (kubernetes, etcd,
-    admin: folders, and a kubeconfig)."""
+    admin: folders, and a kubeconfig); and `links` by name."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
@@ -223,6 +234,7 @@ def facts_script(
         + (_PACKAGES % {"cases": cases} if packages else "")
         + (refusing_chains() + _FIREWALL if firewall else "")
         + (_CLAIMED % quote(address) if address else "")
+        + (_LINKS % words(links) if links else "")
         + (_EXISTING % {name: quote(path) for name, path in existing.items()} if existing else "")
         + _END
     )
