@@ -157,7 +157,7 @@ fi
 _LINKS = r"""
 echo '=masters'
 for l in %s; do
-  said=$(ip -o -d link show dev "$l" 2>/dev/null) && [ -n "$said" ] || continue
+  said=$(ip -o -d link show dev "$l" 2>/dev/null) || continue
   w=wired
   [ ! -e "/sys/class/net/$l/phy80211" ] || w=wireless
   printf '%%s %%s %%s\n' "$l" "$w" "$said"

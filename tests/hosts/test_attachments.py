@@ -167,11 +167,19 @@ def test_a_pod_names_its_address(wires: Wires) -> None:
 
 
 def test_what_facts_refuse_the_kernel_or_the_plug_in_refuses(own_wires: Wires) -> None:
-    """A master that is a bridge's port, one whose MTU is smaller, one that is not there."""
+    """A master that is a bridge's port, one whose MTU is smaller, one that is not there: each as facts see it."""
+    assert own_wires.links("eth1", "eth2") == {"eth1": ("mtu 1500",)}
     assert "invalid MTU" in own_wires.call("ADD", "one", macvlan("bridge", mtu=9000))[1]["msg"]
     own_wires.must("host", "ip link add br1 type bridge && ip link set eth1 master br1")
+    assert own_wires.links("br1", "eth1") == {
+        "br1": ("mtu 1500", "bridge"),
+        "eth1": ("mtu 1500", "part of br1"),
+    }
     assert "busy" in own_wires.call("ADD", "one", macvlan("bridge"))[1]["msg"]
+    bridge = rendered(Attachment("b", "bridge", bridge="eth1", ipam=ADDRESSES))
+    assert "is not a bridge" in own_wires.call("ADD", "one", bridge)[1]["msg"]
     own_wires.must("host", "ip link del br1 && ip link set eth1 name eth9")
+    assert own_wires.links("eth1") == {}
     well, said = own_wires.call("ADD", "one", macvlan("bridge"))
     assert not well
     assert "not found" in said["msg"]

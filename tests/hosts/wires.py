@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from provisioner.network.attachments import objects
+from provisioner.playbook.facts import parse_facts
+from provisioner.playbook.factscript import facts_script
 from provisioner.spec.attachments import Attachment
 
 
@@ -50,6 +53,11 @@ class Wires:
         self.without_pods()
         for name in ("host", "switch"):
             done("ip", "netns", "del", self.mark + name)
+
+    def links(self, *names: str) -> Mapping[str, tuple[str, ...]]:
+        """What facts say of links of the host."""
+        said = self.must("host", facts_script(links=names).main)
+        return parse_facts("host", said.encode(), time.time()).links
 
     def without_pods(self) -> None:
         while self._pods:

@@ -1,4 +1,5 @@
-"""A bundle on paper: all that the catalogue names, as empty archives; flannel's manifest, because variables read it."""
+"""A bundle on paper: all that the catalogue names, as empty archives; flannel's manifest, because variables read it.
+And what of multus' manifests is looked at."""
 
 from __future__ import annotations
 
@@ -31,6 +32,35 @@ spec:
           args: [--ip-masq, --kube-subnet-mgr]
           securityContext: {privileged: false}
 """
+
+_MULTUS = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: network-attachment-definitions.k8s.cni.cncf.io}
+spec: {group: k8s.cni.cncf.io, scope: Namespaced, names: {kind: NetworkAttachmentDefinition}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: multus-daemon-config, namespace: kube-system}
+data: {daemon-config.json: '{"cniConfigDir": "/host/etc/cni/net.d", "multusConfigFile": "auto"}'}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: kube-multus-ds, namespace: kube-system}
+spec:
+  template:
+    metadata: {labels: {name: multus}}
+    spec:
+      initContainers:
+        - {name: install-multus-binary, image: "example.org/multus:TAG"}
+      containers:
+        - {name: kube-multus, image: "example.org/multus:TAG", args: [--multus-conf-file=auto]}
+      volumes:
+        - {name: cni, hostPath: {path: /etc/cni/net.d}}
+        - {name: cnibin, hostPath: {path: /opt/cni/bin}}
+"""
+MULTUS = _MULTUS.replace("TAG", "snapshot")
+MULTUS_THICK = _MULTUS.replace("TAG", "snapshot-thick")
 
 
 def paper_bundle(folder: Path) -> Bundle:
