@@ -19,6 +19,7 @@ from provisioner.bundle.store import Store
 from provisioner.engine.events import Event, Note, silent
 from provisioner.errors import InputError, ProvisionError
 from provisioner.inventory.model import Inventory
+from provisioner.kube.components import components
 from provisioner.kube.objects import object_key
 from provisioner.network import multus
 from provisioner.network.attachments import configuration, objects
@@ -172,6 +173,12 @@ def test_what_of_multus_is_changed(lab: ClusterSpec, variant: str) -> None:
             container = made[multus.DAEMONS]["spec"]["template"]["spec"]["containers"][0]
             assert "--cleanup-config-on-exit=true" in container["args"]
             assert "--multus-conf-file=auto" in container["args"]
+
+
+def test_the_last_definition_goes_as_well(lab: ClusterSpec) -> None:
+    made = multus.objects(with_attachments(lab), parse_manifest(MULTUS, "x"), private)
+    assert "NetworkAttachmentDefinition.k8s.cni.cncf.io" in components(made).spec["types"]
+    assert "NetworkAttachmentDefinition.k8s.cni.cncf.io" not in components(made[1:]).spec["types"]
 
 
 def test_the_default_network_is_the_plug_ins(lab: ClusterSpec) -> None:
