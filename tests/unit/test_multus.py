@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paperbundle import MULTUS, MULTUS_THICK
+from paperbundle import MULTUS, MULTUS_THICK, paper_bundle
 
+from provisioner.action import load as loading
 from provisioner.action.attachments import check_attachments
+from provisioner.action.load import Request, load
+from provisioner.action.prepare import compile_with
 from provisioner.action.source import bundle_of
 from provisioner.bundle import catalogue, publish, write
 from provisioner.bundle.catalogue import ImageRecipe
@@ -341,3 +344,30 @@ def test_what_is_told(lab: ClusterSpec, attachment: Attachment, words: str) -> N
     assert isinstance(note, Note)
     assert note.message.startswith("attachment default/a: ")
     assert words in note.message
+
+
+@pytest.mark.parametrize("variant", ["thin", "thick"])
+def test_the_playbook_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
+    """Behind the pods' own network, with its image in the registry, and its file before the default network's."""
+    monkeypatch.setattr(loading, "_bundle", lambda _inventory, _spec: paper_bundle(tmp_path))
+    text = LAB.read_text(encoding="utf-8")
+    wanted = f"multus: {{variant: {variant}}}, attachments: [{{name: a, type: macvlan, master: eth1}}]"
+    path = tmp_path / "inventory.yaml"
+    indented = wanted.replace(", attachments", "\n        attachments")
+    path.write_text(text.replace("network:\n", f"network:\n        {indented}\n", 1), encoding="utf-8")
+    loaded = load(Request(path))
+    assert loaded.spec is not None
+    assert "macvlan" in loaded.kernel_modules
+    prepared = compile_with(loaded, facts(loaded.spec, {"eth1": ("mtu 1500",)}), silent, for_show=True)
+    stages = {each.name: each for each in prepared.desired}
+    names = list(stages)
+    assert names.index("network") < names.index("attachments") < names.index("addons")
+    (manifest,) = stages["attachments"].hosts["cp1"]
+    assert f"{multus.DAEMONS}" in manifest.desired.attrs  # type: ignore[union-attr]
+    assert "NetworkAttachmentDefinition default/a" in manifest.desired.attrs  # type: ignore[union-attr]
+    (displaced,) = [each for each in stages["containerd"].hosts["worker1"] if each.kind == "displaced_paths"]
+    assert displaced.spec["first"] == "10-flannel.conflist"
+    assert displaced.spec["but"] == {"00-multus.conf", "00-multus.conflist"}
+    pushed = [each.name for each in stages["images"].hosts["registry1"]]
+    tag = "v1-thick" if variant == "thick" else "v1"
+    assert [each for each in pushed if "multus" in each] == [f"example.org/multus:{tag}"]
