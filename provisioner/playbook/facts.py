@@ -200,11 +200,11 @@ def _links(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """What `ip -o -d link` says: a link that is a bridge's or a bond's part gives its frames to that."""
     found = {}
     for line in lines:
-        name, wireless, *said = line.replace("\\", " ").split()
+        name, wireless, *said = [*line.replace("\\", " ").split(), "", ""]
         after = dict(pairwise(said))
-        known = [f"mtu {after['mtu']}"] if "mtu" in after else []
+        known = [f"mtu {after['mtu']}"] if re.fullmatch("[0-9]{1,9}", after.get("mtu", "")) else []
         known += ["wireless"] if wireless == "wireless" else []
         known += ["bridge"] if {"forward_delay", "bridge"} <= set(said) else []
-        known += [f"part of {after['master']}"] if {"bridge_slave", "bond_slave"} & set(said) else []
+        known += [f"part of {after.get('master', '')}"] if {"bridge_slave", "bond_slave"} & set(said) else []
         found[name] = tuple(known)
     return found
