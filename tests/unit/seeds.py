@@ -146,7 +146,7 @@ https://10.0.0.1:6443
 data
 =kubelet
 =masters
-eth1 wired 3: eth1: <BROADCAST> mtu 1500 qdisc fq master br0 state UP \\    link/ether 02:00:00:00:00:01 \\    bridge_slave
+eth1 wired 3: eth1: <UP> mtu 1500 qdisc fq master br0 state UP \\    link/ether 02:00:00:00:00:01 \\  bridge_slave
 =end
 """
 OWNED = {
