@@ -56,13 +56,13 @@ def _of_node(spec: ClusterSpec, name: str, facts: Facts, each: Attachment) -> It
     link = each.link
     if link is None:
         return
-    if link not in facts.links:
+    if link not in facts.masters:
         if each.type in _RECEIVES:
             yield _Fault(name, f"attachment {each}: there is no link {link}", _instead(link, facts))
         return
     if each.type in _RECEIVES:
-        yield from _of_master(name, each, facts.links[link])
-    elif each.type == "bridge" and "bridge" not in facts.links[link]:
+        yield from _of_master(name, each, facts.masters[link])
+    elif each.type == "bridge" and "bridge" not in facts.masters[link]:
         yield _Fault(
             name, f"attachment {each}: {link} is there, and is no bridge", "choose another name for it"
         )
@@ -129,7 +129,7 @@ def _told(spec: ClusterSpec, facts: Mapping[str, Facts], each: Attachment) -> It
             "run it as a unit",
         )
     if each.type == "host-device" and each.device:
-        gone = [name for name in nodes if name in facts and each.device not in facts[name].links]
+        gone = [name for name in nodes if name in facts and each.device not in facts[name].masters]
         if gone:
             said = f"{each.device} is not on {', '.join(gone)}: it is in a pod, or there is none"
             yield said, "name those nodes that have it under nodes"

@@ -27,11 +27,11 @@ def gather_each(
     firewall: bool = False,
     addresses: Mapping[str, str] = MappingProxyType({}),
     existing: Existing | None = None,
-    links: Sequence[str] = (),
+    masters: Sequence[str] = (),
 ) -> dict[str, Facts | Exception]:
     """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
     distribution; `addresses`: by host, one that nobody on its link should have; `existing`: the cluster that is there,
-    whose files are read, too; `links` by name."""
+    whose files are read, too; `masters`: links by name."""
     paths = existing_paths(existing)
 
     def ask(session: Session) -> Facts:
@@ -42,7 +42,7 @@ def gather_each(
             firewall=firewall,
             address=addresses.get(session.host, ""),
             existing=paths,
-            links=links,
+            masters=masters,
         )
         answer = session.run(script, deadline=90, what="the reading of its facts")
         return parse_facts(session.host, answer.stdout, began)

@@ -125,7 +125,7 @@ def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
             firewall=firewall,
             addresses=addresses,
             existing=existing,
-            links=links_of(loaded.spec) if loaded.spec else (),
+            masters=links_of(loaded.spec) if loaded.spec else (),
         )
     )
 

@@ -46,7 +46,7 @@ class Facts:
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
     names the script of ours that changed the host last. `claimed` is the hardware address that answers for the address
     that was asked for, "" when none does or nothing was asked, "kept" where keepalived knows it. `existing`
-    are files of a cluster that others have built: lines of a path and the content in base64. `links` are those that
+    are files of a cluster that others have built: lines of a path and the content in base64. `masters` are the links that
     were asked for and are there, with what is to be known of each: "mtu 1500", "bridge", "wireless", "part of br0".
     """
 
@@ -81,7 +81,7 @@ class Facts:
     selinux: bool = False
     claimed: str = ""
     existing: Secret | None = field(default=None, repr=False)
-    links: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    masters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def platform(self) -> str:
@@ -138,7 +138,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         selinux=bool(parts["selinux"].strip()),
         claimed=parts.get("claimed", "").strip(),
         existing=Secret.text(parts["existing"]) if "existing" in parts else None,
-        links=_links(parts.get("masters", "").splitlines()),
+        masters=_masters(parts.get("masters", "").splitlines()),
     )
 
 
@@ -196,7 +196,7 @@ def _addresses(text: str) -> dict[str, tuple[str, ...]]:
     return {link: tuple(addresses) for link, addresses in found.items()}
 
 
-def _links(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def _masters(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """What `ip -o -d link` says: a link that is a bridge's or a bond's part gives its frames to that."""
     found = {}
     for line in lines:

@@ -154,7 +154,7 @@ elif command -v nft >/dev/null; then
 fi
 """
 # Links that attachments name: a line each of its name, whether it is wireless, and what `ip` says of it.
-_LINKS = r"""
+_MASTERS = r"""
 echo '=masters'
 for l in %s; do
   said=$(ip -o -d link show dev "$l" 2>/dev/null) || continue
@@ -221,12 +221,12 @@ def facts_script(
     firewall: bool = False,
     address: str = "",
     existing: Mapping[str, str] | None = None,
-    links: Sequence[str] = (),
+    masters: Sequence[str] = (),
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
     patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, and
     who has the `address` on the link; and files of a cluster that is there, by the paths `existing` (kubernetes, etcd,
-    admin: folders, and a kubeconfig); and `links` by name."""
+    admin: folders, and a kubeconfig); and links by name (`masters`)."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
@@ -234,7 +234,7 @@ def facts_script(
         + (_PACKAGES % {"cases": cases} if packages else "")
         + (refusing_chains() + _FIREWALL if firewall else "")
         + (_CLAIMED % quote(address) if address else "")
-        + (_LINKS % words(links) if links else "")
+        + (_MASTERS % words(masters) if masters else "")
         + (_EXISTING % {name: quote(path) for name, path in existing.items()} if existing else "")
         + _END
     )

@@ -57,9 +57,9 @@ class Wires:
 
     def links(self, *names: str) -> Mapping[str, tuple[str, ...]]:
         """What facts say of links of the host. What began this machine is of no interest, and facts want systemd."""
-        said = self.must("host", facts_script(links=names).main)
+        said = self.must("host", facts_script(masters=names).main)
         said = re.sub(r"^=init\n.*$", "=init\nsystemd", said, flags=re.MULTILINE)
-        return parse_facts("host", said.encode(), time.time()).links
+        return parse_facts("host", said.encode(), time.time()).masters
 
     def without_pods(self) -> None:
         while self._pods:

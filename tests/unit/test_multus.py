@@ -246,7 +246,7 @@ ADDRESSES = {"lo": ("127.0.0.1/8",), "eth0": (), "eth1": ("192.0.2.7/24",)}
 def facts(spec: ClusterSpec, links: dict[str, tuple[str, ...]], **more: Any) -> dict[str, Facts]:
     modules = ("macvlan", "ipvlan", "bridge")
     bare = Facts(
-        "amd64", "6.1.0", "h", "debian", "12", 0.0, False, 1, {}, "eth0", modules=modules, links=links
+        "amd64", "6.1.0", "h", "debian", "12", 0.0, False, 1, {}, "eth0", modules=modules, masters=links
     )
     return {
         name: replace(bare, addresses={**ADDRESSES, "eth0": (f"{node.address}/24",)}, **more)
@@ -306,7 +306,7 @@ def test_what_facts_refuse(
 def test_only_nodes_that_are_named_are_looked_at(lab: ClusterSpec) -> None:
     spec = with_attachments(lab, replace(MACVLAN, nodes=("worker2",)))
     known = facts(spec, {})
-    known["worker2"] = replace(known["worker2"], links={"eth1": ("mtu 1500",)})
+    known["worker2"] = replace(known["worker2"], masters={"eth1": ("mtu 1500",)})
     check_attachments(spec, known, silent)
     assert links_of(spec) == ("eth1",)
 
