@@ -25,13 +25,14 @@ def gather_each(
     packages: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
     *,
     firewall: bool = False,
+    links: bool = False,
     addresses: Mapping[str, str] = MappingProxyType({}),
     existing: Existing | None = None,
     masters: Sequence[str] = (),
 ) -> dict[str, Facts | Exception]:
     """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
-    distribution; `addresses`: by host, one that nobody on its link should have; `existing`: the cluster that is there,
-    whose files are read, too; `masters`: links by name."""
+    distribution; `links`: what they carry; `addresses`: by host, one that nobody on its link should have; `existing`:
+    the cluster that is there, whose files are read, too; `masters`: links by name."""
     paths = existing_paths(existing)
 
     def ask(session: Session) -> Facts:
@@ -40,6 +41,7 @@ def gather_each(
             modules,
             packages.get(session.host),
             firewall=firewall,
+            links=links,
             address=addresses.get(session.host, ""),
             existing=paths,
             masters=masters,

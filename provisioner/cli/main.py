@@ -13,6 +13,7 @@ from provisioner.report.output import lost_output, tell_lost, watch_output
 
 COMMANDS = {
     "init": "write a commented inventory to begin with",
+    "advise": "say which pod network suits a site, and why",
     "inventory": "show hosts, groups and variables as they are understood",
     "plan": "show what apply would change",
     "apply": "bring the hosts to what the inventory declares, and prove that pods talk",
@@ -68,9 +69,9 @@ class _Lazy(click.Group):
 def cli() -> None:
     """Brings up, changes and checks binary-deployed Kubernetes clusters over SSH.
 
-    The inventory is the argument, else $PROVISION_INVENTORY, else ./inventory.yaml; `exec` must be given it. Exit
-    codes: 0 done or nothing to do, 1 failed, 2 `plan` found changes, 3 the input is wrong, 4 hosts unreachable, 5
-    locked by another run, 130 interrupted.
+    The inventory is the argument, else $PROVISION_INVENTORY, else ./inventory.yaml; `exec` and `advise` must be given
+    it. Exit codes: 0 done or nothing to do, 1 failed, 2 `plan` found changes, 3 the input is wrong, 4 hosts
+    unreachable, 5 locked by another run, 130 interrupted.
     """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provisioner.spec.model import ClusterSpec
+from provisioner.spec.model import ClusterSpec, Network
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,19 @@ class Needs:
 
 def needs_of(spec: ClusterSpec) -> Needs:
     """Of the cluster's network."""
-    return _calico(spec) if spec.network.plugin == "calico" else _flannel(spec)
+    return network_needs(spec.network, sum(node.node for node in spec.nodes.values()))
 
 
-def _calico(spec: ClusterSpec) -> Needs:
+def network_needs(network: Network, nodes: int) -> Needs:
+    """Of a network for so many nodes."""
+    return _calico(network, nodes) if network.plugin == "calico" else _flannel(network)
+
+
+def _calico(network: Network, nodes: int) -> Needs:
     """Calico 3.28, docs, getting-started/kubernetes/requirements."""
-    calico, nodes = spec.network.calico, sum(node.node for node in spec.nodes.values())
+    calico = network.calico
     vxlan, ipip = (any(each.startswith(kind) for each in calico.encapsulations) for kind in ("VXLAN", "IPIP"))
-    families = {":" in cidr for cidr in spec.network.pod_cidrs}
+    families = {":" in cidr for cidr in network.pod_cidrs}
     tunnels = tuple(51821 if ipv6 else 51820 for ipv6 in sorted(families))
     names = (("vxlan", vxlan), ("ipip", ipip), ("wireguard", calico.wireguard))
     bgp, typha = calico.backend == "bird", calico.with_typha(nodes)
@@ -49,24 +54,24 @@ def _calico(spec: ClusterSpec) -> Needs:
     )
 
 
-def _flannel(spec: ClusterSpec) -> Needs:
+def _flannel(network: Network) -> Needs:
     """flannel 0.28, Documentation/backends.md; its proxy for the back end udp is assembled for amd64 alone."""
-    flannel = spec.network.flannel
+    flannel = network.flannel
     what = f"flannel's back end {flannel.backend}"
     if flannel.backend == "vxlan":
         return Needs(what, modules=("vxlan",), udp=(flannel.udp_port,))
     if flannel.backend == "host-gw":
         return Needs(what, adjacent=True)
     if flannel.backend == "wireguard":
-        return Needs(what, modules=("wireguard",), kernel=(5, 6), udp=_wireguard_ports(spec))
+        return Needs(what, modules=("wireguard",), kernel=(5, 6), udp=_wireguard_ports(network))
     if flannel.backend == "ipip":
         return Needs(what, modules=("ipip",), protocols=("ipip",))
     return Needs(what, modules=("tun",), udp=(flannel.udp_port,), architectures=("amd64",))
 
 
-def _wireguard_ports(spec: ClusterSpec) -> tuple[int, ...]:
+def _wireguard_ports(network: Network) -> tuple[int, ...]:
     """In the mode separate each IP family has a tunnel of its own."""
-    flannel, families = spec.network.flannel, {":" in cidr for cidr in spec.network.pod_cidrs}
+    flannel, families = network.flannel, {":" in cidr for cidr in network.pod_cidrs}
     if flannel.mode != "separate":
         return (flannel.udp_port,)
     return tuple(flannel.port_ipv6 if ipv6 else flannel.udp_port for ipv6 in sorted(families))

@@ -46,8 +46,10 @@ class Facts:
     (resources.owned), "" when there are none; `state`, which holds the cluster's keys, is None then. `last_change`
     names the script of ours that changed the host last. `claimed` is the hardware address that answers for the address
     that was asked for, "" when none does or nothing was asked, "kept" where keepalived knows it. `existing`
-    are files of a cluster that others have built: lines of a path and the content in base64. `masters` are the links that
-    were asked for and are there, with what is to be known of each: "mtu 1500", "bridge", "wireless", "part of br0".
+    are files of a cluster that others have built: lines of a path and the content in base64. `mtus` by link, and
+    `virtual`, what the machine is made of by systemd-detect-virt(1) ("none" for metal), where links were asked for.
+    `masters` are links that were asked for by name and are there, with what is to be known of each: "mtu 1500",
+    "bridge", "wireless", "part of br0".
     """
 
     architecture: str
@@ -81,6 +83,8 @@ class Facts:
     selinux: bool = False
     claimed: str = ""
     existing: Secret | None = field(default=None, repr=False)
+    mtus: Mapping[str, int] = field(default_factory=dict)
+    virtual: str = ""
     masters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -138,6 +142,8 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         selinux=bool(parts["selinux"].strip()),
         claimed=parts.get("claimed", "").strip(),
         existing=Secret.text(parts["existing"]) if "existing" in parts else None,
+        mtus=_mtus(parts.get("mtu", "")),
+        virtual=parts.get("virtual", "").strip(),
         masters=_masters(parts.get("masters", "").splitlines()),
     )
 
@@ -155,6 +161,11 @@ def _count(ranges: str) -> int:
     """Of "0-3,6"; 0 for what is none (kernel.org, Documentation/admin-guide/cputopology.rst)."""
     found = re.findall(r"(\d+)(?:-(\d+))?", ranges)
     return sum(int(last or first) - int(first) + 1 for first, last in found)
+
+
+def _mtus(text: str) -> dict[str, int]:
+    found = (line.split() for line in text.splitlines())
+    return {words[0]: int(words[1]) for words in found if len(words) == 2 and words[1].isdecimal()}
 
 
 def _number(host: str, part: str, text: str) -> int:

@@ -153,6 +153,15 @@ elif command -v nft >/dev/null; then
   rm -f /run/provision-firewall.$$
 fi
 """
+# What links carry at most, and whether this is a machine of its own.
+_LINKS = """
+echo '=mtu'
+for d in /sys/class/net/*; do
+  [ ! -r "$d/mtu" ] || { read -r line <"$d/mtu" && echo "${d##*/} $line"; } 2>/dev/null || :
+done
+echo '=virtual'
+systemd-detect-virt 2>/dev/null || :
+"""
 # Links that attachments name: a line each of its name, whether it is wireless, and what `ip` says of it.
 _MASTERS = r"""
 echo '=masters'
@@ -219,20 +228,22 @@ def facts_script(
     packages: Mapping[str, Sequence[str]] | None = None,
     *,
     firewall: bool = False,
+    links: bool = False,
     address: str = "",
     existing: Mapping[str, str] | None = None,
     masters: Sequence[str] = (),
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
-    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, and
-    who has the `address` on the link; and files of a cluster that is there, by the paths `existing` (kubernetes, etcd,
-    admin: folders, and a kubeconfig); and links by name (`masters`)."""
+    patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, what
+    `links` carry, and who has the `address` on the link; files of a cluster that is there, by the paths `existing`
+    (kubernetes, etcd, admin: folders, and a kubeconfig); and links by name (`masters`)."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
         + (_MODULES % words(modules) if modules else "")
         + (_PACKAGES % {"cases": cases} if packages else "")
         + (refusing_chains() + _FIREWALL if firewall else "")
+        + (_LINKS if links else "")
         + (_CLAIMED % quote(address) if address else "")
         + (_MASTERS % words(masters) if masters else "")
         + (_EXISTING % {name: quote(path) for name, path in existing.items()} if existing else "")

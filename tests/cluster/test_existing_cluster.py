@@ -172,7 +172,9 @@ def test_an_api_server_that_does_not_start_has_its_old_certificate_again(
         done = lab.apply("--yes", inventory=one_plane)
         assert done.status == 1, done
         assert "it has the old one again" in done.only("Failed")["stderr"], done
-        assert lab.one("cp1", f"cmp {path} {kept} && kubectl --server={OLD} get --raw /livez") == "ok"
+        assert lab.one("cp1", f"cmp {path} {kept}") == ""
+        asked = f"kubectl --server={OLD} get --raw /readyz 2>&1 || :"
+        until(lambda: lab.one("cp1", asked) == "ok", "an API server that serves as before", 60)
     finally:
         lab.one(
             "cp1",

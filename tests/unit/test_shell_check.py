@@ -332,7 +332,7 @@ def of_a_switch() -> Iterator[Script]:
 def of_transport() -> Iterator[Script]:
     yield facts_script()
     yield facts_script(["a_b", "c"], {"debian-*": ["a", "b+c"], "*": ["d"]}, firewall=True)
-    yield facts_script(address="10.98.1.9", masters=["eth1", "br0"])
+    yield facts_script(address="10.98.1.9", links=True, masters=["eth1", "br0"])
     paths = {"kubernetes": "/opt/kubernetes", "etcd": "/opt/etcd", "admin": "/root/.kube/config"}
     yield facts_script(existing=paths)
     yield Script(lock.hold("run", 60))
