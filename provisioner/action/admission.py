@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from provisioner.action.attachments import check_attachments
 from provisioner.action.capacity import check_capacity
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.nameservers import check_name_servers
@@ -38,6 +39,7 @@ def admit(
         check_combination(spec, facts, images, emit)
         check_name_servers(spec, facts, emit)
         check_tuning(spec, facts, loaded.inventory, emit)
+        check_attachments(spec, facts, emit)
     else:  # its nodes are as their builder wants them
         check_hosts(facts, list(facts), spec.proxy, swap=True, small=True)
         if spec.tuning.asked or spec.tuning.connections:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from provisioner.errors import ProvisionError
 from provisioner.inventory.secrets import Secret
@@ -52,6 +53,8 @@ class Facts:
     that was asked for, "" when none does or nothing was asked, "kept" where keepalived knows it. `existing`
     are files of a cluster that others have built: lines of a path and the content in base64.
     `virtual`, what the machine is made of by systemd-detect-virt(1) ("none" for metal), where links were asked for.
+    `masters` are links that were asked for by name and are there, with what is to be known of each: "mtu 1500",
+    "bridge", "wireless", "part of br0".
     """
 
     architecture: str
@@ -91,6 +94,7 @@ class Facts:
     contained: bool = False
     virtual: str = ""
     nameservers: tuple[str, ...] = ()
+    masters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def platform(self) -> str:
@@ -155,6 +159,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         unsettable=unsettable,
         contained=_OF_A_MACHINE in unsettable,
         virtual=parts.get("virtual", "").strip(),
+        masters=_masters(parts.get("masters", "").splitlines()),
     )
 
 
@@ -225,3 +230,17 @@ def _mtus(text: str) -> dict[str, int]:
     """Of lines as "2: eth0@if3: <UP> mtu 1500 qdisc …" (ip-link(8))."""
     found = re.findall(r"^\d+: ([^\s:@]+)(?:@[^\s:]+)?: <.*?> mtu (\d{1,9}) ", text, re.MULTILINE)
     return {link: int(mtu) for link, mtu in found}
+
+
+def _masters(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What `ip -o -d link` says: a link that is a bridge's or a bond's part gives its frames to that."""
+    found = {}
+    for line in lines:
+        name, wireless, *said = [*line.replace("\\", " ").split(), "", ""]
+        after = dict(pairwise(said))
+        known = [f"mtu {after['mtu']}"] if re.fullmatch("[0-9]{1,9}", after.get("mtu", "")) else []
+        known += ["wireless"] if wireless == "wireless" else []
+        known += ["bridge"] if {"forward_delay", "bridge"} <= set(said) else []
+        known += [f"part of {after.get('master', '')}"] if {"bridge_slave", "bond_slave"} & set(said) else []
+        found[name] = tuple(known)
+    return found

@@ -11,6 +11,7 @@ from typing import Any
 
 from provisioner.inventory.words import hint_for
 from provisioner.spec import (
+    attachments,
     calico,
     calicowords,
     dns,
@@ -193,6 +194,57 @@ _TUNING = _section(
         "vxlan_checksum_offload": _text(allowed=list(tuning.CHECKSUM)),
     }
 )
+_ATTACHMENT = _section(
+    {
+        "name": _text(values.dns_label, required=True),
+        "namespace": _text(values.dns_label),
+        "type": _text(allowed=list(attachments.TYPES), required=True),
+        "master": _text(values.interface),
+        "mode": _text(),
+        "bridge": _text(values.interface),
+        "is_gateway": {"type": "boolean"},
+        "masquerade": {"type": "boolean"},
+        "device": _text(values.interface),
+        "resource": _text(values.extended_resource),
+        "mtu": _number(576, 65535),
+        "vlan": _number(1, 4094),
+        "nodes": {"type": "list", "empty": False, "schema": _text()},
+        "ipam": _section(
+            {
+                "type": _text(allowed=list(attachments.IPAMS), required=True),
+                "ranges": {
+                    "type": "list",
+                    "empty": False,
+                    "schema": _section(
+                        {
+                            "subnet": _text(values.cidr, required=True),
+                            "start": _text(values.address),
+                            "end": _text(values.address),
+                            "gateway": _text(values.address),
+                        }
+                    ),
+                },
+                "addresses": {
+                    "type": "list",
+                    "empty": False,
+                    "schema": _section(
+                        {
+                            "address": _text(values.address_with_prefix, required=True),
+                            "gateway": _text(values.address),
+                        }
+                    ),
+                },
+                "routes": {
+                    "type": "list",
+                    "empty": False,
+                    "schema": _section(
+                        {"to": _text(values.route_target, required=True), "via": _text(values.address)}
+                    ),
+                },
+            }
+        ),
+    }
+)
 
 CLUSTER: Mapping[str, Any] = {
     "name": _text(values.dns_label, required=True),
@@ -225,6 +277,8 @@ CLUSTER: Mapping[str, Any] = {
             ),
             "calico": _CALICO,
             "policies": {"type": "list", "schema": _POLICY},
+            "multus": _section({"variant": _text(allowed=list(attachments.VARIANTS))}),
+            "attachments": {"type": "list", "schema": _ATTACHMENT},
         }
     ),
     "proxy": _section(
