@@ -42,7 +42,7 @@ def _apart(spec: ClusterSpec, nodes: Mapping[str, Facts]) -> Iterator[tuple[str,
     takes only where it is on the link."""
     for name, each in nodes.items():
         own = ipaddress.ip_address(spec.nodes[name].address)
-        network = _network_of(own, each)
+        network = network_of(own, each)
         if network is None:
             continue
         others = [other for other in nodes if ipaddress.ip_address(spec.nodes[other].address) not in network]
@@ -52,7 +52,7 @@ def _apart(spec: ClusterSpec, nodes: Mapping[str, Facts]) -> Iterator[tuple[str,
             yield name, f"needs all nodes in one subnet, and {named}{more} is not in its {network}"
 
 
-def _network_of(
+def network_of(
     own: ipaddress.IPv4Address | ipaddress.IPv6Address, facts: Facts
 ) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     """The subnet of a node's address; None where no link has it (an address that is translated on the way)."""

@@ -14,6 +14,7 @@ from provisioner.report.output import lost_output, tell_lost, watch_output
 COMMANDS = {
     "init": "write a commented inventory to begin with",
     "inventory": "show hosts, groups and variables as they are understood",
+    "check": "say what would be in the way on the hosts, and between them; change nothing",
     "plan": "show what apply would change",
     "apply": "bring the hosts to what the inventory declares, and prove that pods talk",
     "verify": "read everything again and run the checks; change nothing",

@@ -33,6 +33,10 @@ class Facts:
     there, loaded or not. `missing_packages` are those that were asked for and are not installed; only then
     `package_sources` tells whether the host reaches the sources of its own package manager. `firewall` is the one
     at work (firewalld, ufw, nftables; "" for none that drops what comes in or passes through), `filters` what it says.
+    `mtus` (bytes) and `macs` are of links; `strict_links` are those on which the kernel drops what would not go back
+    the way that it came (rp_filter). `name_servers` are those of `resolver`. `iptables` has "legacy", "nft" where iptables'
+    old or new world has rules of filter or nat beside the other, and "legacy drop" where the old one's FORWARD drops by
+    its policy; it is empty where nobody has used the old one.
     `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not.
 
     `etcd`: "seeded" where a member of a new cluster is to start, "founding" where it has started and was not seen to
@@ -78,6 +82,11 @@ class Facts:
     endpoint: str = ""
     selinux: bool = False
     claimed: str = ""
+    mtus: Mapping[str, int] = field(default_factory=dict)
+    macs: Mapping[str, str] = field(default_factory=dict)
+    strict_links: tuple[str, ...] = ()
+    name_servers: tuple[str, ...] | None = None
+    iptables: tuple[str, ...] = ()
     existing: Secret | None = field(default=None, repr=False)
 
     @property
@@ -102,6 +111,8 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
     if parts["init"].strip() != "systemd":
         raise ProvisionError(f"{host}: its init is {parts['init'].strip()}, not systemd")
     os_release = dict(line.split("=", 1) for line in parts["os"].splitlines() if "=" in line)
+    resolver, servers = _resolver(parts["resolver"].splitlines())
+    mtus, macs = _links(parts["links"])
     route = next((line.split() for line in parts["links"].splitlines() if line.startswith("default ")), [])
     return Facts(
         architecture=_ARCHITECTURES[machine],
@@ -117,7 +128,12 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         missing_tools=tuple(parts["tools"].split()),
         root=parts["user"].strip() == "0",
         state=Secret.text(parts["state"]) if parts["state"] else None,
-        resolver=_resolver(parts["resolver"].splitlines()),
+        resolver=resolver,
+        name_servers=servers,
+        mtus=mtus,
+        macs=macs,
+        strict_links=_strict(parts["paths"]),
+        iptables=_worlds(parts["iptables"].splitlines()),
         machine_id=parts["machine"].strip(),
         mark=parts["mark"],
         owned=parts["owned"],
@@ -163,16 +179,51 @@ def _number(host: str, part: str, text: str) -> int:
     return int(found[1])
 
 
-def _resolver(lines: Sequence[str]) -> str:
-    """The file whose name servers pods can use. A loop-back address is the pod's own there, and CoreDNS would ask
-    itself for ever (its plug-in `loop`); systemd-resolved keeps the real ones in another file.
+def _resolver(lines: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The file whose name servers pods can use, and those. A loop-back address is the pod's own there, and CoreDNS
+    would ask itself for ever (its plug-in `loop`); systemd-resolved keeps the real ones in another file.
     """
+    marked = lines.index("systemd-resolved") if "systemd-resolved" in lines else len(lines)
+    servers, others = _servers(lines[:marked]), _servers(lines[marked + 1 :])
+    if servers and all(map(is_loopback, servers)) and marked < len(lines):
+        return "/run/systemd/resolve/resolv.conf", others
+    return "/etc/resolv.conf", servers
+
+
+def _servers(lines: Sequence[str]) -> tuple[str, ...]:
     said = [line.split() for line in lines]
-    servers = [each[1] for each in said if len(each) > 1 and each[0] == "nameserver"]
-    loops = bool(servers) and all(each.startswith("127.") or each == "::1" for each in servers)
-    return (
-        "/run/systemd/resolve/resolv.conf" if loops and ["systemd-resolved"] in said else "/etc/resolv.conf"
-    )
+    return tuple(each[1] for each in said if len(each) > 1 and each[0] == "nameserver")
+
+
+def is_loopback(server: str) -> bool:
+    return server.startswith("127.") or server == "::1"
+
+
+def _links(text: str) -> tuple[dict[str, int], dict[str, str]]:
+    """MTUs and hardware addresses by link, of `ip -o link`."""
+    mtus: dict[str, int] = {}
+    macs: dict[str, str] = {}
+    for line in text.splitlines():
+        found = re.match(r"\d+: ([^:@\s]+)\S*: <.* mtu (\d{1,9}) ", line)
+        if found:
+            mtus[found[1]] = int(found[2])
+            if mac := re.search(r" link/ether ([0-9a-f:]{17}) ", line):
+                macs[found[1]] = mac[1]
+    return mtus, macs
+
+
+def _strict(text: str) -> tuple[str, ...]:
+    """The larger one of a link's own value and that of all is in force: 0 off, 1 strict, 2 loose (kernel.org,
+    networking/ip-sysctl)."""
+    values = dict(line.split() for line in text.splitlines() if len(line.split()) == 2)
+    own = values.pop("all", "0")
+    return tuple(link for link, value in values.items() if max(own, value) == "1" and link != "default")
+
+
+def _worlds(lines: Sequence[str]) -> tuple[str, ...]:
+    """Of iptables; nothing is said of one alone."""
+    rules = [world for world in ("legacy", "nft") if f"{world} rule" in lines]
+    return tuple(rules if len(rules) > 1 else ()) + (("legacy drop",) if "legacy drop" in lines else ())
 
 
 def _parts(text: str) -> dict[str, str]:

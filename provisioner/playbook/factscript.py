@@ -27,10 +27,20 @@ part swap; lines /proc/swaps
 part cpus; lines /sys/devices/system/cpu/online
 part memory; read -r line </proc/meminfo; echo "$line"
 part links
-ip -o -batch - 2>/dev/null <<'END' || { ip -o addr show; ip route show default; } 2>/dev/null || :
+ip -o -batch - 2>/dev/null <<'END' || { ip -o addr show; ip route show default; ip -o link show; } 2>/dev/null || :
 addr show
 route show default
+link show
 END
+part paths; for f in /proc/sys/net/ipv4/conf/*/rp_filter; do
+  case $f in */cali* | */veth*) continue ;; esac
+  read -r line <"$f" && l=${f%/*} && echo "${l##*/} $line"
+done 2>/dev/null
+part iptables; if read -r line </proc/net/ip_tables_names; then
+  for t in legacy nft; do
+    "iptables-$t-save" | sed -n "s/^:FORWARD DROP.*/$t drop/p; s/^-A .*/$t rule/p" | sort -u
+  done
+fi 2>/dev/null
 part init; lines /proc/1/comm
 part tools; for t in tar gzip ip modprobe systemctl flock sha256sum xargs stat; do
   command -v "$t" >/dev/null || echo "$t"
@@ -39,7 +49,9 @@ f=/var/lib/provision/state/state.json
 part state; [ ! -e "$f" ] || { cat "$f"; echo; }
 f=/var/lib/provision/owned
 part owned; [ ! -e "$f" ] || { cat "$f"; echo; }
-part resolver; lines /etc/resolv.conf; [ ! -e /run/systemd/resolve/resolv.conf ] || echo systemd-resolved
+part resolver; lines /etc/resolv.conf; [ ! -e /run/systemd/resolve/resolv.conf ] || {
+  echo systemd-resolved; lines /run/systemd/resolve/resolv.conf
+}
 part machine; lines /etc/machine-id
 part selinux; lines /sys/fs/selinux/enforce
 part mark; lines /var/lib/provision/cluster.json

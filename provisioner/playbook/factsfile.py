@@ -19,7 +19,8 @@ from provisioner.playbook.facts import ARCHITECTURES, Facts
 
 _OF_THE_CLUSTER = ("state", "owned", "mark", "last_change", "kubelet_certificate", "existing")
 """Not written: keys do not belong into such a file, and without them the rest would stand for keys that were lost."""
-_OF_THE_MOMENT = ("claimed",)
+_OF_THE_MOMENT = ("claimed", "mtus", "macs", "strict_links", "name_servers", "iptables")
+"""Not written either: what is refused before a run is judged by them, and nothing is rendered."""
 _FIELDS = {each.name: each for each in fields(Facts) if each.name not in (*_OF_THE_CLUSTER, *_OF_THE_MOMENT)}
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a text"),

@@ -112,6 +112,13 @@ MemTotal:        8039640 kB
 =links
 2: eth0 inet 10.98.0.21/24 brd 10.98.0.255 scope global eth0
 default via 10.98.0.1 dev eth0 proto static
+2: eth0@if5: <BROADCAST,UP> mtu 1500 qdisc noqueue state UP \\    link/ether 02:00:00:00:00:21 brd ff:ff:ff:ff:ff:ff
+=paths
+all 0
+eth0 1
+=iptables
+legacy rule
+nft rule
 =init
 systemd
 =tools
@@ -120,6 +127,7 @@ systemd
 =resolver
 nameserver 127.0.0.53
 systemd-resolved
+nameserver 10.0.0.2
 =machine
 0123456789abcdef
 =selinux

@@ -118,6 +118,8 @@ PARTS = {
     "cpus": "0-3,6",
     "memory": "MemTotal: 1 kB",
     "links": "",
+    "paths": "",
+    "iptables": "",
     "init": "systemd",
     "tools": "",
     "state": "",
