@@ -9,16 +9,19 @@ connect() {
   fi
 }
 datagram() {
-  local text
+  local text socket
   printf -v text 'provision %s %s ' "$round" "$1"
   printf -v text '%-*s' "$(($4 - 1))" "$text"
   if [ "$4" -le 1024 ]; then
     printf '%s\n' "$text" >"/dev/udp/$2/$3"
-  else # bash cuts what it prints into pieces
-    dd bs=65536 count=1 iflag=fullblock status=none <<<"$text" >"/dev/udp/$2/$3"
+  else
+    # A router's word that this is too large is for a socket that is still there. dd, for bash cuts what it prints.
+    exec {socket}<>"/dev/udp/$2/$3" && dd bs=65536 count=1 iflag=fullblock status=none <<<"$text" >&"$socket"
+    large=1
   fi
 }
 round=$1
+large=
 raw=
 while read -r kind id address port size; do
   case $kind in
@@ -30,3 +33,4 @@ done
 # shellcheck disable=SC2086
 [ -z "$raw" ] || [ -z "$2" ] || $2 "$round" $raw
 wait
+[ -z "$large" ] || sleep 0.1

@@ -20,6 +20,7 @@ fi
 jobs=
 # Each is a group of processes of its own, which timeout ends as a whole.
 trap '[ -z "$jobs" ] || kill $jobs 2>/dev/null; wait' EXIT
+trap 'exit 1' HUP INT PIPE TERM
 
 sockets() { ss -Hlntu >"$W/sockets" 2>/dev/null || :; }
 taken() { grep -q "^$1 .*:$2 " "$W/sockets"; }
