@@ -104,7 +104,8 @@ class Between:
         unknown = {each: said for each, said in found.items() if isinstance(said, Unknown)}
         lost = [each for each, said in found.items() if said and each not in unknown]
         if lost:
-            hosts, found = self._round(pool, _again(lost))
+            later, found = self._round(pool, _again(lost))
+            hosts = {**hosts, **later}
             lines, hints = self._losses(lost, found)
             faults = [*lines, *faults]
         for note in (*self._narrow(hosts), *self._untried(unknown)):

@@ -8,29 +8,39 @@ connect() {
     echo "tcp $1 ${said##*: }"
   fi
 }
+# Of the id $1 and of $2 bytes, with the line's end.
 datagram() {
-  local text socket
+  local text
   printf -v text 'provision %s %s ' "$round" "$1"
-  printf -v text '%-*s' "$(($4 - 1))" "$text"
-  if [ "$4" -le 1024 ]; then
-    printf '%s\n' "$text" >"/dev/udp/$2/$3"
-  else
-    # A router's word that this is too large is for a socket that is still there. dd, for bash cuts what it prints.
-    exec {socket}<>"/dev/udp/$2/$3" && dd bs=65536 count=1 iflag=fullblock status=none <<<"$text" >&"$socket"
-    large=1
-  fi
+  printf '%-*s\n' "$(($2 - 1))" "$text"
 }
+# By the descriptor $1: dd, because bash cuts what it prints into pieces.
+large() { datagram "$2" "$3" | dd bs=65536 count=1 iflag=fullblock status=none >&"$1"; }
+
 round=$1
-large=
 raw=
+again=()
 while read -r kind id address port size; do
   case $kind in
     tcp) connect "$id" "$address" "$port" & ;;
-    udp) datagram "$id" "$address" "$port" "$size" ;;
     ipip) raw="$raw $id:$address" ;;
+    udp)
+      if [ "$size" -le 1024 ]; then
+        datagram "$id" "$size" >"/dev/udp/$address/$port"
+      elif exec {socket}<>"/dev/udp/$address/$port"; then
+        large "$socket" "$id" "$size"
+        again+=("$socket $id $size")
+      fi
+      ;;
   esac
 done
 # shellcheck disable=SC2086
 [ -z "$raw" ] || [ -z "$2" ] || $2 "$round" $raw
 wait
-[ -z "$large" ] || sleep 0.1
+# A router's word that one is too large is for a socket that is still there: the next is refused, the one behind it goes
+# in pieces.
+[ "${#again[@]}" = 0 ] || sleep 0.1
+for each in "${again[@]}"; do
+  # shellcheck disable=SC2086
+  large $each || large $each
+done
