@@ -28,25 +28,7 @@ if TYPE_CHECKING:
     from provisioner.inventory.model import Inventory
     from provisioner.remote.pool import Pool
 
-_LADDER = (
-    8950,
-    8000,
-    4000,
-    1500,
-    1492,
-    1480,
-    1460,
-    1450,
-    1430,
-    1420,
-    1400,
-    1380,
-    1360,
-    1300,
-    1280,
-    1000,
-    576,
-)
+_LADDER = (8950, 4000, 1500, 1492, 1480, 1460, 1450, 1430, 1420, 1400, 1380, 1360, 1300, 1280, 1000, 576)
 """Sizes that are tried where one did not pass: those of links, and of links within tunnels."""
 _PROXY = "a router answers in its place, or another machine has its address: mend that, or choose a mode with encapsulation"
 _DROPPED = "look at what lies between these hosts (security groups, switches, routers), and on them at `nft list ruleset`"
@@ -100,14 +82,15 @@ class Between:
         count = len({name for each in self.packets for name in (each.sender, each.receiver)})
         emit(Progress(task="between", subject=f"{count} hosts"))
         hosts, found = self._round(pool, self.packets)
-        faults, hints = self._neighbours(hosts), [_PROXY]
+        faults = self._neighbours(hosts)
+        hints = [_PROXY] if faults else []
         unknown = {each: said for each, said in found.items() if isinstance(said, Unknown)}
         lost = [each for each, said in found.items() if said and each not in unknown]
         if lost:
             later, found = self._round(pool, _again(lost))
             hosts = {**hosts, **later}
-            lines, hints = self._losses(lost, found)
-            faults = [*lines, *faults]
+            lines, more = self._losses(lost, found)
+            faults, hints = [*lines, *faults], [*more, *hints]
         for note in (*self._narrow(hosts), *self._untried(unknown)):
             emit(note)
         said = f"{len(self.packets)} packets between {count} hosts"
@@ -130,14 +113,15 @@ class Between:
         for each in lost:
             if each.size and again[each] == LOST and again[each.of_size(0)] == OPEN:
                 passed = max(
-                    (other.size for other, said in again.items() if said == OPEN and _same(other, each))
+                    other.size for other, said in again.items() if said == OPEN and _same(other, each)
                 )
                 large.setdefault((each.sender, each.size, passed), []).append(each.receiver)
         for (sender, size, passed), receivers in large.items():
             most = f"of {passed} they do" if passed else f"nor of {_LADDER[-1]}"
             lines.append(f"{sender}: packets of {size} bytes do not arrive at {some(receivers)}, {most}")
             key = with_wire_mtu(self._spec, passed, ipv6=":" in self._addresses[sender])
-            hints.append(f"let the network carry packets as large as its links do, or set {key}")
+            or_else = f", or set {key}" if passed else ""
+            hints.append(f"let the network carry packets as large as its links do{or_else}")
         return lines, hints
 
     def _neighbours(self, hosts: Mapping[str, Host]) -> list[str]:

@@ -32,7 +32,8 @@ def wire_mtu(spec: ClusterSpec, *, ipv6: bool = False) -> int:
 
 
 def with_wire_mtu(spec: ClusterSpec, size: int, *, ipv6: bool = False) -> str:
-    """The key of the spec, and its value, by which no packet on the wire is larger."""
+    """What is to be set so that no packet on the wire is larger: a key of the spec, with its value, if it can."""
     if spec.network.plugin != "calico":
-        return f"network.flannel.mtu: {size}"
+        own = spec.network.flannel.backend in {"vxlan", "wireguard"}  # the others take the link's
+        return f"network.flannel.mtu: {size}" if own else f"the MTU of the nodes' links to {size}"
     return f"network.calico.mtu: {size - overhead(spec, ipv6=ipv6)}"

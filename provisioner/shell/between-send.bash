@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sends, as the lines of stdin say: KIND ID ADDRESS PORT SIZE. $1 names the round, $2 is the program for raw packets.
 LC_ALL=C
 connect() {

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What arrives at UDP sockets, the descriptors from 3 on: those of the round $1 are told. One read is one datagram.
 fd=3
 while [ "$fd" -lt $((3 + ${LISTEN_FDS:-1})) ]; do

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Listens, says where, then sends what it is told, and tells what arrives: a conversation (remote.conversation).
 # RUN names the round, TCP and UDP are ports, ADDRESS is what to listen on ("" for any), RAW is IPIP where that is wanted,
 # LIMIT the seconds after which all ends, whatever becomes of the other side.

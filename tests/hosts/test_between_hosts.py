@@ -22,6 +22,7 @@ from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.network.needs import needs_of
 from provisioner.playbook.facts import Facts, _addresses, _links
+from provisioner.remote.conversation import Conversation
 from provisioner.remote.pool import Pool
 from provisioner.spec.calico import Calico, IPPool
 from provisioner.spec.load import load_cluster
@@ -222,7 +223,7 @@ def test_who_goes_away_leaves_no_listener(site: Site) -> None:
     """The controller's connections end while everybody listens."""
     packets = [Packet("udp", 8472, "a", "b"), Packet("tcp", 179, "b", "a")]
     parties = parties_of(packets, ADDRESSES, dict.fromkeys(HOSTS, True))
-    talk = betweenround.Conversation(site.pool.dial("b"), parties["b"].script("r"), "x")
+    talk = Conversation(site.pool.dial("b"), parties["b"].script("r"), "x")
     assert talk.hear(lambda lines: "ready" in lines, 10)
     assert "8472" in inside("b", "ss -Hlntu")
     talk._exchange._drop()

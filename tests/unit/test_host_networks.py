@@ -1,0 +1,249 @@
+"""What in hosts' own network settings is in the way of pods or of other hosts: judged from facts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_preflight import GOOD, PARTS
+
+from provisioner.action.hostnetwork import check_host_networks, doubtful_networks
+from provisioner.errors import ProvisionError
+from provisioner.network.mtu import overhead, wire_mtu, with_wire_mtu
+from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.spec.calico import Calico, IPPool
+from provisioner.spec.load import load_cluster
+from provisioner.spec.model import ClusterSpec, Flannel, Network
+
+LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
+DUAL = ("10.244.0.0/16", "fd00:10::/56")
+
+
+@pytest.fixture(scope="module")
+def lab() -> ClusterSpec:
+    return load_cluster(LAB)[1]
+
+
+def facts(spec: ClusterSpec, **changed: dict[str, Any]) -> dict[str, Facts]:
+    """Good ones but for what is changed, by host."""
+    return {
+        name: replace(
+            Facts(**GOOD),
+            **{
+                "hostname": name,
+                "addresses": {"eth0": (f"{node.address}/24",)},
+                "mtus": {"eth0": 1500},
+                "macs": {"eth0": f"02:00:00:00:00:{number:02}"},
+                "name_servers": ("10.0.0.2",),
+                **changed.get(name, {}),
+            },
+        )
+        for number, (name, node) in enumerate(spec.nodes.items())
+    }
+
+
+def calico(encapsulation: str = "VXLAN", **more: Any) -> Network:
+    return Network(
+        plugin="calico", calico=Calico(pools=(IPPool("p", DUAL[0], encapsulation=encapsulation),), **more)
+    )
+
+
+FAULTS: list[tuple[str, dict[str, dict[str, Any]], Network, str, str]] = [
+    (
+        "twins",
+        {"worker2": {"macs": {"eth0": "02:00:00:00:00:02"}}},
+        Network(),
+        "worker2: its link eth0 has the same hardware address as worker1's, 02:00:00:00:00:02",
+        "hardware address",
+    ),
+    (
+        "a resolver of its own",
+        {"worker1": {"name_servers": ("127.0.0.1", "::1")}},
+        Network(),
+        "worker1: its /etc/resolv.conf names 127.0.0.1, ::1 only: CoreDNS would ask itself for ever",
+        "dns.upstreams",
+    ),
+    (
+        "no resolver",
+        {"worker1": {"name_servers": ()}},
+        Network(),
+        "worker1: its /etc/resolv.conf names no server, without which CoreDNS does not start",
+        "dns.upstreams",
+    ),
+    (
+        "flannel's MTU",
+        {},
+        Network(flannel=Flannel(mtu=9000)),
+        "worker1: packets between nodes are to have 9000 bytes, its link takes 1500",
+        "network.flannel.mtu (that of packets between nodes) to 1500 at most",
+    ),
+    (
+        "Calico's MTU",
+        {},
+        calico(mtu=1500),
+        "worker1: packets between nodes are to have 1550 bytes, its link takes 1500",
+        "network.calico.mtu to 1450 at most",
+    ),
+    (
+        "IPv6 in a small tunnel",
+        {"worker1": {"mtus": {"eth0": 1300}}},
+        Network(pod_cidrs=DUAL),
+        "worker1: pods would have an MTU of 1250 bytes, IPv6 needs 1280",
+        "MTU of 1330",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changed", "network", "line", "hint"), [e[1:] for e in FAULTS], ids=[e[0] for e in FAULTS]
+)
+def test_a_fault_is_named(
+    lab: ClusterSpec, changed: dict[str, dict[str, Any]], network: Network, line: str, hint: str
+) -> None:
+    spec = replace(lab, network=network)
+    with pytest.raises(ProvisionError) as caught:
+        check_host_networks(spec, facts(spec, **changed), list(spec.nodes))
+    assert line in caught.value.reason.splitlines()
+    assert hint in caught.value.hint
+
+
+PASS: list[tuple[str, dict[str, dict[str, Any]], Network]] = [
+    ("good", {}, Network()),
+    ("one real server", {"worker1": {"name_servers": ("127.0.0.1", "10.0.0.2")}}, Network()),
+    ("nothing known", {"worker1": {"name_servers": None, "mtus": {}, "macs": {}}}, Network()),
+    ("IPv4 in a small tunnel", {"worker1": {"mtus": {"eth0": 1300}}}, Network()),
+    ("as large as can be", {}, calico(mtu=1450)),
+    ("another link's twin", {"worker2": {"macs": {"eth1": "02:00:00:00:00:02"}}}, Network()),
+    (
+        "twins beyond a router",
+        {"worker2": {"macs": {"eth0": "02:00:00:00:00:02"}, "addresses": {"eth0": ("10.98.0.22/30",)}}},
+        Network(),
+    ),
+]
+
+
+@pytest.mark.parametrize(("changed", "network"), [each[1:] for each in PASS], ids=[each[0] for each in PASS])
+def test_what_works_passes(lab: ClusterSpec, changed: dict[str, dict[str, Any]], network: Network) -> None:
+    spec = replace(lab, network=network)
+    check_host_networks(spec, facts(spec, **changed), list(spec.nodes))
+
+
+def test_resolvers_are_those_of_nodes_that_join_and_not_where_others_are_named(lab: ClusterSpec) -> None:
+    looping = facts(lab, worker1={"name_servers": ("127.0.0.53",)})
+    check_host_networks(lab, looping, ["worker2"])
+    named = replace(lab, dns=replace(lab.dns, upstreams=("10.0.0.2",)))
+    check_host_networks(named, looping, list(lab.nodes))
+
+
+BEYOND = {"addresses": {"eth0": ("192.0.2.5/24",), "eth1": ("10.98.0.21/27",)}, "strict_links": ("eth1",)}
+DOUBTS: list[tuple[str, dict[str, dict[str, Any]], str]] = [
+    (
+        "MTUs",
+        {"worker1": {"mtus": {"eth0": 9000}}},
+        "the nodes' links have different MTUs: 1500 bytes on cp1, worker2; 9000 bytes on worker1",
+    ),
+    (
+        "names",
+        {"worker1": {"hostname": "x"}, "cp1": {"hostname": "x"}},
+        "cp1, worker1 have the same hostname, x",
+    ),
+    (
+        "old and new iptables",
+        {"worker1": {"iptables": ("legacy", "nft")}},
+        "worker1: iptables has rules both in its old world and in nftables",
+    ),
+    (
+        "a policy of old",
+        {"worker1": {"iptables": ("legacy drop",)}},
+        "worker1: iptables' old world drops what pods send (the policy of FORWARD)",
+    ),
+    ("nothing", {}, ""),
+    ("strict on the only link", {"worker1": {"strict_links": ("eth0",)}}, ""),
+    ("strict, all on the link", {"worker1": {**BEYOND, "default_link": "eth0"}}, ""),
+    (
+        "strict, some beyond",
+        {
+            "worker1": {
+                **BEYOND,
+                "addresses": {"eth0": ("192.0.2.5/24",), "eth1": ("10.98.0.21/30",)},
+                "default_link": "eth0",
+            }
+        },
+        "worker1: rp_filter is strict on eth1, and cp1 may be behind eth0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changed", "said"), [each[1:] for each in DOUBTS], ids=[each[0] for each in DOUBTS])
+def test_a_doubt_is_told(lab: ClusterSpec, changed: dict[str, dict[str, Any]], said: str) -> None:
+    found = [each.message for each in doubtful_networks(lab, facts(lab, **changed))]
+    assert [each[: len(said)] for each in found] == ([said] if said else [])
+
+
+def test_what_modes_add(lab: ClusterSpec) -> None:
+    """kubernetes-networking facts, sections 2 and 3: flannel's and Calico's documents."""
+    added = {"vxlan": 50, "host-gw": 0, "wireguard": 80, "ipip": 20, "udp": 28}
+    for backend, more in added.items():
+        assert overhead(replace(lab, network=Network(flannel=Flannel(backend)))) == more
+    for encapsulation, more in {"VXLANCrossSubnet": 50, "IPIP": 20, "None": 0}.items():
+        assert overhead(replace(lab, network=calico(encapsulation))) == more
+    assert overhead(replace(lab, network=calico(wireguard=True))) == 60
+    spec = replace(lab, network=calico(mtu=1400))
+    assert wire_mtu(spec) == 1450
+    assert with_wire_mtu(spec, 1450) == "network.calico.mtu: 1400"
+    assert with_wire_mtu(lab, 1450) == "network.flannel.mtu: 1450"
+
+
+LINKS = """\
+1: lo    inet 127.0.0.1/8 scope host lo
+2: eth0    inet 10.98.0.21/24 brd 10.98.0.255 scope global eth0
+default via 10.98.0.1 dev eth1 proto static
+1: lo: <LOOPBACK,UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT \\    link/loopback 00:00:00:00:00:00 brd 00:00
+2: eth0@if7: <BROADCAST,UP> mtu 1400 qdisc mq state UP \\    link/ether 02:00:00:00:00:21 brd ff:ff:ff:ff:ff:ff link-netns x
+3: bond0.7@bond0: <BROADCAST,UP> mtu 9000 qdisc mq state UP \\    link/ether 02:00:00:00:00:22 brd ff:ff:ff:ff:ff:ff
+"""
+WORLDS = [("", ()), ("nft rule", ()), ("legacy rule", ()), ("legacy rule\nnft rule", ("legacy", "nft"))]
+STRICT = [
+    ("all 0\neth0 1\neth1 2\ndefault 1", ("eth0",)),
+    ("all 1\neth0 0\neth1 2", ("eth0",)),
+    ("all 2\neth0 1", ()),
+    ("", ()),
+]
+
+
+def parsed(**parts: str) -> Facts:
+    output = "".join(f"={name}\n{body}\n" for name, body in {**PARTS, "resolver": "", **parts}.items())
+    return parse_facts("a", output.encode(), 1.0)
+
+
+def test_links_are_read() -> None:
+    found = parsed(links=LINKS)
+    assert found.mtus == {"lo": 65536, "eth0": 1400, "bond0.7": 9000}
+    assert found.macs == {"eth0": "02:00:00:00:00:21", "bond0.7": "02:00:00:00:00:22"}
+    assert found.default_link == "eth1"
+    assert set(found.addresses) == {"lo", "eth0"}
+
+
+@pytest.mark.parametrize(("text", "worlds"), [*WORLDS, ("legacy drop\nnft drop\nnft rule", ("legacy drop",))])
+def test_worlds_of_iptables_are_read(text: str, worlds: tuple[str, ...]) -> None:
+    assert parsed(iptables=text).iptables == worlds
+
+
+@pytest.mark.parametrize(("text", "links"), STRICT)
+def test_the_larger_value_of_a_filter_is_in_force(text: str, links: tuple[str, ...]) -> None:
+    assert parsed(paths=text).strict_links == links
+
+
+@pytest.mark.parametrize(
+    ("text", "servers"),
+    [
+        ("nameserver 127.0.0.53\nsystemd-resolved\nnameserver 10.0.0.2", ("10.0.0.2",)),
+        ("nameserver 127.0.0.1", ("127.0.0.1",)),
+        ("nameserver 10.0.0.3\nsystemd-resolved\nnameserver 10.0.0.2", ("10.0.0.3",)),
+        ("search x", ()),
+    ],
+)
+def test_name_servers_are_those_of_the_file_that_pods_inherit(text: str, servers: tuple[str, ...]) -> None:
+    assert parsed(resolver=text).name_servers == servers
