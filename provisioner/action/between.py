@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 _LADDER = (8950, 4000, 1500, 1492, 1480, 1460, 1450, 1430, 1420, 1400, 1380, 1360, 1300, 1280, 1000, 576)
 """Sizes that are tried where one did not pass: those of links, and of links within tunnels."""
-_PROXY = "a router answers in its place, or another machine has its address: mend that, or choose a mode with encapsulation"
-_DROPPED = "look at what lies between these hosts (security groups, switches, routers), and on them at `nft list ruleset`"
+_PROXY = (
+    "a router answers in its place, or another machine has its address; or choose a mode with encapsulation"
+)
+_DROPPED = "look at what lies between these hosts (security groups, switches, routers), and there at `nft list ruleset`"
 
 Found = dict[Packet, str | Unknown]
 

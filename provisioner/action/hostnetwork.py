@@ -17,10 +17,7 @@ _RESOLV = "/etc/resolv.conf"
 _LEAST = 1280
 """The smallest MTU over which IPv6 goes (RFC 8200, section 5)."""
 _SAME_MAC = "two virtual machines were cloned with it: give one a new hardware address"
-_RESOLVER = (
-    "name real servers in /etc/resolv.conf (the local cache stays where it is), or set dns.upstreams to those that pods "
-    "can reach"
-)
+_RESOLVER = "name servers in /etc/resolv.conf that pods can reach, too, or name those in dns.upstreams"
 
 
 def check_host_networks(spec: ClusterSpec, facts: Mapping[str, Facts], fresh: Collection[str]) -> None:
@@ -86,10 +83,10 @@ def _mtus(spec: ClusterSpec, nodes: Mapping[str, Facts]) -> Iterator[tuple[str, 
             )
             most = link - (more if spec.network.plugin == "calico" else 0)
             yield reason, f"set network.{key} to {most} at most, or a larger MTU of the links"
-        elif link and (wanted or link) - more < _LEAST:
-            reason = (
-                f"{name}: pods would have an MTU of {(wanted or link) - more} bytes, {_LEAST} are the least"
-            )
+        elif (
+            link and (wanted or link) - more < _LEAST and any(":" in cidr for cidr in spec.network.pod_cidrs)
+        ):
+            reason = f"{name}: pods would have an MTU of {(wanted or link) - more} bytes, IPv6 needs {_LEAST}"
             yield reason, f"give its link an MTU of {_LEAST + more} or more"
 
 

@@ -34,9 +34,8 @@ class Facts:
     `package_sources` tells whether the host reaches the sources of its own package manager. `firewall` is the one
     at work (firewalld, ufw, nftables; "" for none that drops what comes in or passes through), `filters` what it says.
     `mtus` (bytes) and `macs` are of links; `strict_links` are those on which the kernel drops what would not go back
-    the way that it came (rp_filter). `name_servers` are those of `resolver`. `iptables` has "legacy", "nft" where iptables'
-    old or new world has rules of filter or nat beside the other, and "legacy drop" where the old one's FORWARD drops by
-    its policy; it is empty where nobody has used the old one.
+    the way that it came (rp_filter). `name_servers` are those of `resolver`, None where they are not known. `iptables`:
+    "legacy" and "nft" where both of its worlds have rules, "legacy drop" where the old one's FORWARD drops by policy.
     `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not.
 
     `etcd`: "seeded" where a member of a new cluster is to start, "founding" where it has started and was not seen to

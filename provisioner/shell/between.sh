@@ -19,8 +19,12 @@ if [ -n "$RAW" ]; then
 fi
 
 jobs=
-# Each is a group of processes of its own, which timeout ends as a whole.
-trap '[ -z "$jobs" ] || kill $jobs 2>/dev/null; wait' EXIT
+# Each is a session, and so a group of processes, of its own, which is ended as a whole.
+end() {
+  for j in $jobs; do kill -- "-$j" 2>/dev/null; done
+  wait
+}
+trap end EXIT
 trap 'exit 1' HUP INT PIPE TERM
 
 sockets() { ss -Hlntu >"$W/sockets" 2>/dev/null || :; }
@@ -48,20 +52,20 @@ if have systemd-socket-activate && have timeout; then
   if [ -n "$wanted" ]; then
     # The kernel takes connections without anybody's help; the program only keeps the sockets.
     # shellcheck disable=SC2086
-    timeout -k 1 "$LIMIT" systemd-socket-activate $wanted sleep "$LIMIT" >/dev/null 2>&1 </dev/null 3<&- &
+    setsid timeout -k 1 "$LIMIT" systemd-socket-activate $wanted sleep "$LIMIT" >/dev/null 2>&1 </dev/null 3<&- &
     jobs="$jobs $!"
   fi
   # shellcheck disable=SC2086
   free udp $UDP
   if [ -n "$wanted" ]; then
     # shellcheck disable=SC2086
-    timeout -k 1 "$LIMIT" systemd-socket-activate -d $wanted /bin/sh "$W/take" "$RUN" 2>/dev/null </dev/null 3<&- &
+    setsid timeout -k 1 "$LIMIT" systemd-socket-activate -d $wanted /bin/sh "$W/take" "$RUN" 2>/dev/null </dev/null 3<&- &
     jobs="$jobs $!"
   fi
 fi
 if [ -n "$raw" ]; then
   # shellcheck disable=SC2086
-  timeout -k 1 "$LIMIT" $raw "$RUN" 2>/dev/null </dev/null 3<&- &
+  setsid timeout -k 1 "$LIMIT" $raw "$RUN" 2>/dev/null </dev/null 3<&- &
   jobs="$jobs $!"
 fi
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -240,9 +239,9 @@ def test_who_goes_away_leaves_no_listener(site: Site) -> None:
 def of_the_check() -> list[str]:
     """Processes that are left."""
     found = []
-    for each in filter(str.isdecimal, os.listdir("/proc")):
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            said = Path(f"/proc/{each}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            said = each.read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
         if "systemd-socket-activate" in said or "/raw." in said or "/take " in said:

@@ -141,7 +141,14 @@ def talked(shell: str, party: Party, folder: Path, addresses: dict[str, str]) ->
     program = shutil.which(shell)
     assert program is not None
     body = f". {folder}/main"
-    argv = [program, *(["sh"] if shell == "busybox" else []), "-c", f"( {body} ) 3<&0 </dev/null"]
+    argv = [
+        "timeout",
+        "20",
+        program,
+        *(["sh"] if shell == "busybox" else []),
+        "-c",
+        f"( {body} ) 3<&0 </dev/null",
+    ]
     process = subprocess.Popen(
         argv, env={**os.environ, "W": str(folder)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

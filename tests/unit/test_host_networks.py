@@ -201,7 +201,7 @@ LINKS = """\
 2: eth0    inet 10.98.0.21/24 brd 10.98.0.255 scope global eth0
 default via 10.98.0.1 dev eth1 proto static
 1: lo: <LOOPBACK,UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT \\    link/loopback 00:00:00:00:00:00 brd 00:00
-2: eth0@if7: <BROADCAST,UP> mtu 1400 qdisc mq state UP \\    link/ether 02:00:00:00:00:21 brd ff:ff:ff:ff:ff:ff link-netns x
+2: eth0@if7: <BROADCAST,UP> mtu 1400 qdisc mq state UP \\    link/ether 02:00:00:00:00:21 brd ff:ff link-netns x
 3: bond0.7@bond0: <BROADCAST,UP> mtu 9000 qdisc mq state UP \\    link/ether 02:00:00:00:00:22 brd ff:ff:ff:ff:ff:ff
 """
 WORLDS = [("", ()), ("nft rule", ()), ("legacy rule", ()), ("legacy rule\nnft rule", ("legacy", "nft"))]
