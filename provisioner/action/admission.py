@@ -50,7 +50,7 @@ def all_faults(
 
 
 def joined(faults: list[ProvisionError]) -> ProvisionError:
-    """One error of all; of input where one of them is."""
+    """One error of all: of input where each of them is."""
     problems = [each for fault in faults if isinstance(fault, InputError) for each in fault.problems]
     others = [fault for fault in faults if not isinstance(fault, InputError)]
     hint = "\n".join(dict.fromkeys(fault.hint for fault in others if fault.hint))

@@ -61,13 +61,13 @@ class Between:
         self.packets = [*small, *(each.of_size(self._size(each.sender)) for each in large)]
 
     def _told_before(self, packet: Packet) -> bool:
-        """Whether the receiver's own firewall drops it: the run opens that, or it was refused for it."""
+        """Whether the receiver's own firewall drops it: the run opens that, or it was refused for it (from all)."""
         firewall, receiver = self._spec.firewall, self._facts[packet.receiver]
         if firewall == "manage":
             return bool(receiver.firewall)
-        sender = [self._addresses[packet.sender]]
+        senders = [node.address for node in self._spec.nodes.values()]
         known = packet.protocol in {"tcp", "udp"}
-        return known and not is_open(receiver, packet.protocol, str(packet.port), sender)
+        return known and not is_open(receiver, packet.protocol, str(packet.port), senders)
 
     def _size(self, sender: str) -> int:
         """In bytes, of the largest packet that will leave it; 0 where its link is not known."""
@@ -153,13 +153,14 @@ class Between:
             yield Note(level="warning", message=said, hint=f"set {key}")
 
     def _untried(self, unknown: Mapping[Packet, Unknown]) -> Iterator[Note]:
-        """That a port of the cluster's own is in use on a host that has it since long is no news."""
-        whys: dict[str, dict[str, None]] = {}
+        """That a port of the cluster's own is in use on a host that is part of it is no news."""
+        whys: dict[Unknown, dict[str, None]] = {}
         for packet, said in unknown.items():
             if packet.receiver in self._fresh:
-                whys.setdefault(said.why, {})[packet.what] = None
-        for why, whats in whys.items():
-            yield Note(level="warning", message=f"not checked: {', '.join(whats)}, because {why}")
+                whys.setdefault(said, {})[packet.what] = None
+        for said, whats in whys.items():
+            level = "info" if said.usual else "warning"
+            yield Note(level=level, message=f"not checked: {', '.join(whats)}, because {said.why}")
 
 
 def _again(lost: Sequence[Packet]) -> list[Packet]:

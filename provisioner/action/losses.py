@@ -15,9 +15,10 @@ _SHOWN = 6
 
 @dataclass(frozen=True)
 class Unknown:
-    """Why nothing is known of a packet."""
+    """Why nothing is known of a packet. `usual`: that is to be expected where a host has been at work before."""
 
     why: str
+    usual: bool = False
 
 
 def judged(packets: Sequence[Packet], hosts: Mapping[str, Host]) -> dict[Packet, str | Unknown]:
@@ -50,7 +51,7 @@ def _datagram(number: int, packet: Packet, hosts: Mapping[str, Host]) -> str | U
     if lacks := sender.lacks & ({"perl"} if packet.protocol == "ipip" else {"bash", "timeout", "dd"}):
         return Unknown(f"{packet.sender} has no {min(lacks)}")
     if (packet.protocol, packet.port) in receiver.busy:
-        return Unknown(f"{packet.what} is in use on {packet.receiver}")
+        return Unknown(f"the port is in use on {packet.receiver}", usual=True)
     if (packet.protocol, packet.port) not in receiver.listening:
         lacks = receiver.lacks or frozenset({"way to listen there"})
         return Unknown(f"{packet.receiver} has no {min(lacks)}")

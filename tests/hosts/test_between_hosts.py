@@ -154,7 +154,7 @@ def test_who_refuses_without_a_firewall_was_reached_and_a_port_in_use_is_not_tak
         while inside("b", "ss -Hlntu").count("\n") < 2:
             time.sleep(0.05)
         assert site.check() == ([], "")
-        assert site.notes == ["not checked: UDP 8472, because UDP 8472 is in use on b"]
+        assert site.notes == ["not checked: UDP 8472, because the port is in use on b"]
         assert site.check(fresh=["c"]) == ([], "")
         assert site.notes == [], "b is at work since long"
     finally:

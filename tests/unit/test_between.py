@@ -98,7 +98,7 @@ JUDGED: list[tuple[str, Packet, Sequence[str], Sequence[str], str | Unknown]] = 
     ("no bash", TCP, ["lacks bash"], ["listening tcp 179"], Unknown("a has no bash")),
     ("it came", UDP, [], ["listening udp 8472", "got 0"], ""),
     ("another's came", UDP, [], ["listening udp 8472", "got 7"], LOST),
-    ("in use", UDP, [], ["busy udp 8472"], Unknown("UDP 8472 is in use on b")),
+    ("in use", UDP, [], ["busy udp 8472"], Unknown("the port is in use on b", usual=True)),
     ("deaf", UDP, [], ["lacks systemd-socket-activate"], Unknown("b has no systemd-socket-activate")),
     (
         "garbage",
