@@ -111,7 +111,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         raise ProvisionError(f"{host}: its init is {parts['init'].strip()}, not systemd")
     os_release = dict(line.split("=", 1) for line in parts["os"].splitlines() if "=" in line)
     resolver, servers = _resolver(parts["resolver"].splitlines())
-    mtus, macs = _links(parts["links"])
+    mtus, macs = _interfaces(parts["interfaces"])
     route = next((line.split() for line in parts["links"].splitlines() if line.startswith("default ")), [])
     return Facts(
         architecture=_ARCHITECTURES[machine],
@@ -131,7 +131,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         name_servers=servers,
         mtus=mtus,
         macs=macs,
-        strict_links=_strict(parts["paths"]),
+        strict_links=_strict(parts["interfaces"]),
         iptables=_worlds(parts["iptables"].splitlines()),
         machine_id=parts["machine"].strip(),
         mark=parts["mark"],
@@ -198,23 +198,18 @@ def is_loopback(server: str) -> bool:
     return server.startswith("127.") or server == "::1"
 
 
-def _links(text: str) -> tuple[dict[str, int], dict[str, str]]:
-    """MTUs and hardware addresses by link, of `ip -o link`."""
-    mtus: dict[str, int] = {}
-    macs: dict[str, str] = {}
-    for line in text.splitlines():
-        found = re.match(r"\d+: ([^:@\s]+)\S*: <.* mtu (\d{1,9}) ", line)
-        if found:
-            mtus[found[1]] = int(found[2])
-            if mac := re.search(r" link/ether ([0-9a-f:]{17}) ", line):
-                macs[found[1]] = mac[1]
-    return mtus, macs
+def _interfaces(text: str) -> tuple[dict[str, int], dict[str, str]]:
+    """MTUs and hardware addresses by link, of lines with its name, rp_filter, and those two."""
+    said = [line.split() for line in text.splitlines()]
+    mtus = {each[0]: int(each[2]) for each in said if len(each) > 2 and re.fullmatch("[0-9]{1,9}", each[2])}
+    macs = {each[0]: each[3] for each in said if len(each) > 3 and re.fullmatch("[0-9a-f:]{17}", each[3])}
+    return mtus, {link: mac for link, mac in macs.items() if mac.strip("0:")}
 
 
 def _strict(text: str) -> tuple[str, ...]:
     """The larger one of a link's own value and that of all is in force: 0 off, 1 strict, 2 loose (kernel.org,
     networking/ip-sysctl)."""
-    values = dict(line.split() for line in text.splitlines() if len(line.split()) == 2)
+    values = dict(line.split()[:2] for line in text.splitlines() if len(line.split()) > 1)
     own = values.pop("all", "0")
     return tuple(link for link, value in values.items() if max(own, value) == "1" and link != "default")
 

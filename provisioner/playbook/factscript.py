@@ -27,14 +27,19 @@ part swap; lines /proc/swaps
 part cpus; lines /sys/devices/system/cpu/online
 part memory; read -r line </proc/meminfo; echo "$line"
 part links
-ip -o -batch - 2>/dev/null <<'END' || { ip -o addr show; ip route show default; ip -o link show; } 2>/dev/null || :
+ip -o -batch - 2>/dev/null <<'END' || { ip -o addr show; ip route show default; } 2>/dev/null || :
 addr show
 route show default
-link show
 END
-part paths; for f in /proc/sys/net/ipv4/conf/*/rp_filter; do
-  case $f in */cali* | */veth*) continue ;; esac
-  read -r line <"$f" && l=${f%/*} && echo "${l##*/} $line"
+part interfaces; for f in /proc/sys/net/ipv4/conf/*; do
+  l=${f##*/}
+  case $l in cali* | veth*) continue ;; esac
+  mtu=
+  mac=
+  read -r line <"$f/rp_filter"
+  read -r mtu <"/sys/class/net/$l/mtu"
+  read -r mac <"/sys/class/net/$l/address"
+  echo "$l $line $mtu $mac"
 done 2>/dev/null
 part iptables; if read -r line </proc/net/ip_tables_names; then
   for t in legacy nft; do

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from netnshosts import ADDRESSES, filtered, inside, ip, logins, moved, segment
 
 from provisioner.action import betweenround
+from provisioner.action.apply import _check_between
 from provisioner.action.between import Between
 from provisioner.action.betweenround import exchanged, parties_of
 from provisioner.action.flows import Packet
@@ -20,7 +22,7 @@ from provisioner.engine.events import Event, Note
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.network.needs import needs_of
-from provisioner.playbook.facts import Facts, _addresses, _links
+from provisioner.playbook.facts import Facts, _addresses, _interfaces
 from provisioner.remote.conversation import Conversation
 from provisioner.remote.pool import Pool
 from provisioner.spec.calico import Calico, IPPool
@@ -51,24 +53,29 @@ class Site:
     """Three namespaces, and the check on them."""
 
     def __init__(self, pool: Pool, inventory: Inventory, spec: ClusterSpec) -> None:
-        self.pool, self._inventory, self._spec = pool, inventory, spec
+        self.pool, self.inventory, self.spec = pool, inventory, spec
         self.events: list[Event] = []
 
     def facts(self) -> dict[str, Facts]:
         bare = Facts("amd64", "6.1.0", "h", "debian", "12", 0.0, False, 1, {}, "eth0")
         found = {}
         for host in HOSTS:
-            links = inside(host, "ip -o addr") + inside(host, "ip -o link")
-            mtus, macs = _links(links)
-            found[host] = replace(bare, addresses=_addresses(links), mtus=mtus, macs=macs)
+            addresses = _addresses(inside(host, "ip -o addr"))
+            mtus, macs = _interfaces("".join(self._interface(host, link) for link in addresses))
+            found[host] = replace(bare, addresses=addresses, mtus=mtus, macs=macs)
         return found
+
+    @staticmethod
+    def _interface(host: str, link: str) -> str:
+        folder = f"/sys/class/net/{link}"
+        return f"{link} 0 {' '.join(inside(host, f'cat {folder}/mtu {folder}/address').split())}\n"
 
     def check(self, network: Network = VXLAN, fresh: Sequence[str] = HOSTS) -> tuple[list[str], str]:
         """The lines of what is wrong, and the hint."""
-        spec = replace(self._spec, network=network)
+        spec = replace(self.spec, network=network)
         self.events.clear()
         try:
-            Between(self._inventory, spec, self.facts(), fresh).run(self.pool, self.events.append)
+            Between(self.inventory, spec, self.facts(), fresh).run(self.pool, self.events.append)
         except ProvisionError as fault:
             return fault.reason.splitlines(), fault.hint
         return [], ""
@@ -236,6 +243,23 @@ def test_who_goes_away_leaves_no_listener(site: Site) -> None:
     )
 
 
+def test_an_apply_is_refused_and_told_only_where_firewalls_are_not_its_business(site: Site) -> None:
+    def run(facts: dict[str, Facts], firewall: str = "check") -> None:
+        spec = replace(site.spec, firewall=firewall)
+        loaded = SimpleNamespace(spec=spec, inventory=site.inventory)
+        _check_between(SimpleNamespace(loaded=loaded, facts=facts), site.pool, site.events.append)  # type: ignore[arg-type]
+
+    with filtered("b", "udp dport 8472 drop"):
+        with pytest.raises(ProvisionError, match="b: UDP 8472 does not arrive from any other host"):
+            run(site.facts())
+        site.events.clear()
+        run(site.facts(), "ignore")
+        assert site.notes == ["b: UDP 8472 does not arrive from any other host"]
+        execs = site.pool.execs
+        run({host: replace(each, kubelet_certificate="x") for host, each in site.facts().items()})
+        assert site.pool.execs == execs, "where nobody joins nothing is tried"
+
+
 def of_the_check() -> list[str]:
     """Processes that are left."""
     found = []
@@ -250,5 +274,5 @@ def of_the_check() -> list[str]:
 
 
 def test_the_modes_that_are_tried_are_those_that_are_meant(site: Site) -> None:
-    assert needs_of(replace(site._spec, network=IPIP)).protocols == ("ipip",)
-    assert needs_of(replace(site._spec, network=HOST_GW)).adjacent
+    assert needs_of(replace(site.spec, network=IPIP)).protocols == ("ipip",)
+    assert needs_of(replace(site.spec, network=HOST_GW)).adjacent

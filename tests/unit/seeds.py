@@ -112,10 +112,9 @@ MemTotal:        8039640 kB
 =links
 2: eth0 inet 10.98.0.21/24 brd 10.98.0.255 scope global eth0
 default via 10.98.0.1 dev eth0 proto static
-2: eth0@if5: <BROADCAST,UP> mtu 1500 qdisc noqueue state UP \\    link/ether 02:00:00:00:00:21 brd ff:ff:ff:ff:ff:ff
-=paths
+=interfaces
 all 0
-eth0 1
+eth0 1 1500 02:00:00:00:00:21
 =iptables
 legacy rule
 nft rule

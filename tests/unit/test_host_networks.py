@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from provisioner.action.hostnetwork import check_host_networks, doubtful_network
 from provisioner.errors import ProvisionError
 from provisioner.network.mtu import overhead, wire_mtu, with_wire_mtu
 from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.factscript import facts_script
 from provisioner.spec.calico import Calico, IPPool
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel, Network
@@ -196,13 +198,14 @@ def test_what_modes_add(lab: ClusterSpec) -> None:
     assert with_wire_mtu(lab, 1450) == "network.flannel.mtu: 1450"
 
 
-LINKS = """\
-1: lo    inet 127.0.0.1/8 scope host lo
-2: eth0    inet 10.98.0.21/24 brd 10.98.0.255 scope global eth0
-default via 10.98.0.1 dev eth1 proto static
-1: lo: <LOOPBACK,UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT \\    link/loopback 00:00:00:00:00:00 brd 00:00
-2: eth0@if7: <BROADCAST,UP> mtu 1400 qdisc mq state UP \\    link/ether 02:00:00:00:00:21 brd ff:ff link-netns x
-3: bond0.7@bond0: <BROADCAST,UP> mtu 9000 qdisc mq state UP \\    link/ether 02:00:00:00:00:22 brd ff:ff:ff:ff:ff:ff
+INTERFACES = """\
+all 0
+default 1
+eth0 0 1400 02:00:00:00:00:21
+bond0.7 0 9000 02:00:00:00:00:22
+lo 0 65536 00:00:00:00:00:00
+tunl0 0 1480 0.0.0.0
+odd x y z
 """
 WORLDS = [("", ()), ("nft rule", ()), ("legacy rule", ()), ("legacy rule\nnft rule", ("legacy", "nft"))]
 STRICT = [
@@ -218,12 +221,24 @@ def parsed(**parts: str) -> Facts:
     return parse_facts("a", output.encode(), 1.0)
 
 
-def test_links_are_read() -> None:
-    found = parsed(links=LINKS)
-    assert found.mtus == {"lo": 65536, "eth0": 1400, "bond0.7": 9000}
+def test_interfaces_are_read() -> None:
+    found = parsed(interfaces=INTERFACES)
+    assert found.mtus == {"eth0": 1400, "bond0.7": 9000, "lo": 65536, "tunl0": 1480}
     assert found.macs == {"eth0": "02:00:00:00:00:21", "bond0.7": "02:00:00:00:00:22"}
-    assert found.default_link == "eth1"
-    assert set(found.addresses) == {"lo", "eth0"}
+    assert found.strict_links == ()
+
+
+@pytest.mark.parametrize("shell", ["dash", "busybox"])
+def test_this_machines_interfaces_are_found(shell: str, tmp_path: Path) -> None:
+    (tmp_path / "facts").write_text(facts_script().main)
+    argv = [*(["busybox", "sh"] if shell == "busybox" else [shell]), str(tmp_path / "facts")]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    part = said.partition("=interfaces\n")[2].partition("=")[0]
+    found = parsed(interfaces=part)
+    for link in Path("/sys/class/net").iterdir():
+        if (link / "mtu").exists() and not link.name.startswith(("veth", "cali")):
+            assert found.mtus[link.name] == int((link / "mtu").read_text())
+    assert "lo" in found.mtus
 
 
 @pytest.mark.parametrize(("text", "worlds"), [*WORLDS, ("legacy drop\nnft drop\nnft rule", ("legacy drop",))])
@@ -233,7 +248,7 @@ def test_worlds_of_iptables_are_read(text: str, worlds: tuple[str, ...]) -> None
 
 @pytest.mark.parametrize(("text", "links"), STRICT)
 def test_the_larger_value_of_a_filter_is_in_force(text: str, links: tuple[str, ...]) -> None:
-    assert parsed(paths=text).strict_links == links
+    assert parsed(interfaces=text).strict_links == links
 
 
 @pytest.mark.parametrize(

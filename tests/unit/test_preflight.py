@@ -118,7 +118,7 @@ PARTS = {
     "cpus": "0-3,6",
     "memory": "MemTotal: 1 kB",
     "links": "",
-    "paths": "",
+    "interfaces": "",
     "iptables": "",
     "init": "systemd",
     "tools": "",
