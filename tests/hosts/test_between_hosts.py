@@ -98,6 +98,13 @@ def site(pool: Pool, tmp_path: Path) -> Site:
     return Site(pool, *load_cluster(path))
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost here by chance, so nobody has to be waited for."""
+    monkeypatch.setattr(betweenround, "PATIENCE", 2)
+    monkeypatch.setattr(betweenround, "_LATE", 0.5)
+
+
 @pytest.mark.parametrize("network", [VXLAN, IPIP, HOST_GW], ids=["vxlan", "ipip", "host-gw"])
 def test_where_all_goes_through_nothing_is_said_and_nothing_stays(site: Site, network: Network) -> None:
     execs, began = site.pool.execs, time.monotonic()
@@ -126,6 +133,7 @@ CUTS = [
 ]
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(("rule", "lines"), CUTS, ids=[rule for rule, _ in CUTS])
 def test_what_a_host_does_not_let_in_is_named(site: Site, rule: str, lines: list[str]) -> None:
     with filtered("b", rule):
@@ -134,11 +142,13 @@ def test_what_a_host_does_not_let_in_is_named(site: Site, rule: str, lines: list
     assert "nft list ruleset" in hint
 
 
+@pytest.mark.usefixtures("hasty")
 def test_protocol_4_is_named(site: Site) -> None:
     with filtered("c", "ip protocol 4 drop"):
         assert site.check(IPIP)[0] == ["c: IP protocol 4 does not arrive from any other host"]
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_host_that_is_cut_off_is_named_both_ways(site: Site) -> None:
     ip("-n pt-switch link set dev c down")
     try:
@@ -150,6 +160,7 @@ def test_a_host_that_is_cut_off_is_named_both_ways(site: Site) -> None:
     assert not [line for line in said if line.startswith("b: ")]
 
 
+@pytest.mark.usefixtures("hasty")
 def test_who_refuses_without_a_firewall_was_reached_and_a_port_in_use_is_not_taken(site: Site) -> None:
     """Somebody's server listens on loop-back only."""
     argv = ["ip", "netns", "exec", "pt-b", "systemd-socket-activate"]
@@ -170,6 +181,7 @@ def test_who_refuses_without_a_firewall_was_reached_and_a_port_in_use_is_not_tak
             each.wait()
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_way_that_swallows_large_packets_is_named_with_what_it_takes(site: Site) -> None:
     """A switch's port with a smaller MTU tells nobody."""
     ip("-n pt-switch link set dev c mtu 1400")
@@ -200,6 +212,7 @@ def test_another_machine_that_answers_for_a_node_is_named(site: Site) -> None:
     assert "router" in hint
 
 
+@pytest.mark.usefixtures("hasty")
 def test_what_a_host_cannot_do_is_said_and_is_no_fault(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its programs are not found."""
     shipped = betweenround._shipped
@@ -243,6 +256,7 @@ def test_who_goes_away_leaves_no_listener(site: Site) -> None:
     )
 
 
+@pytest.mark.usefixtures("hasty")
 def test_an_apply_is_refused_and_told_only_where_firewalls_are_not_its_business(site: Site) -> None:
     def run(facts: dict[str, Facts], firewall: str = "check") -> None:
         spec = replace(site.spec, firewall=firewall)
