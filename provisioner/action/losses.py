@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from provisioner.action.betweenround import Host
@@ -35,7 +35,7 @@ def _connection(number: int, packet: Packet, hosts: Mapping[str, Host]) -> str |
     """Who refuses where nobody listens has been reached. Where we listen it was a firewall's doing."""
     sender, receiver = hosts[packet.sender], hosts[packet.receiver]
     if lacks := sender.lacks & {"bash", "timeout"}:
-        return Unknown(f"{packet.sender} has no {min(lacks)}")
+        return Unknown(_without(packet.sender, lacks))
     said = sender.connected.get(number, LOST)
     if said == "open":
         return OPEN
@@ -48,14 +48,21 @@ def _datagram(number: int, packet: Packet, hosts: Mapping[str, Host]) -> str | U
     sender, receiver = hosts[packet.sender], hosts[packet.receiver]
     if number in receiver.got:
         return OPEN
-    if lacks := sender.lacks & ({"perl"} if packet.protocol == "ipip" else {"bash", "timeout", "dd"}):
-        return Unknown(f"{packet.sender} has no {min(lacks)}")
+    raw = packet.protocol == "ipip"
+    if lacks := sender.lacks & ({"perl"} if raw else {"bash", "timeout", "dd"}):
+        return Unknown(_without(packet.sender, lacks))
     if (packet.protocol, packet.port) in receiver.busy:
         return Unknown(f"the port is in use on {packet.receiver}", usual=True)
     if (packet.protocol, packet.port) not in receiver.listening:
-        lacks = receiver.lacks or frozenset({"way to listen there"})
-        return Unknown(f"{packet.receiver} has no {min(lacks)}")
+        needed = {"perl"} if raw else {"systemd-socket-activate", "ss", "timeout", "dd"}
+        return Unknown(_without(packet.receiver, receiver.lacks & needed))
     return LOST
+
+
+def _without(host: str, lacks: Collection[str]) -> str:
+    """`perl` stands for what does the same, too."""
+    name = min(lacks, default="way to listen there")
+    return f"{host} has neither perl nor python3" if name == "perl" else f"{host} has no {name}"
 
 
 def told(lost: Mapping[Packet, str], tried: Iterable[Packet]) -> list[str]:

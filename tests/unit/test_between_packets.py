@@ -86,8 +86,7 @@ def test_what_is_lost_in_the_same_place_is_one_line() -> None:
     assert told(lost, tried)[1:] == ["a: TCP 1 (refused) does not arrive from c"]
 
 
-TCP, UDP = Packet("tcp", 179, "a", "b"), Packet("udp", 8472, "a", "b")
-LISTENING = frozenset({("tcp", 179), ("udp", 8472)})
+TCP, UDP, RAW = Packet("tcp", 179, "a", "b"), Packet("udp", 8472, "a", "b"), Packet("ipip", 0, "a", "b")
 JUDGED: list[tuple[str, Packet, Sequence[str], Sequence[str], str | Unknown]] = [
     ("open", TCP, ["tcp 0 open"], ["listening tcp 179"], ""),
     ("silence", TCP, [], ["listening tcp 179"], LOST),

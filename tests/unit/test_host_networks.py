@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -244,6 +245,30 @@ def test_this_machines_interfaces_are_found(shell: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "worlds"), [*WORLDS, ("legacy drop\nnft drop\nnft rule", ("legacy drop",))])
 def test_worlds_of_iptables_are_read(text: str, worlds: tuple[str, ...]) -> None:
     assert parsed(iptables=text).iptables == worlds
+
+
+SAVED = {
+    "legacy": "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n-A INPUT -i lo -j ACCEPT\n-A INPUT -j DROP\nCOMMIT\n",
+    "nft": "# by nft\n*filter\n:FORWARD ACCEPT [0:0]\n-A KUBE-X -j RETURN\nCOMMIT\n",
+}
+
+
+@pytest.mark.parametrize("shell", ["dash", "busybox"])
+def test_who_has_used_the_old_world_is_asked_for_its_rules(shell: str, tmp_path: Path) -> None:
+    """The kernel names the tables; iptables' programs are stand-ins."""
+    for world, text in SAVED.items():
+        program = tmp_path / f"iptables-{world}-save"
+        program.write_text(f"#!/bin/sh\ncat <<'END'\n{text}END\n")
+        program.chmod(0o755)
+    names = tmp_path / "names"
+    (tmp_path / "facts").write_text(facts_script().main.replace("/proc/net/ip_tables_names", str(names)))
+    argv = [*(["busybox", "sh"] if shell == "busybox" else [shell]), str(tmp_path / "facts")]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for tables, worlds in ("", ()), ("filter\nnat\n", ("legacy", "nft", "legacy drop")):
+        names.write_text(tables)
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment)
+        part = done.stdout.partition("=iptables\n")[2].partition("=init")[0]
+        assert parsed(iptables=part).iptables == worlds, done.stdout
 
 
 @pytest.mark.parametrize(("text", "links"), STRICT)
