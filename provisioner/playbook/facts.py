@@ -38,7 +38,10 @@ class Facts:
     or passes through), `filters` what it says.
     `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not.
 
-    `mtus` by link. Where they were asked for: `drivers` by link, of links that have one; `unsettable` paths of kernel
+    `mtus` by link, and `macs`, their hardware addresses; `strict_links` are those on which the kernel drops what would
+    not go back the way that it came (rp_filter). `iptables`: "legacy" and "nft" where both of its worlds have rules,
+    "legacy drop" where the old one's FORWARD drops by policy. Where they were asked for: `drivers` by link, of links
+    that have one; `unsettable` paths of kernel
     settings, and `contained`: the host shares its kernel's network with the machine that it runs on.
 
     `etcd`: "seeded" where a member of a new cluster is to start, "founding" where it has started and was not seen to
@@ -89,6 +92,9 @@ class Facts:
     claimed: str = ""
     existing: Secret | None = field(default=None, repr=False)
     mtus: Mapping[str, int] = field(default_factory=dict)
+    macs: Mapping[str, str] = field(default_factory=dict)
+    strict_links: tuple[str, ...] = ()
+    iptables: tuple[str, ...] = ()
     drivers: Mapping[str, str] = field(default_factory=dict)
     unsettable: tuple[str, ...] = ()
     contained: bool = False
@@ -155,6 +161,9 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         claimed=parts.get("claimed", "").strip(),
         existing=Secret.text(parts["existing"]) if "existing" in parts else None,
         mtus=_mtus(parts["links"]),
+        macs=_macs(parts["links"]),
+        strict_links=_strict(parts["rp_filter"]),
+        iptables=_worlds(parts["iptables"].splitlines()),
         drivers=dict(line.split(" ", 1) for line in parts.get("drivers", "").splitlines() if " " in line),
         unsettable=unsettable,
         contained=_OF_A_MACHINE in unsettable,
@@ -209,6 +218,20 @@ def _resolver(lines: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     return "/etc/resolv.conf", first
 
 
+def _strict(text: str) -> tuple[str, ...]:
+    """The larger one of a link's own value and that of all is in force: 0 off, 1 strict, 2 loose (kernel.org,
+    networking/ip-sysctl)."""
+    values = dict(line.split()[:2] for line in text.splitlines() if len(line.split()) > 1)
+    own = values.pop("all", "0")
+    return tuple(link for link, value in values.items() if max(own, value) == "1" and link != "default")
+
+
+def _worlds(lines: Sequence[str]) -> tuple[str, ...]:
+    """Of iptables; nothing is said of one alone."""
+    rules = [world for world in ("legacy", "nft") if f"{world} rule" in lines]
+    return tuple(rules if len(rules) > 1 else ()) + (("legacy drop",) if "legacy drop" in lines else ())
+
+
 def _parts(text: str) -> dict[str, str]:
     parts: dict[str, str] = {}
     for block in ("\n" + text).split("\n=")[1:]:
@@ -230,6 +253,12 @@ def _mtus(text: str) -> dict[str, int]:
     """Of lines as "2: eth0@if3: <UP> mtu 1500 qdisc …" (ip-link(8))."""
     found = re.findall(r"^\d+: ([^\s:@]+)(?:@[^\s:]+)?: <.*?> mtu (\d{1,9}) ", text, re.MULTILINE)
     return {link: int(mtu) for link, mtu in found}
+
+
+def _macs(text: str) -> dict[str, str]:
+    """Of the same lines, further on: "\\    link/ether 02:00:00:00:00:01 brd …"; a loop-back link's is none."""
+    found = re.findall(r"^\d+: ([^\s:@]+)(?:@[^\s:]+)?: <.*? link/\w+ ([0-9a-f:]{17}) ", text, re.MULTILINE)
+    return {link: mac for link, mac in found if mac.strip("0:")}
 
 
 def _masters(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -32,6 +32,17 @@ addr show
 route show default
 link show
 END
+part rp_filter; for f in /proc/sys/net/ipv4/conf/*; do
+  l=${f##*/}
+  case $l in cali* | veth*) continue ;; esac
+  read -r line <"$f/rp_filter"
+  echo "$l $line"
+done 2>/dev/null
+part iptables; if read -r line </proc/net/ip_tables_names; then
+  for t in legacy nft; do
+    "iptables-$t-save" | sed -n "s/^:FORWARD DROP.*/$t drop/p; s/^-A .*/$t rule/p" | sort -u
+  done
+fi 2>/dev/null
 part init; lines /proc/1/comm
 part tools; for t in tar gzip ip modprobe systemctl flock sha256sum xargs stat; do
   command -v "$t" >/dev/null || echo "$t"

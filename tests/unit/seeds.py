@@ -139,6 +139,13 @@ MemTotal:        8039640 kB
 =links
 2: eth0 inet 10.98.0.21/24 brd 10.98.0.255 scope global eth0
 default via 10.98.0.1 dev eth0 proto static
+2: eth0: <UP> mtu 1500 qdisc fq state UP \\    link/ether 02:00:00:00:00:21 brd ff:ff:ff:ff:ff:ff
+=rp_filter
+all 0
+eth0 1
+=iptables
+legacy rule
+nft rule
 =init
 systemd
 =tools
