@@ -66,8 +66,7 @@ class Between:
         if firewall == "manage":
             return bool(receiver.firewall)
         senders = [node.address for node in self._spec.nodes.values()]
-        known = packet.protocol in {"tcp", "udp"}
-        return known and not is_open(receiver, packet.protocol, str(packet.port), senders)
+        return not is_open(receiver, packet.protocol, str(packet.port or ""), senders)
 
     def _size(self, sender: str) -> int:
         """In bytes, of the largest packet that will leave it; 0 where its link is not known."""

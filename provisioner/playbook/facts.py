@@ -41,8 +41,8 @@ class Facts:
     `mtus` by link, and `macs`, their hardware addresses; `strict_links` are those on which the kernel drops what would
     not go back the way that it came (rp_filter). `iptables`: "legacy" and "nft" where both of its worlds have rules,
     "legacy drop" where the old one's FORWARD drops by policy. Where they were asked for: `drivers` by link, of links
-    that have one; `unsettable` paths of kernel
-    settings, and `contained`: the host shares its kernel's network with the machine that it runs on.
+    that have one; `unsettable` paths of kernel settings, and `contained`: the host shares its kernel's network with the
+    machine that it runs on.
 
     `etcd`: "seeded" where a member of a new cluster is to start, "founding" where it has started and was not seen to
     vote, "joining" where one of a running cluster is to start, else "data" where it has some.
