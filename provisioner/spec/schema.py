@@ -6,7 +6,7 @@ fields in `rules`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from provisioner.inventory.words import hint_for
@@ -24,39 +24,12 @@ from provisioner.spec import (
     values,
     versions,
 )
-
-SEPARATOR = "\0"
-"""Parts reason and hint in what a check reports: cerberus takes one text."""
-
-Report = Callable[[Any, str], None]
-
-
-def _reported(check: Callable[[Any], object]) -> Callable[[Any, Any, Report], None]:
-    """A check that raises, as one that reports to cerberus."""
-
-    def run(field: Any, value: Any, report: Report) -> None:
-        if value is None:  # cerberus goes on after it has refused a missing value
-            return
-        try:
-            check(value)
-        except values.RefusedError as refused:
-            report(field, f"{refused.reason}{SEPARATOR}{refused.hint}")
-
-    return run
-
-
-def _text(check: Callable[[str], object] | None = None, **more: Any) -> dict[str, Any]:
-    rules = {"check_with": _reported(check)} if check else {}
-    return {"type": "string", "empty": False, **rules, **more}
-
-
-def _section(keys: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    return {"type": "dict", "schema": dict(keys), **more}
-
-
-def _number(least: int, most: int) -> dict[str, Any]:
-    return {"type": "integer", "min": least, "max": most}
-
+from provisioner.spec.attachmentschema import ATTACHMENT
+from provisioner.spec.schemarules import SEPARATOR
+from provisioner.spec.schemarules import number as _number
+from provisioner.spec.schemarules import reported as _reported
+from provisioner.spec.schemarules import section as _section
+from provisioner.spec.schemarules import text as _text
 
 _PORT = _number(1, 65535)
 _CIDRS = {"type": "list", "empty": False, "schema": _text(values.cidr)}
@@ -194,57 +167,6 @@ _TUNING = _section(
         "vxlan_checksum_offload": _text(allowed=list(tuning.CHECKSUM)),
     }
 )
-_ATTACHMENT = _section(
-    {
-        "name": _text(values.dns_label, required=True),
-        "namespace": _text(values.dns_label),
-        "type": _text(allowed=list(attachments.TYPES), required=True),
-        "master": _text(values.interface),
-        "mode": _text(),
-        "bridge": _text(values.interface),
-        "is_gateway": {"type": "boolean"},
-        "masquerade": {"type": "boolean"},
-        "device": _text(values.interface),
-        "resource": _text(values.extended_resource),
-        "mtu": _number(576, 65535),
-        "vlan": _number(1, 4094),
-        "nodes": {"type": "list", "empty": False, "schema": _text()},
-        "ipam": _section(
-            {
-                "type": _text(allowed=list(attachments.IPAMS), required=True),
-                "ranges": {
-                    "type": "list",
-                    "empty": False,
-                    "schema": _section(
-                        {
-                            "subnet": _text(values.cidr, required=True),
-                            "start": _text(values.address),
-                            "end": _text(values.address),
-                            "gateway": _text(values.address),
-                        }
-                    ),
-                },
-                "addresses": {
-                    "type": "list",
-                    "empty": False,
-                    "schema": _section(
-                        {
-                            "address": _text(values.address_with_prefix, required=True),
-                            "gateway": _text(values.address),
-                        }
-                    ),
-                },
-                "routes": {
-                    "type": "list",
-                    "empty": False,
-                    "schema": _section(
-                        {"to": _text(values.route_target, required=True), "via": _text(values.address)}
-                    ),
-                },
-            }
-        ),
-    }
-)
 
 CLUSTER: Mapping[str, Any] = {
     "name": _text(values.dns_label, required=True),
@@ -278,7 +200,7 @@ CLUSTER: Mapping[str, Any] = {
             "calico": _CALICO,
             "policies": {"type": "list", "schema": _POLICY},
             "multus": _section({"variant": _text(allowed=list(attachments.VARIANTS))}),
-            "attachments": {"type": "list", "schema": _ATTACHMENT},
+            "attachments": {"type": "list", "schema": ATTACHMENT},
         }
     ),
     "proxy": _section(
