@@ -14,6 +14,7 @@ from provisioner.action.identity import kubelet_identity_valid
 from provisioner.action.tuning import tuning_of
 from provisioner.action.virtualrouter import virtual_router
 from provisioner.bundle.layout import Bundle
+from provisioner.engine.patched import Patched
 from provisioner.inventory.model import Inventory
 from provisioner.kube.reserved import kube_reserved, system_reserved
 from provisioner.network.corefile import corefile
@@ -135,6 +136,10 @@ class ClusterVariables:
             "cni_first": DEFAULT_NETWORK[spec.network.plugin],
             "cni_before": list(CONFIGURATIONS) if self.attached.there else [],
         }
+
+    def patched(self) -> list[Patched]:
+        """What is changed in upstream manifests, and why."""
+        return [*self.network.patched(self.pullable), *self.attached.patched(self.pullable)]
 
     def _text(self, artifact: str) -> str:
         return self._bundle.artifact(artifact).path.read_text(encoding="utf-8")

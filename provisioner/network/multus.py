@@ -10,17 +10,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from provisioner.engine.patched import Patched
 from provisioner.errors import ProvisionError
 from provisioner.kube.manifest import digest_of_text
 from provisioner.network.attachments import objects as definitions
 from provisioner.network.images import image_edits
-from provisioner.network.patches import Edit, images_of, parse_manifest, patch
+from provisioner.network.patches import Edit, explained, images_of, parse_manifest, patch
 from provisioner.network.pod_template import Container
 from provisioner.spec.attachments import DEFAULT_NETWORK
 from provisioner.spec.model import ClusterSpec
 
 ARTIFACTS: Mapping[str, str] = {"thin": "multus", "thick": "multus-thick"}
 """The upstream manifest by variant."""
+MANIFEST = "multus"
+"""The resource that has it (playbooks/network.yaml)."""
 IMAGE = "ghcr.io/k8snetworkplumbingwg/multus-cni"
 DAEMONS = "DaemonSet kube-system/kube-multus-ds"
 CONFIG = "ConfigMap kube-system/multus-daemon-config"
@@ -45,10 +48,9 @@ class Attached:
     @cached_property
     def upstream(self) -> list[dict[str, Any]]:
         """The objects of the upstream manifest. Raises ProvisionError when it is none."""
-        multus = self._spec.network.multus
-        if multus is None:
+        if not self.there:
             return []
-        source = ARTIFACTS[multus.variant]
+        source = _source(self._spec)
         return parse_manifest(self._read(source), source)
 
     @property
@@ -63,18 +65,32 @@ class Attached:
             return []
         return objects(self._spec, self.upstream, lambda each: pullable(in_bundle(each, self._references)))
 
+    def patched(self, pullable: Callable[[str], str]) -> list[Patched]:
+        """What is changed in the upstream manifest for that, and why. Raises ProvisionError, as `objects` does."""
+        if not self.there:
+            return []
+        found = edits(self._spec, self.upstream, lambda each: pullable(in_bundle(each, self._references)))
+        return explained(self.upstream, found, _source(self._spec), MANIFEST)
+
 
 def objects(
     spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable[[str], str]
 ) -> list[dict[str, Any]]:
     """multus, and the definitions of the spec. `image` gives the private registry's reference of an upstream one.
     Raises ProvisionError where the manifest lacks what is to be changed."""
-    variant = spec.network.multus.variant if spec.network.multus else "thin"
-    source = ARTIFACTS[variant]
+    source = _source(spec)
     _check_paths(upstream, source)
-    edits = [*image_edits(upstream, image)]
-    edits += _thin(upstream) if variant == "thin" else _thick(spec, upstream)
-    return [*patch(upstream, edits, source), *definitions(spec.network.attachments)]
+    return [*patch(upstream, edits(spec, upstream, image), source), *definitions(spec.network.attachments)]
+
+
+def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable[[str], str]) -> list[Edit]:
+    """What is changed in the manifest, and why."""
+    thin = _source(spec) == ARTIFACTS["thin"]
+    return [*image_edits(upstream, image), *(_thin(upstream) if thin else _thick(spec, upstream))]
+
+
+def _source(spec: ClusterSpec) -> str:
+    return ARTIFACTS[spec.network.multus.variant if spec.network.multus else "thin"]
 
 
 def _thin(upstream: Sequence[dict[str, Any]]) -> Iterator[Edit]:

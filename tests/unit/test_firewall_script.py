@@ -90,14 +90,14 @@ def told(
     folder: Path,
     action: str,
     *vrrp: str,
-    ipip: tuple[str, ...] = (),
+    ipip: str = "",
     **there: str,
 ) -> list[str]:
     """What a stand-in for the firewall was told, where `there` (text, ports, protocols, sources, jobs) was."""
     for name, text in STAND_INS.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-    (folder / "script").write_text(script(kind, vrrp, ipip))
+    (folder / "script").write_text(script(kind, vrrp, tuple(ipip.split())))
     for name in ("", ".ports", ".protocols", ".sources", ".jobs"):
         (folder / f"there{name}").write_text(there.get(name.lstrip(".") or "text", ""))
     (folder / "log").write_text("")
@@ -203,14 +203,14 @@ def test_firewalld_loses_the_rules_before_the_service_that_they_name(
 def test_firewalld_lets_ip_in_ip_of_nodes_through(shell: list[str], tmp_path: Path) -> None:
     there = {"ports": PORTS, "sources": "fd00:1::/56\n"}
     rules = [each.replace("vrrp", "ipip") for each in RULES]
-    assert told("firewalld", shell, tmp_path, "open", text=ZONES, ipip=(PEERS[0],), **there) == [
+    assert told("firewalld", shell, tmp_path, "open", text=ZONES, ipip=PEERS[0], **there) == [
         f"{OWN} --new-service=provision-ipip",
         f"{OWN} --service=provision-ipip --add-protocol=4",
         f"{OWN} --add-rich-rule={rules[0]}",
         "firewall-cmd -q --reload",
     ]
     text = ZONES + HEARING.replace("vrrp", "ipip")
-    said = told("firewalld", shell, tmp_path, "open", text=text, ipip=(PEERS[0],), **there)
+    said = told("firewalld", shell, tmp_path, "open", text=text, ipip=PEERS[0], **there)
     assert said == [f"{OWN} --zone=public --remove-rich-rule={rules[1]}", "firewall-cmd -q --reload"]
     said = told("firewalld", shell, tmp_path, "close", text=HEARING.replace("vrrp", "ipip"))
     assert [each for each in said if "rule" in each] == [
@@ -221,7 +221,7 @@ def test_firewalld_lets_ip_in_ip_of_nodes_through(shell: list[str], tmp_path: Pa
 @shells
 def test_ufw_has_no_word_for_ip_in_ip(shell: list[str], tmp_path: Path) -> None:
     """ufw 0.36.2: Unsupported protocol '4'."""
-    assert told("ufw", shell, tmp_path, "open", text=UFW_OURS, ipip=(PEERS[0],)) == [
+    assert told("ufw", shell, tmp_path, "open", text=UFW_OURS, ipip=PEERS[0]) == [
         f"ufw allow from {PEERS[0]} comment provision"
     ]
 
