@@ -389,9 +389,9 @@ def of_failover() -> Iterator[Script]:
         faults.apis_out_of_reach([*old, *new], 6443),
         faults.apis_out_of_reach(old, 6443),
         faults.link_cut("eth0.7"),
-        faults.powered_off(),
+        faults.powered_off("eth0.7"),
         faults.server_killed(),
-        faults.leaders_host_lost(),
+        faults.leaders_host_lost("eth0"),
     ):
         script = faults.begin(fault)
         yield script
