@@ -23,7 +23,7 @@ sends, which are as many as the number of hosts has binary digits."""
 
 @dataclass(frozen=True)
 class Flow:
-    """`protocol` is tcp, udp or ipip, which has no ports."""
+    """`protocol` is tcp, udp or ipip, which has no ports and goes over IPv4 alone."""
 
     protocol: str
     port: int
@@ -73,13 +73,14 @@ def flows_of(inventory: Inventory, spec: ClusterSpec, hosts: Collection[str]) ->
         for group in ("etcd", "kube_control_plane", "load_balancer", "registry")
     }
     nodes = tuple(name for name in usable if spec.nodes[name].node)
+    ipv4 = tuple(name for name in nodes if ":" not in spec.nodes[name].address)
     planes, balancers = of["kube_control_plane"], of["load_balancer"]
     needs = needs_of(spec)
     clients, peers = ETCD
     flows = [
         *(Flow("udp", port, nodes, nodes) for port in (needs.udp or (size_port(spec),))),
         *(Flow("tcp", port, nodes, nodes) for port in needs.tcp),
-        *(Flow(protocol, 0, nodes, nodes) for protocol in needs.protocols),
+        *(Flow(protocol, 0, ipv4, ipv4) for protocol in needs.protocols),
         Flow("tcp", KUBELET, planes, nodes),
         Flow("tcp", 6443, _both(nodes, balancers, planes), planes),
         Flow("tcp", clients, _both(planes, of["etcd"]), of["etcd"]),

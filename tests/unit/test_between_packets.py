@@ -11,16 +11,21 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from test_firewall import STRICT, facts
 
+from provisioner.action.between import Between
 from provisioner.action.betweenround import Host, Party, heard, parties_of
 from provisioner.action.flows import Flow, Packet, flows_of, packets_of
 from provisioner.action.losses import LOST, REFUSED, Unknown, judged, told
 from provisioner.inventory.model import Inventory
+from provisioner.spec.calico import Calico, IPPool
 from provisioner.spec.load import load_cluster
-from provisioner.spec.model import ClusterSpec
+from provisioner.spec.model import ClusterSpec, Flannel, Network
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +54,66 @@ def test_each_role_gets_what_it_is_there_for_from_those_who_need_it(
     assert ends("TCP 5000") == (nodes, {"registry1"})
     assert ends("TCP 6443") == (nodes | balancers, planes | balancers), "both have it"
     assert all(each.sender != each.receiver for each in packets)
+
+
+def calico(encapsulation: str, **more: Any) -> Network:
+    pools = (IPPool("p", "10.244.0.0/16", encapsulation=encapsulation),)
+    return Network(plugin="calico", calico=Calico(pools=pools, **more))
+
+
+MODES: list[tuple[Network, set[str]]] = [
+    (Network(), {"UDP 8472"}),
+    (Network(flannel=Flannel("wireguard")), {"UDP 51820"}),
+    (Network(flannel=Flannel("ipip")), {"IP protocol 4"}),
+    (calico("VXLAN"), {"UDP 4789"}),
+    (calico("VXLAN", wireguard=True, typha=True), {"UDP 4789", "UDP 51820", "TCP 5473"}),
+    (calico("IPIP"), {"IP protocol 4", "TCP 179"}),
+    (calico("IPIPCrossSubnet"), {"IP protocol 4", "TCP 179"}),
+    (calico("None"), {"TCP 179"}),
+]
+
+
+@pytest.mark.parametrize(("network", "whats"), MODES, ids=range(len(MODES)))
+def test_each_mode_is_tried_with_what_it_sends(
+    ha: tuple[Inventory, ClusterSpec], network: Network, whats: set[str]
+) -> None:
+    inventory, spec = ha
+    flows = flows_of(inventory, replace(spec, network=network), list(inventory.hosts))
+    found = {each.what for each in packets_of(flows, list(inventory.hosts))}
+    assert whats <= found
+    others = {"UDP 8472", "UDP 4789", "UDP 51820", "TCP 179", "TCP 5473", "IP protocol 4"} - whats
+    assert not others & found
+
+
+def test_ip_in_ip_is_tried_over_ipv4_alone(ha: tuple[Inventory, ClusterSpec]) -> None:
+    inventory, spec = ha
+    nodes = {**spec.nodes, "worker1": replace(spec.nodes["worker1"], address="fd00::7")}
+    flows = flows_of(inventory, replace(spec, nodes=nodes, network=calico("IPIP")), list(inventory.hosts))
+    (raw,) = [flow for flow in flows if flow.protocol == "ipip"]
+    assert "worker1" not in {*raw.senders, *raw.receivers}
+    assert "worker2" in raw.receivers
+
+
+@pytest.mark.parametrize(
+    ("firewall", "rule", "tried"),
+    [
+        ("check", "meta l4proto ipencap accept", True),
+        ("check", "udp dport 8472 accept", False),
+        ("manage", "meta l4proto ipencap accept", False),
+        ("ignore", "meta l4proto ipencap accept", True),
+    ],
+)
+def test_protocol_4_is_not_sent_where_the_firewall_is_known_to_drop_it_or_will_be_opened(
+    ha: tuple[Inventory, ClusterSpec], firewall: str, rule: str, tried: bool
+) -> None:
+    inventory, spec = ha
+    spec = replace(spec, network=calico("IPIP"), firewall=firewall)
+    known = {name: facts() for name in inventory.hosts}
+    known["worker1"] = facts(firewall="nftables", filters=STRICT % rule)
+    packets = Between(inventory, spec, known, list(inventory.hosts)).packets
+    receivers = {each.receiver for each in packets if each.protocol == "ipip"}
+    assert ("worker1" in receivers) is tried
+    assert "worker2" in receivers
 
 
 def test_those_who_are_at_work_do_not_try_each_other(ha: tuple[Inventory, ClusterSpec]) -> None:
@@ -98,6 +163,16 @@ JUDGED: list[tuple[str, Packet, Sequence[str], Sequence[str], str | Unknown]] = 
     ("it came", UDP, [], ["listening udp 8472", "got 0"], ""),
     ("another's came", UDP, [], ["listening udp 8472", "got 7"], LOST),
     ("in use", UDP, [], ["busy udp 8472"], Unknown("the port is in use on b", usual=True)),
+    ("it came raw", RAW, [], ["listening ipip 0", "got 0"], ""),
+    ("raw silence", RAW, [], ["listening ipip 0"], LOST),
+    (
+        "nothing to send it with",
+        RAW,
+        ["lacks perl"],
+        ["listening ipip 0"],
+        Unknown("a has neither perl nor python3"),
+    ),
+    ("nothing to hear it with", RAW, [], ["lacks perl"], Unknown("b has neither perl nor python3")),
     ("deaf", UDP, [], ["lacks systemd-socket-activate"], Unknown("b has no systemd-socket-activate")),
     (
         "garbage",
