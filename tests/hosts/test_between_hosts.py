@@ -10,12 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from netnshosts import ADDRESSES, filtered, inside, ip, logins, moved, segment
+from netnshosts import ADDRESSES, debian, filtered, inside, ip, logins, moved, segment
 
 from provisioner.action import betweenround
 from provisioner.action.apply import _check_between
 from provisioner.action.between import Between
 from provisioner.action.betweenround import exchanged, parties_of
+from provisioner.action.firewall import Ports
 from provisioner.action.flows import Packet
 from provisioner.action.losses import judged
 from provisioner.engine.events import Event, Note
@@ -23,8 +24,11 @@ from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.network.needs import needs_of
 from provisioner.playbook.facts import Facts, _addresses, _macs, _mtus
+from provisioner.playbook.load import shipped
+from provisioner.playbook.render import render_file
 from provisioner.remote.conversation import Conversation
 from provisioner.remote.pool import Pool
+from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.calico import Calico, IPPool
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel, Network
@@ -140,6 +144,31 @@ def test_what_a_host_does_not_let_in_is_named(site: Site, rule: str, lines: list
 def test_protocol_4_is_named(site: Site) -> None:
     with filtered("c", "ip protocol 4 drop"):
         assert site.check(IPIP)[0] == ["c: IP protocol 4 does not arrive from any other host"]
+
+
+@pytest.mark.usefixtures("hasty")
+def test_protocol_4_is_opened_to_those_who_send_it_and_closed_again(site: Site) -> None:
+    """By the script that `firewall: manage` brings."""
+    nodes = (ADDRESSES["a"], ADDRESSES["b"])
+
+    def lost(action: str, *senders: str) -> list[str]:
+        text = opening(site.spec, Ports(ipip=senders))
+        argv = ["ip", "netns", "exec", "pt-c", "chroot", str(debian()), "sh", "-s", action]
+        subprocess.run(argv, input=text, check=True, capture_output=True, text=True)
+        return site.check(IPIP)[0]
+
+    everybody = ["c: IP protocol 4 does not arrive from any other host"]
+    with filtered("c", "policy drop; meta l4proto { tcp, udp, icmp } accept"):
+        assert site.check(IPIP)[0] == everybody
+        assert lost("open", *nodes) == []
+        assert lost("open", nodes[0]) == ["c: IP protocol 4 does not arrive from b"]
+        assert lost("close", *nodes) == everybody
+
+
+def opening(spec: ClusterSpec, ports: Ports) -> str:
+    bare = Facts("amd64", "6.1.0", "h", "debian", "12", 0.0, False, 1, {}, "eth0", firewall="nftables")
+    variables = {"facts": bare, "firewall": ports, "cluster": spec, "refusing_chains": refusing_chains()}
+    return render_file(shipped("templates") / "firewall/provision-firewall.j2", variables)
 
 
 @pytest.mark.usefixtures("hasty")
