@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from provisioner.engine.patched import Patched
 from provisioner.network import calico, flannel
-from provisioner.network.patches import images_of, parse_manifest
+from provisioner.network.patches import explained, images_of, parse_manifest
 from provisioner.spec.model import ClusterSpec
 
 Object = dict[str, Any]
@@ -46,3 +47,9 @@ class PodNetwork:
         if self._calico:
             return calico.objects(self._spec, self.upstream, image)
         return flannel.objects(self._spec, self.upstream, image)
+
+    def patched(self, image: Callable[[str], str]) -> list[Patched]:
+        """What is changed in the upstream manifest for that, and why. Raises ProvisionError, as `objects` does."""
+        plugin = calico if self._calico else flannel
+        edits = plugin.edits(self._spec, self.upstream, image)
+        return explained(self.upstream, edits, self.artifact, self._spec.network.plugin)
