@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,7 +22,8 @@ from provisioner.bundle.oci import digest_of
 from provisioner.bundle.recipe import module_key, release_key
 from provisioner.bundle.store import Finished, Store
 from provisioner.engine.events import Emit, Note, Progress, Step
-from provisioner.errors import ProvisionError
+from provisioner.errors import InputError, Problem, ProvisionError
+from provisioner.inventory.words import hint_for
 
 SOURCES = ("auto", "release", "module")
 
@@ -40,28 +41,38 @@ class Plan:
     inputs: Inputs = NO_INPUTS
 
 
-def build(*, components: Sequence[str] | None, source: str, output: Path | None, emit: Emit) -> Bundle:
+def build(
+    *,
+    components: Sequence[str] | None,
+    source: str,
+    output: Path | None,
+    emit: Emit,
+    published: Sequence[str] = (),
+) -> Bundle:
     """Make a bundle of the named `components` (None: all) in `output` (None: below the user's cache).
 
     `source` is release, module, or auto: what is cached, else the release if its publisher answers, else the
     module. A bundle of the whole catalogue that goes to the cache becomes the default one. An interrupted
-    build leaves every finished component, Go's cache and the downloads so far for the next. Raises
-    ProvisionError, LockedError.
+    build leaves every finished component, Go's cache and the downloads so far for the next. Images that only their
+    publisher has come along for what is named in `published`, or where they are cached. Raises ProvisionError,
+    LockedError.
     """
     if source not in SOURCES:
         raise ProvisionError(f"{source!r} is no source", "one of: " + ", ".join(SOURCES))
     every: tuple[Component | Distribution, ...] = (*catalogue.load(), *catalogue.distributions())
     chosen = catalogue.select(every, components)
-    wanted = [each for each in chosen if isinstance(each, Component)]
-    systems = [each for each in chosen if isinstance(each, Distribution)]
+    named = {*(components or ()), *published}
+    check_published(every, published)
     store = Store(platformdirs.user_cache_path("provision") / "build")
+    wanted = [each for each in chosen if isinstance(each, Component) and _is_wanted(each, named, store)]
+    systems = [each for each in chosen if isinstance(each, Distribution)]
     try:
         with store.lock():
             finished = _finish(wanted, source, store, emit) + _finish_packages(
                 systems, store, emit, named=bool(components)
             )
             if not components:
-                prove_complete(finished, store, [image for each in wanted for image in each.without])
+                prove_complete(finished, store, list(_left_out(every)))
             target = _write(finished, store, output, whole=not components)
     except OSError as error:
         raise ProvisionError(
@@ -70,9 +81,37 @@ def build(*, components: Sequence[str] | None, source: str, output: Path | None,
     return Bundle.open(target)
 
 
+def check_published(every: Iterable[Component | Distribution], names: Sequence[str]) -> None:
+    """Raises InputError for names for which there are no images of publishers alone."""
+    known = sorted({each.published for each in every if isinstance(each, Component) and each.published})
+    problems = [
+        Problem("--with", 0, 0, f"there are no images for '{name}'", hint_for(name, known))
+        for name in names
+        if name not in known
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _is_wanted(component: Component, named: Collection[str], store: Store) -> bool:
+    if not component.published or {component.published, component.name} & {*named}:
+        return True
+    return store.finished(release_key(component)) is not None
+
+
+def _left_out(every: Iterable[Component | Distribution]) -> Iterator[str]:
+    """Images that a bundle is whole without."""
+    for each in every:
+        if isinstance(each, Component):
+            yield from each.without
+            if each.published:
+                yield each.wanted_name
+
+
 def _finish(wanted: Sequence[Component], source: str, store: Store, emit: Emit) -> list[Finished]:
-    published = [each for each in wanted if not each.own]
-    plans = [*_plan(published, source, store, emit), *_plan_own(wanted, store, emit)]
+    here = [each for each in wanted if not each.own and not each.published]
+    plans = [*_plan(here, source, store, emit), *_plan_own(wanted, store, emit)]
+    plans += [_from_release(each, store) for each in wanted if each.published]
     finished = []
     for number, plan in enumerate(plans):
         emit(
@@ -147,12 +186,14 @@ def _plan(wanted: Sequence[Component], source: str, store: Store, emit: Emit) ->
 
 
 def _plan_own(wanted: Sequence[Component], store: Store, emit: Emit) -> list[Plan]:
-    """Images that nobody publishes, of packages alone. What this machine's apt cannot get is left out, which is said;
-    raises ProvisionError where nothing else is wanted."""
+    """What nobody publishes: images of packages alone, and rendered charts. What this machine's apt cannot get is left
+    out, or what wants Go, which is said; raises ProvisionError where nothing else is wanted."""
     plans = []
     for component in (each for each in wanted if each.own):
         try:
             inputs = Inputs.of(component, store)
+            if component.module.chart and not store.finished(module_key(component, inputs, toolchain="")):
+                golang.toolchain_version()
         except ProvisionError as fault:
             if len(wanted) == 1:
                 raise
