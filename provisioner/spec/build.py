@@ -10,6 +10,7 @@ from typing import Any
 from provisioner.inventory.model import Host
 from provisioner.spec.buildcalico import build_calico
 from provisioner.spec.buildpolicies import build_policies
+from provisioner.spec.cilium import build_cilium
 from provisioner.spec.dns import NODES_FILE, Dns, Forward, dns_replicas
 from provisioner.spec.draft import CONTROL_PLANE, LOAD_BALANCER, NODE, REGISTRY, Draft, default_host
 from provisioner.spec.labels import taint
@@ -81,8 +82,9 @@ def _network(draft: Draft) -> Network:
     }
     flannel = Flannel(**written.pop("flannel", {}))
     calico = build_calico(written.pop("calico", {}), cidrs["pod_cidrs"])
+    cilium = build_cilium(written.pop("cilium", {}), cidrs["pod_cidrs"])
     policies = build_policies(written.pop("policies", ()))
-    return Network(**(written | cidrs), flannel=flannel, calico=calico, policies=policies)
+    return Network(**(written | cidrs), flannel=flannel, calico=calico, cilium=cilium, policies=policies)
 
 
 def _dns(draft: Draft) -> Dns:
