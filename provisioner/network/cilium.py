@@ -132,7 +132,9 @@ def _operator(spec: ClusterSpec) -> Iterator[Edit]:
     yield Edit(OPERATOR, ("spec", "replicas"), count, f"operators for {nodes} nodes")
     if count == 1:
         path: Path = ("spec", "strategy", "rollingUpdate", "maxUnavailable")
-        yield Edit(OPERATOR, path, "100%", "a second one, which is to come first, would want the ports of the one")
+        yield Edit(
+            OPERATOR, path, "100%", "a second one, which is to come first, would want the ports of the one"
+        )
 
 
 def _api_server(spec: ClusterSpec, upstream: Sequence[dict[str, Any]]) -> Iterator[Edit]:

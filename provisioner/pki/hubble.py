@@ -85,7 +85,9 @@ def _key(state: ClusterState, name: str) -> Ed25519PrivateKey:
 
 def _derived(state: ClusterState, what: str, length: int) -> bytes:
     """HKDF (RFC 5869): whoever knows what is derived knows neither the key nor anything else that is."""
-    derive = HKDF(hashes.SHA256(), length, salt=state.uuid.encode(), info=f"provision: Hubble: {what}".encode())
+    derive = HKDF(
+        hashes.SHA256(), length, salt=state.uuid.encode(), info=f"provision: Hubble: {what}".encode()
+    )
     return derive.derive(state.service_account.key.reveal().encode())
 
 

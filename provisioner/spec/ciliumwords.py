@@ -85,7 +85,9 @@ def device(text: str) -> None:
     """A link's name, or its beginning with a "+" behind it."""
     if not re.fullmatch(r"[A-Za-z0-9_.@-]{1,15}\+?", text):
         near = text.rstrip("*").rstrip("+") + "+"
-        hint = f"did you mean '{near}'?" if text.endswith("*") else "such as eth0, or eth+ for all that begin so"
+        hint = (
+            f"did you mean '{near}'?" if text.endswith("*") else "such as eth0, or eth+ for all that begin so"
+        )
         raise RefusedError(f"{said(text)} is no network interface's name", hint)
 
 
@@ -99,4 +101,6 @@ def config_key(name: str) -> None:
         raise RefusedError(f"Cilium reads no such key: {_GONE[name]}", "leave it out")
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         near = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", "-", name).lower()
-        raise RefusedError("keys of cilium-config are small letters, digits and '-'", f"did you mean '{near}'?")
+        raise RefusedError(
+            "keys of cilium-config are small letters, digits and '-'", f"did you mean '{near}'?"
+        )

@@ -25,7 +25,8 @@ _DEFAULTS = {"routing_mode": "tunnel", "ipam": "cluster-pool"}
 def options_belong_to_the_mode(draft: Draft) -> Iterator[Problem]:
     for name, (key, wanted) in _OPTIONS.items() if _chosen(draft) else ():
         mode = draft.get(*_AT, key, default=_DEFAULTS[key])
-        if draft.get(*_AT, name) is None or mode == wanted or isinstance(mode, Unusable):
+        value = draft.get(*_AT, name)
+        if value is None or mode == wanted or isinstance(value, Unusable) or isinstance(mode, Unusable):
             continue
         reason = f"{name}: it is of {key} {wanted}, this is {mode}"
         yield draft.problem((*_AT, name), reason, f"leave it out, or set {key}: {wanted}", key=True)
