@@ -90,7 +90,9 @@ def test_cilium_is_whole_with_all_that_it_offers(tmp_path: Path) -> None:
     text = re.sub(r" {8}(?:flannel|#calico):\n(?: {10}.*\n)+", "", text_of())
     text = re.sub(r" {6}#existing:\n(?: {8}#.*\n)+", "", text).replace("plugin: flannel", "plugin: cilium")
     # These two are of the mode native.
-    text = re.sub(r"^ {10}#(?:native_routing_cidrs|auto_direct_node_routes): .*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(
+        r"^ {10}#(?:native_routing_cidrs|auto_direct_node_routes): .*\n", "", text, flags=re.MULTILINE
+    )
     offered = spec_of(uncommented(text), tmp_path).network.cilium
     bare = spec_of(re.sub(r" {8}#cilium:\n(?: {10}.*\n)+", "", text), tmp_path).network.cilium
     examples = ("tunnel_port", "mtu", "devices", "config")
