@@ -1,9 +1,14 @@
-"""A bundle on paper: all that the catalogue names, as empty archives; flannel's manifest, because variables read it."""
+"""A bundle on paper: all that the catalogue names, as empty archives; flannel's and Cilium's manifests, because variables
+read them."""
 
 from __future__ import annotations
 
 import tarfile
 from pathlib import Path
+
+import yaml
+from papercilium import IMAGES as CILIUM
+from papercilium import paper_cilium
 
 from provisioner.action.variables import AGNHOST, COREDNS, PAUSE
 from provisioner.bundle import catalogue
@@ -34,9 +39,11 @@ spec:
 
 
 def paper_bundle(folder: Path) -> Bundle:
-    """With its two files in `folder`."""
+    """With its files in `folder`."""
     manifest = folder / "kube-flannel.yml"
     manifest.write_text(FLANNEL)
+    cilium = folder / "cilium.yaml"
+    cilium.write_text(yaml.safe_dump_all(paper_cilium()))
     empty = folder / "empty.tar.gz"
     tarfile.open(empty, "w:gz").close()
     artifacts = [
@@ -46,12 +53,13 @@ def paper_bundle(folder: Path) -> Bundle:
             "linux/amd64",
             "0" * 64,
             1,
-            manifest if each.name == "kube-flannel" else empty,
+            {"kube-flannel": manifest, "cilium": cilium, "cilium-hubble": cilium}.get(each.name, empty),
+            images=tuple(f"{name}:v1" for name in CILIUM) if each.name.startswith("cilium") else (),
         )
         for each in catalogue.load()
     ]
     images = [
         Image(name, "v1", f"sha256:{'0' * 64}", b"{}", "", ())
-        for name in (PAUSE, COREDNS, AGNHOST, "example.org/flannel", "example.org/plugin")
+        for name in (PAUSE, COREDNS, AGNHOST, "example.org/flannel", "example.org/plugin", *CILIUM)
     ]
     return Bundle(folder, "digest", (*artifacts, *images))

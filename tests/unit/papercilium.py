@@ -19,7 +19,7 @@ def _workload(kind: str, name: str, containers: list[str], first: list[str]) -> 
     """As the chart renders them: annotations that nobody has given are there, and empty."""
     spec = {
         group: [
-            {"name": each, "image": f"quay.io/cilium/{name}:v1.16.5", "env": [{"name": "A", "value": "b"}]}
+            {"name": each, "image": f"quay.io/cilium/{name}:v1", "env": [{"name": "A", "value": "b"}]}
             for each in names
         ]
         for group, names in (("containers", containers), ("initContainers", first))
@@ -53,3 +53,8 @@ def paper_cilium() -> list[dict[str, Any]]:
         operator,
         _workload("Deployment", "hubble-relay", ["hubble-relay"], []),
     ]
+
+
+IMAGES = tuple(
+    f"quay.io/cilium/{name}" for name in ("cilium", "cilium-envoy", "cilium-operator", "hubble-relay")
+)
