@@ -16,8 +16,8 @@ _LINKS = (
 )
 """Of pods and of the plug-ins' tunnels, as a regular expression."""
 # What Cilium has put into the kernel on hosts' links is found by the names of its programs, which begin with cil_, and
-# where it is pinned: without its pin such a program goes. Its rules of routing have marks of its own; the one that leads
-# to local addresses, which it moves behind them, stands before all others again before it is taken away there
+# where it is pinned: without its pin such a program goes. Its rules of routing have marks of its own. The one that
+# leads to local addresses, which it moves behind them, stands before all others again before it is taken away there
 # (Cilium 1.16, pkg/datapath/linux/linux_defaults; cilium #17292).
 _CILIUM = r"""
 if [ -d /run/cilium ]; then
@@ -34,17 +34,18 @@ if [ -d /run/cilium ]; then
       ip "$f" rule add pref 0 lookup local 2>/dev/null || :
       ip "$f" rule delete pref 100 lookup local 2>/dev/null || :
     }
-    ip "$f" rule show 2>/dev/null | sed -nE 's/^[0-9]+:[[:space:]]*(.*fwmark 0x[0-9a-f]+\/0xf00 .*lookup 200[45]).*/\1/p' |
+    ip "$f" rule show 2>/dev/null |
+      sed -nE 's/^[0-9]+:[[:space:]]*(.*fwmark 0x[0-9a-f]+\/0xf00 .*lookup 200[45]).*/\1/p' |
       while read -r rule; do eval "ip $f rule delete $rule" 2>/dev/null || :; done
     ip "$f" route flush table 2004 2>/dev/null || :
     ip "$f" route flush table 2005 2>/dev/null || :
   done
 fi
 """
-# Chains are kube-proxy's, flannel's, Calico's and Cilium's by their names. A rule elsewhere that leads to one of them goes first;
-# what iptables prints can be read again by a shell, comments included. Those of the CNI plug-ins (portmap, bridge), and
-# network namespaces named by them, may be another runtime's: rules that name another network than ours keep them,
-# and a process that lives there.
+# Chains are kube-proxy's, flannel's, Calico's and Cilium's by their names. A rule elsewhere that leads to one of them
+# goes first; what iptables prints can be read again by a shell, comments included. Those of the CNI plug-ins (portmap,
+# bridge), and network namespaces named by them, may be another runtime's: rules that name another network than ours
+# keep them, and a process that lives there.
 _PODS = f"""
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
   {_CTR} tasks list -q | while read -r t; do {_CTR} tasks delete --force "$t" >/dev/null 2>&1 || :; done
@@ -84,9 +85,10 @@ for tool in iptables ip6tables; do
     rm -f /run/provision-chains
   done
 done
-! command -v ipset >/dev/null || ipset list -n 2>/dev/null | grep -E '^(cali[46]0|cilium_node_set_v[46]$)' | while read -r set; do
-  ipset destroy "$set" 2>/dev/null || :
-done
+! command -v ipset >/dev/null ||
+  ipset list -n 2>/dev/null | grep -E '^(cali[46]0|cilium_node_set_v[46]$)' | while read -r set; do
+    ipset destroy "$set" 2>/dev/null || :
+  done
 """
 _DATA = {
     "kubelet.service": (

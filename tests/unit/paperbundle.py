@@ -1,5 +1,5 @@
-"""A bundle on paper: all that the catalogue names, as empty archives; flannel's and Cilium's manifests, because variables
-read them."""
+"""A bundle on paper: all that the catalogue names, as empty archives; flannel's and Cilium's manifests, because
+variables read them."""
 
 from __future__ import annotations
 

@@ -57,7 +57,11 @@ POOLED = {
 }
 MODES = {
     "vxlan": (Cilium(), POD, {"routing-mode": "tunnel", "tunnel-protocol": "vxlan", "enable-ipv6": "false", **POOLED}),
-    "geneve": (Cilium(tunnel_protocol="geneve", tunnel_port=7000), POD, {"tunnel-protocol": "geneve", "tunnel-port": "7000"}),
+    "geneve": (
+        Cilium(tunnel_protocol="geneve", tunnel_port=7000),
+        POD,
+        {"tunnel-protocol": "geneve", "tunnel-port": "7000"},
+    ),
     "native": (
         Cilium("native"),
         POD,
@@ -193,7 +197,10 @@ NEEDS = [
     (Cilium(tunnel_protocol="geneve"), ("geneve",), (5, 4), (6081,), (4240,), False),
     (Cilium("native"), (), (5, 4), (), (4240,), True),
     (Cilium("native", auto_direct_node_routes=False), (), (5, 4), (), (4240,), False),
-    (replace(RELAY, wireguard=True, tunnel_port=7000), ("vxlan", "wireguard"), (5, 6), (7000, 51871), (4240, 4244), False),
+    (
+        replace(RELAY, wireguard=True, tunnel_port=7000),
+        ("vxlan", "wireguard"), (5, 6), (7000, 51871), (4240, 4244), False,
+    ),
 ]  # fmt: skip
 
 

@@ -10,7 +10,6 @@ import pytest
 from paperbundle import paper_bundle
 
 from provisioner.action import load as loading
-from provisioner.action import source
 from provisioner.action.firewall import ports_of
 from provisioner.action.load import Request, load
 from provisioner.action.prepare import compile_with
@@ -110,7 +109,7 @@ def test_images_that_the_bundle_lacks_are_named_before_a_host_is_reached(
     )
     assert any(getattr(each, "version", "") == f"v{kubernetes}" for each in contents)
     lacking = Bundle(whole.path, whole.digest, contents)
-    monkeypatch.setattr(source.Bundle, "open", lambda _path: lacking)
+    monkeypatch.setattr(Bundle, "open", lambda _path: lacking)
     with pytest.raises(InputError) as caught:
         load(Request(inventory(tmp_path, "{}")))
     (problem,) = caught.value.problems
@@ -122,5 +121,5 @@ def test_images_that_the_bundle_lacks_are_named_before_a_host_is_reached(
         "`provision bundle build --with cilium`, where quay.io can be reached, brings them in"
     )
     assert (problem.line, problem.column) == (8, 17)
-    monkeypatch.setattr(source.Bundle, "open", lambda _path: whole)
+    monkeypatch.setattr(Bundle, "open", lambda _path: whole)
     assert load(Request(inventory(tmp_path, "{}"))).bundle is whole

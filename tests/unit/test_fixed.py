@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,7 +93,7 @@ def test_what_an_older_format_lacks_comes_from_the_spec(changed: tuple[Inventory
     ],
 )
 def test_cilium_keeps_who_does_what(
-    changed: tuple[Inventory, ClusterSpec], change: Mapping[str, object], reason: str
+    changed: tuple[Inventory, ClusterSpec], change: dict[str, Any], reason: str
 ) -> None:
     inventory, spec = changed
     before = replace(spec, network=replace(spec.network, plugin="cilium"))
