@@ -14,9 +14,11 @@ from provisioner.action.identity import kubelet_identity_valid
 from provisioner.action.tuning import tuning_of
 from provisioner.action.virtualrouter import virtual_router
 from provisioner.bundle.layout import Bundle
+from provisioner.engine.patched import Patched
 from provisioner.inventory.model import Inventory
 from provisioner.kube.reserved import kube_reserved, system_reserved
 from provisioner.network.corefile import corefile
+from provisioner.network.multus import Attached
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.network.policies import policy_objects
 from provisioner.pki.cluster import ClusterState
@@ -26,6 +28,7 @@ from provisioner.playbook.facts import Facts
 from provisioner.registry.names import pullable
 from provisioner.resources.modprobe import IPVS_MODULES
 from provisioner.shell.assemble import refusing_chains
+from provisioner.spec.attachments import CONFIGURATIONS, DEFAULT_NETWORK
 from provisioner.spec.model import LOCAL_ENDPOINT, ClusterSpec, local_balancers
 from provisioner.spec.proxies import environment
 
@@ -43,8 +46,6 @@ TLS12_CIPHERS = (
 )  # fmt: skip
 """Those of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325, 4.2), by Go's names. What Go takes
 beside them by itself ends in CBC. Those of TLS 1.3 are all good, and cannot be chosen."""
-CNI_CONFS = {"flannel": "10-flannel.conflist", "cilium": "05-cilium.conflist"}
-"""What plug-ins write into /etc/cni/net.d, which is to be read first."""
 COREDNS = "registry.k8s.io/coredns/coredns"
 
 
@@ -87,9 +88,10 @@ class ClusterVariables:
         self._servers = servers_of(inventory)
         self.balancers = [host.name for host in inventory.group("load_balancer")]
         self._local = local_balancers(inventory, spec)
-        self.network = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
+        self.network = PodNetwork(spec, self._text)
+        self.attached = Attached(spec, self._text, [each.reference for each in bundle.images()])
         self.images = [self.reference(PAUSE), self.reference(COREDNS), self.reference(AGNHOST)]
-        self.images += self.network.images
+        self.images += [*self.network.images, *self.attached.images]
         # An older bundle has none, and its cluster is not measured.
         self.images += [each.reference for each in bundle.images() if each.name == NET_BENCH]
         members = [host.name for host in inventory.group("etcd")]
@@ -127,9 +129,19 @@ class ClusterVariables:
             "reflectors": [spec.nodes[name].address for name in spec.network.calico.bgp.route_reflectors],
             "policy_objects": policy_objects(spec.network.policies),
             "network_objects": [*_secrets_of(spec, state), *self.network.objects(self.pullable)],
-            "cni_conf": CNI_CONFS.get(spec.network.plugin, ""),
             "kube_proxy": spec.network.kube_proxy,
+            "attached": self.attached.there,
+            "attached_objects": self.attached.objects(self.pullable),
+            "cni_first": DEFAULT_NETWORK[spec.network.plugin],
+            "cni_before": list(CONFIGURATIONS) if self.attached.there else [],
         }
+
+    def patched(self) -> list[Patched]:
+        """What is changed in upstream manifests, and why."""
+        return [*self.network.patched(self.pullable), *self.attached.patched(self.pullable)]
+
+    def _text(self, artifact: str) -> str:
+        return self._bundle.artifact(artifact).path.read_text(encoding="utf-8")
 
     def reference(self, name: str) -> str:
         """`name` with the tag that the bundle has."""

@@ -47,30 +47,36 @@ def build(
     source: str,
     output: Path | None,
     emit: Emit,
-    published: Sequence[str] = (),
+    requested: Sequence[str] = (),
 ) -> Bundle:
     """Make a bundle of the named `components` (None: all) in `output` (None: below the user's cache).
 
     `source` is release, module, or auto: what is cached, else the release if its publisher answers, else the
     module. A bundle of the whole catalogue that goes to the cache becomes the default one. An interrupted
-    build leaves every finished component, Go's cache and the downloads so far for the next. Images that only their
-    publisher has come along for what is named in `published`, or where they are cached. Raises ProvisionError,
-    LockedError.
+    build leaves every finished component, Go's cache and the downloads so far for the next. What comes
+    on request alone is in it for the names `requested`, or where it is cached. Raises ProvisionError, LockedError.
     """
     if source not in SOURCES:
         raise ProvisionError(f"{source!r} is no source", "one of: " + ", ".join(SOURCES))
     every: tuple[Component | Distribution, ...] = (*catalogue.load(), *catalogue.distributions())
     chosen = catalogue.select(every, components)
-    named = {*(components or ()), *published}
-    check_published(every, published)
+    check_requested(every, requested)
     store = Store(platformdirs.user_cache_path("provision") / "build")
-    wanted = [each for each in chosen if isinstance(each, Component) and _is_wanted(each, named, store)]
+    names = {*(components or ()), *requested}
+    wanted = [each for each in chosen if isinstance(each, Component) and _is_wanted(each, names, store)]
     systems = [each for each in chosen if isinstance(each, Distribution)]
     try:
         with store.lock():
-            finished = _finish(wanted, source, store, emit) + _finish_packages(
-                systems, store, emit, named=bool(components)
+            named = bool(components)
+            usual = [each for each in wanted if not (each.own or each.published_only)]
+            plans = _plan(usual, source, store, emit)
+            plans += published(
+                [each for each in wanted if not each.on_request], source, store, emit, named=named
             )
+            plans += [_from_release(each, store) for each in wanted if each.on_request]
+            plans += _plan_own(wanted, store, emit)
+            finished = _finish(plans, store, emit)
+            finished += _finish_packages(systems, store, emit, named=named)
             if not components:
                 prove_complete(finished, store, list(_left_out(every)))
             target = _write(finished, store, output, whole=not components)
@@ -81,11 +87,11 @@ def build(
     return Bundle.open(target)
 
 
-def check_published(every: Iterable[Component | Distribution], names: Sequence[str]) -> None:
-    """Raises InputError for names for which there are no images of publishers alone."""
-    known = sorted({each.published for each in every if isinstance(each, Component) and each.published})
+def check_requested(every: Iterable[Component | Distribution], names: Sequence[str]) -> None:
+    """Raises InputError for names for which nothing comes on request."""
+    known = sorted({each.on_request for each in every if isinstance(each, Component) and each.on_request})
     problems = [
-        Problem("--with", 0, 0, f"there are no images for '{name}'", hint_for(name, known))
+        Problem("--with", 0, 0, f"nothing comes on request for '{name}'", hint_for(name, known))
         for name in names
         if name not in known
     ]
@@ -94,7 +100,7 @@ def check_published(every: Iterable[Component | Distribution], names: Sequence[s
 
 
 def _is_wanted(component: Component, named: Collection[str], store: Store) -> bool:
-    if not component.published or {component.published, component.name} & {*named}:
+    if not component.on_request or {component.on_request, component.name} & {*named}:
         return True
     return store.finished(release_key(component)) is not None
 
@@ -104,14 +110,11 @@ def _left_out(every: Iterable[Component | Distribution]) -> Iterator[str]:
     for each in every:
         if isinstance(each, Component):
             yield from each.without
-            if each.published:
+            if each.on_request:
                 yield each.wanted_name
 
 
-def _finish(wanted: Sequence[Component], source: str, store: Store, emit: Emit) -> list[Finished]:
-    here = [each for each in wanted if not each.own and not each.published]
-    plans = [*_plan(here, source, store, emit), *_plan_own(wanted, store, emit)]
-    plans += [_from_release(each, store) for each in wanted if each.published]
+def _finish(plans: Sequence[Plan], store: Store, emit: Emit) -> list[Finished]:
     finished = []
     for number, plan in enumerate(plans):
         emit(
@@ -202,6 +205,35 @@ def _plan_own(wanted: Sequence[Component], store: Store, emit: Emit) -> list[Pla
         key = module_key(component, inputs, toolchain="")
         plans.append(Plan(component, "module", key, store.finished(key), inputs))
     return plans
+
+
+def published(
+    wanted: Sequence[Component], source: str, store: Store, emit: Emit, *, named: bool
+) -> list[Plan]:
+    """How the components are had that are built from no module, but for those on request. All are left out, which is
+    said, where one of them cannot be had: what is `named`, or asked from releases, is not."""
+    plans = [_from_release(each, store) for each in wanted if each.published_only and not each.on_request]
+    missing = [plan for plan in plans if plan.finished is None]
+    if not missing or source == "release" or (named and source == "auto"):
+        return plans
+    names = ", ".join(plan.component.name for plan in plans)
+    if source == "module" and named:
+        raise ProvisionError(f"there is no Go module of {names}", "use --source release")
+    silent = {_host(plan) for plan in missing}
+    if source == "auto":
+        from provisioner.bundle import fromrelease, reach
+
+        silent -= reach.reachable(fromrelease.publisher(plan.component) for plan in missing)
+    if not silent:
+        return plans
+    why = (
+        "there is no Go module of them"
+        if source == "module"
+        else f"not reachable: {', '.join(sorted(silent))}"
+    )
+    hint = "needed for network.attachments alone; build the bundle anew where the publisher answers"
+    emit(Note(message=f"without {names}: {why}", hint=hint))
+    return []
 
 
 def _releases_only(releases: list[Plan], error: ProvisionError, emit: Emit) -> list[Plan]:

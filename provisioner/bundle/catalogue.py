@@ -22,12 +22,14 @@ ADDED = {"added": True}
 class Release:
     """A file of the publisher's.
 
-    `checksum` is where he states its SHA-256; `member` a file inside of the archive.
+    `checksum` is where he states its SHA-256, or `sha256` what it is, where he states it nowhere; `member` a file
+    inside of the archive.
     """
 
     url: str
-    checksum: str
+    checksum: str = ""
     member: str = ""
+    sha256: str = field(default="", metadata=ADDED)
 
 
 @dataclass(frozen=True)
@@ -133,9 +135,11 @@ class ImageRecipe:
 class Component:
     """`kind` is binary, archive, manifest or image. `reference` and `tag` are an image's upstream name.
 
-    `without` are images that a manifest asks for and no bundle has, because they are built from no module. An image
-    that is our `own` has no publisher: nobody is asked for it, whatever its reference names; so is a manifest that is
-    rendered here. An image that only its publisher has is `published`: it is fetched where that name is asked for.
+    `without` are images that a manifest asks for and no bundle has, because they are built from no module, or because
+    another tag stands for one that floats. An image that is our `own` has no publisher: nobody is asked for it,
+    whatever its reference names; a manifest that is rendered here is our own, too. A component without a module is had
+    from its publisher alone: bundles that are made where he does not answer go without it, and without those that are
+    `on_request` until that name is asked for.
     """
 
     name: str
@@ -151,11 +155,16 @@ class Component:
     image: ImageRecipe | None = None
     without: tuple[str, ...] = field(default=(), metadata=ADDED)
     own: bool = field(default=False, metadata=ADDED)
-    published: str = field(default="", metadata=ADDED)
+    on_request: str = field(default="", metadata=ADDED)
 
     @property
     def architecture(self) -> str:
         return self.platform.partition("/")[2]
+
+    @property
+    def published_only(self) -> bool:
+        """There is no module to build it from, and it is not our own."""
+        return not (self.own or self.module.directory or self.module.source)
 
     @property
     def wanted_name(self) -> str:
@@ -229,8 +238,6 @@ def _merged(raw: Mapping[str, Any], families: Mapping[str, Any]) -> dict[str, An
     merged = {**family, **raw, "module": {**family.get("module", {}), **raw.get("module", {})}}
     if raw["kind"] == "image":
         merged["release"] = raw.get("release")
-    if "published" in raw:
-        merged["module"] = raw["module"]
     return merged
 
 
@@ -257,7 +264,7 @@ def _component(raw: Mapping[str, Any], platform: str) -> Component:
         image=_image(raw["image"], raw["module"].get("path", "")) if "image" in raw else None,
         without=tuple(raw.get("without", ())),
         own=bool(raw.get("own", False)),
-        published=raw.get("published", ""),
+        on_request=raw.get("on_request", ""),
     )
 
 

@@ -44,7 +44,7 @@ def command(ctx: click.Context) -> None:
 )
 @click.option(
     "--with",
-    "published",
+    "requested",
     multiple=True,
     metavar="NAME",
     help="Also the images that only their publisher has, of the plug-in NAME (cilium).",
@@ -56,7 +56,7 @@ def build(
     source: str,
     output: Path | None,
     inventory: Path | None,
-    published: tuple[str, ...],
+    requested: tuple[str, ...],
 ) -> None:
     """Build the bundle, or one of the named COMPONENTs only. What is cached is not built again."""
     from provisioner.bundle import build as building
@@ -67,7 +67,7 @@ def build(
 
         use_proxy_of(inventory, emit)
     bundle = building.build(
-        components=components or None, source=source, output=output, emit=emit, published=published
+        components=components or None, source=source, output=output, emit=emit, requested=requested
     )
     emit(Note(message=f"{bundle.path}  {bundle.digest}"))
 

@@ -97,6 +97,9 @@ _DATA = {
         "/etc/cni/net.d/calico-kubeconfig", "/opt/cni/bin/calico", "/opt/cni/bin/calico-ipam", "/var/lib/calico",
         "/run/calico", "/var/log/calico", "/run/nodeagent", "/etc/cni/net.d/05-cilium.conflist",
         "/opt/cni/bin/cilium-cni", "/run/cilium", "/var/lib/cilium", "/etc/sysctl.d/99-zzz-override_cilium.conf",
+        "/etc/cni/net.d/00-multus.conf",
+        "/etc/cni/net.d/00-multus.conflist", "/etc/cni/net.d/multus.d", "/etc/cni/multus", "/opt/cni/bin/multus",
+        "/opt/cni/bin/multus-shim", "/opt/cni/bin/passthru", "/run/multus",
     ),
     "etcd.service": ("/var/lib/etcd",),
 }  # fmt: skip

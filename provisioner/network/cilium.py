@@ -51,15 +51,19 @@ def objects(
 ) -> list[dict[str, Any]]:
     """The objects to apply. `image` gives the private registry's reference of an upstream one. Raises ProvisionError
     where the manifest lacks what is to be changed."""
-    source, cilium = artifact_of(spec), spec.network.cilium
+    return patch(upstream, edits(spec, upstream, image), artifact_of(spec))
+
+
+def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable[[str], str]) -> list[Edit]:
+    """What is changed in them, and why. Raises ProvisionError where the manifest lacks a key or a container."""
+    source = artifact_of(spec)
     by_key = {object_key(each): each for each in upstream}
-    edits = [*_config(spec, by_key, source), *_operator(spec), *image_edits(upstream, image)]
+    found = [*_config(spec, by_key, source), *_operator(spec), *image_edits(upstream, image)]
     if not spec.network.kube_proxy:
-        edits += _api_server(spec, upstream)
-    if cilium.hubble.relay:
-        edits.append(_relay(spec, by_key, source))
-    made = patch(upstream, edits, source)
-    return patch(made, _rolled(made), source)
+        found += _api_server(spec, upstream)
+    if spec.network.cilium.hubble.relay:
+        found.append(_relay(spec, by_key, source))
+    return [*found, *_rolled(patch(upstream, found, source))]
 
 
 def settings(spec: ClusterSpec) -> dict[str, str]:

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from provisioner.engine.patched import Patched
 from provisioner.network import calico, cilium, flannel
-from provisioner.network.patches import images_of, parse_manifest
+from provisioner.network.patches import explained, images_of, parse_manifest
 from provisioner.spec.model import ClusterSpec
 
 Object = dict[str, Any]
 
 _DAEMONS = {"flannel": flannel.DAEMONS, "calico": calico.DAEMONS, "cilium": cilium.DAEMONS}
 _OBJECTS = {"flannel": flannel.objects, "calico": calico.objects, "cilium": cilium.objects}
+_EDITS = {"flannel": flannel.edits, "calico": calico.edits, "cilium": cilium.edits}
 
 
 def artifact_of(spec: ClusterSpec) -> str:
@@ -53,3 +55,8 @@ class PodNetwork:
         """What is to be applied. `image` gives the private registry's reference of an upstream one. Raises
         ProvisionError where the manifest lacks what is to be changed."""
         return _OBJECTS[self._plugin](self._spec, self.upstream, image)
+
+    def patched(self, image: Callable[[str], str]) -> list[Patched]:
+        """What is changed in the upstream manifest for that, and why. Raises ProvisionError, as `objects` does."""
+        edits = _EDITS[self._plugin](self._spec, self.upstream, image)
+        return explained(self.upstream, edits, self.artifact, self._plugin)

@@ -15,9 +15,19 @@ from lab_cluster import ADMIN, LabCluster
 
 from provisioner.bundle.layout import Bundle, default_bundle_path
 from provisioner.kube.objects import object_key
+from provisioner.network import multus
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.pki.cluster import new_state
 from provisioner.pki.hubble import hubble_secrets
+from provisioner.spec.attachments import (
+    MODES,
+    Attachment,
+    Ipam,
+    Multus,
+    Range,
+    Route,
+    StaticAddress,
+)
 from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
 from provisioner.spec.cilium import Cilium, Hubble
 from provisioner.spec.load import load_cluster
@@ -66,6 +76,25 @@ CILIUM = {
     "without kube-proxy": Cilium(kube_proxy_replacement=True, hubble=Hubble(enabled=True)),
     "Hubble relay": Cilium(hubble=Hubble(enabled=True, relay=True)),
     "Hubble UI": Cilium(kube_proxy_replacement=True, hubble=Hubble(enabled=True, relay=True, ui=True)),
+}
+
+
+RANGES = (Range("198.51.100.0/24", "198.51.100.10", "198.51.100.99", "198.51.100.1"), Range("fd00:51::/64"))
+HOST_LOCAL = Ipam("host-local", RANGES, routes=(Route("203.0.113.0/24", "198.51.100.1"),))
+STATIC = Ipam("static", addresses=(StaticAddress("198.51.100.5/24", "198.51.100.1"),))
+ATTACHMENTS = {
+    **{
+        f"macvlan {mode}": Attachment(mode, "macvlan", master="eth1", mode=mode, mtu=1400, ipam=HOST_LOCAL)
+        for mode in MODES["macvlan"]
+    },
+    **{
+        f"ipvlan {mode}": Attachment(mode, "ipvlan", "kube-system", master="eth1", mode=mode, ipam=STATIC)
+        for mode in MODES["ipvlan"]
+    },
+    "bridge": Attachment("b", "bridge", bridge="br1", is_gateway=True, masquerade=True, ipam=HOST_LOCAL),
+    "bridge with a VLAN": Attachment("v", "bridge", bridge="br1", vlan=20, ipam=Ipam("dhcp")),
+    "host-device": Attachment("d", "host-device", device="eth2"),
+    "SR-IOV": Attachment("s", "sriov", resource="intel.com/sriov_net", vlan=30, ipam=Ipam("static")),
 }
 
 
@@ -135,3 +164,38 @@ def test_accepted(cluster: LabCluster, version: str, plugin: str, folder: Path |
     finally:
         for key in made:
             cluster.one("cp1", f"{ADMIN} delete crd {key.partition(' ')[2]} --wait=false >/dev/null")
+
+
+def multus_manifests() -> Iterator[Path]:
+    """Each of them where there are some; the bundle may be without."""
+    root = os.environ.get("PROVISION_UPSTREAM")
+    for folder in sorted(Path(root).glob("multus-v*")) if root else ():
+        yield from (folder / f"multus-daemonset{suffix}.yml" for suffix in ("", "-thick"))
+
+
+@pytest.mark.upstream
+@pytest.mark.parametrize("path", multus_manifests(), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_attachments_accepted(cluster: LabCluster, path: Path) -> None:
+    """A dry run takes no object of a definition that is not there, so that is made, and taken away again."""
+    spec = load_cluster(LAB)[1]
+    variant = "thick" if path.stem.endswith("-thick") else "thin"
+    network = replace(spec.network, multus=Multus(variant), attachments=tuple(ATTACHMENTS.values()))
+    references = [f"{multus.IMAGE}:v1", f"{multus.IMAGE}:v1-thick"]
+    attached = multus.Attached(replace(spec, network=network), lambda _: path.read_text(), references)
+    objects = attached.objects(lambda image: f"registry.lab.internal:5000/{image.rpartition('/')[2]}")
+    first = [each for each in objects if each["kind"] == "CustomResourceDefinition"]
+    rest = [each for each in objects if each not in first]
+    definitions = [each for each in rest if each["kind"] == "NetworkAttachmentDefinition"]
+    assert len(definitions) == len(ATTACHMENTS)
+    (key,) = map(object_key, first)
+    crd = key.partition(" ")[2]
+    try:
+        applied(cluster, first, "")
+        cluster.one("cp1", f"{ADMIN} wait --for=condition=Established --timeout=30s crd/{crd} >/dev/null")
+        applied(cluster, rest, "--dry-run=server")
+        applied(cluster, definitions, "")
+        said = cluster.one("cp1", f"{ADMIN} get {crd} -A -o json")
+        found = {each["metadata"]["name"]: each["spec"]["config"] for each in json.loads(said)["items"]}
+        assert found == {each["metadata"]["name"]: each["spec"]["config"] for each in definitions}
+    finally:
+        cluster.one("cp1", f"{ADMIN} delete crd {crd} --ignore-not-found >/dev/null")

@@ -6,8 +6,8 @@ import subprocess
 
 from provisioner.kube.halt import _CILIUM
 
-# As the agent leaves them (pkg/datapath/linux/linux_defaults): without the rule that leads to local addresses nothing on
-# the host could be reached.
+# As the agent leaves them (pkg/datapath/linux/linux_defaults): without the rule that leads to local addresses nothing
+# on the host could be reached.
 LEFT = """
 set -eu
 mount -t tmpfs none /run

@@ -13,7 +13,7 @@ import platformdirs
 import pytest
 
 from provisioner.bundle import catalogue, debian, golang, oci
-from provisioner.bundle.build import _is_wanted, _left_out, build
+from provisioner.bundle.build import _is_wanted, _left_out, build, published
 from provisioner.bundle.debian import Package
 from provisioner.bundle.golang import Compilation
 from provisioner.bundle.oci import Descriptor
@@ -91,13 +91,13 @@ def test_a_chart_is_rendered_to_the_same_bytes_each_time(cache: Path, tmp_path: 
     objects = parse_manifest(artifact.path.read_text(encoding="utf-8"), name)
     assert artifact.images == tuple(sorted(images_of(objects)))
     assert first.lacking(artifact) == artifact.images
-    published = {each.wanted_name for each in catalogue.load() if each.published == "cilium"}
+    published = {each.wanted_name for each in catalogue.load() if each.on_request == "cilium"}
     assert set(artifact.images) == published, "all of them can be had of their publisher"
     assert not [each for each in objects if each["kind"] in ("Secret", "Job", "CronJob")]
 
 
 def test_what_only_its_publisher_has_is_left_out_unless_it_is_asked_for(tmp_path: Path) -> None:
-    agent = next(each for each in catalogue.load() if each.published)
+    agent = next(each for each in catalogue.load() if each.on_request)
     store = Store(tmp_path)
     assert not _is_wanted(agent, set(), store)
     assert _is_wanted(agent, {"cilium"}, store)
@@ -109,7 +109,7 @@ def test_what_only_its_publisher_has_is_left_out_unless_it_is_asked_for(tmp_path
 
 def test_a_wrong_name_of_what_to_fetch_is_answered(cache: Path) -> None:
     with pytest.raises(InputError) as caught:
-        build(components=["pause"], source="auto", output=None, emit=silent, published=["cillium"])
+        build(components=["pause"], source="auto", output=None, emit=silent, requested=["cillium"])
     (problem,) = caught.value.problems
     assert (problem.file, problem.hint) == ("--with", "did you mean 'cilium'?")
 
@@ -195,3 +195,35 @@ def test_apt_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert debian.resolve(["busybox-static"], "amd64", store) == found
     (record,) = (tmp_path / "apt").iterdir()
     assert json.loads(record.read_bytes())[0]["version"] == found[0].version
+
+
+def test_what_has_no_module_is_left_out_and_told(tmp_path: Path) -> None:
+    said: list[Event] = []
+    store = Store(tmp_path)
+    assert published(catalogue.load(), "module", store, said.append, named=False) == []
+    (note,) = said
+    assert isinstance(note, Note)
+    assert note.message.startswith(
+        "without multus, multus-thick, multus-cni, multus-cni-thick: there is no Go module"
+    )
+    with pytest.raises(ProvisionError, match="there is no Go module of multus"):
+        build(components=["multus"], source="module", output=tmp_path / "b", emit=silent)
+    plans = published(catalogue.load(), "release", store, silent, named=False)
+    assert [plan.component.name for plan in plans] == [
+        "multus",
+        "multus-thick",
+        "multus-cni",
+        "multus-cni-thick",
+    ]
+
+
+def test_where_its_publisher_is_silent_it_is_left_out(tmp_path: Path) -> None:
+    """Nobody listens at port 9 of this machine."""
+    said: list[Event] = []
+    release = catalogue.Release("http://127.0.0.1:9/a.yml", sha256="0" * 64)
+    multus = next(each for each in catalogue.load() if each.name == "multus")
+    gone = replace(multus, release=release)
+    assert published([gone], "auto", Store(tmp_path), said.append, named=False) == []
+    (note,) = said
+    assert isinstance(note, Note)
+    assert note.message == "without multus: not reachable: 127.0.0.1:9"

@@ -29,13 +29,24 @@ def test_every_placeholder_is_filled(component: Component) -> None:
     assert not re.search(r"[{}]", repr(component.release) + " ".join(component.module.ldflags))
 
 
+PUBLISHED_ONLY = {
+    "multus", "multus-thick", "multus-cni", "multus-cni-thick",
+    "cilium-agent", "cilium-operator", "cilium-envoy", "hubble-relay", "hubble-ui", "hubble-ui-backend",
+}  # fmt: skip
+
+
 @EVERY
 def test_every_component_has_both_sources(component: Component) -> None:
+    assert component.published_only is (component.name in PUBLISHED_ONLY)
+    if component.published_only:
+        release = component.release
+        assert component.tag or (release and release.url.startswith("https://") and len(release.sha256) == 64)
+        return
     if component.kind == "image":
         assert component.reference
         assert component.tag
-    if component.published or component.module.chart:
-        return  # of its publisher alone, or of nobody but us
+    if component.module.chart:
+        return  # it is rendered here
     if component.kind == "image":
         assert component.image
         assert {package for _, package in component.image.programs} <= set(component.module.packages)
@@ -121,7 +132,7 @@ def test_a_chart_draws_nothing_at_random() -> None:
 
 
 def test_cilium_is_of_one_release() -> None:
-    images = {component.name: component for component in COMPONENTS if component.published == "cilium"}
+    images = {component.name: component for component in COMPONENTS if component.on_request == "cilium"}
     assert set(images) == {
         "cilium-agent", "cilium-operator", "cilium-envoy", "hubble-relay", "hubble-ui", "hubble-ui-backend"
     }  # fmt: skip

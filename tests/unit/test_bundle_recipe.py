@@ -48,8 +48,9 @@ def test_what_was_built_before_keeps_its_key() -> None:
     "changed",
     [
         replace(PAUSE, without=("quay.io/x:1",)),
-        replace(PAUSE, published="cilium"),
+        replace(PAUSE, on_request="cilium"),
         replace(PAUSE, module=replace(PAUSE.module, chart=Chart("c", "r", "n", "1.31.0"))),
+        replace(PAUSE, release=Release("https://example.org/a", sha256="0" * 64)),
         replace(PAUSE, module=replace(PAUSE.module, toolchain="go1.23.8")),
         *(
             replace(PAUSE, image=replace(PAUSE.image, **{name: value}))  # type: ignore[type-var]

@@ -171,6 +171,15 @@ def test_a_variant_for_each_structure() -> None:
     assert config(Cilium(hubble=flows))["hubble-socket-path"] == "/var/run/cilium/hubble.sock"
 
 
+def test_it_is_said_what_is_changed_and_why() -> None:
+    network = PodNetwork(cluster(Cilium(mtu=1400)), lambda _: yaml.safe_dump_all(paper_cilium()))
+    told = {each.path: (each.before, each.after, each.why) for each in network.patched(private)}
+    assert told["data.mtu"] == (None, "1400", "network.cilium of the spec")
+    assert told["data.routing-mode"] == ("default", "tunnel", "network of the spec")
+    image = told["spec.template.spec.containers[cilium-agent].image"]
+    assert image[1] == "registry.lab.internal:5000/cilium/cilium:v1@sha256:0"
+
+
 def test_a_key_that_this_version_does_not_know_is_an_error() -> None:
     upstream = paper_cilium()
     upstream[0]["data"]["tunnel"] = upstream[0]["data"].pop("routing-mode")
