@@ -112,6 +112,9 @@ def further_settings(spec: ClusterSpec) -> dict[str, str]:
         made |= {"enable-wireguard": "true", "wireguard-persistent-keepalive": "0s"}
     if cilium.hubble.enabled:
         made |= {"enable-hubble": "true", "hubble-socket-path": "/var/run/cilium/hubble.sock"}
+    if any(peer.cidr for each in network.policies for peer in (*each.sources, *each.destinations)):
+        # Without it a policy's CIDR never means a node, nor the API server on one (docs, security/policy/language).
+        made["policy-cidr-match-mode"] = "nodes"
     return made | dict(cilium.config)
 
 

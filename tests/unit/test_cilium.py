@@ -22,6 +22,7 @@ from provisioner.spec.cilium import Cilium, Hubble, build_cilium
 from provisioner.spec.dns import Dns
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, LoadBalancer
+from provisioner.spec.policies import Peer, Policy
 
 LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
 UPSTREAM = os.environ.get("PROVISION_UPSTREAM")
@@ -111,6 +112,16 @@ def test_what_is_not_asked_for_is_not_there() -> None:
     found = config(Cilium())
     assert set(found) == {*KEYS, "enable-policy"}
     assert found["kube-proxy-replacement"] == found["enable-node-port"] == "false"
+
+
+def test_a_policy_s_cidr_means_nodes_as_well() -> None:
+    def policies(peer: Peer) -> dict[str, str]:
+        spec = cluster(Cilium())
+        policy = Policy("web", ("shop",), destinations=(peer,))
+        return cilium.further_settings(replace(spec, network=replace(spec.network, policies=(policy,))))
+
+    assert policies(Peer(cidr="10.98.0.0/24")) == {"policy-cidr-match-mode": "nodes"}
+    assert policies(Peer({"app": "db"})) == {}
 
 
 def test_images_are_private_and_a_new_configuration_rolls_the_pods() -> None:

@@ -102,6 +102,10 @@ def the_proxy_is_somebody(draft: Draft) -> Iterator[Problem]:
     """What is said of kube-proxy where there is none would be read by nobody."""
     if not _chosen(draft) or draft.get(*_AT, "kube_proxy_replacement") is not True:
         return
+    if draft.get("tuning", "conntrack_max") is not None:
+        reason = "conntrack_max: kube-proxy sets it, and with network.cilium.kube_proxy_replacement there is none"
+        hint = "leave it out: Cilium tracks connections by itself"
+        yield draft.problem(("tuning", "conntrack_max"), reason, hint, key=True)
     if draft.get("proxy") is not None:
         reason = "proxy: with network.cilium.kube_proxy_replacement there is no kube-proxy"
         yield draft.problem(
