@@ -59,8 +59,8 @@ def build(
     if source not in SOURCES:
         raise ProvisionError(f"{source!r} is no source", "one of: " + ", ".join(SOURCES))
     every: tuple[Component | Distribution, ...] = (*catalogue.load(), *catalogue.distributions())
-    chosen = catalogue.select(every, components)
-    check_requested(every, requested)
+    asked = check_requested(every, requested)
+    chosen = catalogue.select(every, [*components, *asked] if components else None)
     store = Store(platformdirs.user_cache_path("provision") / "build")
     names = {*(components or ()), *requested}
     wanted = [each for each in chosen if isinstance(each, Component) and _is_wanted(each, names, store)]
@@ -87,9 +87,10 @@ def build(
     return Bundle.open(target)
 
 
-def check_requested(every: Iterable[Component | Distribution], names: Sequence[str]) -> None:
-    """Raises InputError for names for which nothing comes on request."""
-    known = sorted({each.on_request for each in every if isinstance(each, Component) and each.on_request})
+def check_requested(every: Iterable[Component | Distribution], names: Sequence[str]) -> list[str]:
+    """The components that come on request for these names. Raises InputError for names for which nothing does."""
+    offered = [each for each in every if isinstance(each, Component) and each.on_request]
+    known = sorted({each.on_request for each in offered})
     problems = [
         Problem("--with", 0, 0, f"nothing comes on request for '{name}'", hint_for(name, known))
         for name in names
@@ -97,6 +98,7 @@ def check_requested(every: Iterable[Component | Distribution], names: Sequence[s
     ]
     if problems:
         raise InputError(problems)
+    return [each.name for each in offered if each.on_request in names]
 
 
 def _is_wanted(component: Component, named: Collection[str], store: Store) -> bool:
@@ -161,13 +163,23 @@ def _finish_packages(
 
 def _make(plan: Plan, store: Store, emit: Emit) -> Finished:
     if plan.origin == "release":
-        from provisioner.bundle import fromrelease
-
-        result = fromrelease.make(plan.component, store, emit)
+        result = _from_publisher(plan.component, store, emit)
     else:
         result = frommodule.make(plan.component, plan.inputs, store, emit)
     store.finish(plan.key, result)
     return result
+
+
+def _from_publisher(component: Component, store: Store, emit: Emit) -> Finished:
+    from provisioner.bundle import fromrelease
+
+    try:
+        return fromrelease.make(component, store, emit)
+    except ProvisionError as fault:
+        if not component.published_only:
+            raise
+        hint = "only its publisher has it: build where he answers, directly or, with --for, through a proxy"
+        raise ProvisionError(fault.reason, hint) from fault
 
 
 def _plan(wanted: Sequence[Component], source: str, store: Store, emit: Emit) -> list[Plan]:

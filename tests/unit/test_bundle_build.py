@@ -12,14 +12,15 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from provisioner.bundle import catalogue, debian, golang, oci
+from provisioner.bundle import catalogue, debian, fromrelease, golang, oci
 from provisioner.bundle.build import _is_wanted, _left_out, build, published
+from provisioner.bundle.catalogue import Component
 from provisioner.bundle.debian import Package
 from provisioner.bundle.golang import Compilation
 from provisioner.bundle.oci import Descriptor
 from provisioner.bundle.recipe import release_key
 from provisioner.bundle.store import Finished, Store
-from provisioner.engine.events import Event, Note, Step, silent
+from provisioner.engine.events import Emit, Event, Note, Step, silent
 from provisioner.errors import InputError, ProvisionError
 from provisioner.network.patches import images_of, parse_manifest
 
@@ -112,6 +113,21 @@ def test_a_wrong_name_of_what_to_fetch_is_answered(cache: Path) -> None:
         build(components=["pause"], source="auto", output=None, emit=silent, requested=["cillium"])
     (problem,) = caught.value.problems
     assert (problem.file, problem.hint) == ("--with", "did you mean 'cilium'?")
+
+
+def test_what_is_asked_for_and_cannot_be_had_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside named components, too; there is no module to fall back on."""
+    fetched: list[str] = []
+
+    def silent_publisher(component: Component, _store: Store, _emit: Emit) -> Finished:
+        fetched.append(component.name)
+        raise ProvisionError("quay.io does not answer", "use --source module")
+
+    monkeypatch.setattr(fromrelease, "make", silent_publisher)
+    with pytest.raises(ProvisionError, match="does not answer") as caught:
+        build(components=["hubble-relay"], source="auto", output=None, emit=silent, requested=["cilium"])
+    assert fetched == ["cilium-agent"], "all of them, in their order"
+    assert "only its publisher has it" in caught.value.hint
 
 
 def test_without_go_a_chart_is_left_out(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

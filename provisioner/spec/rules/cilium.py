@@ -103,7 +103,9 @@ def the_proxy_is_somebody(draft: Draft) -> Iterator[Problem]:
     if not _chosen(draft) or draft.get(*_AT, "kube_proxy_replacement") is not True:
         return
     if draft.get("tuning", "conntrack_max") is not None:
-        reason = "conntrack_max: kube-proxy sets it, and with network.cilium.kube_proxy_replacement there is none"
+        reason = (
+            "conntrack_max: kube-proxy sets it, and with network.cilium.kube_proxy_replacement there is none"
+        )
         hint = "leave it out: Cilium tracks connections by itself"
         yield draft.problem(("tuning", "conntrack_max"), reason, hint, key=True)
     if draft.get("proxy") is not None:
