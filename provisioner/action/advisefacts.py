@@ -143,12 +143,14 @@ def _about(advice: Advice, spec: ClusterSpec, *, running: bool) -> Iterator[str]
 
 def _fixed(network: Network) -> tuple[str, str]:
     """As action.fixed has it."""
-    return network.plugin, network.flannel.backend if network.plugin == "flannel" else network.calico.backend
+    return network.plugin, network.backend
 
 
 def _mode(network: Network) -> tuple[object, ...]:
     if network.plugin == "flannel":
         return network.plugin, network.flannel.backend, network.flannel.direct_routing
+    if network.plugin == "cilium":
+        return network.plugin, network.backend, network.cilium.wireguard
     return (
         network.plugin,
         network.calico.encapsulations,

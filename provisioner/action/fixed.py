@@ -21,6 +21,8 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
     "existing": ("existing",),
     "plugin": ("network", "plugin"),
     "backend": ("network",),
+    "ipam": ("network", "cilium"),
+    "services": ("network", "cilium"),
 }
 _API_SERVER = "file:/etc/systemd/system/kube-apiserver.service"
 _REASONS = {
@@ -29,6 +31,8 @@ _REASONS = {
     "existing": "its services are its builder's, and the other way round",
     "plugin": "pods keep the addresses and the links that the other one gave them",
     "backend": "nodes that have changed already and those that have not do not reach each other's pods",
+    "ipam": "pods have addresses of the parts that nodes were given so",
+    "services": "connections of pods are translated by the one, and the other does not know of them",
     "domain": "pods have it in their resolv.conf, and tokens are issued in its name",
 }
 
@@ -37,6 +41,10 @@ def fixed_of(spec: ClusterSpec) -> Fixed:
     """The spec's values of what is fixed."""
     network = spec.network
     existing: Fixed = {"existing": spec.existing.preset} if spec.existing else {}
+    cilium: Fixed = {}
+    if network.plugin == "cilium":
+        services = "kube-proxy" if network.kube_proxy else "cilium"
+        cilium = {"ipam": network.cilium.ipam, "services": services}
     return {
         **existing,
         "pod_cidrs": list(network.pod_cidrs),
@@ -45,7 +53,8 @@ def fixed_of(spec: ClusterSpec) -> Fixed:
         "node_cidr_mask_ipv6": network.node_cidr_mask_ipv6,
         "domain": spec.dns.domain,
         "plugin": network.plugin,
-        "backend": network.flannel.backend if network.plugin == "flannel" else network.calico.backend,
+        "backend": network.backend,
+        **cilium,
     }
 
 

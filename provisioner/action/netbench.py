@@ -26,6 +26,7 @@ from provisioner.kube.bench_tools import (
     parse_throughput,
     throughput_command,
 )
+from provisioner.network.needs import needs_of
 from provisioner.registry.names import pullable
 from provisioner.spec.model import ClusterSpec
 
@@ -89,6 +90,8 @@ def mode_of(spec: ClusterSpec) -> str:
     if spec.network.plugin == "flannel":
         direct = " with direct routing" if spec.network.flannel.direct_routing else ""
         return f"flannel {spec.network.flannel.backend}{direct}"
+    if spec.network.plugin == "cilium":
+        return needs_of(spec).what
     calico = spec.network.calico
     return (
         f"{spec.network.plugin} {', '.join(sorted(calico.encapsulations))}{', WireGuard' * calico.wireguard}"

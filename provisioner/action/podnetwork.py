@@ -97,8 +97,6 @@ def network_of(
 
 
 def _hint(needs: Needs) -> str:
-    if needs.adjacent and needs.tcp:  # BGP, which a router could take part in
-        return "use VXLANCrossSubnet, or name the router among network.calico.bgp.peers"
     if needs.adjacent:
-        return "use vxlan, with direct_routing where some nodes share a subnet"
+        return needs.apart
     return f"install the kernel's extra modules, or {_OTHER}" if needs.modules else _OTHER

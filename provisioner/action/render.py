@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -72,7 +73,14 @@ def _files(desired: tuple[Desired, ...]) -> Iterator[tuple[Path, str]]:
 
 def _text(resource: Resource) -> str | None:
     if resource.kind == "manifest":
-        return yaml.safe_dump_all(resource.spec["objects"], sort_keys=False)
+        return yaml.safe_dump_all(map(_shown, resource.spec["objects"]), sort_keys=False)
     if resource.kind == "file" and resource.spec.get("content") is not None:
         return "(secret)\n" if resource.secret else resource.text
     return None
+
+
+def _shown(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An object, a Secret without what is secret in it."""
+    if item["kind"] != "Secret":
+        return item
+    return {**item, "data": dict.fromkeys(item.get("data") or {}, "(secret)")}

@@ -9,6 +9,7 @@ from provisioner.errors import InputError, Problem
 from provisioner.inventory.model import Inventory
 from provisioner.inventory.words import nearest
 from provisioner.network.multus import ARTIFACTS, IMAGE
+from provisioner.network.podnetwork import artifact_of
 from provisioner.spec.model import ClusterSpec
 
 _INDEX = "index.json"
@@ -33,8 +34,23 @@ def bundle_of(inventory: Inventory, spec: ClusterSpec) -> Bundle:
         where = inventory.origin(None, "cluster", "kubernetes", "version")
         reason = f"version: the bundle {path} has no Kubernetes {wanted}"
         raise InputError([Problem(*where, reason, _instead(wanted, there))])
+    _check_images(inventory, spec, bundle)
     _check_multus(inventory, spec, bundle)
     return bundle
+
+
+def _check_images(inventory: Inventory, spec: ClusterSpec, bundle: Bundle) -> None:
+    """Some plug-ins' images come into a bundle only where they are asked for."""
+    wanted = artifact_of(spec)
+    for each in bundle.artifacts():
+        lacking = bundle.lacking(each) if each.name == wanted else ()
+        if lacking:
+            plugin = spec.network.plugin
+            where = inventory.origin(None, "cluster", "network", "plugin")
+            reason = f"plugin: the bundle {bundle.path} has not all images of {plugin}: {', '.join(lacking)}"
+            host = lacking[0].partition("/")[0]
+            hint = f"`provision bundle build --with {plugin}`, where {host} can be reached, brings them in"
+            raise InputError([Problem(*where, reason, hint)])
 
 
 def _check_multus(inventory: Inventory, spec: ClusterSpec, bundle: Bundle) -> None:

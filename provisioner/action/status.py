@@ -123,7 +123,7 @@ def _judged(reading: _Reading, drift: _Drift, request: Request) -> ClusterHealth
         name=spec.name,
         wanted=spec.kubernetes.version,
         network=spec.network.plugin,
-        proxy=spec.proxy.mode,
+        proxy=spec.proxy.mode if spec.network.kube_proxy else "none",
         at=reading.now,
         hosts=tuple(_host(reading, host, drift) for host in _hosts(reading.inventory)),
         drift_unknown=drift.reason,
@@ -253,12 +253,14 @@ def _ask(
 
 
 def _services(roles: Collection[str], spec: ClusterSpec, facts: Facts) -> list[str]:
-    """Those that not every host of a role has by the same name."""
+    """Those that not every host of a role has, or not by the same name."""
     managed = spec.firewall == "manage" and facts.firewall
     registry = distribution_of(facts).registry_unit if REGISTRY in roles else ""
     local = NODE in roles and CONTROL_PLANE not in roles and spec.load_balancer.mode == "local"
     sharing = LOAD_BALANCER in roles and spec.load_balancer.vip is not None
+    proxied = NODE in roles and spec.network.kube_proxy
     return [
+        *(["kube-proxy"] if proxied else []),
         *([registry] if registry else []),
         *(UNITS[LOAD_BALANCER] if local else []),
         *([_SHARING] if sharing else []),

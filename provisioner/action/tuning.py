@@ -99,6 +99,8 @@ def why_broken(spec: ClusterSpec, name: str, facts: Facts) -> str:
 
 def _devices(spec: ClusterSpec) -> Iterator[str]:
     families = {":" in cidr for cidr in spec.network.pod_cidrs}
+    if spec.network.plugin == "cilium":  # one for both families
+        return iter(("cilium_vxlan",) if spec.network.backend == "vxlan" else ())
     if spec.network.plugin == "flannel":
         names = {False: f"flannel.{spec.network.flannel.vni}", True: f"flannel-v6.{spec.network.flannel.vni}"}
     else:

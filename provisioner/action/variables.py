@@ -22,13 +22,14 @@ from provisioner.network.multus import Attached
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.network.policies import policy_objects
 from provisioner.pki.cluster import ClusterState
+from provisioner.pki.hubble import hubble_secrets
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.registry.names import pullable
 from provisioner.resources.modprobe import IPVS_MODULES
 from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.attachments import CONFIGURATIONS, DEFAULT_NETWORK
-from provisioner.spec.model import ClusterSpec, Endpoint, local_balancers
+from provisioner.spec.model import LOCAL_ENDPOINT, ClusterSpec, local_balancers
 from provisioner.spec.proxies import environment
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ TLS12_CIPHERS = (
 )  # fmt: skip
 """Those of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325, 4.2), by Go's names. What Go takes
 beside them by itself ends in CBC. Those of TLS 1.3 are all good, and cannot be chosen."""
-LOCAL_ENDPOINT = Endpoint("127.0.0.1")
-"""Of nodes that have a load balancer of their own, or an API server."""
 COREDNS = "registry.k8s.io/coredns/coredns"
 
 
@@ -79,8 +78,7 @@ class ClusterVariables:
             for name in self.node_names
             if name in facts and not kubelet_identity_valid(facts[name].kubelet_certificate, name, authority)
         ]
-        local = spec.load_balancer.mode != "group"
-        self._server = f"https://{LOCAL_ENDPOINT if local else spec.endpoint}"
+        self._server = f"https://{spec.nodes_endpoint}"
         self.switching = [
             name
             for name in self.node_names
@@ -135,7 +133,8 @@ class ClusterVariables:
             "bgp": spec.network.plugin == "calico" and spec.network.calico.backend == "bird",
             "reflectors": [spec.nodes[name].address for name in spec.network.calico.bgp.route_reflectors],
             "policy_objects": policy_objects(spec.network.policies),
-            "network_objects": self.network.objects(self.pullable),
+            "network_objects": [*_secrets_of(spec, state), *self.network.objects(self.pullable)],
+            "kube_proxy": spec.network.kube_proxy,
             "attached": self.attached.there,
             "attached_objects": self.attached.objects(self.pullable),
             "cni_first": DEFAULT_NETWORK[spec.network.plugin],
@@ -196,6 +195,12 @@ class ClusterVariables:
         members = {each["name"]: each["address"] for each in self._shared["etcd"]}
         chosen = [members[host]] if host in members else members.values()
         return [f"https://{address}:2379" for address in chosen]
+
+
+def _secrets_of(spec: ClusterSpec, state: ClusterState) -> list[dict[str, Any]]:
+    """Which the plug-in's pods want to be there before them."""
+    relay = spec.network.plugin == "cilium" and spec.network.cilium.hubble.relay
+    return hubble_secrets(state) if relay else []
 
 
 def _of_before(facts: Mapping[str, Facts], spec: ClusterSpec) -> list[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,7 +22,8 @@ from provisioner.bundle.oci import digest_of
 from provisioner.bundle.recipe import module_key, release_key
 from provisioner.bundle.store import Finished, Store
 from provisioner.engine.events import Emit, Note, Progress, Step
-from provisioner.errors import ProvisionError
+from provisioner.errors import InputError, Problem, ProvisionError
+from provisioner.inventory.words import hint_for
 
 SOURCES = ("auto", "release", "module")
 
@@ -40,38 +41,79 @@ class Plan:
     inputs: Inputs = NO_INPUTS
 
 
-def build(*, components: Sequence[str] | None, source: str, output: Path | None, emit: Emit) -> Bundle:
+def build(
+    *,
+    components: Sequence[str] | None,
+    source: str,
+    output: Path | None,
+    emit: Emit,
+    requested: Sequence[str] = (),
+) -> Bundle:
     """Make a bundle of the named `components` (None: all) in `output` (None: below the user's cache).
 
     `source` is release, module, or auto: what is cached, else the release if its publisher answers, else the
     module. A bundle of the whole catalogue that goes to the cache becomes the default one. An interrupted
-    build leaves every finished component, Go's cache and the downloads so far for the next. Raises
-    ProvisionError, LockedError.
+    build leaves every finished component, Go's cache and the downloads so far for the next. What comes
+    on request alone is in it for the names `requested`, or where it is cached. Raises ProvisionError, LockedError.
     """
     if source not in SOURCES:
         raise ProvisionError(f"{source!r} is no source", "one of: " + ", ".join(SOURCES))
     every: tuple[Component | Distribution, ...] = (*catalogue.load(), *catalogue.distributions())
-    chosen = catalogue.select(every, components)
-    wanted = [each for each in chosen if isinstance(each, Component)]
-    systems = [each for each in chosen if isinstance(each, Distribution)]
+    asked = check_requested(every, requested)
+    chosen = catalogue.select(every, [*components, *asked] if components else None)
     store = Store(platformdirs.user_cache_path("provision") / "build")
+    names = {*(components or ()), *requested}
+    wanted = [each for each in chosen if isinstance(each, Component) and _is_wanted(each, names, store)]
+    systems = [each for each in chosen if isinstance(each, Distribution)]
     try:
         with store.lock():
             named = bool(components)
             usual = [each for each in wanted if not (each.own or each.published_only)]
             plans = _plan(usual, source, store, emit)
-            plans += published(wanted, source, store, emit, named=named)
+            plans += published(
+                [each for each in wanted if not each.on_request], source, store, emit, named=named
+            )
+            plans += [_from_release(each, store) for each in wanted if each.on_request]
             plans += _plan_own(wanted, store, emit)
             finished = _finish(plans, store, emit)
             finished += _finish_packages(systems, store, emit, named=named)
             if not components:
-                prove_complete(finished, store, [image for each in wanted for image in each.without])
+                prove_complete(finished, store, list(_left_out(every)))
             target = _write(finished, store, output, whole=not components)
     except OSError as error:
         raise ProvisionError(
             f"the bundle could not be built: {error}", f"is there space below {store.root}?"
         ) from error
     return Bundle.open(target)
+
+
+def check_requested(every: Iterable[Component | Distribution], names: Sequence[str]) -> list[str]:
+    """The components that come on request for these names. Raises InputError for names for which nothing does."""
+    offered = [each for each in every if isinstance(each, Component) and each.on_request]
+    known = sorted({each.on_request for each in offered})
+    problems = [
+        Problem("--with", 0, 0, f"nothing comes on request for '{name}'", hint_for(name, known))
+        for name in names
+        if name not in known
+    ]
+    if problems:
+        raise InputError(problems)
+    return [each.name for each in offered if each.on_request in names]
+
+
+def _is_wanted(component: Component, named: Collection[str], store: Store) -> bool:
+    if not component.on_request or {component.on_request, component.name} & {*named}:
+        return True
+    return store.finished(release_key(component)) is not None
+
+
+def _left_out(every: Iterable[Component | Distribution]) -> Iterator[str]:
+    """Images that a bundle is whole without."""
+    for each in every:
+        if isinstance(each, Component):
+            yield from each.without
+            if each.on_request:
+                yield each.wanted_name
 
 
 def _finish(plans: Sequence[Plan], store: Store, emit: Emit) -> list[Finished]:
@@ -121,13 +163,23 @@ def _finish_packages(
 
 def _make(plan: Plan, store: Store, emit: Emit) -> Finished:
     if plan.origin == "release":
-        from provisioner.bundle import fromrelease
-
-        result = fromrelease.make(plan.component, store, emit)
+        result = _from_publisher(plan.component, store, emit)
     else:
         result = frommodule.make(plan.component, plan.inputs, store, emit)
     store.finish(plan.key, result)
     return result
+
+
+def _from_publisher(component: Component, store: Store, emit: Emit) -> Finished:
+    from provisioner.bundle import fromrelease
+
+    try:
+        return fromrelease.make(component, store, emit)
+    except ProvisionError as fault:
+        if not component.published_only:
+            raise
+        hint = "only its publisher has it: build where he answers, directly or, with --for, through a proxy"
+        raise ProvisionError(fault.reason, hint) from fault
 
 
 def _plan(wanted: Sequence[Component], source: str, store: Store, emit: Emit) -> list[Plan]:
@@ -149,12 +201,14 @@ def _plan(wanted: Sequence[Component], source: str, store: Store, emit: Emit) ->
 
 
 def _plan_own(wanted: Sequence[Component], store: Store, emit: Emit) -> list[Plan]:
-    """Images that nobody publishes, of packages alone. What this machine's apt cannot get is left out, which is said;
-    raises ProvisionError where nothing else is wanted."""
+    """What nobody publishes: images of packages alone, and rendered charts. What this machine's apt cannot get is left
+    out, or what wants Go, which is said; raises ProvisionError where nothing else is wanted."""
     plans = []
     for component in (each for each in wanted if each.own):
         try:
             inputs = Inputs.of(component, store)
+            if component.module.chart and not store.finished(module_key(component, inputs, toolchain="")):
+                golang.toolchain_version()
         except ProvisionError as fault:
             if len(wanted) == 1:
                 raise
@@ -168,9 +222,9 @@ def _plan_own(wanted: Sequence[Component], store: Store, emit: Emit) -> list[Pla
 def published(
     wanted: Sequence[Component], source: str, store: Store, emit: Emit, *, named: bool
 ) -> list[Plan]:
-    """How the components are had that are built from no module. All are left out, which is said, where one of them
-    cannot be had: what is `named`, or asked from releases, is not."""
-    plans = [_from_release(each, store) for each in wanted if each.published_only]
+    """How the components are had that are built from no module, but for those on request. All are left out, which is
+    said, where one of them cannot be had: what is `named`, or asked from releases, is not."""
+    plans = [_from_release(each, store) for each in wanted if each.published_only and not each.on_request]
     missing = [plan for plan in plans if plan.finished is None]
     if not missing or source == "release" or (named and source == "auto"):
         return plans

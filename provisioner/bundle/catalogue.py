@@ -33,11 +33,24 @@ class Release:
 
 
 @dataclass(frozen=True)
+class Chart:
+    """A Helm chart at `path` of a module, and how it is rendered: as which `release`, into which `namespace`, for which
+    version of `kubernetes` (the oldest that is asked for), with which `values` beside its own."""
+
+    path: str
+    release: str
+    namespace: str
+    kubernetes: str
+    values: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Module:
     """A build with Go's toolchain.
 
     `directory` (under modules/) has go.mod and go.sum, or `source` (under sources/) a program of our own.
-    `packages` are import paths; `file` is a file of the module that is taken as it is. `toolchain` is the version
+    `packages` are import paths; `file` is a file of the module that is taken as it is, `chart` one that
+    Helm renders. `toolchain` is the version
     of Go to build with (as `go1.23.8`, which Go fetches by itself), where it must not be the machine's.
     """
 
@@ -50,6 +63,7 @@ class Module:
     cgo: bool = False
     file: str = ""
     toolchain: str = field(default="", metadata=ADDED)
+    chart: Chart | None = field(default=None, metadata=ADDED)
 
     @property
     def wrapper(self) -> Path:
@@ -123,8 +137,9 @@ class Component:
 
     `without` are images that a manifest asks for and no bundle has, because they are built from no module, or because
     another tag stands for one that floats. An image that is our `own` has no publisher: nobody is asked for it,
-    whatever its reference names. A component without a module is had from its publisher alone: bundles that are made
-    where he does not answer go without it.
+    whatever its reference names; a manifest that is rendered here is our own, too. A component without a module is had
+    from its publisher alone: bundles that are made where he does not answer go without it, and without those that are
+    `on_request` until that name is asked for.
     """
 
     name: str
@@ -140,6 +155,7 @@ class Component:
     image: ImageRecipe | None = None
     without: tuple[str, ...] = field(default=(), metadata=ADDED)
     own: bool = field(default=False, metadata=ADDED)
+    on_request: str = field(default="", metadata=ADDED)
 
     @property
     def architecture(self) -> str:
@@ -241,17 +257,18 @@ def _component(raw: Mapping[str, Any], platform: str) -> Component:
         platform=platform,
         homepage=raw["homepage"],
         title=fill["title"],
-        module=_module(raw["module"], fill),
+        module=_module(raw["module"], fill, raw.get("values", {})),
         release=Release(**{key: value.format(**fill) for key, value in release.items()}) if release else None,
         reference=raw.get("reference", ""),
         tag=raw.get("tag", raw["version"]) if raw["kind"] == "image" else "",
         image=_image(raw["image"], raw["module"].get("path", "")) if "image" in raw else None,
         without=tuple(raw.get("without", ())),
         own=bool(raw.get("own", False)),
+        on_request=raw.get("on_request", ""),
     )
 
 
-def _module(raw: Mapping[str, Any], fill: Mapping[str, str]) -> Module:
+def _module(raw: Mapping[str, Any], fill: Mapping[str, str], values: Mapping[str, str]) -> Module:
     path = raw.get("path", "")
     return Module(
         path=path,
@@ -263,7 +280,12 @@ def _module(raw: Mapping[str, Any], fill: Mapping[str, str]) -> Module:
         cgo=bool(raw.get("cgo", False)),
         file=raw.get("file", ""),
         toolchain=raw.get("toolchain", ""),
+        chart=_chart(raw["chart"], values) if "chart" in raw else None,
     )
+
+
+def _chart(raw: Mapping[str, Any], values: Mapping[str, str]) -> Chart:
+    return Chart(**{**raw, "values": tuple({**raw["values"], **values}.items())})
 
 
 def _package(module: str, name: str) -> str:

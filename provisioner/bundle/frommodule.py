@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from provisioner.bundle import debian, golang, moduletree, oci, publish, rootfs
+from provisioner.bundle import chart, debian, golang, moduletree, oci, publish, rootfs
 from provisioner.bundle.archive import Entry, write_archive
 from provisioner.bundle.catalogue import Component
+from provisioner.bundle.completeness import images_of
 from provisioner.bundle.debian import Package
 from provisioner.bundle.publish import Layer
 from provisioner.bundle.store import Finished, Store
@@ -42,6 +43,8 @@ NO_INPUTS = Inputs(())
 def make(component: Component, inputs: Inputs, store: Store, emit: Emit) -> Finished:
     """Build, pack and store. Raises ProvisionError with the tool's last words."""
     with store.workspace() as workspace:
+        if component.module.chart:
+            return _rendered(component, chart.render(component, workspace, store, emit), store)
         if component.module.file:
             return _manifest(component, workspace, store)
         work = golang.Compilation(
@@ -63,6 +66,12 @@ def _manifest(component: Component, workspace: Path, store: Store) -> Finished:
     copy = workspace / "manifest"
     shutil.copyfile(golang.module_file(component.module, workspace), copy)
     return publish.artifact(component, copy, ORIGIN, store)
+
+
+def _rendered(component: Component, manifest: Path, store: Store) -> Finished:
+    """With the images that it asks for: not all of them need be in every bundle."""
+    images = " ".join(sorted(images_of(manifest.read_bytes())))
+    return publish.artifact(component, manifest, ORIGIN, store, {oci.IMAGES: images})
 
 
 def _image(

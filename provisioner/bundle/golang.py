@@ -37,6 +37,11 @@ def toolchain_version() -> str:
     return _run(("go", "env", "GOVERSION"), Path.cwd(), os.environ).strip()
 
 
+def host_architecture() -> str:
+    """Of this machine, as in `amd64`. Raises ProvisionError when Go is not installed."""
+    return _run(("go", "env", "GOHOSTARCH"), Path.cwd(), os.environ).strip()
+
+
 def compile_packages(work: Compilation, workspace: Path, emit: Emit) -> dict[str, Path]:
     """Build every package of the module; returns the program of each.
 

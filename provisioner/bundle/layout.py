@@ -25,7 +25,8 @@ _BUILD = "`provision bundle build` makes or completes it"
 class Artifact:
     """A file. `sha256` is hexadecimal, `size` in bytes, `title` the file name under which it is known.
 
-    `source` is release or module: the publisher's own file, or a build of the Go module `module`.
+    `source` is release or module: the publisher's own file, or a build of the Go module `module`. `images` are those
+    that a manifest asks for and the bundle need not have.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Artifact:
     title: str = ""
     source: str = ""
     module: str = ""
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,11 @@ class Bundle:
                 return content
         return None
 
+    def lacking(self, artifact: Artifact) -> tuple[str, ...]:
+        """The images that a manifest asks for and that are not here."""
+        present = {image.reference for image in self.images()}
+        return tuple(each for each in artifact.images if each not in present)
+
     def artifact(self, name: str, platform: str = DEFAULT_PLATFORM, version: str | None = None) -> Artifact:
         """Raises ProvisionError, which tells what is there, when the bundle has no such artifact."""
         named = [content for content in self.artifacts() if content.name == name]
@@ -173,6 +180,7 @@ def _content(path: Path, entry: Descriptor) -> Artifact | Image | OsPackages:
         title=notes.get(oci.TITLE, ""),
         source=source,
         module=module,
+        images=tuple(notes.get(oci.IMAGES, "").split()),
     )
 
 

@@ -30,6 +30,7 @@ MODULE = "provision.module"
 DISTRIBUTION = "provision.distribution"
 PACKAGE = "provision.package"
 NEEDS = "provision.needs"
+IMAGES = "provision.images"
 
 EMPTY_CONFIG = b"{}"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from provisioner.bundle import oci
@@ -44,20 +45,28 @@ def describe(component: Component, origin: str) -> dict[str, str]:
     return result
 
 
-def entry_for(component: Component, manifest: Descriptor, origin: str) -> Descriptor:
+def entry_for(
+    component: Component, manifest: Descriptor, origin: str, more: Mapping[str, str] = MappingProxyType({})
+) -> Descriptor:
     """The component's line in index.json."""
-    named = {oci.REF_NAME: component.wanted_name, **describe(component, origin)}
+    named = {oci.REF_NAME: component.wanted_name, **describe(component, origin), **more}
     kind = "" if component.kind == "image" else oci.ARTIFACT
     return replace(manifest, annotations=named, platform=component.platform, artifact_type=kind)
 
 
-def artifact(component: Component, file: Path, origin: str, store: Store) -> Finished:
-    """A single file as an OCI artifact; `file` moves into the store."""
-    notes = describe(component, origin)
+def artifact(
+    component: Component,
+    file: Path,
+    origin: str,
+    store: Store,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Finished:
+    """A single file as an OCI artifact, with `more` notes about it; `file` moves into the store."""
+    notes = {**describe(component, origin), **more}
     blob = replace(store.add_file(file, oci.FILE), annotations={oci.TITLE: component.title})
     config = store.add_bytes(oci.EMPTY_CONFIG, oci.EMPTY)
     manifest = store.add_bytes(oci.manifest(config, [blob], notes, oci.ARTIFACT), oci.MANIFEST)
-    return Finished(entry_for(component, manifest, origin), (manifest, config, blob))
+    return Finished(entry_for(component, manifest, origin, more), (manifest, config, blob))
 
 
 def image(component: Component, layers: Sequence[Layer], origin: str, store: Store) -> Finished:

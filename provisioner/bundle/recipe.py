@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from provisioner.bundle import oci
 from provisioner.bundle.archive import LEVEL
 from provisioner.bundle.catalogue import Component
+from provisioner.bundle.chart import HELM
 from provisioner.bundle.frommodule import Inputs
 
 # Count up when the same inputs give another result, as after a change of the packing.
@@ -22,6 +23,8 @@ def module_key(component: Component, inputs: Inputs, toolchain: str) -> str:
     toolchain = component.module.toolchain or toolchain
     files = sorted(path for path in component.module.wrapper.iterdir() if path.is_file())
     wrapper = [[path.name, oci.digest_of(path.read_bytes())] for path in files]
+    if component.module.chart:
+        wrapper.append(["helm", oci.digest_of((HELM.wrapper / "go.sum").read_bytes())])
     return _key([_FORMAT, "module", _described(component), _described(inputs), toolchain, wrapper, LEVEL])
 
 

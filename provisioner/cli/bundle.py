@@ -42,6 +42,13 @@ def command(ctx: click.Context) -> None:
     metavar="INVENTORY",
     help="Download through the http_proxy of this inventory's cluster.",
 )
+@click.option(
+    "--with",
+    "requested",
+    multiple=True,
+    metavar="NAME",
+    help="Also the images that only their publisher has, of the plug-in NAME (cilium).",
+)
 @click.pass_context
 def build(
     ctx: click.Context,
@@ -49,6 +56,7 @@ def build(
     source: str,
     output: Path | None,
     inventory: Path | None,
+    requested: tuple[str, ...],
 ) -> None:
     """Build the bundle, or one of the named COMPONENTs only. What is cached is not built again."""
     from provisioner.bundle import build as building
@@ -58,7 +66,9 @@ def build(
         from provisioner.action.proxied import use_proxy_of
 
         use_proxy_of(inventory, emit)
-    bundle = building.build(components=components or None, source=source, output=output, emit=emit)
+    bundle = building.build(
+        components=components or None, source=source, output=output, emit=emit, requested=requested
+    )
     emit(Note(message=f"{bundle.path}  {bundle.digest}"))
 
 
@@ -67,12 +77,14 @@ def build(
 @click.pass_context
 def inspect(ctx: click.Context, path: Path | None) -> None:
     """List what the bundle at PATH (by default the last one built) has, and where each part is from."""
-    from provisioner.bundle.layout import Bundle, default_bundle_path
+    from provisioner.bundle.layout import Artifact, Bundle, default_bundle_path
 
     emit = _emit(ctx.obj)
     bundle = Bundle.open(path or default_bundle_path())
     for content in bundle.contents:
         emit(Note(message=_line(content)))
+        for image in bundle.lacking(content) if isinstance(content, Artifact) else ():
+            emit(Note(message=f"  lacks {image}"))
     emit(Note(message=f"{bundle.path}  {bundle.digest}"))
 
 

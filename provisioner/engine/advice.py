@@ -40,7 +40,7 @@ class Reason:
 @dataclass(frozen=True)
 class Alternative:
     """Another choice. `ruled_out` means that it cannot be; else it would do, and the reasons are those against it.
-    `installable` is False for what this version does not install."""
+    `installable` is False for what this version does not install, or not with what a bundle has by itself."""
 
     name: str
     title: str
@@ -51,7 +51,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Better:
-    """A plug-in that would fit better, is not installed by this version, and what comes nearest to it."""
+    """A plug-in that would fit better, is not proposed by this version, and what comes nearest to it."""
 
     name: str
     title: str

@@ -16,10 +16,11 @@ from provisioner.spec.model import Existing
 UNITS: Mapping[str, tuple[str, ...]] = {
     ETCD: ("etcd",),
     CONTROL_PLANE: ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
-    NODE: ("containerd", "kubelet", "kube-proxy"),
+    NODE: ("containerd", "kubelet"),
     LOAD_BALANCER: ("api-load-balancer", "api-load-balancer-watch"),
 }
-"""The services of each role that have the same name on every host; a registry's depends on the distribution."""
+"""The services of each role that are on every host, by the same name: a registry's depends on the distribution, and
+kube-proxy is not everywhere."""
 
 SECONDS = 3
 """How long a server may take. Together with the rest a status stays within five seconds."""

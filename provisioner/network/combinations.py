@@ -17,7 +17,7 @@ import yaml
 from provisioner.spec.model import ClusterSpec
 
 Version = tuple[int, int]
-_AGENTS = {"calico": "calico/node", "flannel": "/flannel"}
+_AGENTS = {"calico": "calico/node", "flannel": "/flannel", "cilium": "cilium/cilium"}
 """What the name of the image of a plug-in's agent ends in."""
 
 
@@ -35,7 +35,7 @@ def misfits(spec: ClusterSpec, images: Sequence[str], kernels: Mapping[str, str]
     plugin, version = spec.network.plugin, version_of(spec.network.plugin, images)
     if version is None:
         return
-    named = f"{plugin.capitalize() if plugin == 'calico' else plugin} {version[0]}.{version[1]}"
+    named = f"{plugin if plugin == 'flannel' else plugin.capitalize()} {version[0]}.{version[1]}"
     for rule in _rules()[plugin]["broken"]:
         if version < _pair(rule["before"]) and _concerns(rule, spec):
             what = f"proxy.mode {rule['proxy']}" if "proxy" in rule else f"the back end {rule['backend']}"

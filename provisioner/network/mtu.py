@@ -1,7 +1,8 @@
 """The MTU of the whole chain: the link that carries packets from node to node, what the mode adds to each, what is left
 for pods. Too much of it and small packets pass while large ones hang.
 
-Facts: flannel 0.28, pkg/backend; Calico 3.28, felix/dataplane/linux/int_dataplane.go (findHostMTU, determinePodMTU).
+Facts: flannel 0.28, pkg/backend; Calico 3.28, felix/dataplane/linux/int_dataplane.go (findHostMTU, determinePodMTU);
+Cilium 1.16, pkg/mtu.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from provisioner.inventory.addresses import is_ip
+from provisioner.network import cilium
 from provisioner.playbook.facts import Facts
 from provisioner.spec.model import ClusterSpec
 
 IPV6_LEAST = 1280
 """Bytes that every link of IPv6 carries (RFC 8200, 5)."""
 _FLANNEL = {"vxlan": 50, "wireguard": 80, "ipip": 20, "udp": 28, "host-gw": 0}
+_OUTER = ("flannel", "cilium")
+"""Plug-ins whose key is the MTU of the hosts' links; Calico's is that of the pods."""
 _CALICO_PATTERN = re.compile(r"((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)")
 """The names of links at which Felix looks (mtuIfacePattern)."""
 _CALICO_BLIND = 1460
@@ -50,6 +54,8 @@ def overhead_of(spec: ClusterSpec) -> int:
     """Bytes that the mode adds to a pod's packet, the most of any."""
     if spec.network.plugin == "flannel":
         return _FLANNEL.get(spec.network.flannel.backend, 0)
+    if spec.network.plugin == "cilium":
+        return cilium.overhead(spec.network)
     calico = spec.network.calico
     return max(
         (_of_pool(each.encapsulation, ":" in each.cidr, calico.wireguard) for each in calico.pools), default=0
@@ -58,8 +64,8 @@ def overhead_of(spec: ClusterSpec) -> int:
 
 def pod_mtu(spec: ClusterSpec, facts: Facts, link: str) -> int | None:
     """What pods get on a host; None where that is not known."""
-    if spec.network.plugin == "flannel":
-        outer = spec.network.flannel.mtu or facts.mtus.get(link)
+    if spec.network.plugin in _OUTER:
+        outer = wire_mtu(spec) or facts.mtus.get(link)
         return outer - overhead_of(spec) if outer else None
     if spec.network.calico.mtu:
         return spec.network.calico.mtu
@@ -71,6 +77,8 @@ def wire_mtu(spec: ClusterSpec) -> int:
     """The size of the largest packet between nodes that the spec asks for; 0 where it leaves that to links."""
     if spec.network.plugin == "flannel":
         return spec.network.flannel.mtu or 0
+    if spec.network.plugin == "cilium":
+        return spec.network.cilium.mtu
     mtu = spec.network.calico.mtu
     return mtu + overhead_of(spec) if mtu else 0
 
@@ -80,7 +88,7 @@ def with_wire_mtu(spec: ClusterSpec, size: int) -> str:
     if spec.network.plugin == "flannel":
         own = spec.network.flannel.backend in {"vxlan", "wireguard"}  # the others take the link's
         return f"{_key(spec)}: {size}" if own else f"the MTU of the nodes' links to {size}"
-    return f"{_key(spec)}: {size - overhead_of(spec)}"
+    return f"{_key(spec)}: {size - (0 if spec.network.plugin in _OUTER else overhead_of(spec))}"
 
 
 def mtu_misfits(spec: ClusterSpec, facts: Mapping[str, Facts]) -> Iterator[Misfit]:
@@ -92,7 +100,7 @@ def mtu_misfits(spec: ClusterSpec, facts: Mapping[str, Facts]) -> Iterator[Misfi
     if not pods:
         return
     over, key = overhead_of(spec), _key(spec)
-    fits = min(outer.values()) - (0 if spec.network.plugin == "flannel" else over)
+    fits = min(outer.values()) - (0 if spec.network.plugin in _OUTER else over)
     for name, mtu in pods.items():
         if mtu + over > outer[name]:
             carried = f"its link {links[name]} carries {outer[name]}"
@@ -116,8 +124,7 @@ def _apart(pods: Mapping[str, int], key: str, fits: int) -> Iterator[Misfit]:
 
 
 def _key(spec: ClusterSpec) -> str:
-    """flannel's is that of the hosts' links, Calico's that of the pods."""
-    return "network.flannel.mtu" if spec.network.plugin == "flannel" else "network.calico.mtu"
+    return f"network.{spec.network.plugin}.mtu"
 
 
 def _of_pool(encapsulation: str, ipv6: bool, wireguard: bool) -> int:

@@ -11,7 +11,8 @@ from provisioner.spec.model import ClusterSpec, Network
 class Needs:
     """`modules` of the kernel, of at least the version `kernel`; `udp` and `tcp` ports of every node, and IP
     `protocols` by name, that the others send to. `adjacent`: each node is in the others' subnet, because none is asked
-    to route. `architectures`: those that there is a program for; any when there are none. `what` asks for it, in words.
+    to route; `apart` says what to do where they are not. `architectures`: those that there is a program for; any when
+    there are none. `what` asks for it, in words.
     """
 
     what: str
@@ -21,6 +22,7 @@ class Needs:
     tcp: tuple[int, ...] = ()
     protocols: tuple[str, ...] = ()
     adjacent: bool = False
+    apart: str = ""
     architectures: tuple[str, ...] = ()
 
 
@@ -31,7 +33,29 @@ def needs_of(spec: ClusterSpec) -> Needs:
 
 def network_needs(network: Network, nodes: int) -> Needs:
     """Of a network for so many nodes."""
+    if network.plugin == "cilium":
+        return _cilium(network)
     return _calico(network, nodes) if network.plugin == "calico" else _flannel(network)
+
+
+def _cilium(network: Network) -> Needs:
+    """Cilium 1.16, docs, operations/system_requirements. It masquerades by iptables and ipset, and mounts the file
+    system bpf by itself; its checks of health do with TCP alone."""
+    cilium = network.cilium
+    tunnel = (cilium.tunnel_protocol,) if cilium.tunnelled else ()
+    wireguard = ("wireguard",) if cilium.wireguard else ()
+    parts = [cilium.backend, *(["WireGuard"] if cilium.wireguard else [])]
+    parts += ["without kube-proxy"] if cilium.kube_proxy_replacement else []
+    return Needs(
+        f"Cilium ({', '.join(parts)})",
+        modules=("cls_bpf", "sch_ingress", "ip_set", "ip_set_hash_ip", "xt_set", *tunnel, *wireguard),
+        kernel=(5, 6) if cilium.wireguard else (5, 4),
+        udp=(*((cilium.udp_port,) if tunnel else ()), *((51871,) if wireguard else ())),
+        tcp=(4240, *((4244,) if cilium.hubble.relay else ())),
+        adjacent=not cilium.tunnelled and cilium.auto_direct_node_routes,
+        apart="use routing_mode: tunnel, or auto_direct_node_routes: false where routers know the way to pods",
+        architectures=("amd64", "arm64"),
+    )
 
 
 def _calico(network: Network, nodes: int) -> Needs:
@@ -51,6 +75,7 @@ def _calico(network: Network, nodes: int) -> Needs:
         protocols=("ipip",) if ipip else (),
         # A router between nodes has to be told of the pods, by a session with it.
         adjacent="None" in calico.encapsulations and not calico.bgp.peers,
+        apart="use VXLANCrossSubnet, or name the router among network.calico.bgp.peers",
     )
 
 
@@ -61,7 +86,9 @@ def _flannel(network: Network) -> Needs:
     if flannel.backend == "vxlan":
         return Needs(what, modules=("vxlan",), udp=(flannel.udp_port,))
     if flannel.backend == "host-gw":
-        return Needs(what, adjacent=True)
+        return Needs(
+            what, adjacent=True, apart="use vxlan, with direct_routing where some nodes share a subnet"
+        )
     if flannel.backend == "wireguard":
         return Needs(what, modules=("wireguard",), kernel=(5, 6), udp=_wireguard_ports(network))
     if flannel.backend == "ipip":

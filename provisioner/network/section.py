@@ -9,7 +9,9 @@ from provisioner.network.advicetable import Choice
 from provisioner.network.site import Site
 from provisioner.spec.buildcalico import build_calico
 from provisioner.spec.calico import Calico
+from provisioner.spec.cilium import build_cilium
 from provisioner.spec.model import Flannel, Network
+from provisioner.spec.versions import PLUGINS
 
 _KEPT: Mapping[str, tuple[str, ...]] = {
     "flannel": ("interface", "interface_regex", "can_reach"),
@@ -22,7 +24,7 @@ _VXLAN, _VXLAN6, _WIREGUARD, _WIREGUARD6, _IPIP = 50, 70, 60, 80, 20
 
 def section_of(choice: Choice, site: Site) -> dict[str, Any]:
     """The section, with the CIDRs first after the plug-in."""
-    general = {key: value for key, value in site.written.items() if key not in ("plugin", *_KEPT)}
+    general = {key: value for key, value in site.written.items() if key not in ("plugin", *PLUGINS)}
     section: dict[str, Any] = {
         "plugin": choice.plugin,
         "pod_cidrs": list(site.pod_cidrs),
@@ -42,13 +44,14 @@ def to_fill_in(choice: Choice, section: Mapping[str, Any]) -> tuple[str, ...]:
 
 def network_of(section: Mapping[str, Any]) -> Network:
     """What the spec would be."""
-    written = {key: value for key, value in section.items() if key not in _KEPT}
+    written = {key: value for key, value in section.items() if key not in PLUGINS}
     cidrs = {name: tuple(written[name]) for name in ("pod_cidrs", "service_cidrs")}
     flannel = Flannel(**section.get("flannel", {}))
     return Network(
         **(written | cidrs),
         flannel=flannel,
         calico=build_calico(section.get("calico", {}), cidrs["pod_cidrs"]),
+        cilium=build_cilium(section.get("cilium", {}), cidrs["pod_cidrs"]),
     )
 
 

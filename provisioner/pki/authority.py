@@ -57,7 +57,7 @@ def new_authority(common_name: str) -> KeyPair:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     builder = _builder(name, name, key.public_key(), key.public_key(), CA_DAYS)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_key_usage(ca=True), critical=True)
+    builder = builder.add_extension(key_usage(ca=True), critical=True)
     return KeyPair(_pem(builder.sign(key, hashes.SHA256())), pem)
 
 
@@ -79,7 +79,7 @@ def issue(authority: KeyPair, leaf: Leaf) -> KeyPair:
     key, pem = new_key_pem()
     builder = _builder(_subject(leaf), ca.subject, key.public_key(), ca_key.public_key(), leaf.days)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_key_usage(ca=False), critical=True)
+    builder = builder.add_extension(key_usage(ca=False), critical=True)
     builder = builder.add_extension(
         x509.ExtendedKeyUsage([USAGES[each] for each in leaf.usages]), critical=False
     )
@@ -124,7 +124,8 @@ def _names(sans: Sequence[str]) -> list[x509.GeneralName]:
     return names
 
 
-def _key_usage(*, ca: bool) -> x509.KeyUsage:
+def key_usage(*, ca: bool) -> x509.KeyUsage:
+    """Of an authority, or of what it signs."""
     return x509.KeyUsage(
         digital_signature=True,
         key_cert_sign=ca,

@@ -53,7 +53,7 @@ def advice_lines(advice: Advice) -> list[Line]:
         *_others("it would also do", [each for each in advice.alternatives if not each.ruled_out]),
         *_others("ruled out", [each for each in advice.alternatives if each.ruled_out and each.installable]),
         *_others(
-            "not installed by this version", [each for each in advice.alternatives if not each.installable]
+            "not proposed by this version", [each for each in advice.alternatives if not each.installable]
         ),
         *(line for run in advice.measured for line in _figures(run)),
         *_answers(advice),

@@ -11,6 +11,7 @@ from provisioner.inventory.model import Host
 from provisioner.spec.buildattachments import build_attachments, build_multus
 from provisioner.spec.buildcalico import build_calico
 from provisioner.spec.buildpolicies import build_policies
+from provisioner.spec.cilium import build_cilium
 from provisioner.spec.dns import NODES_FILE, Dns, Forward, dns_replicas
 from provisioner.spec.draft import CONTROL_PLANE, LOAD_BALANCER, NODE, REGISTRY, Draft, default_host
 from provisioner.spec.labels import taint
@@ -82,12 +83,14 @@ def _network(draft: Draft) -> Network:
     }
     flannel = Flannel(**written.pop("flannel", {}))
     calico = build_calico(written.pop("calico", {}), cidrs["pod_cidrs"])
+    cilium = build_cilium(written.pop("cilium", {}), cidrs["pod_cidrs"])
     policies = build_policies(written.pop("policies", ()))
     attachments = build_attachments(written.pop("attachments", ()))
     multus = build_multus(written.pop("multus", None), attachments)
     parts = {
         "flannel": flannel,
         "calico": calico,
+        "cilium": cilium,
         "policies": policies,
         "multus": multus,
         "attachments": attachments,

@@ -11,6 +11,7 @@ from provisioner.inventory.aliases import CONTROL_PLANE
 from provisioner.inventory.model import Inventory
 from provisioner.spec.attachments import Attachment, Multus
 from provisioner.spec.calico import Calico
+from provisioner.spec.cilium import Cilium
 from provisioner.spec.dns import Dns
 from provisioner.spec.policies import Policy
 from provisioner.spec.tuning import Tuning
@@ -78,9 +79,21 @@ class Network:
     allow_untested: bool = False
     flannel: Flannel = field(default_factory=Flannel)
     calico: Calico = field(default_factory=Calico)
+    cilium: Cilium = field(default_factory=Cilium)
     policies: tuple[Policy, ...] = ()
     multus: Multus | None = None
     attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def backend(self) -> str:
+        """How packets get from node to node, in the plug-in's words."""
+        chosen: Flannel | Calico | Cilium = getattr(self, self.plugin)
+        return chosen.backend
+
+    @property
+    def kube_proxy(self) -> bool:
+        """Services are kube-proxy's; else the plug-in's."""
+        return not (self.plugin == "cilium" and self.cilium.kube_proxy_replacement)
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,10 @@ class Endpoint:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+LOCAL_ENDPOINT = Endpoint("127.0.0.1")
+"""Of nodes that have a load balancer of their own, or an API server."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +253,11 @@ class ClusterSpec:
     http_proxy: HttpProxy | None = None
     existing: Existing | None = None
     tuning: Tuning = field(default_factory=Tuning)
+
+    @property
+    def nodes_endpoint(self) -> Endpoint:
+        """Where nodes reach the API server."""
+        return self.endpoint if self.load_balancer.mode == "group" else LOCAL_ENDPOINT
 
 
 def local_balancers(inventory: Inventory, spec: ClusterSpec) -> tuple[str, ...]:

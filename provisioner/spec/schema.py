@@ -14,6 +14,8 @@ from provisioner.spec import (
     attachments,
     calico,
     calicowords,
+    cilium,
+    ciliumwords,
     dns,
     labels,
     nameservers,
@@ -101,6 +103,31 @@ _CALICO = _section(
                 "service_load_balancer_ips": _CIDRS,
             }
         ),
+    }
+)
+
+_CILIUM = _section(
+    {
+        "routing_mode": _text(allowed=list(cilium.ROUTING_MODES)),
+        "tunnel_protocol": _text(allowed=list(cilium.TUNNEL_PORTS)),
+        "tunnel_port": _PORT,
+        "native_routing_cidrs": _CIDRS,
+        "auto_direct_node_routes": {"type": "boolean"},
+        "ipam": _text(ciliumwords.ipam),
+        "pools": _CIDRS,
+        "kube_proxy_replacement": {
+            "type": ["boolean", "string"],
+            "check_with": _reported(ciliumwords.replacement),
+        },
+        "hubble": _section({name: {"type": "boolean"} for name in ("enabled", "relay", "ui")}),
+        "mtu": _number(576, 65535),
+        "wireguard": {"type": "boolean"},
+        "devices": {"type": "list", "empty": False, "schema": _text(ciliumwords.device)},
+        "config": {
+            "type": "dict",
+            "keysrules": _text(ciliumwords.config_key),
+            "valuesrules": {"type": "string"},
+        },
     }
 )
 
@@ -198,6 +225,7 @@ CLUSTER: Mapping[str, Any] = {
                 }
             ),
             "calico": _CALICO,
+            "cilium": _CILIUM,
             "policies": {"type": "list", "schema": _POLICY},
             "multus": _section({"variant": _text(allowed=list(attachments.VARIANTS))}),
             "attachments": {"type": "list", "schema": ATTACHMENT},

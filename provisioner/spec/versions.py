@@ -14,10 +14,9 @@ from provisioner.spec.values import RefusedError
 OLDEST_MINOR = 31
 CATALOGUED = "1.33.13"
 """The release in this version's catalogue of components, which `provision bundle build` makes. For hints only."""
-PLUGINS = ("flannel", "calico")
-ENFORCING = ("calico",)
+PLUGINS = ("flannel", "calico", "cilium")
+ENFORCING = ("calico", "cilium")
 """Plug-ins that enforce NetworkPolicies."""
-PLUGINS_TO_COME = ("cilium",)
 BACKENDS = ("vxlan", "host-gw", "wireguard", "ipip", "udp")
 _CLOUD = "it writes routes into one provider's API, with keys that every node would hold"
 BACKENDS_REFUSED = MappingProxyType(
@@ -82,12 +81,8 @@ def kubernetes(text: str) -> None:
 
 
 def plugin(text: str) -> None:
-    if text in PLUGINS:
-        return
-    known = nearest(text, PLUGINS + PLUGINS_TO_COME)
-    if known in PLUGINS_TO_COME:
-        raise RefusedError(f"the plug-in '{known}' is not yet installable by this version", "use calico")
-    raise RefusedError(f"there is no plug-in {said(text)}", hint_for(text, PLUGINS))
+    if text not in PLUGINS:
+        raise RefusedError(f"there is no plug-in {said(text)}", hint_for(text, PLUGINS))
 
 
 def backend(text: str) -> None:

@@ -17,6 +17,8 @@ from provisioner.bundle.layout import Bundle, default_bundle_path
 from provisioner.kube.objects import object_key
 from provisioner.network import multus
 from provisioner.network.podnetwork import PodNetwork
+from provisioner.pki.cluster import new_state
+from provisioner.pki.hubble import hubble_secrets
 from provisioner.spec.attachments import (
     MODES,
     Attachment,
@@ -27,8 +29,10 @@ from provisioner.spec.attachments import (
     StaticAddress,
 )
 from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
+from provisioner.spec.cilium import Cilium, Hubble
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel, Network
+from provisioner.spec.versions import PLUGINS
 
 LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
 POD = "10.244.0.0/16"
@@ -62,6 +66,17 @@ CALICO = {
         env={"FELIX_IPTABLESREFRESHINTERVAL": "60"},
     ),
 }
+CILIUM = {
+    "vxlan": Cilium(),
+    "geneve": Cilium(tunnel_protocol="geneve", tunnel_port=7000, mtu=1400, wireguard=True),
+    "native": Cilium("native", devices=("eth0", "eth+"), config={"enable-bpf-masquerade": "true"}),
+    "routed": Cilium("native", auto_direct_node_routes=False, native_routing_cidrs=("10.0.0.0/8",)),
+    "IPAM kubernetes": Cilium(ipam="kubernetes"),
+    "several pools": Cilium(pools=("10.244.0.0/17", "10.244.192.0/18")),
+    "without kube-proxy": Cilium(kube_proxy_replacement=True, hubble=Hubble(enabled=True)),
+    "Hubble relay": Cilium(hubble=Hubble(enabled=True, relay=True)),
+    "Hubble UI": Cilium(kube_proxy_replacement=True, hubble=Hubble(enabled=True, relay=True, ui=True)),
+}
 
 
 RANGES = (Range("198.51.100.0/24", "198.51.100.10", "198.51.100.99", "198.51.100.1"), Range("fd00:51::/64"))
@@ -85,11 +100,11 @@ ATTACHMENTS = {
 
 def manifests() -> Iterator[tuple[str, str, Path | None]]:
     """Version, plug-in, and where its manifests lie; None for the bundle's."""
-    yield from (("bundle", plugin, None) for plugin in ("flannel", "calico"))
+    yield from (("bundle", plugin, None) for plugin in PLUGINS)
     root = os.environ.get("PROVISION_UPSTREAM")
     for folder in sorted(Path(root).glob("*")) if root else ():
         plugin = folder.name.partition("-")[0]
-        if plugin in ("flannel", "calico"):
+        if plugin in PLUGINS:
             yield folder.name, plugin, folder
 
 
@@ -108,6 +123,9 @@ def specs(plugin: str) -> Iterator[tuple[str, ClusterSpec]]:
     }
     modes |= {
         name: replace(network, calico=each) for name, each in (CALICO if plugin == "calico" else {}).items()
+    }
+    modes |= {
+        name: replace(network, cilium=each) for name, each in (CILIUM if plugin == "cilium" else {}).items()
     }
     yield from ((name, replace(spec, network=each)) for name, each in modes.items())
 
@@ -134,7 +152,8 @@ def test_accepted(cluster: LabCluster, version: str, plugin: str, folder: Path |
     try:
         for mode, spec in specs(plugin):
             network = PodNetwork(spec, lambda name: read(folder, name))
-            objects = network.objects(lambda image: f"registry.lab.internal:5000/{image.rpartition('/')[2]}")
+            objects = hubble_secrets(new_state("lab")) if spec.network.cilium.hubble.relay else []
+            objects += network.objects(lambda image: f"registry.lab.internal:5000/{image.rpartition('/')[2]}")
             first = [each for each in objects if each["kind"] == "CustomResourceDefinition"]
             if first and not made:
                 made = [object_key(each) for each in first]

@@ -6,6 +6,10 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
+import yaml
+from papercilium import IMAGES as CILIUM
+from papercilium import paper_cilium
+
 from provisioner.action.variables import AGNHOST, COREDNS, PAUSE
 from provisioner.bundle import catalogue
 from provisioner.bundle.layout import Artifact, Bundle, Image
@@ -63,7 +67,12 @@ MULTUS = _MULTUS.replace("TAG", "snapshot")
 MULTUS_THICK = _MULTUS.replace("TAG", "snapshot-thick")
 
 
-MANIFESTS = {"kube-flannel": FLANNEL, "multus": MULTUS, "multus-thick": MULTUS_THICK}
+MANIFESTS = {
+    "kube-flannel": FLANNEL,
+    "multus": MULTUS,
+    "multus-thick": MULTUS_THICK,
+    **dict.fromkeys(("cilium", "cilium-hubble"), yaml.safe_dump_all(paper_cilium())),
+}
 
 
 def paper_bundle(folder: Path) -> Bundle:
@@ -80,13 +89,14 @@ def paper_bundle(folder: Path) -> Bundle:
             "0" * 64,
             1,
             folder / f"{each.name}.yml" if each.name in MANIFESTS else empty,
+            images=tuple(f"{name}:v1" for name in CILIUM) if each.name.startswith("cilium") else (),
         )
         for each in catalogue.load()
     ]
-    names = (PAUSE, COREDNS, AGNHOST, "example.org/flannel", "example.org/plugin", "example.org/multus")
+    networks = ("example.org/flannel", "example.org/plugin", "example.org/multus", *CILIUM)
     images = [
         Image(name, tag, f"sha256:{'0' * 64}", b"{}", "", ())
-        for name in names
+        for name in (PAUSE, COREDNS, AGNHOST, *networks)
         for tag in ("v1", *(("v1-thick",) if name == "example.org/multus" else ()))
     ]
     return Bundle(folder, "digest", (*artifacts, *images))

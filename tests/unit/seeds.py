@@ -62,6 +62,17 @@ POLICED = FULL.replace(
 ).replace("plugin: flannel", "plugin: calico")
 """Another one, whose plug-in enforces policies."""
 
+CILIUM = FULL.replace(
+    "        flannel: {backend: vxlan, vni: 1, port: 8472, mtu: 1400, interface: eth0}\n",
+    """\
+        cilium: {routing_mode: native, native_routing_cidrs: [10.0.0.0/8], auto_direct_node_routes: no,
+          ipam: cluster-pool, pools: [10.244.0.0/17, 10.244.192.0/18], kube_proxy_replacement: false,
+          hubble: {enabled: yes, relay: yes, ui: no}, mtu: 1400, wireguard: no, devices: [eth0, eth+],
+          config: {enable-bpf-masquerade: 'true'}}
+""",
+).replace("plugin: flannel", "plugin: cilium")
+"""One with every key of Cilium's mode native."""
+
 PLAYBOOK = """\
 - name: a
   hosts: all

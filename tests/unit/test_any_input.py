@@ -30,7 +30,20 @@ from garbage import (
 )
 from hypothesis import HealthCheck, Phase, configuration, given, settings
 from hypothesis import strategies as st
-from seeds import ETCD, FACTS, FACTS_FILE, FULL, JOURNAL, KNOWN_HOSTS, OWNED, PLAN, PLAYBOOK, POLICED, STATE
+from seeds import (
+    CILIUM,
+    ETCD,
+    FACTS,
+    FACTS_FILE,
+    FULL,
+    JOURNAL,
+    KNOWN_HOSTS,
+    OWNED,
+    PLAN,
+    PLAYBOOK,
+    POLICED,
+    STATE,
+)
 
 from provisioner.action import anonymous
 from provisioner.action.foundcluster import FoundHost
@@ -209,6 +222,7 @@ PARSERS: Mapping[str, Parser] = {
     "inventory, a right one bent": Parser(bent(FULL.encode()), _cluster),
     "inventory, a right one with other values": Parser(damaged(yaml.safe_load(FULL)).map(dumped), _cluster),
     "policies, right ones with other values": Parser(damaged(yaml.safe_load(POLICED)).map(dumped), _cluster),
+    "Cilium, a right one with other values": Parser(damaged(yaml.safe_load(CILIUM)).map(dumped), _cluster),
     "variables": Parser(inventories.map(dumped) | bent(FULL.encode()), _variables),
     "ranges": Parser(_names | texts, expand, (RangeError,)),
     "patterns": Parser(_names | texts, lambda text: match(text, GROUPS["all"], GROUPS), (PatternError,)),
@@ -329,6 +343,7 @@ def test_no_input_gives_a_traceback_at_length(name: str) -> None:
     [
         (FULL.encode(), _cluster),
         (POLICED.encode(), _cluster),
+        (CILIUM.encode(), _cluster),
         (PLAYBOOK.encode().replace(b"    - {template: {dest: /etc/t, src: none.j2}}\n", b""), _playbook),
         (json.dumps(PLAN).encode(), _plan),
         (FACTS, lambda output: parse_facts("h", output, 0.0)),

@@ -9,15 +9,20 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import platformdirs
 import pytest
 
-from provisioner.bundle import catalogue, debian, golang
-from provisioner.bundle.build import build, published
+from provisioner.bundle import catalogue, debian, fromrelease, golang, oci
+from provisioner.bundle.build import _is_wanted, _left_out, build, published
+from provisioner.bundle.catalogue import Component
 from provisioner.bundle.debian import Package
 from provisioner.bundle.golang import Compilation
-from provisioner.bundle.store import Store
-from provisioner.engine.events import Event, Note, Step, silent
-from provisioner.errors import ProvisionError
+from provisioner.bundle.oci import Descriptor
+from provisioner.bundle.recipe import release_key
+from provisioner.bundle.store import Finished, Store
+from provisioner.engine.events import Emit, Event, Note, Step, silent
+from provisioner.errors import InputError, ProvisionError
+from provisioner.network.patches import images_of, parse_manifest
 
 needs_go = pytest.mark.skipif(not shutil.which("go"), reason="needs Go's toolchain")
 
@@ -30,7 +35,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             name,
             subprocess.run(["go", "env", name], capture_output=True, text=True, check=True).stdout.strip(),
         )
+    tools = platformdirs.user_cache_path("provision") / "build" / "tools"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if tools.exists():  # Helm alone takes seconds to link
+        shutil.copytree(tools, tmp_path / "cache" / "provision" / "build" / "tools")
     return tmp_path / "cache"
 
 
@@ -54,7 +62,7 @@ def test_what_apt_does_not_have_is_left_out_and_said(
 ) -> None:
     """A bundle without what measures is a bundle."""
     real = catalogue.load()
-    own = next(each for each in real if each.own)
+    own = next(each for each in real if each.own and each.image)
     assert own.image is not None
     gone = replace(
         own, image=replace(own.image, debian=replace(own.image.debian, packages=("no-such-package-1",)))
@@ -70,6 +78,62 @@ def test_what_apt_does_not_have_is_left_out_and_said(
     assert told.message.startswith("no net-bench: ")
     with pytest.raises(ProvisionError, match="no-such-package-1"):
         build(components=["net-bench"], source="module", output=tmp_path / "c", emit=silent)
+
+
+@needs_go
+def test_a_chart_is_rendered_to_the_same_bytes_each_time(cache: Path, tmp_path: Path) -> None:
+    """And tells which images it asks for, of which none is there."""
+    name = "cilium-hubble-ui"
+    first = build(components=[name], source="auto", output=tmp_path / "a", emit=silent)
+    shutil.rmtree(cache / "provision" / "build" / "components")
+    again = build(components=[name], source="release", output=tmp_path / "b", emit=silent)
+    assert again.digest == first.digest
+    artifact = first.artifact(name)
+    objects = parse_manifest(artifact.path.read_text(encoding="utf-8"), name)
+    assert artifact.images == tuple(sorted(images_of(objects)))
+    assert first.lacking(artifact) == artifact.images
+    published = {each.wanted_name for each in catalogue.load() if each.on_request == "cilium"}
+    assert set(artifact.images) == published, "all of them can be had of their publisher"
+    assert not [each for each in objects if each["kind"] in ("Secret", "Job", "CronJob")]
+
+
+def test_what_only_its_publisher_has_is_left_out_unless_it_is_asked_for(tmp_path: Path) -> None:
+    agent = next(each for each in catalogue.load() if each.on_request)
+    store = Store(tmp_path)
+    assert not _is_wanted(agent, set(), store)
+    assert _is_wanted(agent, {"cilium"}, store)
+    assert _is_wanted(agent, {agent.name}, store)
+    store.finish(release_key(agent), Finished(Descriptor(oci.MANIFEST, oci.digest_of(b""), 0), ()))
+    assert _is_wanted(agent, set(), store), "once it has been fetched it comes along"
+    assert agent.wanted_name in _left_out(catalogue.load()), "a bundle is whole without"
+
+
+def test_a_wrong_name_of_what_to_fetch_is_answered(cache: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        build(components=["pause"], source="auto", output=None, emit=silent, requested=["cillium"])
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.hint) == ("--with", "did you mean 'cilium'?")
+
+
+def test_what_is_asked_for_and_cannot_be_had_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside named components, too; there is no module to fall back on."""
+    fetched: list[str] = []
+
+    def silent_publisher(component: Component, _store: Store, _emit: Emit) -> Finished:
+        fetched.append(component.name)
+        raise ProvisionError("quay.io does not answer", "use --source module")
+
+    monkeypatch.setattr(fromrelease, "make", silent_publisher)
+    with pytest.raises(ProvisionError, match="does not answer") as caught:
+        build(components=["hubble-relay"], source="auto", output=None, emit=silent, requested=["cilium"])
+    assert fetched == ["cilium-agent"], "all of them, in their order"
+    assert "only its publisher has it" in caught.value.hint
+
+
+def test_without_go_a_chart_is_left_out(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ProvisionError, match="`go` is not installed"):
+        build(components=["cilium"], source="release", output=None, emit=silent)
 
 
 @needs_go

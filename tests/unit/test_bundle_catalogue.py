@@ -8,6 +8,7 @@ import pytest
 
 from provisioner.bundle import catalogue
 from provisioner.bundle.catalogue import Component, File
+from provisioner.bundle.chart import HELM
 from provisioner.errors import InputError
 
 COMPONENTS = catalogue.load()
@@ -28,7 +29,10 @@ def test_every_placeholder_is_filled(component: Component) -> None:
     assert not re.search(r"[{}]", repr(component.release) + " ".join(component.module.ldflags))
 
 
-PUBLISHED_ONLY = {"multus", "multus-thick", "multus-cni", "multus-cni-thick"}
+PUBLISHED_ONLY = {
+    "multus", "multus-thick", "multus-cni", "multus-cni-thick",
+    "cilium-agent", "cilium-operator", "cilium-envoy", "hubble-relay", "hubble-ui", "hubble-ui-backend",
+}  # fmt: skip
 
 
 @EVERY
@@ -41,6 +45,9 @@ def test_every_component_has_both_sources(component: Component) -> None:
     if component.kind == "image":
         assert component.reference
         assert component.tag
+    if component.module.chart:
+        return  # it is rendered here
+    if component.kind == "image":
         assert component.image
         assert {package for _, package in component.image.programs} <= set(component.module.packages)
     else:
@@ -51,8 +58,8 @@ def test_every_component_has_both_sources(component: Component) -> None:
 
 
 def test_nobody_is_asked_for_what_is_our_own() -> None:
-    """Its reference names no publisher, and it has no release: of Debian's packages alone."""
-    (own,) = (component for component in COMPONENTS if component.own)
+    """Its reference names no publisher, and it has no release: of Debian's packages alone, or rendered."""
+    (own,) = (component for component in COMPONENTS if component.own and not component.module.chart)
     assert own.reference.startswith("localhost/")
     assert own.release is None
     assert own.image
@@ -105,6 +112,33 @@ def test_an_image_has_files_of_its_own_and_of_its_module() -> None:
     assert File("/status/status.json", owner=999) in controllers.files
     assert CALICO["calico-cni"].image
     assert dict(CALICO["calico-cni"].image.links) == {"/opt/cni/bin/calico-ipam": "calico"}
+
+
+CHARTS = [component for component in COMPONENTS if component.module.chart]
+
+
+def test_a_chart_draws_nothing_at_random() -> None:
+    """Helm would draw Hubble's keys, and everybody with the bundle would have them."""
+    assert [component.name for component in CHARTS] == ["cilium", "cilium-hubble", "cilium-hubble-ui"]
+    for component in CHARTS:
+        assert component.own
+        assert component.release is None
+        assert component.module.chart
+        values = dict(component.module.chart.values)
+        assert values.get("hubble.enabled") == "false" or values["hubble.tls.auto.enabled"] == "false"
+        assert values["image.useDigest"] == "false", "images are named as the bundle's index has them"
+        assert "helm.sh/helm/v3 v3." in (HELM.wrapper / "go.sum").read_text()
+    assert HELM.version().startswith("v3.")
+
+
+def test_cilium_is_of_one_release() -> None:
+    images = {component.name: component for component in COMPONENTS if component.on_request == "cilium"}
+    assert set(images) == {
+        "cilium-agent", "cilium-operator", "cilium-envoy", "hubble-relay", "hubble-ui", "hubble-ui-backend"
+    }  # fmt: skip
+    same = {images[name].version for name in ("cilium-agent", "cilium-operator", "hubble-relay")}
+    assert same == {component.version for component in CHARTS}
+    assert all(each.reference.startswith("quay.io/cilium/") for each in images.values())
 
 
 def test_no_two_components_have_one_name() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from provisioner.bundle import catalogue
-from provisioner.bundle.catalogue import Component, Debian, Edit, File, ImageRecipe, Module, Release
+from provisioner.bundle.catalogue import Chart, Component, Debian, Edit, File, ImageRecipe, Module, Release
 from provisioner.bundle.frommodule import NO_INPUTS
 from provisioner.bundle.recipe import module_key, release_key
 
@@ -48,6 +48,8 @@ def test_what_was_built_before_keeps_its_key() -> None:
     "changed",
     [
         replace(PAUSE, without=("quay.io/x:1",)),
+        replace(PAUSE, on_request="cilium"),
+        replace(PAUSE, module=replace(PAUSE.module, chart=Chart("c", "r", "n", "1.31.0"))),
         replace(PAUSE, release=Release("https://example.org/a", sha256="0" * 64)),
         replace(PAUSE, module=replace(PAUSE.module, toolchain="go1.23.8")),
         *(
@@ -71,3 +73,14 @@ def test_the_key_knows_what_was_added(changed: Component) -> None:
 def test_another_go_of_the_machine_is_nothing_to_a_component_with_its_own() -> None:
     calico = COMPONENTS["typha"]
     assert module_key(calico, NO_INPUTS, "go1.26.0") == module_key(calico, NO_INPUTS, "go1.26.1")
+
+
+def test_the_key_of_what_is_rendered_knows_the_values() -> None:
+    plain, hubble, pages = (COMPONENTS[name] for name in ("cilium", "cilium-hubble", "cilium-hubble-ui"))
+    keys = {module_key(each, NO_INPUTS, "") for each in (plain, hubble, pages)}
+    assert len(keys) == 3
+    assert plain.module.chart
+    later = replace(
+        plain, module=replace(plain.module, chart=replace(plain.module.chart, kubernetes="1.40.0"))
+    )
+    assert module_key(later, NO_INPUTS, "") not in keys

@@ -48,6 +48,18 @@ def test_what_nobody_has_tried(lab: ClusterSpec) -> None:
     ]
 
 
+def test_cilium(lab: ClusterSpec) -> None:
+    spec = replace(lab, network=replace(lab.network, plugin="cilium"), kubernetes=Kubernetes("1.30.1"))
+    assert told(spec, "quay.io/cilium/cilium:v1.16.5") == []
+    reason = "Cilium 1.16 is tested with Kubernetes 1.27 to 1.30, this is 1.33"
+    assert told(replace(spec, kubernetes=lab.kubernetes), "r:5000/cilium/cilium:v1.16.5@sha256:0") == [
+        (reason, True)
+    ]
+    assert told(spec, "quay.io/cilium/cilium:v1.16.5", {"cp1": "4.19.0"}) == [
+        ("cp1: Cilium 1.16 wants Linux 5.4 or newer", True)
+    ]
+
+
 def test_what_is_broken(lab: ClusterSpec) -> None:
     (first,) = told(calico(lab, proxy="nftables"), "docker.io/calico/node:v3.28.1")
     assert first[0].startswith("Calico 3.28 does not go with proxy.mode nftables: Felix writes")

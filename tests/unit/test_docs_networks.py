@@ -24,6 +24,7 @@ work.
   not.
 - **accepted**: what is rendered for it from every version of the manifests at hand is taken by a real API server's dry
   run (tests/cluster/test_accepted.py).
+  Cilium's images need a compiler for the kernel's programs, and their publisher: it is rendered and taken, not run.
 - **refused**: what the lab's kernel lacks, or the bundle's image, is named before anything is changed.
 
 | plug-in | mode | traffic | on the wire | across a router | accepted | refused |
@@ -77,6 +78,7 @@ def rows() -> Iterator[tuple[str, ...]]:
     lacking = {mode.name for mode, _ in test_networks.LACKING}
     accepted = [f"flannel {name}" for name in test_accepted.FLANNEL]
     accepted += [f"Calico {name}" for name in test_accepted.CALICO]
+    accepted += [f"Cilium {name}" for name in test_accepted.CILIUM]
     for name in dict.fromkeys([*accepted, *proved]):
         plugin, _, mode = name.partition(" ")
         seen = proved.get(name)

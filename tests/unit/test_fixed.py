@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,3 +82,23 @@ def test_what_an_older_format_lacks_comes_from_the_spec(changed: tuple[Inventory
         **fixed_of(spec),
         "domain": "other",
     }
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ipam": "kubernetes"}, "ipam: the cluster runs with cluster-pool"),
+        ({"kube_proxy_replacement": True}, "services: the cluster runs with kube-proxy"),
+        ({"routing_mode": "native"}, "backend: the cluster runs with vxlan"),
+    ],
+)
+def test_cilium_keeps_who_does_what(
+    changed: tuple[Inventory, ClusterSpec], change: dict[str, Any], reason: str
+) -> None:
+    inventory, spec = changed
+    before = replace(spec, network=replace(spec.network, plugin="cilium"))
+    state = replace(STATE, fixed=fixed_of(before))
+    check_fixed(inventory, before, state)
+    after = replace(before.network, cilium=replace(before.network.cilium, **change))
+    with pytest.raises(InputError, match=reason):
+        check_fixed(inventory, replace(before, network=after), state)

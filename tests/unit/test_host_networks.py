@@ -18,6 +18,7 @@ from provisioner.network.mtu import wire_mtu, with_wire_mtu
 from provisioner.playbook.facts import Facts, parse_facts
 from provisioner.playbook.factscript import facts_script
 from provisioner.spec.calico import Calico, IPPool
+from provisioner.spec.cilium import Cilium
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Network
 
@@ -140,6 +141,9 @@ def test_packets_on_the_wire_are_as_large_as_the_spec_says(lab: ClusterSpec) -> 
     assert wire_mtu(spec) == 1450
     assert with_wire_mtu(spec, 1450) == "network.calico.mtu: 1400"
     assert with_wire_mtu(lab, 1450) == "network.flannel.mtu: 1450"
+    cilium = replace(lab, network=replace(lab.network, plugin="cilium", cilium=Cilium(mtu=1400)))
+    assert wire_mtu(cilium) == 1400
+    assert with_wire_mtu(cilium, 1450) == "network.cilium.mtu: 1450"
 
 
 LINKS = """\

@@ -13,6 +13,7 @@ from provisioner.errors import ProvisionError
 from provisioner.network.needs import needs_of
 from provisioner.playbook.facts import Facts
 from provisioner.spec.calico import Calico, IPPool
+from provisioner.spec.cilium import Cilium
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel
 
@@ -73,6 +74,27 @@ def test_host_gw_wants_one_subnet(lab: ClusterSpec) -> None:
     assert len(others) == 2, "worker1 sees it so as well, and worker2 the others"
     assert "direct_routing" in caught.value.hint
     check_pod_network(with_flannel(spec, Flannel(direct_routing=True)), facts(spec))
+
+
+def test_cilium_s_own_routes_want_one_subnet(lab: ClusterSpec) -> None:
+    far = replace(lab.nodes["worker2"], address="10.77.0.5")
+    nodes = {**lab.nodes, "worker2": far}
+    modules = ("cls_bpf", "sch_ingress", "ip_set", "ip_set_hash_ip", "xt_set")
+
+    def check(cilium: Cilium) -> None:
+        spec = replace(lab, nodes=nodes, network=replace(lab.network, plugin="cilium", cilium=cilium))
+        check_pod_network(spec, facts(spec, modules))
+
+    with pytest.raises(
+        ProvisionError, match=r"cp1: Cilium \(native\) needs all nodes in one subnet"
+    ) as caught:
+        check(Cilium("native"))
+    assert "routing_mode: tunnel" in caught.value.hint
+    check(Cilium("native", auto_direct_node_routes=False))
+    with pytest.raises(
+        ProvisionError, match=r"cp1: Cilium \(vxlan\) needs vxlan, which the kernel 6.1.0 has not"
+    ):
+        check(Cilium())
 
 
 CALICO = [

@@ -15,6 +15,7 @@ from provisioner.inventory.model import load_inventory
 from provisioner.spec import load as spec_load
 from provisioner.spec import versions
 from provisioner.spec.calico import Calico, IPPool
+from provisioner.spec.cilium import Cilium
 from provisioner.spec.dns import Dns, Forward
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import (
@@ -54,6 +55,7 @@ def test_defaults(tmp_path: Path) -> None:
         service_cidrs=("10.96.0.0/16",),
         flannel=Flannel(),
         calico=Calico(pools=(IPPool("pods", "10.244.0.0/16"),)),
+        cilium=Cilium(pools=("10.244.0.0/16",), native_routing_cidrs=("10.244.0.0/16",)),
     )
     assert spec.proxy == Proxy("iptables")
     assert spec.dns == Dns("10.96.0.10", "cluster.local", ("/etc/resolv.conf",))

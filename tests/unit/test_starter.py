@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def at_once(text: str) -> str:
     """Without what some other choice excludes: options of another back end, further ways to find the link, networks of
     ours on a cluster of others."""
     others = ("port_ipv6", "mode", "keepalive", "interface_regex", "can_reach")
-    text = re.sub(r" {8}#(?:calico|attachments|policies):\n(?: {10}.*\n)+| {8}#multus: .*\n", "", text)
+    text = re.sub(r" {8}#(?:calico|cilium|attachments|policies):\n(?: {10}.*\n)+| {8}#multus: .*\n", "", text)
     return re.sub(rf"^ {{10}}#?(?:{'|'.join(others)}): .*\n", "", text, flags=re.MULTILINE)
 
 
@@ -77,12 +78,28 @@ def test_it_is_whole_with_all_that_it_offers(tmp_path: Path) -> None:
 
 
 def test_calico_is_whole_with_all_that_it_offers(tmp_path: Path) -> None:
-    text = re.sub(r" {8}flannel:\n(?: {10}.*\n)+", "", text_of()).replace("plugin: flannel", "plugin: calico")
+    text = re.sub(r" {8}(?:flannel|#cilium):\n(?: {10}.*\n)+", "", text_of())
+    text = text.replace("plugin: flannel", "plugin: calico")
     text = re.sub(r" {6}#existing:\n(?: {8}#.*\n)+", "", text)
     spec = spec_of(uncommented(text), tmp_path)
     bare = spec_of(re.sub(r" {8}#calico:\n(?: {10}.*\n)+", "", text), tmp_path)
     assert spec.network.calico.pools == bare.network.calico.pools, "what it offers are the defaults"
     assert {each.type for each in spec.network.attachments} == set(TYPES), "one of each"
+
+
+def test_cilium_is_whole_with_all_that_it_offers(tmp_path: Path) -> None:
+    text = re.sub(r" {8}(?:flannel|#calico):\n(?: {10}.*\n)+", "", text_of())
+    text = re.sub(r" {6}#existing:\n(?: {8}#.*\n)+", "", text).replace("plugin: flannel", "plugin: cilium")
+    # These two are of the mode native.
+    text = re.sub(
+        r"^ {10}#(?:native_routing_cidrs|auto_direct_node_routes): .*\n", "", text, flags=re.MULTILINE
+    )
+    offered = spec_of(uncommented(text), tmp_path).network.cilium
+    bare = spec_of(re.sub(r" {8}#cilium:\n(?: {10}.*\n)+", "", text), tmp_path).network.cilium
+    examples = ("tunnel_port", "mtu", "devices", "config")
+    chosen = {name: getattr(bare, name) for name in examples}
+    assert replace(offered, **chosen) == bare, "what it offers are the defaults"
+    assert offered.udp_port == bare.udp_port
 
 
 def test_what_it_offers_are_the_defaults(tmp_path: Path) -> None:

@@ -183,6 +183,7 @@ def test_a_setting_that_a_machine_does_not_have_is_a_slip_where_the_spec_names_i
 
 
 CALICO = "plugin: calico"
+CILIUM = "plugin: cilium"
 BROKEN: list[tuple[str, str, dict[str, Any], bool]] = [
     ("auto", "", {"kernel": "5.6.19"}, True),
     ("auto", "", {"kernel": "4.18.0-553.el8"}, True),
@@ -214,6 +215,14 @@ def test_the_tunnels_of_both_families(tmp_path: Path) -> None:
     both = replace(spec, network=replace(spec.network, pod_cidrs=("10.244.0.0/16", "fd00::/56")))
     tunnel = tuning_of(both, "worker1", facts(), inventory).tunnel
     assert [each["link"] for each in tunnel] == ["flannel.7", "flannel-v6.7"]
+
+
+@pytest.mark.parametrize(("mode", "devices"), [("{}", ["cilium_vxlan"]), ("{tunnel_protocol: geneve}", [])])
+def test_the_tunnel_of_cilium(tmp_path: Path, mode: str, devices: list[str]) -> None:
+    tuning = "tuning: {vxlan_checksum_offload: disabled}" if devices else ""
+    inventory, spec = load(tmp_path, f"{CILIUM}\n        cilium: {mode}", tuning)
+    tunnel = tuning_of(spec, "worker1", facts(), inventory).tunnel
+    assert [each["link"] for each in tunnel] == devices
 
 
 @pytest.mark.parametrize(("connections", "wanted"), [(0, (32768, 131072)), (500000, (1, 500000))])
@@ -273,6 +282,9 @@ OVERHEADS = [
     (f"{CALICO}\n        calico: {{encapsulation: IPIPCrossSubnet}}", 20),
     (f"{CALICO}\n        calico: {{encapsulation: None}}", 0),
     (f"{CALICO}\n        calico: {{encapsulation: None, wireguard: true}}", 60),
+    (CILIUM, 50),
+    (f"{CILIUM}\n        cilium: {{tunnel_protocol: geneve, wireguard: true}}", 130),
+    (f"{CILIUM}\n        cilium: {{routing_mode: native}}", 0),
 ]
 
 
@@ -309,6 +321,13 @@ FITS: list[tuple[str, dict[str, Any], str, str]] = [
         "set network.calico.mtu: 1450,",
     ),
     (f"{CALICO}\n        calico: {{mtu: 8950}}", NINE, "", ""),
+    (f"{CILIUM}\n        cilium: {{mtu: 1500}}", {}, "", ""),
+    (
+        f"{CILIUM}\n        cilium: {{mtu: 9000}}",
+        {},
+        "worker1: pods would have the MTU 8950, the network adds 50, and its link eth0 carries 1500",
+        "set network.cilium.mtu: 1500,",
+    ),
     # Felix does not look at bonds, and takes 1460 for what hosts have.
     (
         CALICO,
@@ -376,6 +395,7 @@ LINKS = {
         ("flannel: {interface_regex: '^wlan'}", ""),
         ("flannel: {can_reach: 10.98.0.1}", "eth1"),
         (CALICO, "eth1"),  # that of the node's address
+        (CILIUM, "eth1"),
     ],
 )
 def test_the_link_between_nodes(tmp_path: Path, network: str, link: str) -> None:

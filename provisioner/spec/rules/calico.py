@@ -10,6 +10,7 @@ from provisioner.inventory.words import hint_for
 from provisioner.spec.calico import AUTODETECTION
 from provisioner.spec.draft import LOAD_BALANCER, Draft, Unusable
 from provisioner.spec.values import IPNetwork, cidr
+from provisioner.spec.versions import PLUGINS
 
 _AT = ("network", "calico")
 _SIZES = {4: (20, 32), 6: (116, 128)}
@@ -19,7 +20,7 @@ _GUESSES = ("first-found", "interface", "skip-interface", "can-reach", "cidr")
 def sections_belong_to_the_plugin(draft: Draft) -> Iterator[Problem]:
     """What is said of a plug-in that is not the chosen one would be read by nobody."""
     chosen = draft.get("network", "plugin", default="flannel")
-    for name in ("flannel", "calico"):
+    for name in PLUGINS:
         written = draft.get("network", name)
         if isinstance(chosen, str) and name != chosen and isinstance(written, dict):
             reason = f"{name}: the plug-in is {chosen}"

@@ -9,7 +9,8 @@ from provisioner.spec.draft import Draft, Unusable
 from provisioner.spec.model import Network, NodeSpec
 
 _TAKEN = 3
-"""Of a node's IPv4 pod CIDR: the network's own address, the bridge's, and the broadcast address."""
+"""Of a node's IPv4 pod CIDR: the network's own address, the bridge's, and the broadcast address. Cilium's router is in
+the bridge's place, and the check of the node's health has one more (docs, network/concepts/routing)."""
 
 
 def pods_have_addresses(draft: Draft) -> Iterator[Problem]:
@@ -41,4 +42,5 @@ def _room(draft: Draft) -> int | None:
     mask = draft.get("network", "node_cidr_mask", default=Network.node_cidr_mask)
     if isinstance(mask, Unusable) or all(each.network.version != 4 for each in draft.networks("pod_cidrs")):
         return None
-    return int((1 << (32 - mask)) - _TAKEN)
+    further = draft.get("network", "plugin", default=Network.plugin) == "cilium"
+    return int((1 << (32 - mask)) - _TAKEN - further)

@@ -15,6 +15,8 @@ _FIXED = {
 }
 BESIDE_API_SERVERS = 8443
 """What to propose for load balancers on hosts where API_PORT is taken."""
+_CILIUM = (4240, 4244, 9234, 9878, 9879, 9890, 9891, 9963, 9964)
+"""docs, operations/system_requirements (1.16); those behind the second on localhost, or for metrics."""
 _NODE = (10248, 10249, 10250, 10256)
 
 
@@ -40,6 +42,8 @@ def _taken(draft: Draft, host: Host) -> dict[int, str]:
     taken = {port: role for role, ports in _FIXED.items() if role in host.groups for port in ports}
     if draft.get("load_balancer", "mode") == "local" and draft.is_node(host):
         taken = {API_PORT: "its own load balancer"} | taken
+    if draft.get("network", "plugin") == "cilium" and draft.is_node(host):
+        taken |= dict.fromkeys(_CILIUM, "cilium")
     return taken | (dict.fromkeys(_NODE, "kubelet and kube-proxy") if draft.is_node(host) else {})
 
 

@@ -53,7 +53,14 @@ def checksums_are_of_a_tunnel(draft: Draft) -> Iterator[Problem]:
 
 def _vxlan(draft: Draft) -> bool:
     """Also where that is not known, because what decides it is wrong."""
-    if draft.get("network", "plugin", default="flannel") != "calico":
+    plugin = draft.get("network", "plugin", default="flannel")
+    if plugin == "cilium":
+        chosen = (
+            draft.get("network", "cilium", name, default=default)
+            for name, default in (("routing_mode", "tunnel"), ("tunnel_protocol", "vxlan"))
+        )
+        return all(isinstance(word, Unusable) or word in ("tunnel", "vxlan") for word in chosen)
+    if plugin != "calico":
         backend = draft.get("network", "flannel", "backend", default="vxlan")
         return isinstance(backend, Unusable) or backend == "vxlan"
     calico = draft.get("network", "calico", default={})

@@ -1,0 +1,56 @@
+"""What Cilium leaves in the kernel goes: its rules of routing and what it has pinned, in namespaces of their own."""
+
+from __future__ import annotations
+
+import subprocess
+
+from provisioner.kube.halt import _CILIUM
+
+# As the agent leaves them (pkg/datapath/linux/linux_defaults): without the rule that leads to local addresses nothing
+# on the host could be reached.
+LEFT = """
+set -eu
+mount -t tmpfs none /run
+mount -t tmpfs none /sys/fs/bpf
+mkdir -p /run/cilium /sys/fs/bpf/cilium/devices /sys/fs/bpf/tc/globals
+: >/sys/fs/bpf/tc/globals/cilium_lxc
+: >/sys/fs/bpf/tc/globals/others
+ip link set lo up
+ip rule add pref 9 fwmark 0x200/0xf00 lookup 2004
+ip rule add pref 10 fwmark 0xa00/0xf00 lookup 2005
+ip rule add pref 50 fwmark 0x1/0xff lookup 77
+ip rule add pref 100 lookup local
+ip rule delete pref 0
+ip route add local 0.0.0.0/0 dev lo table 2004
+"""
+SEEN = """
+ip rule show
+ip route show table 2004 2>/dev/null || :
+find /sys/fs/bpf -type f
+[ ! -e /sys/fs/bpf/cilium ] || echo pinned
+"""
+
+
+def told(script: str) -> list[str]:
+    command = ["unshare", "--net", "--mount", "sh", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [line.replace("\t", " ") for line in done.stdout.splitlines()]
+
+
+def test_rules_and_pins_go_and_others_stay() -> None:
+    before = told(LEFT + SEEN)
+    assert "9: from all fwmark 0x200/0xf00 lookup 2004" in before
+    assert "0: from all lookup local" not in before
+    assert "pinned" in before
+    assert told(LEFT + _CILIUM + SEEN) == [
+        "0: from all lookup local",
+        "50: from all fwmark 0x1/0xff lookup 77",
+        "32766: from all lookup main",
+        "32767: from all lookup default",
+        "/sys/fs/bpf/tc/globals/others",
+    ]
+
+
+def test_where_it_was_not_nothing_is_touched() -> None:
+    left = LEFT.replace("/run/cilium ", "/run/other ")
+    assert told(left + _CILIUM + SEEN) == told(left + SEEN)
