@@ -163,7 +163,11 @@ def test_a_changed_configuration_is_read_without_a_restart(balanced: LabCluster)
 
 def test_load_balancers_in_use_restart_one_after_the_other(balanced: LabCluster) -> None:
     unit = "api-load-balancer.service"
-    balanced.on("load_balancer", f"echo '# by hand' >>/etc/systemd/system/{unit}")
+    change = (
+        f"echo '# by hand' >>/etc/systemd/system/{unit}; systemctl daemon-reload; systemctl restart {unit}"
+    )
+    balanced.on("load_balancer", change)
+    until(lambda: len(holders(balanced)) == 1, "one that has the address")
     done = balanced.apply()
     assert is_verified(done), done
     assert ("lb2", f"systemd:{unit}") in {(host, resource) for host, resource, _ in done.changed}
