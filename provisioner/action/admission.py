@@ -9,7 +9,7 @@ from provisioner.action.capacity import check_capacity
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.nameservers import check_name_servers
 from provisioner.action.ospackages import check_packages
-from provisioner.action.podnetwork import check_combination, check_pod_network
+from provisioner.action.podnetwork import check_combination, check_images, check_pod_network
 from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
 from provisioner.action.tuning import check_tuning
 from provisioner.action.virtualrouter import check_virtual_address
@@ -35,6 +35,8 @@ def admit(
         check_capacity(loaded.inventory, spec, facts)
         images = loaded.bundle.images() if loaded.bundle else ()
         check_pod_network(spec, facts, images)
+        if loaded.bundle is not None:
+            check_images(spec, loaded.bundle)
         check_combination(spec, facts, images, emit)
         check_name_servers(spec, facts, emit)
         check_tuning(spec, facts, loaded.inventory, emit)

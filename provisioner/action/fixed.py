@@ -21,6 +21,7 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
     "existing": ("existing",),
     "plugin": ("network", "plugin"),
     "backend": ("network",),
+    "install": ("network",),
 }
 _API_SERVER = "file:/etc/systemd/system/kube-apiserver.service"
 _REASONS = {
@@ -29,6 +30,7 @@ _REASONS = {
     "existing": "its services are its builder's, and the other way round",
     "plugin": "pods keep the addresses and the links that the other one gave them",
     "backend": "nodes that have changed already and those that have not do not reach each other's pods",
+    "install": "the operator would make a second set of agents beside the first, which nothing takes away",
     "domain": "pods have it in their resolv.conf, and tokens are issued in its name",
 }
 
@@ -37,8 +39,10 @@ def fixed_of(spec: ClusterSpec) -> Fixed:
     """The spec's values of what is fixed."""
     network = spec.network
     existing: Fixed = {"existing": spec.existing.preset} if spec.existing else {}
+    installed: Fixed = {"install": network.calico.install} if network.plugin == "calico" else {}
     return {
         **existing,
+        **installed,
         "pod_cidrs": list(network.pod_cidrs),
         "service_cidrs": list(network.service_cidrs),
         "node_cidr_mask": network.node_cidr_mask,

@@ -58,7 +58,9 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
 
     def ready() -> str:
         # The pods of a plug-in on other nodes than the limited ones are none of this run's business.
-        return network_ready(pool.session(first), touched, [] if others else [cluster.network.daemons])
+        network = cluster.network
+        daemons = [] if others else [network.daemons]
+        return network_ready(pool.session(first), touched, daemons, operated=network.operated)
 
     def traffic() -> str:
         check = TrafficCheck(

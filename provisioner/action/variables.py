@@ -22,7 +22,7 @@ from provisioner.network.policies import policy_objects
 from provisioner.pki.cluster import ClusterState
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
-from provisioner.registry.names import pullable
+from provisioner.registry.names import by_tag, pullable
 from provisioner.resources.modprobe import IPVS_MODULES
 from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.model import ClusterSpec, Endpoint, local_balancers
@@ -89,7 +89,10 @@ class ClusterVariables:
         self._local = local_balancers(inventory, spec)
         self.network = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
         self.images = [self.reference(PAUSE), self.reference(COREDNS), self.reference(AGNHOST)]
-        self.images += self.network.images
+        # What an operator pulls beyond the bundle no run pushes (`admit` refuses it), but it is rendered.
+        there = {each.reference for each in bundle.images()}
+        operated = self.network.operated
+        self.images += [each for each in self.network.images if each in there or not operated]
         # An older bundle has none, and its cluster is not measured.
         self.images += [each.reference for each in bundle.images() if each.name == NET_BENCH]
         members = [host.name for host in inventory.group("etcd")]
@@ -126,7 +129,8 @@ class ClusterVariables:
             "bgp": spec.network.plugin == "calico" and spec.network.calico.backend == "bird",
             "reflectors": [spec.nodes[name].address for name in spec.network.calico.bgp.route_reflectors],
             "policy_objects": policy_objects(spec.network.policies),
-            "network_objects": self.network.objects(self.pullable),
+            "network_objects": self.network.objects(self.named if self.network.operated else self.pullable),
+            "network_namespace": self.network.daemons.partition(" ")[2].partition("/")[0],
         }
 
     def reference(self, name: str) -> str:
@@ -141,6 +145,13 @@ class ClusterVariables:
         image = self._bundle.image(upstream)
         registry = self.spec.registry
         return pullable(registry.host, registry.port, image.name, image.digest, registry.project)
+
+    def named(self, upstream: str) -> str:
+        """The same, but by its tag where the bundle has no such image."""
+        if any(each.reference == upstream for each in self._bundle.images()):
+            return self.pullable(upstream)
+        registry = self.spec.registry
+        return by_tag(registry.host, registry.port, upstream, registry.project)
 
     def of(self, host: str) -> dict[str, Any]:
         """The variables of one host."""

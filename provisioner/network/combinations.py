@@ -14,10 +14,11 @@ from typing import Any
 
 import yaml
 
+from provisioner.errors import ProvisionError
 from provisioner.spec.model import ClusterSpec
 
 Version = tuple[int, int]
-_AGENTS = {"calico": "calico/node", "flannel": "/flannel"}
+_AGENTS = {"calico": "calico/node", "flannel": "/flannel", "operator": "/operator"}
 """What the name of the image of a plug-in's agent ends in."""
 
 
@@ -64,6 +65,21 @@ def version_of(plugin: str, images: Sequence[str]) -> Version | None:
         if name.endswith(_AGENTS[plugin]) and found:
             return int(found[1]), int(found[2])
     return None
+
+
+def operator_images(images: Sequence[str], features: Sequence[str]) -> list[str]:
+    """The names of what Calico's operator, whose own image is one of `images`, tells nodes to pull for the `features`
+    that are asked for. Raises ProvisionError for a version of which nobody has looked it up."""
+    rule, version = _rules()["operator"], version_of("operator", images)
+    known = [_pair(each) for each in rule["versions"]]
+    if version not in known:
+        said = "no version is known" if version is None else f"{version[0]}.{version[1]}"
+        named = ", ".join(rule["versions"])
+        raise ProvisionError(
+            f"which images Calico's operator pulls is known of {named}, not of this one ({said})",
+            "use network.calico.install: manifest",
+        )
+    return [str(name) for each in ("always", *features) for name in rule[each]]
 
 
 def _outside(named: str, rule: Mapping[str, Any], minor: int, kernels: Mapping[str, str]) -> Iterator[Misfit]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from provisioner.network import calico, flannel
+from provisioner.network import calico, flannel, tigera
 from provisioner.network.patches import images_of, parse_manifest
 from provisioner.spec.model import ClusterSpec
 
@@ -14,35 +14,56 @@ Object = dict[str, Any]
 
 
 class PodNetwork:
-    """`read` gives the text of an artifact of the bundle. Manifests are read when they are first needed."""
+    """`read` gives the text of an artifact of the bundle. Manifests are read when they are first needed. `operated`: an
+    operator makes of one object what else a manifest has."""
 
     def __init__(self, spec: ClusterSpec, read: Callable[[str], str]) -> None:
         self._spec, self._read = spec, read
         self._calico = spec.network.plugin == "calico"
+        self.operated = self._calico and spec.network.calico.operated
 
     @property
     def artifact(self) -> str:
         """The upstream manifest's name in the bundle."""
+        if self.operated:
+            return tigera.ARTIFACT
         return calico.artifact_of(self._spec) if self._calico else flannel.ARTIFACT
 
     @property
     def daemons(self) -> str:
         """The key of the DaemonSet that has to run on every node."""
+        if self.operated:
+            return tigera.DAEMONS
         return calico.DAEMONS if self._calico else flannel.DAEMONS
 
     @cached_property
     def upstream(self) -> list[Object]:
         """The objects of the upstream manifest. Raises ProvisionError when it is none."""
-        return parse_manifest(self._read(self.artifact), self.artifact)
+        found = self._parsed(self.artifact)
+        if self.operated and all(each["kind"] != "CustomResourceDefinition" for each in found):
+            return [*self._parsed(tigera.DEFINITIONS), *found]
+        return found
+
+    @cached_property
+    def _release(self) -> list[Object]:
+        return self._parsed(tigera.RELEASE)
 
     @property
     def images(self) -> list[str]:
-        """The image references that the upstream manifest names."""
+        """The image references that nodes will pull, upstream's: those of the manifest, and those that an operator names
+        to nodes. Raises ProvisionError where nobody knows them."""
+        if self.operated:
+            return sorted(tigera.pulled(self._spec.network.calico, self.upstream, self._release))
         return sorted(images_of(self.upstream))
 
     def objects(self, image: Callable[[str], str]) -> list[Object]:
         """What is to be applied. `image` gives the private registry's reference of an upstream one. Raises
         ProvisionError where the manifest lacks what is to be changed."""
+        if self.operated:
+            return tigera.objects(self._spec, self.upstream, self._release, image)
         if self._calico:
             return calico.objects(self._spec, self.upstream, image)
         return flannel.objects(self._spec, self.upstream, image)
+
+    def _parsed(self, artifact: str) -> list[Object]:
+        return parse_manifest(self._read(artifact), artifact)

@@ -97,6 +97,14 @@ _CALICO = _section(
         "autodetection": _text(calicowords.autodetection),
         "wireguard": {"type": "boolean"},
         "typha": {"type": "boolean"},
+        "operator": _section(
+            {
+                "api_server": {"type": "boolean"},
+                "csi": {"type": "boolean"},
+                "flex_volume": {"type": "boolean"},
+                "installation": {"type": "dict", "keysrules": _text()},
+            }
+        ),
         "felix": {"type": "dict", "keysrules": _text()},
         "env": {
             "type": "dict",

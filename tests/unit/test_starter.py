@@ -79,6 +79,7 @@ def test_it_is_whole_with_all_that_it_offers(tmp_path: Path) -> None:
 def test_calico_is_whole_with_all_that_it_offers(tmp_path: Path) -> None:
     text = re.sub(r" {8}flannel:\n(?: {10}.*\n)+", "", text_of()).replace("plugin: flannel", "plugin: calico")
     text = re.sub(r" {6}#existing:\n(?: {8}#.*\n)+", "", text)
+    text = re.sub(r" {10}#operator:\n(?: {12}.*\n)+", "", text)  # the manifests have none
     spec = spec_of(uncommented(text), tmp_path)
     bare = spec_of(re.sub(r" {8}#calico:\n(?: {10}.*\n)+", "", text), tmp_path)
     assert spec.network.calico.pools == bare.network.calico.pools, "what it offers are the defaults"

@@ -9,7 +9,7 @@ from provisioner.errors import Problem
 from provisioner.inventory.words import hint_for
 from provisioner.spec.calico import AUTODETECTION
 from provisioner.spec.draft import LOAD_BALANCER, Draft, Unusable
-from provisioner.spec.values import IPNetwork, cidr
+from provisioner.spec.values import IPNetwork, cidr, is_address
 
 _AT = ("network", "calico")
 _SIZES = {4: (20, 32), 6: (116, 128)}
@@ -80,6 +80,20 @@ def nodes_find_their_own_address(draft: Draft) -> Iterator[Problem]:
     if held:
         reason = f"autodetection: {method} may find the virtual address {vip} on {held[0]}, which is a node"
         yield draft.problem((*_AT, "autodetection"), reason, f"use {AUTODETECTION}")
+
+
+def methods_find_each_family(draft: Draft) -> Iterator[Problem]:
+    """An address, or CIDRs, of one family find no node's address of the other."""
+    method, _, value = str(draft.get(*_AT, "autodetection", default="")).partition("=")
+    if method not in ("cidr", "can-reach") or (*_AT, "autodetection") in draft.bad:
+        return
+    given = {6 if ":" in each else 4 for each in value.split(",")}
+    for placed in draft.networks("pod_cidrs"):
+        version = placed.network.version
+        if version not in given and (method == "cidr" or is_address(value)):
+            reason = f"autodetection: {method}={value} finds no IPv{version} address, and pods are in {placed.network}"
+            hint = f"use {AUTODETECTION}" if method == "can-reach" else f"add an IPv{version} CIDR, or use {AUTODETECTION}"
+            yield draft.problem((*_AT, "autodetection"), reason, hint)
 
 
 def peers_are_whole(draft: Draft) -> Iterator[Problem]:
