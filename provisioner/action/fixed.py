@@ -49,7 +49,7 @@ def fixed_of(spec: ClusterSpec) -> Fixed:
         "node_cidr_mask_ipv6": network.node_cidr_mask_ipv6,
         "domain": spec.dns.domain,
         "plugin": network.plugin,
-        "backend": network.flannel.backend if network.plugin == "flannel" else network.calico.backend,
+        "backend": network.flannel.backend if network.carrier == "flannel" else network.calico.backend,
     }
 
 

@@ -86,9 +86,9 @@ def placed(inventory: Inventory, spec: ClusterSpec) -> Placement:
 
 def mode_of(spec: ClusterSpec) -> str:
     """Plug-in and mode, in words."""
-    if spec.network.plugin == "flannel":
+    if spec.network.carrier == "flannel":
         direct = " with direct routing" if spec.network.flannel.direct_routing else ""
-        return f"flannel {spec.network.flannel.backend}{direct}"
+        return f"{spec.network.plugin} {spec.network.flannel.backend}{direct}"
     calico = spec.network.calico
     return (
         f"{spec.network.plugin} {', '.join(sorted(calico.encapsulations))}{', WireGuard' * calico.wireguard}"

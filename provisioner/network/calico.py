@@ -20,7 +20,7 @@ from provisioner.spec.model import ClusterSpec
 CONFIG = "ConfigMap kube-system/calico-config"
 DAEMONS = "DaemonSet kube-system/calico-node"
 TYPHA = "Deployment kube-system/calico-typha"
-_OURS = ("bandwidth", "flannel", "host-local", "loopback", "portmap", "tuning")
+OURS = ("bandwidth", "flannel", "host-local", "loopback", "portmap", "tuning")
 """CNI plug-ins that Calico's installer has beside its own (3.28, cni-plugin/Dockerfile)."""
 
 
@@ -78,7 +78,7 @@ def _node(spec: ClusterSpec, upstream: Sequence[dict[str, Any]]) -> Iterator[Edi
             yield node.removed((probe, "exec", "command"), word, "without BGP there is no BIRD to ask")
     installer = Container.of(upstream, DAEMONS, "install-cni", "initContainers")
     yield from installer.env(
-        "SKIP_CNI_BINARIES", ",".join(_OURS), "nodes have these plug-ins, of another version"
+        "SKIP_CNI_BINARIES", ",".join(OURS), "nodes have these plug-ins, of another version"
     )
     digest = digest_of_text(json.dumps([calico.backend, calico.mtu], sort_keys=True))
     path: Path = ("spec", "template", "metadata", "annotations")

@@ -33,9 +33,15 @@ class Misfit:
 
 def misfits(spec: ClusterSpec, images: Sequence[str], kernels: Mapping[str, str]) -> Iterator[Misfit]:
     """What does not go together. `images` are the upstream manifest's references, `kernels` the nodes' releases."""
-    plugin, version = spec.network.plugin, version_of(spec.network.plugin, images)
-    if version is None:
-        return
+    for plugin in ("flannel", "calico") if spec.network.plugin == "canal" else (spec.network.plugin,):
+        version = version_of(plugin, images)
+        if version is not None:
+            yield from _of_agent(spec, plugin, version, kernels)
+
+
+def _of_agent(
+    spec: ClusterSpec, plugin: str, version: Version, kernels: Mapping[str, str]
+) -> Iterator[Misfit]:
     named = f"{plugin.capitalize() if plugin == 'calico' else plugin} {version[0]}.{version[1]}"
     for rule in _rules()[plugin]["broken"]:
         if version < _pair(rule["before"]) and _concerns(rule, spec):

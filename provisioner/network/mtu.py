@@ -19,6 +19,8 @@ IPV6_LEAST = 1280
 _FLANNEL = {"vxlan": 50, "wireguard": 80, "ipip": 20, "udp": 28, "host-gw": 0}
 _CALICO_PATTERN = re.compile(r"((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)")
 """The names of links at which Felix looks (mtuIfacePattern)."""
+_ETHERNET = 1500
+"""Bytes of a link of which nothing else is said (IEEE 802.3)."""
 _CALICO_BLIND = 1460
 """What Felix takes for the hosts' MTU where it sees no such link."""
 
@@ -35,19 +37,19 @@ class Misfit:
 def link_of(spec: ClusterSpec, name: str, facts: Facts) -> str:
     """The link by which the node `name` sends to other nodes; "" where that is not known."""
     flannel = spec.network.flannel
-    if spec.network.plugin == "flannel" and flannel.interface:
+    if spec.network.carrier == "flannel" and flannel.interface:
         return flannel.interface
-    if spec.network.plugin == "flannel" and flannel.interface_regex:
+    if spec.network.carrier == "flannel" and flannel.interface_regex:
         return _matching(flannel.interface_regex, facts)
     own = _with_address(spec.nodes[name].address, facts)
-    if spec.network.plugin == "flannel" and not flannel.can_reach:
+    if spec.network.carrier == "flannel" and not flannel.can_reach:
         return facts.default_link or own
     return own or facts.default_link
 
 
 def overhead_of(spec: ClusterSpec) -> int:
     """Bytes that the mode adds to a pod's packet, the most of any."""
-    if spec.network.plugin == "flannel":
+    if spec.network.carrier == "flannel":
         return _FLANNEL.get(spec.network.flannel.backend, 0)
     calico = spec.network.calico
     return max(
@@ -55,9 +57,20 @@ def overhead_of(spec: ClusterSpec) -> int:
     )
 
 
+def canal_mtu(spec: ClusterSpec) -> int:
+    """What pods get under canal, on all hosts alike: Calico's plug-in gives it, and sees nothing of flannel's tunnel."""
+    if spec.network.calico.mtu:
+        return spec.network.calico.mtu
+    # VXLAN among IPv6 addresses adds 20 more than flannel reckons with (the outer header).
+    six = spec.network.flannel.backend == "vxlan" and any(":" in cidr for cidr in spec.network.pod_cidrs)
+    return (spec.network.flannel.mtu or _ETHERNET) - overhead_of(spec) - (20 if six else 0)
+
+
 def pod_mtu(spec: ClusterSpec, facts: Facts, link: str) -> int | None:
     """What pods get on a host; None where that is not known."""
-    if spec.network.plugin == "flannel":
+    if spec.network.plugin == "canal":
+        return canal_mtu(spec)
+    if spec.network.carrier == "flannel":
         outer = spec.network.flannel.mtu or facts.mtus.get(link)
         return outer - overhead_of(spec) if outer else None
     if spec.network.calico.mtu:

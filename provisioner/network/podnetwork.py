@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from provisioner.network import calico, flannel, tigera
+from provisioner.network import calico, canal, flannel, tigera
 from provisioner.network.patches import images_of, parse_manifest
 from provisioner.spec.model import ClusterSpec
 
@@ -20,6 +20,7 @@ class PodNetwork:
     def __init__(self, spec: ClusterSpec, read: Callable[[str], str]) -> None:
         self._spec, self._read = spec, read
         self._calico = spec.network.plugin == "calico"
+        self._canal = spec.network.plugin == "canal"
         self.operated = self._calico and spec.network.calico.operated
 
     @property
@@ -27,6 +28,8 @@ class PodNetwork:
         """The upstream manifest's name in the bundle."""
         if self.operated:
             return tigera.ARTIFACT
+        if self._canal:
+            return canal.ARTIFACT
         return calico.artifact_of(self._spec) if self._calico else flannel.ARTIFACT
 
     @property
@@ -34,6 +37,8 @@ class PodNetwork:
         """The key of the DaemonSet that has to run on every node."""
         if self.operated:
             return tigera.DAEMONS
+        if self._canal:
+            return canal.DAEMONS
         return calico.DAEMONS if self._calico else flannel.DAEMONS
 
     @cached_property
@@ -48,12 +53,18 @@ class PodNetwork:
     def _release(self) -> list[Object]:
         return self._parsed(tigera.RELEASE)
 
+    @cached_property
+    def _flannel(self) -> list[Object]:
+        return self._parsed(flannel.ARTIFACT)
+
     @property
     def images(self) -> list[str]:
         """The image references that nodes will pull, upstream's: those of the manifest, and those that an operator names
         to nodes. Raises ProvisionError where nobody knows them."""
         if self.operated:
             return sorted(tigera.pulled(self._spec.network.calico, self.upstream, self._release))
+        if self._canal:
+            return sorted(set(canal.own_images(self.upstream, self._flannel).values()))
         return sorted(images_of(self.upstream))
 
     def objects(self, image: Callable[[str], str]) -> list[Object]:
@@ -61,6 +72,8 @@ class PodNetwork:
         ProvisionError where the manifest lacks what is to be changed."""
         if self.operated:
             return tigera.objects(self._spec, self.upstream, self._release, image)
+        if self._canal:
+            return canal.objects(self._spec, self.upstream, self._flannel, image)
         if self._calico:
             return calico.objects(self._spec, self.upstream, image)
         return flannel.objects(self._spec, self.upstream, image)

@@ -79,6 +79,11 @@ class Network:
     calico: Calico = field(default_factory=Calico)
     policies: tuple[Policy, ...] = ()
 
+    @property
+    def carrier(self) -> str:
+        """Who brings packets from node to node: flannel under canal, too."""
+        return "calico" if self.plugin == "calico" else "flannel"
+
 
 @dataclass(frozen=True)
 class Ipvs:

@@ -14,8 +14,8 @@ from provisioner.spec.values import RefusedError
 OLDEST_MINOR = 31
 CATALOGUED = "1.33.13"
 """The release in this version's catalogue of components, which `provision bundle build` makes. For hints only."""
-PLUGINS = ("flannel", "calico")
-ENFORCING = ("calico",)
+PLUGINS = ("flannel", "calico", "canal")
+ENFORCING = ("calico", "canal")
 """Plug-ins that enforce NetworkPolicies."""
 PLUGINS_TO_COME = ("cilium",)
 BACKENDS = ("vxlan", "host-gw", "wireguard", "ipip", "udp")

@@ -53,6 +53,7 @@ RULES: tuple[Rule, ...] = (
     flannel.the_backend_has_the_families,
     flannel.tunnels_have_ports_of_their_own,
     calico.sections_belong_to_the_plugin,
+    calico.canal_has_flannel_carry,
     calico.pools_are_of_the_pods,
     calico.families_have_pools,
     calico.nodes_find_their_own_address,

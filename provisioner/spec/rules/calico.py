@@ -13,6 +13,7 @@ from provisioner.spec.values import IPNetwork, cidr, is_address
 
 _AT = ("network", "calico")
 _SIZES = {4: (20, 32), 6: (116, 128)}
+_UNDER_CANAL = ("mtu", "felix", "env")
 _GUESSES = ("first-found", "interface", "skip-interface", "can-reach", "cidr")
 
 
@@ -21,11 +22,23 @@ def sections_belong_to_the_plugin(draft: Draft) -> Iterator[Problem]:
     chosen = draft.get("network", "plugin", default="flannel")
     for name in ("flannel", "calico"):
         written = draft.get("network", name)
-        if isinstance(chosen, str) and name != chosen and isinstance(written, dict):
+        if isinstance(chosen, str) and chosen not in (name, "canal") and isinstance(written, dict):
             reason = f"{name}: the plug-in is {chosen}"
             yield draft.problem(
                 ("network", name), reason, f"leave it out, or set network.plugin: {name}", key=True
             )
+
+
+def canal_has_flannel_carry(draft: Draft) -> Iterator[Problem]:
+    """There Calico enforces policies, and has no network of its own."""
+    written = draft.get(*_AT)
+    if draft.get("network", "plugin") != "canal" or not isinstance(written, dict):
+        return
+    for name in written:
+        if name not in _UNDER_CANAL:
+            reason = f"{name}: under canal flannel brings packets from node to node, and Calico has none of it"
+            hint = f"leave it out ({', '.join(_UNDER_CANAL)} are there), or set network.plugin: calico"
+            yield draft.problem((*_AT, name), reason, hint, key=True)
 
 
 def pools_are_of_the_pods(draft: Draft) -> Iterator[Problem]:
