@@ -68,6 +68,19 @@ CALICO = {
 }
 
 
+CANAL = {
+    "vxlan": (Flannel(), Calico(felix={"logSeverityScreen": "Warning"})),
+    "host-gw": (Flannel("host-gw", interface="eth0"), Calico(mtu=1500, env={"FELIX_IPTABLESREFRESHINTERVAL": "90"})),
+}
+TWO = (POD, "fd00:244::/56")
+_SIX = IPPool("six", TWO[1], block_size=122, nat_outgoing=False)
+TWO_FAMILIES = {
+    "flannel vxlan": {"flannel": Flannel()},
+    "calico VXLAN": {"calico": Calico(pools=(IPPool("pods", POD), _SIX))},
+    "calico operator": {"calico": Calico(install="operator", pools=(IPPool("pods", POD), _SIX))},
+    "canal vxlan": {},
+}
+"""By plug-in and mode: with pods that have an address of each."""
 _FILES = {"kube-flannel": "kube-flannel.yml", "tigera-operator-crds": "operator-crds.yaml"}
 """Of upstream, where they are not named as in the bundle."""
 EARLY = ("CustomResourceDefinition", "Namespace")
@@ -76,31 +89,35 @@ EARLY = ("CustomResourceDefinition", "Namespace")
 
 def manifests() -> Iterator[tuple[str, str, Path | None]]:
     """Version, plug-in, and where its manifests lie; None for the bundle's."""
-    yield from (("bundle", plugin, None) for plugin in ("flannel", "calico"))
+    yield from (("bundle", plugin, None) for plugin in ("flannel", "calico", "canal"))
     root = os.environ.get("PROVISION_UPSTREAM")
     for folder in sorted(Path(root).glob("*")) if root else ():
         plugin = folder.name.partition("-")[0]
         if plugin in ("flannel", "calico"):
             yield folder.name, plugin, folder
+        if plugin == "calico":
+            yield folder.name, "canal", folder
 
 
 def read(folder: Path | None, name: str) -> str:
-    if folder is None:
+    if folder is None or not (folder / _FILES.get(name, f"{name}.yaml")).exists():
         return Bundle.open(default_bundle_path()).artifact(name).path.read_text()
-    file = _FILES.get(name, f"{name}.yaml")
-    return (folder / file).read_text()
+    return (folder / _FILES.get(name, f"{name}.yaml")).read_text()
 
 
 def specs(plugin: str) -> Iterator[tuple[str, ClusterSpec]]:
     spec = load_cluster(LAB)[1]
     network = replace(spec.network, plugin=plugin)
-    modes: dict[str, Network] = {
-        name: replace(network, flannel=each)
-        for name, each in (FLANNEL if plugin == "flannel" else {}).items()
-    }
-    modes |= {
-        name: replace(network, calico=each) for name, each in (CALICO if plugin == "calico" else {}).items()
-    }
+    modes: dict[str, Network] = {}
+    if plugin == "flannel":
+        modes = {name: replace(network, flannel=each) for name, each in FLANNEL.items()}
+    elif plugin == "calico":
+        modes = {name: replace(network, calico=each) for name, each in CALICO.items()}
+    else:
+        modes = {name: replace(network, flannel=one, calico=other) for name, (one, other) in CANAL.items()}
+    for name, options in TWO_FAMILIES.items():
+        if name.partition(" ")[0] == plugin:
+            modes[name] = replace(network, pod_cidrs=TWO, **options)
     yield from ((name, replace(spec, network=each)) for name, each in modes.items())
 
 
@@ -154,4 +171,5 @@ def test_accepted(cluster: LabCluster, version: str, plugin: str, folder: Path |
             applied(cluster, rest, "--dry-run=server")
     finally:
         if made:
-            cluster.kubectl(f"delete {' '.join(made)} --wait=false >/dev/null")
+            # The next version has some of the same names.
+            cluster.kubectl(f"delete {' '.join(made)} --timeout=90s >/dev/null")
