@@ -55,7 +55,7 @@ checks:
 	ruff format --check
 	lint-imports --no-cache
 	mypy
-	! command -v shellcheck >/dev/null || shellcheck .ci/run scripts/*.sh provisioner/shell/*.sh
+	! command -v shellcheck >/dev/null || shellcheck .ci/run scripts/*.sh provisioner/shell/*.sh provisioner/shell/*.bash
 
 bundle:
 	provision bundle build

@@ -18,9 +18,9 @@ from provisioner.action.load import Loaded, Request
 from provisioner.action.locks import lock
 from provisioner.action.prepare import Prepared, connect, gather, prepare
 from provisioner.action.start import Started
-from provisioner.engine.events import Emit, RunEnded, RunStarted
+from provisioner.engine.events import Emit, Note, RunEnded, RunStarted
 from provisioner.engine.journal import journal
-from provisioner.errors import ConsentError, InputError, ProvisionError
+from provisioner.errors import ConsentError, InputError, ProvisionError, UnreachableError
 
 if TYPE_CHECKING:
     from provisioner.action.planfile import Agreed
@@ -62,6 +62,7 @@ def _applied(
     with _unchanged(loaded, "apply"), ExitStack() as stack:
         pool = stack.enter_context(connect(loaded, started.begun))
         prepared, held = _locked(stack, loaded, pool, emit, changes=True)
+        _check_between(prepared, pool, emit)
         from provisioner.action.carry import carry_out
 
         plan, outcome = carry_out(prepared, pool, emit, stack, held, agreed, confirm)
@@ -69,6 +70,25 @@ def _applied(
         extra = {"execs": pool.execs, "resources": plan.resources}
     emit(_ended(loaded, outcome, time.monotonic() - started.time, extra, left=outcome.left(plan)))
     return Result(outcome, outcome.exit_code)
+
+
+def _check_between(prepared: Prepared, pool: Pool, emit: Emit) -> None:
+    """Where hosts join, whether they and the others hear each other. Raises ProvisionError with all that is lost."""
+    spec = prepared.loaded.spec
+    if spec is None or spec.existing is not None:
+        return
+    from provisioner.action.newcomers import newcomers
+
+    fresh = newcomers(spec, prepared.facts)
+    if fresh:
+        from provisioner.action.between import Between
+
+        try:
+            Between(prepared.loaded.inventory, spec, prepared.facts, fresh).run(pool, emit)
+        except ProvisionError as fault:
+            if spec.firewall != "ignore" or isinstance(fault, UnreachableError):
+                raise
+            emit(Note(level="warning", message=fault.reason, hint=fault.hint))
 
 
 def _keep_no_copy(prepared: Prepared, plan: Plan, outcome: Outcome) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provisioner.action.failoverleader import leaders_host
-from provisioner.action.virtualrouter import virtual_router
+from provisioner.action.virtualrouter import link_of, virtual_router
 from provisioner.engine.events import Emit
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.failover import faults
@@ -23,6 +23,7 @@ from provisioner.kube.healthscript import etcdctl_of
 if TYPE_CHECKING:
     from provisioner.action.load import Loaded
     from provisioner.action.prepare import Prepared
+    from provisioner.playbook.facts import Facts
     from provisioner.remote.pool import Pool
     from provisioner.spec.model import ClusterSpec
 
@@ -39,10 +40,11 @@ _MAJORITY = 3
 
 @dataclass(frozen=True)
 class Member:
-    """A host's member of etcd, and the command line by which the host asks it."""
+    """A host's member of etcd, the command line by which the host asks it, and the link that has its address."""
 
     address: str
     etcdctl: str
+    link: str
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,14 @@ class Site:
         if name == faults.SERVER:
             return faults.server_killed(), self._server()
         if name == faults.LEADER:
-            return faults.leaders_host_lost(), leaders_host(self)
-        made = {
+            host = leaders_host(self)
+            return faults.leaders_host_lost(self.members[host].link), host
+        made: dict[str, Callable[[], Fault]] = {
             faults.KEEPALIVED: faults.keepalived_stopped,
             faults.NGINX: faults.nginx_stopped,
             faults.APIS: lambda: faults.apis_out_of_reach(list(self.servers.values()), _SERVER_PORT),
             faults.LINK: lambda: faults.link_cut(self.links[holder]),
-            faults.POWER: faults.powered_off,
+            faults.POWER: lambda: faults.powered_off(self.links[holder]),
         }
         return (made[name]() if name else None), holder
 
@@ -195,15 +198,20 @@ def site_of(prepared: Prepared, pool: Pool, emit: Emit) -> Site | None:
 
 def _members(prepared: Prepared, spec: ClusterSpec) -> dict[str, Member]:
     """None where the run leaves one out."""
-    loaded, existing = prepared.loaded, spec.existing
+    loaded = prepared.loaded
     hosts = [host.name for host in loaded.inventory.group("etcd")]
     if not set(hosts) <= set(loaded.hosts):
         return {}
-    addresses = {host: spec.nodes[host].address for host in hosts}
-    return {
-        host: Member(address, etcdctl() if existing is None else etcdctl_of(existing, address))
-        for host, address in addresses.items()
-    }
+    return {host: _member(prepared.facts[host], spec, host) for host in hosts}
+
+
+def _member(facts: Facts, spec: ClusterSpec, host: str) -> Member:
+    address, existing = spec.nodes[host].address, spec.existing
+    return Member(
+        address,
+        etcdctl() if existing is None else etcdctl_of(existing, address),
+        link_of(address, facts) or facts.default_link,
+    )
 
 
 def _client(prepared: Prepared, others: Sequence[str]) -> str | None:

@@ -18,21 +18,29 @@ from provisioner.spec.model import ClusterSpec
 NODE_PORTS = (30000, 32767)
 """kube-apiserver's default service-node-port-range."""
 KUBELET, ETCD = 10250, (2379, 2380)
+_SPOKEN = {"vrrp": ("VRRP", 112), "ipip": ("IP in IP", 4)}
+"""Protocols without ports: their names for people, and numbers."""
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Ports of a host that others of the cluster reach, each as it is written in rules ("2379-2380"); `vrrp` are the
-    addresses of those who send it VRRP (IP protocol 112), which has no ports."""
+    """Ports of a host that others of the cluster reach, each as it is written in rules ("2379-2380"); `vrrp` and `ipip`
+    are the addresses of those who send it VRRP and IP in IP, protocols without ports."""
 
     tcp: tuple[str, ...] = ()
     udp: tuple[str, ...] = ()
     vrrp: tuple[str, ...] = ()
+    ipip: tuple[str, ...] = ()
 
     def each(self) -> Iterator[tuple[str, str]]:
         """(protocol, ports)."""
         yield from (("tcp", each) for each in self.tcp)
         yield from (("udp", each) for each in self.udp)
+
+    def spoken(self) -> Iterator[tuple[str, Sequence[str]]]:
+        """(protocol without ports, addresses of those who send it)."""
+        yield from (("vrrp", self.vrrp), ("ipip", self.ipip))
 
 
 def ports_of(inventory: Inventory, spec: ClusterSpec) -> dict[str, Ports]:
@@ -56,7 +64,9 @@ def ports_of(inventory: Inventory, spec: ClusterSpec) -> dict[str, Ports]:
             udp[name] += [(port, port) for port in needs.udp]
     balancers = [host.name for host in inventory.group("load_balancer")] if spec.load_balancer.vip else []
     return {
-        name: Ports(_written(tcp[name]), _written(udp[name]), _peers(name, balancers, spec))
+        name: Ports(
+            _written(tcp[name]), _written(udp[name]), _peers(name, balancers, spec), _tunnels(name, spec)
+        )
         for name in inventory.hosts
     }
 
@@ -65,6 +75,14 @@ def _peers(host: str, balancers: Sequence[str], spec: ClusterSpec) -> tuple[str,
     """Those that share an address with the host."""
     others = (each for each in balancers if each != host)
     return tuple(spec.nodes[each].address for each in others) if host in balancers else ()
+
+
+def _tunnels(host: str, spec: ClusterSpec) -> tuple[str, ...]:
+    """Nodes that send the host what pods send, with an IPv4 header before it and nothing between (RFC 2003)."""
+    if "ipip" not in needs_of(spec).protocols or not spec.nodes[host].node:
+        return ()
+    others = (each.address for name, each in spec.nodes.items() if each.node and name != host)
+    return tuple(each for each in others if is_ip(each) and ":" not in each)
 
 
 def check_firewalls(facts: Mapping[str, Facts], ports: Mapping[str, Ports], spec: ClusterSpec) -> None:
@@ -78,14 +96,19 @@ def check_firewalls(facts: Mapping[str, Facts], ports: Mapping[str, Ports], spec
             for protocol, port in needed.each()
             if not is_open(each, protocol, port, addresses)
         ]
-        deaf = [sender for sender in needed.vrrp if not is_open(each, "vrrp", "", [sender])]
+        deaf = {
+            protocol: [sender for sender in senders if not is_open(each, protocol, "", [sender])]
+            for protocol, senders in needed.spoken()
+        }
         kept = kept_in(each, spec.network.pod_cidrs, iptables=False) if spec.nodes[host].node else []
         said = [f"{port}/{protocol}" for protocol, port in closed]
-        said += [f"VRRP (IP protocol 112) from {', '.join(deaf)}"] if deaf else []
+        said += [_unheard(protocol, senders) for protocol, senders in deaf.items() if senders]
         said += [f"what pods send (chain {chain})" for chain in kept]
         if said:
             faults.append(f"{host}: its firewall ({each.firewall}) would drop {', '.join(said)}")
-            commands = [*_commands(each.firewall, closed), *_hearing(each.firewall, deaf)]
+            commands = list(_commands(each.firewall, closed))
+            for protocol, senders in deaf.items():
+                commands += _hearing(each.firewall, protocol, senders)
             commands += _passing(kept, spec.network.pod_cidrs)
             hints.append(f"{host}: {'; '.join(commands)}")
     if faults:
@@ -96,7 +119,7 @@ def check_firewalls(facts: Mapping[str, Facts], ports: Mapping[str, Ports], spec
 
 
 def is_open(facts: Facts, protocol: str, port: str, others: Sequence[str]) -> bool:
-    """Whether the host lets through what `others` (addresses) send to the port, or range of ports; "" is of vrrp.
+    """Whether the host lets through what `others` (addresses) send to the port, or range of ports; "" without ports.
 
     Where a rule's condition cannot be judged from its text it counts as one that lets through.
     """
@@ -141,18 +164,28 @@ def _commands(firewall: str, closed: Iterable[tuple[str, str]]) -> Iterator[str]
             yield f"nft insert rule inet filter input {protocol} dport {port} accept"
 
 
-def _hearing(firewall: str, senders: Sequence[str]) -> Iterator[str]:
-    """Lets VRRP of the senders through, and nobody else's."""
+def _unheard(protocol: str, senders: Sequence[str]) -> str:
+    name, number = _SPOKEN[protocol]
+    more = f" and {len(senders) - _SHOWN} more" if len(senders) > _SHOWN else ""
+    return f"{name} (IP protocol {number}) from {', '.join(senders[:_SHOWN])}{more}"
+
+
+def _hearing(firewall: str, protocol: str, senders: Sequence[str]) -> Iterator[str]:
+    """Lets the protocol of the senders through, and nobody else's. ufw has no word for IP in IP."""
+    number = _SPOKEN[protocol][1]
+    value = "vrrp" if protocol == "vrrp" else number
     for each in senders:
         six = ":" in each
         if firewall == "firewalld":
-            rule = f'rule family="ipv{6 if six else 4}" source address="{each}" protocol value="vrrp" accept'
+            rule = (
+                f'rule family="ipv{6 if six else 4}" source address="{each}" protocol value="{value}" accept'
+            )
             yield f"firewall-cmd --permanent --add-rich-rule='{rule}' && firewall-cmd --reload"
         elif firewall == "ufw":
-            yield f"ufw allow from {each} proto vrrp"
+            yield f"ufw allow from {each}" + (" proto vrrp" if protocol == "vrrp" else "")
         else:
             family = "ip6" if six else "ip"
-            yield f"nft insert rule inet filter input {family} saddr {each} meta l4proto 112 accept"
+            yield f"nft insert rule inet filter input {family} saddr {each} meta l4proto {number} accept"
 
 
 def _passing(chains: Iterable[str], pod_cidrs: Iterable[str]) -> Iterator[str]:

@@ -23,8 +23,8 @@ SERVICES = {
     "kubelet-worker": ("10250/tcp", "30000-32767/tcp"),
 }
 """firewalld's own that open ports of clusters (its config/services)."""
-VRRP_SERVICES = ("provision-vrrp", "vrrp")
-"""The one that is ours is in rules of its own (templates/firewall)."""
+PROTOCOL_SERVICES = {"vrrp": "vrrp", "provision-vrrp": "vrrp", "provision-ipip": "4"}
+"""Those of a protocol without ports. What is ours is in rules of its own (templates/firewall)."""
 
 _UFW = re.compile(
     r"(?P<to>\S.*?)\s+(?P<verb>ALLOW|DENY|REJECT|LIMIT)\s+(?P<way>IN|OUT|FWD)\s+"
@@ -117,9 +117,7 @@ def _zone(zone: _Block, ours: _Block, packets: Packets) -> bool:
     ports, protocols = zone.words("ports"), zone.words("protocols")
     for service in zone.words("services"):
         ports += ours.words("ports") if service == "provision" else SERVICES.get(service, ())
-        protocols += (
-            ours.words("protocols") if service == "provision" else ["vrrp"] * (service in VRRP_SERVICES)
-        )
+        protocols += ours.words("protocols") if service == "provision" else _spoken(service)
     if zone.said.get("target") == "ACCEPT" or packets.by(protocols) is Meets.YES:
         return True
     numbers = [
@@ -128,6 +126,11 @@ def _zone(zone: _Block, ours: _Block, packets: Packets) -> bool:
     if numbers and packets.to(numbers) is not Meets.NO:
         return True
     return any(met is not Meets.NO and re.search(r" accept\b", rule) for met, rule in rich)
+
+
+def _spoken(service: str) -> list[str]:
+    """The protocol of the service, if it is one without ports."""
+    return [PROTOCOL_SERVICES[service]] if service in PROTOCOL_SERVICES else []
 
 
 def _rich(rule: str, packets: Packets) -> Meets:
@@ -147,7 +150,8 @@ def _rich(rule: str, packets: Packets) -> Meets:
     if service:
         known = [each.partition("/") for each in SERVICES.get(service[1], ())]
         to = packets.to([each[0] for each in known if each[2] == packets.protocol])
-        met = min(met, packets.by(["vrrp"]) if service[1] in VRRP_SERVICES else to)
+        spoken = _spoken(service[1])
+        met = min(met, packets.by(spoken) if spoken else to)
     family = re.search(r'\bfamily="ipv([46])"', rule)
     if family and not packets.of({"4": "ip", "6": "ip6"}[family[1]]):
         return Meets.NO

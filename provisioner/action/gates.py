@@ -56,11 +56,17 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
     # The first one is left out: it is what runs the gates' scripts, and is missed by them.
     presence = Presence(pool, [name for name in hosts if name != first])
 
-    def ready() -> str:
+    def running(*daemons: str) -> str:
         # The pods of a plug-in on other nodes than the limited ones are none of this run's business.
         network = cluster.network
-        daemons = [] if others else [network.daemons]
-        return network_ready(pool.session(first), touched, daemons, operated=network.operated)
+        wanted = [] if others else daemons
+        return network_ready(pool.session(first), touched, wanted, operated=network.operated)
+
+    def pods() -> str:
+        return running(cluster.network.daemons)
+
+    def all_networks() -> str:
+        return running(cluster.network.daemons, *cluster.attached.daemons)
 
     def traffic() -> str:
         check = TrafficCheck(
@@ -71,7 +77,7 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
             touched=touched if others else (),
             hosts=hosts,
         )
-        return presence.beside(ready, lambda: check(pool.session(first), everywhere, presence.check))
+        return presence.beside(all_networks, lambda: check(pool.session(first), everywhere, presence.check))
 
     def everywhere(scripts: Mapping[str, Script]) -> Mapping[str, Answer | Exception]:
         def ask(session: Session) -> Answer:
@@ -80,7 +86,10 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
         # Who asks a host that is gone waits for it for long.
         return presence.result(begun(lambda: pool.map(list(scripts), ask)))
 
-    return {"network_ready": lambda: presence.result(begun(ready)), "traffic": traffic}
+    return {
+        "network_ready": lambda: presence.result(begun(pods)),
+        "traffic": traffic,
+    }
 
 
 def _of_api(

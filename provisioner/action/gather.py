@@ -29,10 +29,12 @@ def gather_each(
     addresses: Mapping[str, str] = MappingProxyType({}),
     existing: Existing | None = None,
     settings: Sequence[str] | None = None,
+    masters: Sequence[str] = (),
 ) -> dict[str, Facts | Exception]:
     """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
     distribution; `links`: what the machine is made of; `addresses`: by host, one that nobody on its link should have;
-    `existing`: the cluster that is there, whose files are read, too; `settings`: as `facts_script` takes them."""
+    `existing`: the cluster that is there, whose files are read, too; `settings`: as `facts_script` takes them;
+    `masters`: links by name."""
     paths = existing_paths(existing)
 
     def ask(session: Session) -> Facts:
@@ -45,6 +47,7 @@ def gather_each(
             address=addresses.get(session.host, ""),
             existing=paths,
             settings=settings,
+            masters=masters,
         )
         answer = session.run(script, deadline=90, what="the reading of its facts")
         return parse_facts(session.host, answer.stdout, began)

@@ -16,7 +16,7 @@ from provisioner.action.choice import check_choice
 from provisioner.action.modules import BASE_MODULES, CLUSTER_MODULES
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.model import Host, Inventory, load_inventory
-from provisioner.network.needs import needs_of
+from provisioner.network.needs import modules_of_attachments, needs_of
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.playbook.model import Playbook, Selection, Stage
 from provisioner.resources.modprobe import modules_of
@@ -79,7 +79,8 @@ class Loaded:
         """What the spec needs that not every kernel has."""
         if self.spec is None:
             return ()
-        return tuple(dict.fromkeys([*modules_of(self.spec.proxy.mode), *needs_of(self.spec).modules]))
+        network = (*needs_of(self.spec).modules, *modules_of_attachments(self.spec))
+        return tuple(dict.fromkeys([*modules_of(self.spec.proxy.mode), *network]))
 
     @property
     def tuned_settings(self) -> tuple[str, ...] | None:

@@ -9,6 +9,10 @@ from enum import IntEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 Range = tuple[int, int]
+_NUMBERS = {"tcp": "6", "udp": "17", "vrrp": "112", "ipip": "4"}
+_NAMES = {"ipip": ("ipencap", "ipv4")}
+"""As /etc/protocols has them, where that is not our name: "ipip" is another protocol there, 94."""
+PORTLESS = ("vrrp", "ipip")
 
 
 class Meets(IntEnum):
@@ -24,8 +28,8 @@ class Meets(IntEnum):
 
 @dataclass(frozen=True)
 class Packets:
-    """New connections by `protocol` (tcp, udp, or vrrp, which has no ports) to every port of `ports` (None: any) from
-    all of `sources` (addresses, networks).
+    """New connections by `protocol` (tcp, udp; vrrp or ipip, which have no ports) to every port of `ports` (None: any)
+    from all of `sources` (addresses, networks).
 
     A rule that lets through may do it for one port of several, the next for another: `port` is the one looked at.
     """
@@ -48,13 +52,13 @@ class Packets:
 
     def by(self, protocols: Iterable[str]) -> Meets:
         """Whether they are of one of the protocols, by name or number."""
-        number = {"tcp": "6", "udp": "17", "vrrp": "112"}[self.protocol]
-        return Meets.YES if {self.protocol, number} & set(protocols) else Meets.NO
+        known = {_NUMBERS[self.protocol], *_NAMES.get(self.protocol, (self.protocol,))}
+        return Meets.YES if known & set(protocols) else Meets.NO
 
     def to(self, given: Sequence[str]) -> Meets:
         """Whether they go to one of the ports, or ranges of ports, that a rule names."""
         if self.ports is None:
-            return Meets.NO if self.protocol == "vrrp" else Meets.MAYBE
+            return Meets.NO if self.protocol in PORTLESS else Meets.MAYBE
         known = [each for each in map(range_of, given) if each is not None]
         if any(within(self.ports, each) for each in merged(known)):
             return Meets.YES

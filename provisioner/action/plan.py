@@ -20,10 +20,11 @@ _EMPTY = Note(
 )
 
 
-def make_plan(request: Request, emit: Emit, *, keep: bool = False) -> Plan:
+def make_plan(request: Request, emit: Emit, *, keep: bool = False, explain: bool = False) -> Plan:
     """The plan; nothing is changed and no lock is taken. Raises ProvisionError.
 
-    `keep`: it will be carried out later, so the keys that it promises to a new cluster are kept until then.
+    `keep`: it will be carried out later, so the keys that it promises to a new cluster are kept until then. `explain`:
+    with what is changed in publishers' manifests, and why.
     """
     loaded = load(request)
     emit(RunStarted(run=loaded.run, command="plan", inventory=str(request.inventory), hosts=loaded.hosts))
@@ -31,7 +32,15 @@ def make_plan(request: Request, emit: Emit, *, keep: bool = False) -> Plan:
         prepared = prepare(loaded, pool, emit)
         if keep and prepared.fresh:
             write_pending(prepared.fresh.uuid, prepared.fresh.to_json())
-        return plan_of(prepared, pool, emit)
+        plan = plan_of(prepared, pool, emit)
+        return with_reasons(plan, prepared) if explain else plan
+
+
+def with_reasons(plan: Plan, prepared: Prepared) -> Plan:
+    """With the edits of those manifests that change."""
+    changed = {change.resource.name for _, _, change in plan.changes() if change.resource.kind == "manifest"}
+    every = prepared.cluster.patched() if prepared.cluster else []
+    return replace(plan, patched=tuple(each for each in every if each.manifest in changed))
 
 
 def plan_of(prepared: Prepared, pool: Pool, emit: Emit, *, texts: bool = True) -> Plan:

@@ -36,9 +36,11 @@ def check_pod_network(spec: ClusterSpec, facts: Mapping[str, Facts], images: Seq
         raise ProvisionError("\n".join(f"{fault}: {needs.what} {why}" for fault, why in faults), _hint(needs))
 
 
-def check_images(spec: ClusterSpec, bundle: Bundle) -> None:
-    """Raises ProvisionError naming each image that an operator would tell nodes to pull and the bundle has not, and where
-    nodes would look for it: of manifests the bundle's own build proves that it has all."""
+def check_images(spec: ClusterSpec, bundle: Bundle | None) -> None:
+    """Raises ProvisionError naming each image that an operator would tell nodes to pull and the bundle has not, and
+    where nodes would look for it: of manifests the bundle's own build proves that it has all."""
+    if bundle is None:
+        return
     network = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
     if not network.operated:
         return
@@ -46,7 +48,9 @@ def check_images(spec: ClusterSpec, bundle: Bundle) -> None:
     missing = [each for each in network.images if each not in there]
     if missing:
         registry = spec.registry
-        lines = [f"{each} ({by_tag(registry.host, registry.port, each, registry.project)})" for each in missing]
+        lines = [
+            f"{each} ({by_tag(registry.host, registry.port, each, registry.project)})" for each in missing
+        ]
         raise ProvisionError(
             f"the bundle lacks {len(missing)} of the {len(network.images)} images that Calico's operator and its nodes "
             "pull (and under which names):\n" + "\n".join(lines),

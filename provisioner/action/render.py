@@ -10,6 +10,7 @@ import yaml
 from provisioner.action.load import Request, load
 from provisioner.action.prepare import compile_with, connect, gather
 from provisioner.engine.events import Emit, Step
+from provisioner.engine.patched import Patched
 from provisioner.engine.plan import Desired
 from provisioner.playbook.facts import Facts
 from provisioner.playbook.factsfile import read_facts, write_facts
@@ -23,10 +24,11 @@ def render(
     *,
     facts_file: Path | None = None,
     save_facts: Path | None = None,
-) -> None:
+) -> list[Patched]:
     """Writes `output`/HOST/PATH for every file and `output`/manifests/NAME.yaml for every manifest.
 
-    With `facts_file` no host is reached. Secrets are written as "(secret)". Raises ProvisionError.
+    With `facts_file` no host is reached. Secrets are written as "(secret)". What is changed in those of the manifests
+    that publishers have made, and why. Raises ProvisionError.
     """
     loaded = load(request)
     if facts_file is not None:
@@ -36,14 +38,23 @@ def render(
             facts = gather(loaded, pool)
     if save_facts is not None:
         write_facts(save_facts, facts)
-    desired = compile_with(loaded, facts, emit, for_show=True).desired
+    prepared = compile_with(loaded, facts, emit, for_show=True)
     count = 0
-    for path, text in _files(desired):
+    for path, text in _files(prepared.desired):
         target = output / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
         count += 1
     emit(Step(task="render", subject=f"{count} files in {output}"))
+    written = {resource.name for resource in _resources(prepared.desired) if resource.kind == "manifest"}
+    every = prepared.cluster.patched() if prepared.cluster else []
+    return [each for each in every if each.manifest in written]
+
+
+def _resources(desired: tuple[Desired, ...]) -> Iterator[Resource]:
+    for stage in desired:
+        for resources in stage.hosts.values():
+            yield from resources
 
 
 def _files(desired: tuple[Desired, ...]) -> Iterator[tuple[Path, str]]:

@@ -8,6 +8,7 @@ from provisioner.bundle.layout import Bundle, default_bundle_path
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.model import Inventory
 from provisioner.inventory.words import nearest
+from provisioner.network.multus import ARTIFACTS, IMAGE
 from provisioner.spec.model import ClusterSpec
 
 _INDEX = "index.json"
@@ -16,7 +17,7 @@ _INDEX = "index.json"
 def bundle_of(inventory: Inventory, spec: ClusterSpec) -> Bundle:
     """The bundle at the spec's path, or the last one built.
 
-    Raises InputError, at the spec's value, when there is none at its path or it lacks the spec's version;
+    Raises InputError, at the spec's value, when there is none at its path or it lacks the spec's version or multus;
     ProvisionError when none was built or it is broken.
     """
     path = Path(spec.bundle) if spec.bundle else default_bundle_path()
@@ -32,7 +33,28 @@ def bundle_of(inventory: Inventory, spec: ClusterSpec) -> Bundle:
         where = inventory.origin(None, "cluster", "kubernetes", "version")
         reason = f"version: the bundle {path} has no Kubernetes {wanted}"
         raise InputError([Problem(*where, reason, _instead(wanted, there))])
+    _check_multus(inventory, spec, bundle)
     return bundle
+
+
+def _check_multus(inventory: Inventory, spec: ClusterSpec, bundle: Bundle) -> None:
+    """It comes from its publisher alone, so that a bundle that was built elsewhere may be without it."""
+    network = spec.network
+    if network.multus is None:
+        return
+    wanted = ARTIFACTS[network.multus.variant]
+    images = [each for each in bundle.images() if each.name == IMAGE]
+    right = [each for each in images if each.tag.endswith("-thick") == (network.multus.variant == "thick")]
+    if right and any(each.name == wanted for each in bundle.artifacts()):
+        return
+    key = "attachments" if network.attachments else "multus"
+    where = inventory.origin(None, "cluster", "network", key, key=True)
+    reason = f"{key}: the bundle {bundle.path} has no multus, which its publisher alone has, not Go's modules"
+    hint = (
+        "build the bundle anew where raw.githubusercontent.com and ghcr.io answer, directly or through http_proxy "
+        "(`provision bundle build`), and carry it here"
+    )
+    raise InputError([Problem(*where, reason, hint)])
 
 
 def _instead(wanted: str, there: list[str]) -> str:

@@ -14,9 +14,11 @@ from provisioner.action.identity import kubelet_identity_valid
 from provisioner.action.tuning import tuning_of
 from provisioner.action.virtualrouter import virtual_router
 from provisioner.bundle.layout import Bundle
+from provisioner.engine.patched import Patched
 from provisioner.inventory.model import Inventory
 from provisioner.kube.reserved import kube_reserved, system_reserved
 from provisioner.network.corefile import corefile
+from provisioner.network.multus import Attached
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.network.policies import policy_objects
 from provisioner.pki.cluster import ClusterState
@@ -25,6 +27,7 @@ from provisioner.playbook.facts import Facts
 from provisioner.registry.names import by_tag, pullable
 from provisioner.resources.modprobe import IPVS_MODULES
 from provisioner.shell.assemble import refusing_chains
+from provisioner.spec.attachments import CONFIGURATIONS, DEFAULT_NETWORK
 from provisioner.spec.model import ClusterSpec, Endpoint, local_balancers
 from provisioner.spec.proxies import environment
 
@@ -87,12 +90,14 @@ class ClusterVariables:
         self._servers = servers_of(inventory)
         self.balancers = [host.name for host in inventory.group("load_balancer")]
         self._local = local_balancers(inventory, spec)
-        self.network = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
+        self.network = PodNetwork(spec, self._text)
+        self.attached = Attached(spec, self._text, [each.reference for each in bundle.images()])
         self.images = [self.reference(PAUSE), self.reference(COREDNS), self.reference(AGNHOST)]
         # What an operator pulls beyond the bundle no run pushes (`admit` refuses it), but it is rendered.
         there = {each.reference for each in bundle.images()}
         operated = self.network.operated
         self.images += [each for each in self.network.images if each in there or not operated]
+        self.images += self.attached.images
         # An older bundle has none, and its cluster is not measured.
         self.images += [each.reference for each in bundle.images() if each.name == NET_BENCH]
         members = [host.name for host in inventory.group("etcd")]
@@ -129,9 +134,20 @@ class ClusterVariables:
             "bgp": spec.network.plugin == "calico" and spec.network.calico.backend == "bird",
             "reflectors": [spec.nodes[name].address for name in spec.network.calico.bgp.route_reflectors],
             "policy_objects": policy_objects(spec.network.policies),
-            "network_objects": self.network.objects(self.named if self.network.operated else self.pullable),
+            "network_objects": self.network.objects(self._pulled),
             "network_namespace": self.network.daemons.partition(" ")[2].partition("/")[0],
+            "attached": self.attached.there,
+            "attached_objects": self.attached.objects(self.pullable),
+            "cni_first": DEFAULT_NETWORK[spec.network.plugin],
+            "cni_before": list(CONFIGURATIONS) if self.attached.there else [],
         }
+
+    def patched(self) -> list[Patched]:
+        """What is changed in upstream manifests, and why."""
+        return [*self.network.patched(self._pulled), *self.attached.patched(self.pullable)]
+
+    def _text(self, artifact: str) -> str:
+        return self._bundle.artifact(artifact).path.read_text(encoding="utf-8")
 
     def reference(self, name: str) -> str:
         """`name` with the tag that the bundle has."""
@@ -146,9 +162,9 @@ class ClusterVariables:
         registry = self.spec.registry
         return pullable(registry.host, registry.port, image.name, image.digest, registry.project)
 
-    def named(self, upstream: str) -> str:
-        """The same, but by its tag where the bundle has no such image."""
-        if any(each.reference == upstream for each in self._bundle.images()):
+    def _pulled(self, upstream: str) -> str:
+        """The same, but for what an operator pulls by its tag, where the bundle has no such image."""
+        if not self.network.operated or any(each.reference == upstream for each in self._bundle.images()):
             return self.pullable(upstream)
         registry = self.spec.registry
         return by_tag(registry.host, registry.port, upstream, registry.project)

@@ -57,9 +57,13 @@ def build(*, components: Sequence[str] | None, source: str, output: Path | None,
     store = Store(platformdirs.user_cache_path("provision") / "build")
     try:
         with store.lock():
-            finished = _finish(wanted, source, store, emit) + _finish_packages(
-                systems, store, emit, named=bool(components)
-            )
+            named = bool(components)
+            usual = [each for each in wanted if not (each.own or each.published_only)]
+            plans = _plan(usual, source, store, emit)
+            plans += published(wanted, source, store, emit, named=named)
+            plans += _plan_own(wanted, store, emit)
+            finished = _finish(plans, store, emit)
+            finished += _finish_packages(systems, store, emit, named=named)
             if not components:
                 prove_complete(finished, store, [image for each in wanted for image in each.without])
             target = _write(finished, store, output, whole=not components)
@@ -70,9 +74,7 @@ def build(*, components: Sequence[str] | None, source: str, output: Path | None,
     return Bundle.open(target)
 
 
-def _finish(wanted: Sequence[Component], source: str, store: Store, emit: Emit) -> list[Finished]:
-    published = [each for each in wanted if not each.own]
-    plans = [*_plan(published, source, store, emit), *_plan_own(wanted, store, emit)]
+def _finish(plans: Sequence[Plan], store: Store, emit: Emit) -> list[Finished]:
     finished = []
     for number, plan in enumerate(plans):
         emit(
@@ -161,6 +163,35 @@ def _plan_own(wanted: Sequence[Component], store: Store, emit: Emit) -> list[Pla
         key = module_key(component, inputs, toolchain="")
         plans.append(Plan(component, "module", key, store.finished(key), inputs))
     return plans
+
+
+def published(
+    wanted: Sequence[Component], source: str, store: Store, emit: Emit, *, named: bool
+) -> list[Plan]:
+    """How the components are had that are built from no module. All are left out, which is said, where one of them
+    cannot be had: what is `named`, or asked from releases, is not."""
+    plans = [_from_release(each, store) for each in wanted if each.published_only]
+    missing = [plan for plan in plans if plan.finished is None]
+    if not missing or source == "release" or (named and source == "auto"):
+        return plans
+    names = ", ".join(plan.component.name for plan in plans)
+    if source == "module" and named:
+        raise ProvisionError(f"there is no Go module of {names}", "use --source release")
+    silent = {_host(plan) for plan in missing}
+    if source == "auto":
+        from provisioner.bundle import fromrelease, reach
+
+        silent -= reach.reachable(fromrelease.publisher(plan.component) for plan in missing)
+    if not silent:
+        return plans
+    why = (
+        "there is no Go module of them"
+        if source == "module"
+        else f"not reachable: {', '.join(sorted(silent))}"
+    )
+    hint = "needed for network.attachments alone; build the bundle anew where the publisher answers"
+    emit(Note(message=f"without {names}: {why}", hint=hint))
+    return []
 
 
 def _releases_only(releases: list[Plan], error: ProvisionError, emit: Emit) -> list[Plan]:

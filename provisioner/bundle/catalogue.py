@@ -22,12 +22,14 @@ ADDED = {"added": True}
 class Release:
     """A file of the publisher's.
 
-    `checksum` is where he states its SHA-256; `member` a file inside of the archive.
+    `checksum` is where he states its SHA-256, or `sha256` what it is, where he states it nowhere; `member` a file
+    inside of the archive.
     """
 
     url: str
-    checksum: str
+    checksum: str = ""
     member: str = ""
+    sha256: str = field(default="", metadata=ADDED)
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,10 @@ class ImageRecipe:
 class Component:
     """`kind` is binary, archive, manifest or image. `reference` and `tag` are an image's upstream name.
 
-    `without` are images that a manifest asks for and no bundle has, because they are built from no module. An image
-    that is our `own` has no publisher: nobody is asked for it, whatever its reference names.
+    `without` are images that a manifest asks for and no bundle has, because they are built from no module, or because
+    another tag stands for one that floats. An image that is our `own` has no publisher: nobody is asked for it,
+    whatever its reference names. A component without a module is had from its publisher alone: bundles that are made
+    where he does not answer go without it.
     """
 
     name: str
@@ -140,6 +144,11 @@ class Component:
     @property
     def architecture(self) -> str:
         return self.platform.partition("/")[2]
+
+    @property
+    def published_only(self) -> bool:
+        """There is no module to build it from, and it is not our own."""
+        return not (self.own or self.module.directory or self.module.source)
 
     @property
     def wanted_name(self) -> str:
@@ -210,7 +219,7 @@ def select(components: Iterable[_Chosen], names: Sequence[str] | None) -> tuple[
 
 def _merged(raw: Mapping[str, Any], families: Mapping[str, Any]) -> dict[str, Any]:
     family = families.get(raw.get("family", ""), {})
-    merged = {**family, **raw, "module": {**family.get("module", {}), **raw["module"]}}
+    merged = {**family, **raw, "module": {**family.get("module", {}), **raw.get("module", {})}}
     if raw["kind"] == "image":
         merged["release"] = raw.get("release")
     return merged

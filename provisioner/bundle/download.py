@@ -39,14 +39,14 @@ def client(url: str) -> urllib3.PoolManager:
     return urllib3.PoolManager(timeout=timeout)
 
 
-def fetch(url: str, checksum: str, directory: Path, seen: Seen) -> Path:
+def fetch(url: str, checksum: str, directory: Path, seen: Seen, *, sha256: str = "") -> Path:
     """Download `url` into `directory` (the caller owns the file then); `seen` gets the bytes so far and in
-    all.
+    all. With `sha256` no statement at `checksum` is read.
 
     Raises ProvisionError when the publisher states no checksum or another one, or when nothing comes any
     more.
     """
-    wanted = stated_sha256(_read_small(checksum), _name(url))
+    wanted = sha256 or stated_sha256(_read_small(checksum), _name(url))
     if wanted is None:
         raise ProvisionError(f"{checksum} states no SHA-256 of {_name(url)}")
     directory.mkdir(parents=True, exist_ok=True)
@@ -56,8 +56,9 @@ def fetch(url: str, checksum: str, directory: Path, seen: Seen) -> Path:
     digest, size = hash_file(partial)
     if digest != f"sha256:{wanted}":
         partial.unlink()
+        stated = "the catalogue wants" if sha256 else "the publisher states"
         raise ProvisionError(
-            f"{url}: the {size} bytes have {digest}, the publisher states sha256:{wanted}",
+            f"{url}: the {size} bytes have {digest}, {stated} sha256:{wanted}",
             "the file was changed on its way, or the publisher changed it; run again to download it anew",
         )
     return partial

@@ -18,7 +18,7 @@ ORIGIN = "release"
 def publisher(component: Component) -> str:
     """The address by which the publisher is found to be reachable or not."""
     if component.release:
-        return component.release.checksum
+        return component.release.checksum or component.release.url
     return f"https://{pull.registry_of(component.reference)}/v2/"
 
 
@@ -31,7 +31,8 @@ def make(component: Component, store: Store, emit: Emit) -> Finished:
         emit(Progress(task="download", subject=component.name, done=done, total=total, unit="bytes"))
 
     # An archive serves several components: it stays among the downloads until the whole bundle is complete.
-    file = download.fetch(component.release.url, component.release.checksum, store.root / "downloads", seen)
+    release, downloads = component.release, store.root / "downloads"
+    file = download.fetch(release.url, release.checksum, downloads, seen, sha256=release.sha256)
     with store.workspace() as workspace:
         taken = _member(file, component.release, workspace / "member") if component.release.member else file
         return publish.artifact(component, taken, ORIGIN, store)

@@ -15,6 +15,7 @@ COMMANDS = {
     "init": "write a commented inventory to begin with",
     "advise": "say which pod network suits a site, and why",
     "inventory": "show hosts, groups and variables as they are understood",
+    "check": "say what would be in the way on the hosts, and between them; change nothing",
     "plan": "show what apply would change",
     "apply": "bring the hosts to what the inventory declares, and prove that pods talk",
     "verify": "read everything again and run the checks; change nothing",

@@ -19,6 +19,7 @@ from provisioner.errors import InputError, Problem
     "--facts", "facts_file", type=click.Path(path_type=Path), help="Facts from here: no host is reached."
 )
 @click.option("--save-facts", type=click.Path(path_type=Path), help="Write the facts that were gathered.")
+@click.option("--explain", is_flag=True, help="Say what is changed in publishers' manifests, and why.")
 def command(
     inventory: str | None,
     component: str | None,
@@ -30,13 +31,17 @@ def command(
     output: Path,
     facts_file: Path | None,
     save_facts: Path | None,
+    explain: bool,
 ) -> None:
     """Write every file and manifest of COMPONENT (a stage's name or tag; default: all) below a folder, host by host."""
     from provisioner.action.render import render
     from provisioner.report.choose import reporter
+    from provisioner.report.patched import show_patched
 
     if output.exists() and not output.is_dir():
         raise InputError([Problem(str(output), 0, 0, "is no folder to write to")])
     with reporter(as_json) as report:
         wanted = request(inventory, playbook, limit, tags, stages, component)
-        render(wanted, output, report.emit, facts_file=facts_file, save_facts=save_facts)
+        patched = render(wanted, output, report.emit, facts_file=facts_file, save_facts=save_facts)
+        if explain:
+            show_patched(patched, as_json=as_json)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from provisioner.engine.patched import Patched
 from provisioner.resources.model import Change, Resource, Section
 
 
@@ -37,6 +38,8 @@ class Plan:
     texts: Mapping[tuple[str, str], tuple[Section, ...]] = field(default_factory=dict, repr=False)
     selection: Mapping[str, Any] = field(default_factory=dict)
     """What the run was limited to (limit, tags, stages, playbook); plain values."""
+    patched: tuple[Patched, ...] = ()
+    """Why the manifests that change are not as their publishers have them, where that was asked for."""
 
     def changes(self) -> Iterator[tuple[str, str, Change]]:
         """(stage, host, change) in the order of the stages."""

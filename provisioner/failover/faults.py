@@ -61,7 +61,12 @@ class Fault:
         )
 
 
-_REBOOT = "sleep 0.3\nsystemctl reboot --force --force"
+def _off(link: str) -> tuple[str, str]:
+    """A host that loses its power falls silent. One that reboots ends its processes first, and while those end, their
+    sockets still take connections and then close them: hence its link goes before. What undoes that is for a host that
+    does not reboot."""
+    reboot = "systemctl reboot --force --force"
+    return f"{cutting(link, FOLDER)}\n{reboot}", healing(link, FOLDER)
 
 
 def keepalived_stopped() -> Fault:
@@ -122,14 +127,14 @@ def link_cut(link: str) -> Fault:
     return Fault(LINK, do, undo, seconds=CUT_SECONDS, longest=2.0, away=True)
 
 
-def powered_off() -> Fault:
-    """A reboot without notice to any service; a host that is switched off would not come back by itself."""
-    return Fault(POWER, _REBOOT, ":", longest=2.0, away=True, reboots=True)
+def powered_off(link: str) -> Fault:
+    """A reboot without notice to anybody; a host that is switched off would not come back by itself."""
+    return Fault(POWER, *_off(link), longest=2.0, away=True, reboots=True)
 
 
-def leaders_host_lost() -> Fault:
+def leaders_host_lost(link: str) -> Fault:
     """The same for a host of etcd, and of an API server beside it: the others elect a leader."""
-    return Fault(LEADER, _REBOOT, ":", failures=0, away=True, reboots=True, on_balancer=False)
+    return Fault(LEADER, *_off(link), failures=0, away=True, reboots=True, on_balancer=False)
 
 
 def server_killed() -> Fault:

@@ -132,7 +132,9 @@ def _await_sessions(runner: Runner, reflectors: Sequence[str], nodes: int, names
         if time.monotonic() > end:
             raise ProvisionError(
                 "not all BGP sessions are established:\n" + "\n".join(left[:12]),
-                "does TCP port 179 pass between the nodes? see `kubectl -n " + namespace + " logs ds/calico-node`",
+                "does TCP port 179 pass between the nodes? see `kubectl -n "
+                + namespace
+                + " logs ds/calico-node`",
             )
         time.sleep(0.5)
 

@@ -30,6 +30,10 @@ IngressClass.networking.k8s.io CustomResourceDefinition.apiextensions.k8s.io Nam
 _TYPES = tuple(_LISTED.split())
 """What manifests are made of, in the order in which it goes: first what runs, last what other things live in."""
 
+_DEFINED = ("k8s.cni.cncf.io",)
+"""API groups of which manifests hold the definition and objects: the objects are asked for as long as it is wanted, so
+that the last one goes, too. (Without it the API server knows no such type, and the whole question would fail.)"""
+
 _ROW = (
     r'{range .items[*]}{.kind}{"\t"}{.apiVersion}{"\t"}{.metadata.namespace}{"\t"}{.metadata.name}{"\t"}'
     r'{.metadata.labels.provision\.dev/component}{"\t"}{.metadata.managedFields[*].manager}{"\n"}{end}'
@@ -123,8 +127,14 @@ def labelled(component: str, objects: Iterable[Object]) -> list[Object]:
 
 def components(objects: Iterable[Object]) -> Resource:
     """The wish that the cluster has no labelled objects but `objects`."""
-    wanted = frozenset(reference for item in objects for reference in _references(item))
-    types = dict.fromkeys([*(each.split(" ")[0] for each in sorted(wanted)), *_TYPES])
+    items = list(objects)
+    wanted = frozenset(reference for item in items for reference in _references(item))
+    defined = [
+        f"{item['spec']['names']['kind']}.{item['spec']['group']}"
+        for item in items
+        if item["kind"] == "CustomResourceDefinition" and item["spec"]["group"] in _DEFINED
+    ]
+    types = dict.fromkeys([*(each.split(" ")[0] for each in sorted(wanted)), *defined, *_TYPES])
     return Resource("components", "all", Absent(), {"wanted": wanted, "types": tuple(types)})
 
 

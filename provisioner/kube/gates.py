@@ -142,8 +142,8 @@ def network_ready(
     """All `nodes` have the condition Ready and the plug-in's pods run everywhere: a node is Ready as soon as a CNI
     configuration lies there, which is before the plug-in can serve a pod.
 
-    `daemon_sets` as object keys ("DaemonSet kube-flannel/kube-flannel-ds"); `operated`: an operator makes them in its own
-    time, and without them no node is Ready. Raises ProvisionError with what is said.
+    `daemon_sets` as object keys ("DaemonSet kube-flannel/kube-flannel-ds"); `operated`: an operator makes them in its
+    own time, and without them no node is Ready. Raises ProvisionError with what is said.
     """
     names = words(f"node/{name}" for name in nodes)
     awaited = "".join(f"made {_place(each)}\n" for each in daemon_sets) if operated else ""

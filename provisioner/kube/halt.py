@@ -66,7 +66,9 @@ _DATA = {
         "/var/lib/kubelet", "/var/lib/cni", "/run/flannel", "/var/log/pods", "/var/log/containers",
         "/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/flannel", "/etc/cni/net.d/10-calico.conflist",
         "/etc/cni/net.d/calico-kubeconfig", "/opt/cni/bin/calico", "/opt/cni/bin/calico-ipam", "/var/lib/calico",
-        "/run/calico", "/var/log/calico", "/run/nodeagent",
+        "/run/calico", "/var/log/calico", "/run/nodeagent", "/etc/cni/net.d/00-multus.conf",
+        "/etc/cni/net.d/00-multus.conflist", "/etc/cni/net.d/multus.d", "/etc/cni/multus", "/opt/cni/bin/multus",
+        "/opt/cni/bin/multus-shim", "/opt/cni/bin/passthru", "/run/multus",
     ),
     "etcd.service": ("/var/lib/etcd",),
 }  # fmt: skip

@@ -36,11 +36,17 @@ def objects(
     where the manifest lacks what is to be changed."""
     source, calico = artifact_of(spec), spec.network.calico
     own = [*map(pool_object, calico.pools), *felix_objects(calico, upstream, source), *bgp_objects(calico)]
-    edits = [*_config(calico), *_node(spec, upstream), *image_edits(upstream, image)]
+    return _ordered(patch(upstream, edits(spec, upstream, image), source), own)
+
+
+def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable[[str], str]) -> list[Edit]:
+    """What is changed in the manifest, and why. Raises ProvisionError where it lacks a container."""
+    calico = spec.network.calico
+    found = [*_config(calico), *_node(spec, upstream), *image_edits(upstream, image)]
     if calico.with_typha(_nodes(spec)):
         count = typha_replicas(_nodes(spec))
-        edits.append(Edit(TYPHA, ("spec", "replicas"), count, f"Typha for {_nodes(spec)} nodes"))
-    return _ordered(patch(upstream, edits, source), own)
+        found.append(Edit(TYPHA, ("spec", "replicas"), count, f"Typha for {_nodes(spec)} nodes"))
+    return found
 
 
 def _nodes(spec: ClusterSpec) -> int:

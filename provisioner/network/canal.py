@@ -1,6 +1,6 @@
 """Canal: flannel brings packets from node to node, Calico gives pods their links and enforces policies.
 
-Facts: Calico 3.26 to 3.32, manifests/canal.yaml; docs, getting-started/kubernetes/flannel. Calico runs without networking
+Facts: Calico 3.26 to 3.32, manifests/canal.yaml; docs, getting-started/kubernetes/flannel. Calico runs without a network
 of its own (CALICO_NETWORKING_BACKEND none): pods get addresses of their node's pod CIDR, and there are no pools.
 """
 
@@ -40,22 +40,30 @@ def objects(
 ) -> list[Object]:
     """The objects to apply. `flannel` is flannel's own manifest, `image` gives the private registry's reference of an
     upstream one. Raises ProvisionError where the manifest lacks what is to be changed."""
-    taken = own_images(upstream, flannel)
-    edits = [
-        *image_edits(upstream, lambda reference: image(taken[reference])),
-        *_config(spec, upstream),
-        *_agents(spec, upstream),
-    ]
-    made = patch(upstream, edits, ARTIFACT)
+    made = patch(upstream, edits(spec, upstream, flannel, image), ARTIFACT)
     late = [each for each in made if each["kind"] in ("DaemonSet", "Deployment")]
     own = felix_objects(spec.network.calico, upstream, ARTIFACT)
     return [*(each for each in made if each not in late), *own, *late]
 
 
+def edits(
+    spec: ClusterSpec, upstream: Sequence[Object], flannel: Sequence[Object], image: Callable[[str], str]
+) -> list[Edit]:
+    """What is changed in the manifest, and why. Raises ProvisionError where it lacks a container."""
+    taken = own_images(upstream, flannel)
+    return [
+        *image_edits(upstream, lambda reference: image(taken[reference])),
+        *_config(spec, upstream),
+        *_agents(spec, upstream),
+    ]
+
+
 def _config(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
     mtu, conf = canal_mtu(spec), net_conf(spec)
     yield Edit(CONFIG, ("data", "net-conf.json"), conf, "pod CIDRs and backend of the spec")
-    yield Edit(CONFIG, ("data", "veth_mtu"), str(mtu), "the MTU of pods: Felix does not look at flannel's tunnel")
+    yield Edit(
+        CONFIG, ("data", "veth_mtu"), str(mtu), "the MTU of pods: Felix does not look at flannel's tunnel"
+    )
     digested = [conf, str(mtu)]
     if any(":" in cidr for cidr in spec.network.pod_cidrs):
         cni = _with_ranges(_cni(upstream), spec, mtu)
@@ -74,7 +82,9 @@ def _agents(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
     for name, value in sorted(calico.env.items()):
         yield from node.env(name, value, "env of the spec")
     installer = Container.of(upstream, DAEMONS, "install-cni", "initContainers")
-    yield from installer.env("SKIP_CNI_BINARIES", ",".join(OURS), "nodes have these plug-ins, of another version")
+    yield from installer.env(
+        "SKIP_CNI_BINARIES", ",".join(OURS), "nodes have these plug-ins, of another version"
+    )
     agent = Container.of(upstream, DAEMONS, "kube-flannel")
     for flag in link_flags(spec.network.flannel):
         yield Edit(DAEMONS, (*agent.path, "command", "+"), flag, "the link of the spec")

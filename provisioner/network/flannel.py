@@ -58,8 +58,13 @@ def objects(
 ) -> list[dict[str, Any]]:
     """The objects to apply, made of those of the upstream manifest. `image` gives the private registry's reference of
     an upstream one."""
+    return patch(upstream, edits(spec, upstream, image), ARTIFACT)
+
+
+def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable[[str], str]) -> list[Edit]:
+    """What is changed in them, and why."""
     conf = net_conf(spec)
-    edits = [
+    return [
         Edit(CONFIG, ("data", "net-conf.json"), conf, "pod CIDRs and backend of the spec"),
         Edit(
             DAEMONS,
@@ -70,19 +75,18 @@ def objects(
         *image_edits(upstream, image),
         *_agent_edits(upstream, spec.network.flannel),
     ]
-    return patch(upstream, edits, ARTIFACT)
 
 
 def _agent_edits(upstream: Sequence[dict[str, Any]], flannel: Flannel) -> list[Edit]:
     """How the agent finds its link, and gets at the device that it needs."""
     agent = _agent(upstream)
-    edits = [
+    found = [
         Edit(DAEMONS, (*agent, "args", "+"), flag, "the link of the spec") for flag in link_flags(flannel)
     ]
     if flannel.backend == "udp":
         why = "the back end udp opens /dev/net/tun, which containers have only with the host's devices"
-        edits.append(Edit(DAEMONS, (*agent, "securityContext", "privileged"), True, why))
-    return edits
+        found.append(Edit(DAEMONS, (*agent, "securityContext", "privileged"), True, why))
+    return found
 
 
 def link_flags(flannel: Flannel) -> list[str]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from provisioner.inventory.addresses import is_ip
 from provisioner.playbook.facts import Facts
 from provisioner.spec.model import ClusterSpec
 
@@ -41,7 +42,7 @@ def link_of(spec: ClusterSpec, name: str, facts: Facts) -> str:
         return flannel.interface
     if spec.network.carrier == "flannel" and flannel.interface_regex:
         return _matching(flannel.interface_regex, facts)
-    own = _with_address(spec.nodes[name].address, facts)
+    own = link_with(spec.nodes[name].address, facts)
     if spec.network.carrier == "flannel" and not flannel.can_reach:
         return facts.default_link or own
     return own or facts.default_link
@@ -58,7 +59,7 @@ def overhead_of(spec: ClusterSpec) -> int:
 
 
 def canal_mtu(spec: ClusterSpec) -> int:
-    """What pods get under canal, on all hosts alike: Calico's plug-in gives it, and sees nothing of flannel's tunnel."""
+    """What pods get under canal, on all hosts alike: Calico's plug-in gives it, which sees no tunnel of flannel's."""
     if spec.network.calico.mtu:
         return spec.network.calico.mtu
     # VXLAN among IPv6 addresses adds 20 more than flannel reckons with (the outer header).
@@ -77,6 +78,24 @@ def pod_mtu(spec: ClusterSpec, facts: Facts, link: str) -> int | None:
         return spec.network.calico.mtu
     seen = [mtu for name, mtu in facts.mtus.items() if _CALICO_PATTERN.match(name)]
     return min(seen, default=_CALICO_BLIND) - overhead_of(spec) if facts.mtus else None
+
+
+def wire_mtu(spec: ClusterSpec) -> int:
+    """The size of the largest packet between nodes that the spec asks for; 0 where it leaves that to links."""
+    if spec.network.plugin == "canal":
+        return canal_mtu(spec) + overhead_of(spec)
+    if spec.network.plugin == "flannel":
+        return spec.network.flannel.mtu or 0
+    mtu = spec.network.calico.mtu
+    return mtu + overhead_of(spec) if mtu else 0
+
+
+def with_wire_mtu(spec: ClusterSpec, size: int) -> str:
+    """What is to be set so that no packet on the wire is larger: a key of the spec, with its value, if it can."""
+    if spec.network.plugin == "flannel":
+        own = spec.network.flannel.backend in {"vxlan", "wireguard"}  # the others take the link's
+        return f"{_key(spec)}: {size}" if own else f"the MTU of the nodes' links to {size}"
+    return f"{_key(spec)}: {size - overhead_of(spec)}"
 
 
 def mtu_misfits(spec: ClusterSpec, facts: Mapping[str, Facts]) -> Iterator[Misfit]:
@@ -131,8 +150,11 @@ def _matching(pattern: str, facts: Facts) -> str:
     return ""
 
 
-def _with_address(address: str, facts: Facts) -> str:
-    for link, written in facts.addresses.items():
-        if any(ipaddress.ip_interface(each).ip == ipaddress.ip_address(address) for each in written):
-            return link
+def link_with(address: str, facts: Facts) -> str:
+    """The link that has the address; "" where none is known to."""
+    if is_ip(address):
+        own = ipaddress.ip_address(address)
+        for link, written in facts.addresses.items():
+            if any(ipaddress.ip_interface(each).ip == own for each in written):
+                return link
     return ""

@@ -75,3 +75,14 @@ def _wireguard_ports(network: Network) -> tuple[int, ...]:
     if flannel.mode != "separate":
         return (flannel.udp_port,)
     return tuple(flannel.port_ipv6 if ipv6 else flannel.udp_port for ipv6 in sorted(families))
+
+
+def links_of(spec: ClusterSpec) -> tuple[str, ...]:
+    """Links of hosts that networks beside the pods' own are on."""
+    named = (each.link for each in spec.network.attachments)
+    return tuple(sorted({each for each in named if each is not None}))
+
+
+def modules_of_attachments(spec: ClusterSpec) -> tuple[str, ...]:
+    """What those need of the kernel."""
+    return tuple(sorted({each.module for each in spec.network.attachments if each.module is not None}))

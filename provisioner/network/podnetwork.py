@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from provisioner.engine.patched import Patched
 from provisioner.network import calico, canal, flannel, tigera
-from provisioner.network.patches import images_of, parse_manifest
+from provisioner.network.patches import Edit, explained, images_of, parse_manifest
 from provisioner.spec.model import ClusterSpec
 
 Object = dict[str, Any]
@@ -59,8 +60,8 @@ class PodNetwork:
 
     @property
     def images(self) -> list[str]:
-        """The image references that nodes will pull, upstream's: those of the manifest, and those that an operator names
-        to nodes. Raises ProvisionError where nobody knows them."""
+        """The image references that nodes will pull, upstream's: those of the manifest, and those that an operator
+        names to nodes. Raises ProvisionError where nobody knows them."""
         if self.operated:
             return sorted(tigera.pulled(self._spec.network.calico, self.upstream, self._release))
         if self._canal:
@@ -77,6 +78,19 @@ class PodNetwork:
         if self._calico:
             return calico.objects(self._spec, self.upstream, image)
         return flannel.objects(self._spec, self.upstream, image)
+
+    def patched(self, image: Callable[[str], str]) -> list[Patched]:
+        """What is changed in the upstream manifest for that, and why. Raises ProvisionError, as `objects` does."""
+        return explained(self.upstream, self._edits(image), self.artifact, self._spec.network.plugin)
+
+    def _edits(self, image: Callable[[str], str]) -> list[Edit]:
+        if self.operated:
+            return tigera.edits(self.upstream, image)
+        if self._canal:
+            return canal.edits(self._spec, self.upstream, self._flannel, image)
+        if self._calico:
+            return calico.edits(self._spec, self.upstream, image)
+        return flannel.edits(self._spec, self.upstream, image)
 
     def _parsed(self, artifact: str) -> list[Object]:
         return parse_manifest(self._read(artifact), artifact)

@@ -14,7 +14,7 @@ from provisioner.network.calicoresources import bgp_objects, felix_objects
 from provisioner.network.combinations import operator_images
 from provisioner.network.crd import check_objects, schema_of
 from provisioner.network.images import image_edits
-from provisioner.network.patches import images_of, patch
+from provisioner.network.patches import Edit, images_of, patch
 from provisioner.spec.calico import FEATURES, Calico, IPPool
 from provisioner.spec.model import ClusterSpec
 
@@ -60,10 +60,15 @@ def objects(
     ]
     check_objects(asked, upstream, ARTIFACT, "network.calico.operator.installation")
     own = [*felix_objects(calico, upstream, ARTIFACT), *bgp_objects(calico), *asked]
-    patched = patch(upstream, list(image_edits(upstream, image)), ARTIFACT)
+    patched = patch(upstream, edits(upstream, image), ARTIFACT)
     # The operator's program last: when it begins it finds what is wanted.
     late = [each for each in patched if each["kind"] == "Deployment"]
     return [*(each for each in patched if each["kind"] != "Deployment"), *own, *late]
+
+
+def edits(upstream: Sequence[Object], image: Callable[[str], str]) -> list[Edit]:
+    """What is changed in the operator's own manifest, and why."""
+    return list(image_edits(upstream, image))
 
 
 def _object(kind: str, name: str, said: Mapping[str, Any]) -> Object:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from provisioner.errors import ProvisionError
 from provisioner.inventory.secrets import Secret
@@ -37,8 +38,11 @@ class Facts:
     or passes through), `filters` what it says.
     `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not.
 
-    `mtus` by link. Where they were asked for: `drivers` by link, of links that have one; `unsettable` paths of kernel
-    settings, and `contained`: the host shares its kernel's network with the machine that it runs on.
+    `mtus` by link, and `macs`, their hardware addresses; `strict_links` are those on which the kernel drops what would
+    not go back the way that it came (rp_filter). `iptables`: "legacy" and "nft" where both of its worlds have rules,
+    "legacy drop" where the old one's FORWARD drops by policy. Where they were asked for: `drivers` by link, of links
+    that have one; `unsettable` paths of kernel settings, and `contained`: the host shares its kernel's network with the
+    machine that it runs on.
 
     `etcd`: "seeded" where a member of a new cluster is to start, "founding" where it has started and was not seen to
     vote, "joining" where one of a running cluster is to start, else "data" where it has some.
@@ -52,6 +56,8 @@ class Facts:
     that was asked for, "" when none does or nothing was asked, "kept" where keepalived knows it. `existing`
     are files of a cluster that others have built: lines of a path and the content in base64.
     `virtual`, what the machine is made of by systemd-detect-virt(1) ("none" for metal), where links were asked for.
+    `masters` are links that were asked for by name and are there, with what is to be known of each: "mtu 1500",
+    "bridge", "wireless", "part of br0".
     """
 
     architecture: str
@@ -86,11 +92,15 @@ class Facts:
     claimed: str = ""
     existing: Secret | None = field(default=None, repr=False)
     mtus: Mapping[str, int] = field(default_factory=dict)
+    macs: Mapping[str, str] = field(default_factory=dict)
+    strict_links: tuple[str, ...] = ()
+    iptables: tuple[str, ...] = ()
     drivers: Mapping[str, str] = field(default_factory=dict)
     unsettable: tuple[str, ...] = ()
     contained: bool = False
     virtual: str = ""
     nameservers: tuple[str, ...] = ()
+    masters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def platform(self) -> str:
@@ -151,10 +161,14 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         claimed=parts.get("claimed", "").strip(),
         existing=Secret.text(parts["existing"]) if "existing" in parts else None,
         mtus=_mtus(parts["links"]),
+        macs=_macs(parts["links"]),
+        strict_links=_strict(parts["rp_filter"]),
+        iptables=_worlds(parts["iptables"].splitlines()),
         drivers=dict(line.split(" ", 1) for line in parts.get("drivers", "").splitlines() if " " in line),
         unsettable=unsettable,
         contained=_OF_A_MACHINE in unsettable,
         virtual=parts.get("virtual", "").strip(),
+        masters=_masters(parts.get("masters", "").splitlines()),
     )
 
 
@@ -204,6 +218,20 @@ def _resolver(lines: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     return "/etc/resolv.conf", first
 
 
+def _strict(text: str) -> tuple[str, ...]:
+    """The larger one of a link's own value and that of all is in force: 0 off, 1 strict, 2 loose (kernel.org,
+    networking/ip-sysctl)."""
+    values = dict(line.split()[:2] for line in text.splitlines() if len(line.split()) > 1)
+    own = values.pop("all", "0")
+    return tuple(link for link, value in values.items() if max(own, value) == "1" and link != "default")
+
+
+def _worlds(lines: Sequence[str]) -> tuple[str, ...]:
+    """Of iptables; nothing is said of one alone."""
+    rules = [world for world in ("legacy", "nft") if f"{world} rule" in lines]
+    return tuple(rules if len(rules) > 1 else ()) + (("legacy drop",) if "legacy drop" in lines else ())
+
+
 def _parts(text: str) -> dict[str, str]:
     parts: dict[str, str] = {}
     for block in ("\n" + text).split("\n=")[1:]:
@@ -225,3 +253,23 @@ def _mtus(text: str) -> dict[str, int]:
     """Of lines as "2: eth0@if3: <UP> mtu 1500 qdisc …" (ip-link(8))."""
     found = re.findall(r"^\d+: ([^\s:@]+)(?:@[^\s:]+)?: <.*?> mtu (\d{1,9}) ", text, re.MULTILINE)
     return {link: int(mtu) for link, mtu in found}
+
+
+def _macs(text: str) -> dict[str, str]:
+    """Of the same lines, further on: "\\    link/ether 02:00:00:00:00:01 brd …"; a loop-back link's is none."""
+    found = re.findall(r"^\d+: ([^\s:@]+)(?:@[^\s:]+)?: <.*? link/\w+ ([0-9a-f:]{17}) ", text, re.MULTILINE)
+    return {link: mac for link, mac in found if mac.strip("0:")}
+
+
+def _masters(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What `ip -o -d link` says: a link that is a bridge's or a bond's part gives its frames to that."""
+    found = {}
+    for line in lines:
+        name, wireless, *said = [*line.replace("\\", " ").split(), "", ""]
+        after = dict(pairwise(said))
+        known = [f"mtu {after['mtu']}"] if re.fullmatch("[0-9]{1,9}", after.get("mtu", "")) else []
+        known += ["wireless"] if wireless == "wireless" else []
+        known += ["bridge"] if {"forward_delay", "bridge"} <= set(said) else []
+        known += [f"part of {after.get('master', '')}"] if {"bridge_slave", "bond_slave"} & set(said) else []
+        found[name] = tuple(known)
+    return found

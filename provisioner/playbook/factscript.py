@@ -32,6 +32,17 @@ addr show
 route show default
 link show
 END
+part rp_filter; for f in /proc/sys/net/ipv4/conf/*; do
+  l=${f##*/}
+  case $l in cali* | veth*) continue ;; esac
+  read -r line <"$f/rp_filter"
+  echo "$l $line"
+done 2>/dev/null
+part iptables; if read -r line </proc/net/ip_tables_names; then
+  for t in legacy nft; do
+    "iptables-$t-save" | sed -n "s/^:FORWARD DROP.*/$t drop/p; s/^-A .*/$t rule/p" | sort -u
+  done
+fi 2>/dev/null
 part init; lines /proc/1/comm
 part tools; for t in tar gzip ip modprobe systemctl flock sha256sum xargs stat; do
   command -v "$t" >/dev/null || echo "$t"
@@ -160,6 +171,16 @@ _LINKS = """
 echo '=virtual'
 systemd-detect-virt 2>/dev/null || :
 """
+# Links that attachments name: a line each of its name, whether it is wireless, and what `ip` says of it.
+_MASTERS = r"""
+echo '=masters'
+for l in %s; do
+  said=$(ip -o -d link show dev "$l" 2>/dev/null) || continue
+  w=wired
+  [ ! -e "/sys/class/net/$l/phy80211" ] || w=wireless
+  printf '%%s %%s %%s\n' "$l" "$w" "$said"
+done
+"""
 # Whether somebody on the link answers for an address that load balancers are to share: `use` makes the kernel ask by
 # ARP or NDP, twice in this time; who answers does so within milliseconds. Where keepalived has it nobody is asked.
 _CLAIMED = r"""
@@ -240,12 +261,13 @@ def facts_script(
     address: str = "",
     existing: Mapping[str, str] | None = None,
     settings: Sequence[str] | None = None,
+    masters: Sequence[str] = (),
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
     patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, with
     `links` what the machine is made of, and who has the `address` on the link; and files of a cluster that is there, by
-    the paths `existing` (kubernetes, etcd, admin: folders, and a kubeconfig). With `settings`, paths of the kernel's,
-    which of them cannot be made, and the drivers of links."""
+    the paths `existing` (kubernetes, etcd, admin: folders, and a kubeconfig); and links by name (`masters`). With
+    `settings`, paths of the kernel's, which of them cannot be made, and the drivers of links."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
@@ -254,6 +276,7 @@ def facts_script(
         + (refusing_chains() + _FIREWALL if firewall else "")
         + (_LINKS if links else "")
         + (_CLAIMED % quote(address) if address else "")
+        + (_MASTERS % words(masters) if masters else "")
         + (_EXISTING % {name: quote(path) for name, path in existing.items()} if existing else "")
         + ("" if settings is None else _SETTINGS % words(settings))
         + _END

@@ -6,9 +6,12 @@ import difflib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from provisioner.engine.patched import Patched
 from provisioner.engine.plan import Plan
+from provisioner.report.patched import patched_lines
 from provisioner.report.tables import coloured, many
 from provisioner.report.wording import Line
 from provisioner.resources.model import Change, Present, Section, State, Unknown
@@ -40,6 +43,7 @@ def plan_lines(plan: Plan) -> list[Line]:
                 style = "delete" if change.action == "delete" else "change"
                 lines.append(Line(f"  {_SIGNS[change.action]} {host}  {_title(change)}", style))
                 lines += _diff(plan.texts.get((host, change.resource.id)))
+                lines += patched_lines(_of(plan, change))
     deletes = sum(1 for _, _, change in plan.changes() if change.action == "delete")
     hosts = len(plan.changed_hosts())
     if not plan.resources:
@@ -68,6 +72,7 @@ def plan_value(plan: Plan) -> dict[str, Any]:
                 "before": _state(change, change.before),
                 "after": _state(change, change.resource.desired),
                 "diff": "\n".join(line.text.strip("\n") for line in _diff(text)) if text else None,
+                **({"patches": [asdict(each) for each in _of(plan, change)]} if plan.patched else {}),
             }
         )
     gates = [stage.gate for stage in plan.stages if stage.gate]
@@ -79,6 +84,11 @@ def plan_value(plan: Plan) -> dict[str, Any]:
         "changes": changes,
         "gates": gates,
     }
+
+
+def _of(plan: Plan, change: Change) -> list[Patched]:
+    """Why the change's manifest is not as its publisher has it."""
+    return [each for each in plan.patched if change.resource.id == f"manifest:{each.manifest}"]
 
 
 def _title(change: Change) -> str:

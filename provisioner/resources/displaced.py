@@ -23,12 +23,13 @@ _SUFFIX = re.compile(r"\.[A-Za-z0-9]+")
 
 
 class DisplacedPathsKind:
-    """Present(paths) of the files in a folder that are read before the one that is to be the first; else Absent."""
+    """Present(paths) of the files in a folder that are read before the one that is to be the first, `but` for those
+    that may be; else Absent."""
 
     name = "displaced_paths"
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
-        task.check({"folder": str, "first": str, "suffixes": list}, {})
+        task.check({"folder": str, "first": str, "suffixes": list}, {"but": list})
         first = str(task.args["first"])
         if not first or "/" in first:
             raise task.error(f"'{first}' is no name of a file in the folder", "", "first")
@@ -36,7 +37,8 @@ class DisplacedPathsKind:
         for each in suffixes:
             if not _SUFFIX.fullmatch(each):
                 raise task.error(f"'{each}' is no suffix", "as .conf", "suffixes")
-        spec = {"first": first, "suffixes": suffixes}
+        but = frozenset(str(each) for each in task.args.get("but") or ())
+        spec = {"first": first, "suffixes": suffixes, "but": but}
         return [Resource("displaced_paths", task.path("folder"), Absent(), spec)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
@@ -70,5 +72,7 @@ def _paths(change: Change) -> tuple[str, ...]:
 
 def _is_early(name: str, resource: Resource) -> bool:
     """Whether the runtime reads it first: Go sorts names by their bytes."""
+    if name in resource.spec["but"]:
+        return False
     suffixes = resource.spec["suffixes"]
     return name.endswith(suffixes) and os.fsencode(name) < os.fsencode(resource.spec["first"])

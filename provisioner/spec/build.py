@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from provisioner.inventory.model import Host
+from provisioner.spec.buildattachments import build_attachments, build_multus
 from provisioner.spec.buildcalico import build_calico
 from provisioner.spec.buildpolicies import build_policies
 from provisioner.spec.dns import NODES_FILE, Dns, Forward, dns_replicas
@@ -82,7 +83,16 @@ def _network(draft: Draft) -> Network:
     flannel = Flannel(**written.pop("flannel", {}))
     calico = build_calico(written.pop("calico", {}), cidrs["pod_cidrs"])
     policies = build_policies(written.pop("policies", ()))
-    return Network(**(written | cidrs), flannel=flannel, calico=calico, policies=policies)
+    attachments = build_attachments(written.pop("attachments", ()))
+    multus = build_multus(written.pop("multus", None), attachments)
+    parts = {
+        "flannel": flannel,
+        "calico": calico,
+        "policies": policies,
+        "multus": multus,
+        "attachments": attachments,
+    }
+    return Network(**(written | cidrs | parts))
 
 
 def _dns(draft: Draft) -> Dns:

@@ -89,9 +89,10 @@ class Operator:
 
 @dataclass(frozen=True)
 class Calico:
-    """`install`: its manifests are applied, or an `operator` that makes of one object what they say. `mtu` of pods, 0 for what the hosts' links leave. `autodetection` is the method by which a node finds its
-    address. `felix` are fields of FelixConfiguration, `env` further variables of the container calico-node. `typha`
-    None: from TYPHA_NODES nodes on."""
+    """`install`: by its manifests, or by an `operator` that makes of one object what they say. `mtu` of pods, 0 for
+    what the hosts' links leave. `autodetection` is the method by which a node finds its address. `felix` are fields of
+    FelixConfiguration, `env` further variables of the container calico-node. `typha` None: from TYPHA_NODES nodes
+    on."""
 
     install: str = "manifest"
     pools: tuple[IPPool, ...] = ()

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from provisioner.inventory.aliases import CONTROL_PLANE
 from provisioner.inventory.model import Inventory
+from provisioner.spec.attachments import Attachment, Multus
 from provisioner.spec.calico import Calico
 from provisioner.spec.dns import Dns
 from provisioner.spec.policies import Policy
@@ -65,8 +66,8 @@ class Network:
     """CIDRs are in canonical form, one for each IP family, the primary family first.
 
     `node_cidr_mask` is the prefix length of each node's IPv4 pod CIDR, `node_cidr_mask_ipv6` that of its IPv6
-    one. `allow_untested`: versions need not have been tried together by anybody.
-    `policies` say what pods may send and get.
+    one. `allow_untested`: versions need not have been tried together by anybody. `policies` say what pods may send and
+    get. `attachments` are networks that pods get beside the cluster's own; then there is `multus`.
     """
 
     plugin: str = "flannel"
@@ -78,6 +79,8 @@ class Network:
     flannel: Flannel = field(default_factory=Flannel)
     calico: Calico = field(default_factory=Calico)
     policies: tuple[Policy, ...] = ()
+    multus: Multus | None = None
+    attachments: tuple[Attachment, ...] = ()
 
     @property
     def carrier(self) -> str:

@@ -6,11 +6,12 @@ fields in `rules`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from provisioner.inventory.words import hint_for
 from provisioner.spec import (
+    attachments,
     calico,
     calicowords,
     dns,
@@ -23,39 +24,12 @@ from provisioner.spec import (
     values,
     versions,
 )
-
-SEPARATOR = "\0"
-"""Parts reason and hint in what a check reports: cerberus takes one text."""
-
-Report = Callable[[Any, str], None]
-
-
-def _reported(check: Callable[[Any], object]) -> Callable[[Any, Any, Report], None]:
-    """A check that raises, as one that reports to cerberus."""
-
-    def run(field: Any, value: Any, report: Report) -> None:
-        if value is None:  # cerberus goes on after it has refused a missing value
-            return
-        try:
-            check(value)
-        except values.RefusedError as refused:
-            report(field, f"{refused.reason}{SEPARATOR}{refused.hint}")
-
-    return run
-
-
-def _text(check: Callable[[str], object] | None = None, **more: Any) -> dict[str, Any]:
-    rules = {"check_with": _reported(check)} if check else {}
-    return {"type": "string", "empty": False, **rules, **more}
-
-
-def _section(keys: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    return {"type": "dict", "schema": dict(keys), **more}
-
-
-def _number(least: int, most: int) -> dict[str, Any]:
-    return {"type": "integer", "min": least, "max": most}
-
+from provisioner.spec.attachmentschema import ATTACHMENT
+from provisioner.spec.schemarules import SEPARATOR
+from provisioner.spec.schemarules import number as _number
+from provisioner.spec.schemarules import reported as _reported
+from provisioner.spec.schemarules import section as _section
+from provisioner.spec.schemarules import text as _text
 
 _PORT = _number(1, 65535)
 _CIDRS = {"type": "list", "empty": False, "schema": _text(values.cidr)}
@@ -233,6 +207,8 @@ CLUSTER: Mapping[str, Any] = {
             ),
             "calico": _CALICO,
             "policies": {"type": "list", "schema": _POLICY},
+            "multus": _section({"variant": _text(allowed=list(attachments.VARIANTS))}),
+            "attachments": {"type": "list", "schema": ATTACHMENT},
         }
     ),
     "proxy": _section(

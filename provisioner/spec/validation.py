@@ -11,7 +11,8 @@ from cerberus import Validator, errors
 
 from provisioner.inventory.spelling import kind_of, oddly_spelt, said
 from provisioner.inventory.words import hint_for, nearest
-from provisioner.spec.schema import SEPARATOR, keys_at, refusal, rules_at
+from provisioner.spec.schema import keys_at, refusal, rules_at
+from provisioner.spec.schemarules import SEPARATOR
 
 Path = tuple[Any, ...]
 Written = Callable[[Path], str]

@@ -96,6 +96,32 @@ def address(text: str) -> IPAddress:
     return found
 
 
+def route_target(text: str) -> None:
+    """A network that is reached by a way of its own; never all that there is."""
+    if re.fullmatch(r"(0\.0\.0\.0|::)/0", text):
+        reason = f"'{text}' would be a second default route: a pod's first is the cluster's network's"
+        raise RefusedError(reason, "a pod that wants it elsewhere says so by default-route in its annotation")
+    cidr(text)
+
+
+def address_with_prefix(text: str) -> None:
+    """An address and the prefix length of its network, as `ip address add` takes it."""
+    base, slash, prefix = text.partition("/")
+    width = address(base).max_prefixlen
+    if not slash or not re.fullmatch(r"[1-9][0-9]{0,2}", prefix) or int(prefix) > width:
+        missing = "has no prefix length" if not slash else "has no prefix length that fits"
+        raise RefusedError(f"{said(text)} {missing}", f"such as {base}/{24 if width == 32 else 64}")
+
+
+def extended_resource(text: str) -> None:
+    """What a device plug-in offers, by its full name (kubernetes, docs, concepts/extend-kubernetes, device plugins)."""
+    domain, slash, name = text.partition("/")
+    if not slash or dns_slip(domain) or not re.fullmatch(r"[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", name):
+        raise RefusedError(
+            f"{said(text)} is not a resource's name", "a domain and a name, such as intel.com/sriov_net"
+        )
+
+
 def is_address(text: str) -> bool:
     """Whether `text` is an IP address that `address` accepts."""
     try:

@@ -12,6 +12,7 @@ import pytest
 from lab_cluster import SUBNET, Done, LabCluster, is_verified, own_lab
 
 ORDER = (
+    "test_between",
     "test_bring_up",
     "test_api_security",
     "test_hardening",

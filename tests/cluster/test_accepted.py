@@ -16,7 +16,17 @@ from lab_cluster import ADMIN, LabCluster
 
 from provisioner.bundle.layout import Bundle, default_bundle_path
 from provisioner.kube.objects import object_key
+from provisioner.network import multus
 from provisioner.network.podnetwork import PodNetwork
+from provisioner.spec.attachments import (
+    MODES,
+    Attachment,
+    Ipam,
+    Multus,
+    Range,
+    Route,
+    StaticAddress,
+)
 from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool, Operator
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel, Network
@@ -70,11 +80,14 @@ CALICO = {
 
 CANAL = {
     "vxlan": (Flannel(), Calico(felix={"logSeverityScreen": "Warning"})),
-    "host-gw": (Flannel("host-gw", interface="eth0"), Calico(mtu=1500, env={"FELIX_IPTABLESREFRESHINTERVAL": "90"})),
+    "host-gw": (
+        Flannel("host-gw", interface="eth0"),
+        Calico(mtu=1500, env={"FELIX_IPTABLESREFRESHINTERVAL": "90"}),
+    ),
 }
 TWO = (POD, "fd00:244::/56")
 _SIX = IPPool("six", TWO[1], block_size=122, nat_outgoing=False)
-TWO_FAMILIES = {
+TWO_FAMILIES: dict[str, dict[str, Any]] = {
     "flannel vxlan": {"flannel": Flannel()},
     "calico VXLAN": {"calico": Calico(pools=(IPPool("pods", POD), _SIX))},
     "calico operator": {"calico": Calico(install="operator", pools=(IPPool("pods", POD), _SIX))},
@@ -85,6 +98,23 @@ _FILES = {"kube-flannel": "kube-flannel.yml", "tigera-operator-crds": "operator-
 """Of upstream, where they are not named as in the bundle."""
 EARLY = ("CustomResourceDefinition", "Namespace")
 """What a dry run does not make, and without which it refuses what comes behind."""
+RANGES = (Range("198.51.100.0/24", "198.51.100.10", "198.51.100.99", "198.51.100.1"), Range("fd00:51::/64"))
+HOST_LOCAL = Ipam("host-local", RANGES, routes=(Route("203.0.113.0/24", "198.51.100.1"),))
+STATIC = Ipam("static", addresses=(StaticAddress("198.51.100.5/24", "198.51.100.1"),))
+ATTACHMENTS = {
+    **{
+        f"macvlan {mode}": Attachment(mode, "macvlan", master="eth1", mode=mode, mtu=1400, ipam=HOST_LOCAL)
+        for mode in MODES["macvlan"]
+    },
+    **{
+        f"ipvlan {mode}": Attachment(mode, "ipvlan", "kube-system", master="eth1", mode=mode, ipam=STATIC)
+        for mode in MODES["ipvlan"]
+    },
+    "bridge": Attachment("b", "bridge", bridge="br1", is_gateway=True, masquerade=True, ipam=HOST_LOCAL),
+    "bridge with a VLAN": Attachment("v", "bridge", bridge="br1", vlan=20, ipam=Ipam("dhcp")),
+    "host-device": Attachment("d", "host-device", device="eth2"),
+    "SR-IOV": Attachment("s", "sriov", resource="intel.com/sriov_net", vlan=30, ipam=Ipam("static")),
+}
 
 
 def manifests() -> Iterator[tuple[str, str, Path | None]]:
@@ -173,3 +203,38 @@ def test_accepted(cluster: LabCluster, version: str, plugin: str, folder: Path |
         if made:
             # The next version has some of the same names.
             cluster.kubectl(f"delete {' '.join(made)} --timeout=90s >/dev/null")
+
+
+def multus_manifests() -> Iterator[Path]:
+    """Each of them where there are some; the bundle may be without."""
+    root = os.environ.get("PROVISION_UPSTREAM")
+    for folder in sorted(Path(root).glob("multus-v*")) if root else ():
+        yield from (folder / f"multus-daemonset{suffix}.yml" for suffix in ("", "-thick"))
+
+
+@pytest.mark.upstream
+@pytest.mark.parametrize("path", multus_manifests(), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_attachments_accepted(cluster: LabCluster, path: Path) -> None:
+    """A dry run takes no object of a definition that is not there, so that is made, and taken away again."""
+    spec = load_cluster(LAB)[1]
+    variant = "thick" if path.stem.endswith("-thick") else "thin"
+    network = replace(spec.network, multus=Multus(variant), attachments=tuple(ATTACHMENTS.values()))
+    references = [f"{multus.IMAGE}:v1", f"{multus.IMAGE}:v1-thick"]
+    attached = multus.Attached(replace(spec, network=network), lambda _: path.read_text(), references)
+    objects = attached.objects(lambda image: f"registry.lab.internal:5000/{image.rpartition('/')[2]}")
+    first = [each for each in objects if each["kind"] == "CustomResourceDefinition"]
+    rest = [each for each in objects if each not in first]
+    definitions = [each for each in rest if each["kind"] == "NetworkAttachmentDefinition"]
+    assert len(definitions) == len(ATTACHMENTS)
+    (key,) = map(object_key, first)
+    crd = key.partition(" ")[2]
+    try:
+        applied(cluster, first, "")
+        cluster.one("cp1", f"{ADMIN} wait --for=condition=Established --timeout=30s crd/{crd} >/dev/null")
+        applied(cluster, rest, "--dry-run=server")
+        applied(cluster, definitions, "")
+        said = cluster.one("cp1", f"{ADMIN} get {crd} -A -o json")
+        found = {each["metadata"]["name"]: each["spec"]["config"] for each in json.loads(said)["items"]}
+        assert found == {each["metadata"]["name"]: each["spec"]["config"] for each in definitions}
+    finally:
+        cluster.one("cp1", f"{ADMIN} delete crd {crd} --ignore-not-found >/dev/null")

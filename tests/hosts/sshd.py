@@ -105,7 +105,7 @@ def _serve(
     for name in ("host_key", "client_key"):
         keygen(folder / name)
     shutil.copy(folder / "client_key.pub", public / "authorized_keys")
-    port = _free_port()
+    port = free_port()
     config = folder / "sshd_config"
     config.write_text(
         _CONFIG.format(
@@ -167,7 +167,7 @@ def _children(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,8 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     inventory = load_inventory(BASE)
     spec = load_spec(inventory)
-    ports = ports_of(inventory, spec)["cp1"]
+    other = f"{NET}.12"
+    ports = replace(ports_of(inventory, spec)["cp1"], ipip=(other,))
     kind, packages, start = FIREWALLS[name]
     with two_hosts(tmp_path, packages) as (session, _):
         run(session, "systemctl stop firewalld ufw 2>/dev/null || :")
@@ -112,6 +114,7 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
         before = facts_of(session)
         assert before.firewall == kind
         assert not any(is_open(before, *each, []) for each in ports.each())
+        assert not is_open(before, "ipip", "", [other])
         assert is_open(before, "tcp", "22", []) or kind == "firewalld", "which opens SSH as a service"
         variables = {
             "facts": before,
@@ -127,6 +130,7 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
             after = facts_of(session)
             assert after.firewall == kind
             assert {is_open(after, *each, []) for each in ports.each()} == {expected}, after.filters
+            assert is_open(after, "ipip", "", [other]) is expected, after.filters
         assert facts_of(session).filters == before.filters
 
 

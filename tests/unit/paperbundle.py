@@ -1,4 +1,5 @@
-"""A bundle on paper: all that the catalogue names, as empty archives; flannel's manifest, because variables read it."""
+"""A bundle on paper: all that the catalogue names, as empty archives; manifests of networks, because variables read
+them."""
 
 from __future__ import annotations
 
@@ -32,11 +33,43 @@ spec:
           securityContext: {privileged: false}
 """
 
+_MULTUS = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: network-attachment-definitions.k8s.cni.cncf.io}
+spec: {group: k8s.cni.cncf.io, scope: Namespaced, names: {kind: NetworkAttachmentDefinition}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: multus-daemon-config, namespace: kube-system}
+data: {daemon-config.json: '{"cniConfigDir": "/host/etc/cni/net.d", "multusConfigFile": "auto"}'}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: kube-multus-ds, namespace: kube-system}
+spec:
+  template:
+    metadata: {labels: {name: multus}}
+    spec:
+      initContainers:
+        - {name: install-multus-binary, image: "example.org/multus:TAG"}
+      containers:
+        - {name: kube-multus, image: "example.org/multus:TAG", args: [--multus-conf-file=auto]}
+      volumes:
+        - {name: cni, hostPath: {path: /etc/cni/net.d}}
+        - {name: cnibin, hostPath: {path: /opt/cni/bin}}
+"""
+MULTUS = _MULTUS.replace("TAG", "snapshot")
+MULTUS_THICK = _MULTUS.replace("TAG", "snapshot-thick")
+
+
+MANIFESTS = {"kube-flannel": FLANNEL, "multus": MULTUS, "multus-thick": MULTUS_THICK}
+
 
 def paper_bundle(folder: Path) -> Bundle:
-    """With its two files in `folder`."""
-    manifest = folder / "kube-flannel.yml"
-    manifest.write_text(FLANNEL)
+    """With its files in `folder`."""
+    for name, text in MANIFESTS.items():
+        (folder / f"{name}.yml").write_text(text)
     empty = folder / "empty.tar.gz"
     tarfile.open(empty, "w:gz").close()
     artifacts = [
@@ -46,12 +79,14 @@ def paper_bundle(folder: Path) -> Bundle:
             "linux/amd64",
             "0" * 64,
             1,
-            manifest if each.name == "kube-flannel" else empty,
+            folder / f"{each.name}.yml" if each.name in MANIFESTS else empty,
         )
         for each in catalogue.load()
     ]
+    names = (PAUSE, COREDNS, AGNHOST, "example.org/flannel", "example.org/plugin", "example.org/multus")
     images = [
-        Image(name, "v1", f"sha256:{'0' * 64}", b"{}", "", ())
-        for name in (PAUSE, COREDNS, AGNHOST, "example.org/flannel", "example.org/plugin")
+        Image(name, tag, f"sha256:{'0' * 64}", b"{}", "", ())
+        for name in names
+        for tag in ("v1", *(("v1-thick",) if name == "example.org/multus" else ()))
     ]
     return Bundle(folder, "digest", (*artifacts, *images))

@@ -26,6 +26,20 @@ FULL = (
         node_cidr_mask: 24
         node_cidr_mask_ipv6: 64
         flannel: {backend: vxlan, vni: 1, port: 8472, mtu: 1400, interface: eth0}
+        multus: {variant: thick}
+        attachments:
+        - name: a
+          type: macvlan
+          master: eth1
+          mode: vepa
+          nodes: [worker1]
+          ipam:
+            type: host-local
+            ranges: [{subnet: 10.97.1.0/24, start: 10.97.1.10, end: 10.97.1.20, gateway: 10.97.1.1}]
+            routes: [{to: 10.97.2.0/24, via: 10.97.1.1}]
+        - {name: b, type: bridge, bridge: br1, vlan: 2, mtu: 1400, is_gateway: yes, masquerade: yes}
+        - {name: c, type: host-device, device: eth2, ipam: {type: static, addresses: [{address: 10.97.3.1/24}]}}
+        - {name: d, namespace: e, type: sriov, resource: a.b/c}
         pod_cidrs:""",
     )
     .replace(
@@ -125,6 +139,13 @@ MemTotal:        8039640 kB
 =links
 2: eth0 inet 10.98.0.21/24 brd 10.98.0.255 scope global eth0
 default via 10.98.0.1 dev eth0 proto static
+2: eth0: <UP> mtu 1500 qdisc fq state UP \\    link/ether 02:00:00:00:00:21 brd ff:ff:ff:ff:ff:ff
+=rp_filter
+all 0
+eth0 1
+=iptables
+legacy rule
+nft rule
 =init
 systemd
 =tools
@@ -145,6 +166,8 @@ https://10.0.0.1:6443
 =etcd
 data
 =kubelet
+=masters
+eth1 wired 3: eth1: <UP> mtu 1500 qdisc fq master br0 state UP \\    link/ether 02:00:00:00:00:01 \\  bridge_slave
 =end
 """
 OWNED = {

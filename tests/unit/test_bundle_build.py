@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.bundle import catalogue, debian, golang
-from provisioner.bundle.build import build
+from provisioner.bundle.build import build, published
 from provisioner.bundle.debian import Package
 from provisioner.bundle.golang import Compilation
 from provisioner.bundle.store import Store
@@ -147,3 +147,35 @@ def test_apt_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert debian.resolve(["busybox-static"], "amd64", store) == found
     (record,) = (tmp_path / "apt").iterdir()
     assert json.loads(record.read_bytes())[0]["version"] == found[0].version
+
+
+def test_what_has_no_module_is_left_out_and_told(tmp_path: Path) -> None:
+    said: list[Event] = []
+    store = Store(tmp_path)
+    assert published(catalogue.load(), "module", store, said.append, named=False) == []
+    (note,) = said
+    assert isinstance(note, Note)
+    assert note.message.startswith(
+        "without multus, multus-thick, multus-cni, multus-cni-thick: there is no Go module"
+    )
+    with pytest.raises(ProvisionError, match="there is no Go module of multus"):
+        build(components=["multus"], source="module", output=tmp_path / "b", emit=silent)
+    plans = published(catalogue.load(), "release", store, silent, named=False)
+    assert [plan.component.name for plan in plans] == [
+        "multus",
+        "multus-thick",
+        "multus-cni",
+        "multus-cni-thick",
+    ]
+
+
+def test_where_its_publisher_is_silent_it_is_left_out(tmp_path: Path) -> None:
+    """Nobody listens at port 9 of this machine."""
+    said: list[Event] = []
+    release = catalogue.Release("http://127.0.0.1:9/a.yml", sha256="0" * 64)
+    multus = next(each for each in catalogue.load() if each.name == "multus")
+    gone = replace(multus, release=release)
+    assert published([gone], "auto", Store(tmp_path), said.append, named=False) == []
+    (note,) = said
+    assert isinstance(note, Note)
+    assert note.message == "without multus: not reachable: 127.0.0.1:9"

@@ -112,6 +112,16 @@ def test_a_wrong_checksum_is_refused_and_nothing_kept(publisher: Publisher, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_a_digest_that_is_known_is_not_asked_for(publisher: Publisher, tmp_path: Path) -> None:
+    def known(sha256: str) -> Path:
+        return download.fetch(f"{publisher.base}/file", "", tmp_path, lambda *_: None, sha256=sha256)
+
+    assert known(SHA256).read_bytes() == CONTENT
+    assert publisher.asked == ["/file"]
+    with pytest.raises(ProvisionError, match=f"the catalogue wants sha256:{'0' * 64}"):
+        known("0" * 64)
+
+
 def test_a_cut_download_goes_on_where_it_was(publisher: Publisher, tmp_path: Path) -> None:
     publisher.cuts = [1_000_000]
     assert fetch(publisher, tmp_path).read_bytes() == CONTENT

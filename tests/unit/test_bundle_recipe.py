@@ -48,6 +48,7 @@ def test_what_was_built_before_keeps_its_key() -> None:
     "changed",
     [
         replace(PAUSE, without=("quay.io/x:1",)),
+        replace(PAUSE, release=Release("https://example.org/a", sha256="0" * 64)),
         replace(PAUSE, module=replace(PAUSE.module, toolchain="go1.23.8")),
         *(
             replace(PAUSE, image=replace(PAUSE.image, **{name: value}))  # type: ignore[type-var]

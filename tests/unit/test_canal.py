@@ -64,7 +64,9 @@ def env(container: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.upstream
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
 def test_flannel_carries_and_calico_enforces(folder: Path) -> None:
-    spec = cluster(Flannel("host-gw", interface="eth1"), felix={"logSeverityScreen": "Warning"}, env={"AS": "1"})
+    spec = cluster(
+        Flannel("host-gw", interface="eth1"), felix={"logSeverityScreen": "Warning"}, env={"AS": "1"}
+    )
     objects = made(folder, spec)
     config = objects[canal.CONFIG]["data"]
     assert json.loads(config["net-conf.json"])["Backend"] == {"Type": "host-gw"}
@@ -105,7 +107,10 @@ def test_a_new_configuration_rolls_the_pods(folder: Path) -> None:
 
     one = digest(cluster())
     assert one == digest(cluster())
-    assert len({one, digest(cluster(mtu=1400)), digest(cluster(Flannel(vni=7))), digest(cluster(cidrs=BOTH))}) == 4
+    assert (
+        len({one, digest(cluster(mtu=1400)), digest(cluster(Flannel(vni=7))), digest(cluster(cidrs=BOTH))})
+        == 4
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,4 +143,8 @@ def test_what_it_needs_is_flannel_s_and_what_does_not_go_is_of_both() -> None:
     images = ["docker.io/calico/node:v3.28.5", "ghcr.io/flannel-io/flannel:v0.15.1"]
     spec = replace(cluster(Flannel("wireguard")), proxy=Proxy("nftables"))
     reasons = [each.reason for each in misfits(spec, images, {}) if not each.untested]
-    assert [reason.partition(" does not go")[0] for reason in reasons] == ["flannel 0.15", "flannel 0.15", "Calico 3.28"]
+    assert [reason.partition(" does not go")[0] for reason in reasons] == [
+        "flannel 0.15",
+        "flannel 0.15",
+        "Calico 3.28",
+    ]

@@ -31,6 +31,40 @@ work.
 """
 
 
+ATTACHED = """
+## Networks beside the pods' own
+
+NetworkAttachmentDefinitions, for multus.
+
+- **packets**: the plug-in of the bundle is run with exactly what is rendered (ADD, CHECK and DEL) in network
+  namespaces, and pods reach each other, or the network beyond the host, as the mode has it
+  (tests/hosts/test_attachments.py).
+- **accepted**: multus' own manifests, thin and thick, as they are changed, and the definition are taken by a real API
+  server (tests/cluster/test_accepted.py).
+
+multus itself has run on no cluster of the tests: it is published as an image alone, which the bundle takes only where
+its publisher answers.
+
+| type | packets | accepted |
+| --- | --- | --- |
+"""
+PACKETS = {
+    **{f"macvlan {mode}": "yes" for mode in ("bridge", "private", "vepa", "passthru")},
+    **{f"ipvlan {mode}": "where the kernel has ipvlan; else refused by the plug-in" for mode in ("l2", "l3")},
+    "bridge": "yes",
+    "bridge with a VLAN": "where the kernel's bridge filters VLANs; else refused by the plug-in",
+    "host-device": "yes",
+}
+"""By tests/hosts/test_attachments.py."""
+
+
+def attached() -> Iterator[tuple[str, ...]]:
+    import test_accepted
+
+    for name in test_accepted.ATTACHMENTS:
+        yield name, PACKETS.get(name, ""), "yes"
+
+
 def rows() -> Iterator[tuple[str, ...]]:
     sys.path.insert(0, str(ROOT / "tests" / "cluster"))
     try:
@@ -44,9 +78,7 @@ def rows() -> Iterator[tuple[str, ...]]:
     accepted = [f"flannel {name}" for name in test_accepted.FLANNEL]
     accepted += [f"Calico {name}" for name in test_accepted.CALICO]
     accepted += [f"canal {name}" for name in test_accepted.CANAL]
-    accepted += [
-        f"{name.replace('calico', 'Calico')}, two families" for name in test_accepted.TWO_FAMILIES
-    ]
+    accepted += [f"{name.replace('calico', 'Calico')}, two families" for name in test_accepted.TWO_FAMILIES]
     for name in dict.fromkeys([*accepted, *proved]):
         plugin, _, mode = name.partition(" ")
         seen = proved.get(name)
@@ -62,7 +94,8 @@ def rows() -> Iterator[tuple[str, ...]]:
 
 
 def page() -> str:
-    return HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows())
+    pods, beside = ("".join(f"| {' | '.join(row)} |\n" for row in table) for table in (rows(), attached()))
+    return HEAD + pods + ATTACHED + beside
 
 
 def test_the_page_is_what_the_tests_prove() -> None:

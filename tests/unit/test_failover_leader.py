@@ -66,7 +66,7 @@ class Hosts:
 
 
 def site(hosts: Hosts, changes: Mapping[str, Any]) -> Site:
-    members = {host: Member(address, "ctl") for host, address in PLANES.items()}
+    members = {host: Member(address, "ctl", f"{host}-eth") for host, address in PLANES.items()}
     known: dict[str, Any] = {
         "pool": cast(Any, hosts), "endpoint": "10.0.0.9", "port": 6443, "vip": "10.0.0.9",
         "links": {"lb1": "eth0", "lb2": "eth0"}, "servers": PLANES, "client": "worker1", "authority": "",
@@ -123,6 +123,7 @@ def test_a_leader_with_another_part_hands_over_before(
     assert (found, hosts.moved) == (host, moved)
     assert fault
     assert (fault.target, fault.on_balancer, fault.reboots) == ("0 failed", False, True)
+    assert f"ip link set dev {host}-eth down\nsystemctl reboot" in fault.do
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,11 @@ SCRIPT = ROOT / "templates/firewall/provision-firewall.j2"
 PODS = ("10.244.0.0/16", "fd00:1::/56")
 
 
-def script(kind: str, vrrp: tuple[str, ...] = ()) -> str:
+def script(kind: str, vrrp: tuple[str, ...] = (), ipip: tuple[str, ...] = ()) -> str:
     inventory = load_inventory(BASE)
     spec = load_spec(inventory)
     dual = replace(spec, network=replace(spec.network, pod_cidrs=PODS))
-    ports = replace(ports_of(inventory, spec)["cp1"], vrrp=vrrp)
+    ports = replace(ports_of(inventory, spec)["cp1"], vrrp=vrrp, ipip=ipip)
     facts = Facts(**{**GOOD, "firewall": kind})
     variables = {"facts": facts, "firewall": ports, "cluster": dual, "refusing_chains": refusing_chains()}
     return render_file(SCRIPT, variables)
@@ -43,12 +43,13 @@ case "$*" in
   *--state*) [ ! -s "$THERE.jobs" ] ;;
   *--get-ports*) cat "$THERE.ports" ;;
   *provision-vrrp*--get-protocols*) [ ! -s "$THERE.protocols" ] || echo vrrp ;;
+  *provision-ipip*--get-protocols*) ! grep -q provision-ipip "$THERE" || echo 4 ;;
   *--get-protocols*) cat "$THERE.protocols" ;;
   *--get-target*) echo ACCEPT ;;
   *--list-sources*) cat "$THERE.sources" ;;
   *--list-all-zones*) cat "$THERE" ;;
   *--query-rich-rule=*) grep -qF -- "${*##*-rich-rule=}" "$THERE" ;;
-  *--info-service=provision-vrrp) grep -q provision-vrrp "$THERE" ;;
+  *--info-service=provision-*) grep -q -- "${*##*=}" "$THERE" ;;
   *--info-* | *--query-*) [ -s "$THERE.ports" ] ;;
   *--get-zone-of-source=10.*) [ -s "$THERE" ] ;;
   *--get-zone-of-source=*) [ -s "$THERE.sources" ] ;;
@@ -83,12 +84,20 @@ BY_HAND = "ufw allow 6443/tcp comment 'by hand'\nufw allow from 10.244.0.0/16\n"
 OWN = "firewall-cmd -q --permanent"
 
 
-def told(kind: str, shell: list[str], folder: Path, action: str, *vrrp: str, **there: str) -> list[str]:
+def told(
+    kind: str,
+    shell: list[str],
+    folder: Path,
+    action: str,
+    *vrrp: str,
+    ipip: str = "",
+    **there: str,
+) -> list[str]:
     """What a stand-in for the firewall was told, where `there` (text, ports, protocols, sources, jobs) was."""
     for name, text in STAND_INS.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-    (folder / "script").write_text(script(kind, vrrp))
+    (folder / "script").write_text(script(kind, vrrp, tuple(ipip.split())))
     for name in ("", ".ports", ".protocols", ".sources", ".jobs"):
         (folder / f"there{name}").write_text(there.get(name.lstrip(".") or "text", ""))
     (folder / "log").write_text("")
@@ -184,8 +193,36 @@ def test_firewalld_loses_the_rules_before_the_service_that_they_name(
         *(f"{OWN} --zone=public --remove-rich-rule={rule}" for rule in RULES),
         f"{OWN} --delete-service=provision",
         f"{OWN} --delete-service=provision-vrrp",
+        f"{OWN} --delete-service=provision-ipip",
         f"{OWN} --delete-zone=provision",
         "firewall-cmd -q --reload",
+    ]
+
+
+@shells
+def test_firewalld_lets_ip_in_ip_of_nodes_through(shell: list[str], tmp_path: Path) -> None:
+    there = {"ports": PORTS, "sources": "fd00:1::/56\n"}
+    rules = [each.replace("vrrp", "ipip") for each in RULES]
+    assert told("firewalld", shell, tmp_path, "open", text=ZONES, ipip=PEERS[0], **there) == [
+        f"{OWN} --new-service=provision-ipip",
+        f"{OWN} --service=provision-ipip --add-protocol=4",
+        f"{OWN} --add-rich-rule={rules[0]}",
+        "firewall-cmd -q --reload",
+    ]
+    text = ZONES + HEARING.replace("vrrp", "ipip")
+    said = told("firewalld", shell, tmp_path, "open", text=text, ipip=PEERS[0], **there)
+    assert said == [f"{OWN} --zone=public --remove-rich-rule={rules[1]}", "firewall-cmd -q --reload"]
+    said = told("firewalld", shell, tmp_path, "close", text=HEARING.replace("vrrp", "ipip"))
+    assert [each for each in said if "rule" in each] == [
+        f"{OWN} --zone=public --remove-rich-rule={each}" for each in rules
+    ]
+
+
+@shells
+def test_ufw_has_no_word_for_ip_in_ip(shell: list[str], tmp_path: Path) -> None:
+    """ufw 0.36.2: Unsupported protocol '4'."""
+    assert told("ufw", shell, tmp_path, "open", text=UFW_OURS, ipip=PEERS[0]) == [
+        f"ufw allow from {PEERS[0]} comment provision"
     ]
 
 
@@ -195,6 +232,7 @@ def test_firewalld_loses_what_is_ours(shell: list[str], tmp_path: Path) -> None:
         f"{OWN} --zone=internal --remove-service=provision",
         f"{OWN} --delete-service=provision",
         f"{OWN} --delete-service=provision-vrrp",
+        f"{OWN} --delete-service=provision-ipip",
         f"{OWN} --delete-zone=provision",
         "firewall-cmd -q --reload",
     ]
@@ -202,6 +240,7 @@ def test_firewalld_loses_what_is_ours(shell: list[str], tmp_path: Path) -> None:
         "firewall-offline-cmd -q --zone=internal --remove-service=provision",
         "firewall-offline-cmd -q --delete-service=provision",
         "firewall-offline-cmd -q --delete-service=provision-vrrp",
+        "firewall-offline-cmd -q --delete-service=provision-ipip",
         "firewall-offline-cmd -q --delete-zone=provision",
     ]
 
@@ -236,7 +275,7 @@ def test_a_restart_takes_nothing_back(shell: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["firewalld", "ufw", "nftables"])
 def test_the_script_passes_shellcheck(kind: str, tmp_path: Path) -> None:
-    (tmp_path / "script").write_text(script(kind, PEERS))
+    (tmp_path / "script").write_text(script(kind, PEERS, PEERS))
     argv: list[str | Path] = ["shellcheck", "-s", "sh", tmp_path / "script"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

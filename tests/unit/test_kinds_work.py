@@ -220,6 +220,20 @@ def test_absent_paths(here: Here) -> None:
     here.shell("test -f 'a b/z'; test -f k/k; test ! -e k/n; test ! -e 'k/!m'")
 
 
+def test_what_may_be_read_first_stays(here: Here) -> None:
+    here.shell("mkdir -p net.d; cd net.d; : >00-multus.conf; : >00-other.conf; : >10-calico.conflist")
+    task = {
+        "folder": "{{ root }}/net.d",
+        "first": "10-calico.conflist",
+        "suffixes": [".conf", ".conflist"],
+        "but": ["00-multus.conf", "00-multus.conflist"],
+    }
+    desired = here.desired([{"displaced_paths": task}])
+    assert here.carry_out(here.changes(desired)) is None
+    assert here.changes(desired) == []
+    here.shell("test -e 00-multus.conf; test ! -e 00-other.conf; test -e 10-calico.conflist", "net.d")
+
+
 def test_what_would_be_read_first_is_moved_aside(here: Here) -> None:
     here.shell(
         "mkdir -p net.d/05-dir.conf; cd net.d; echo old >10-calico.conflist; echo own >10-flannel.conflist\n"

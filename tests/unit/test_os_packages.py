@@ -207,7 +207,10 @@ def test_facts_are_read() -> None:
     parts = (
         "=kernel\nLinux 6 x86_64\n=user\n0\n=hostname\na\n=os\nID=ubuntu\nID_LIKE=debian\n=clock\n1\n=swap\n"
     )
-    parts += "=cpus\n0\n=memory\nMemTotal: 1 kB\n=links\n=init\nsystemd\n=tools\n=state\n=owned\n=resolver\n"
+    parts += (
+        "=cpus\n0\n=memory\nMemTotal: 1 kB\n=links\n=rp_filter\n=iptables\n=init\nsystemd\n=tools\n=state\n"
+    )
+    parts += "=owned\n=resolver\n"
     parts += "=machine\n=selinux\n=mark\n=change\n=endpoint\n=etcd\n=kubelet\n=packages\na\nb\n=sources\n"
     alone = parse_facts("a", f"{parts}unreachable\n=end\n".encode(), 1.0)
     assert (alone.missing_packages, alone.package_sources, alone.os_like) == (("a", "b"), False, ("debian",))

@@ -118,6 +118,8 @@ PARTS = {
     "cpus": "0-3,6",
     "memory": "MemTotal: 1 kB",
     "links": "",
+    "rp_filter": "",
+    "iptables": "",
     "init": "systemd",
     "tools": "",
     "state": "",

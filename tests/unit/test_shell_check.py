@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from provisioner.action.betweenround import parties_of
+from provisioner.action.flows import Packet
 from provisioner.action.kinds import base_modules, kinds_of
 from provisioner.action.virtualrouter import VirtualRouter
 from provisioner.bundle.kind import ArtifactKind
@@ -354,12 +356,13 @@ def of_a_switch() -> Iterator[Script]:
 def of_transport() -> Iterator[Script]:
     yield facts_script()
     yield facts_script(["a_b", "c"], {"debian-*": ["a", "b+c"], "*": ["d"]}, firewall=True)
-    yield facts_script(address="10.98.1.9", links=True)
+    yield facts_script(address="10.98.1.9", links=True, masters=["eth1", "br0"])
     yield facts_script(settings=["/proc/sys/net/core/somaxconn"])
     yield facts_script(settings=[])
     paths = {"kubernetes": "/opt/kubernetes", "etcd": "/opt/etcd", "admin": "/root/.kube/config"}
     yield facts_script(existing=paths)
     yield Script(lock.hold("run", 60))
+    yield from between_hosts()
     yield worklock.after_others("echo")
     yield Script(worklock.locked("echo") + "\n")
     yield Script(frame.BODY + "\n")
@@ -367,6 +370,15 @@ def of_transport() -> Iterator[Script]:
     yield from map(Script, of_a_load_balancer())
     yield Script(render_file(ROOT / "templates/control-plane/api-door.j2", {"pki": "/etc/kubernetes/pki"}))
     yield Script(sudo.command(sudo.Become("root", None), sudo.Mode.UNKNOWN, "prompt", 10240, "mark") + "\n")
+
+
+def between_hosts() -> Iterator[Script]:
+    packets = [Packet("tcp", 179, "a", "b"), Packet("udp", 8472, "b", "a"), Packet("ipip", 0, "a", "b")]
+    parties = parties_of(packets, {"a": "10.0.0.1", "b": "fd00::2"}, {"a": True, "b": False})
+    for party in parties.values():
+        script = party.script("r")
+        yield script
+        yield Script((script.payload["take"].data or b"").decode())
 
 
 def of_failover() -> Iterator[Script]:
@@ -377,9 +389,9 @@ def of_failover() -> Iterator[Script]:
         faults.apis_out_of_reach([*old, *new], 6443),
         faults.apis_out_of_reach(old, 6443),
         faults.link_cut("eth0.7"),
-        faults.powered_off(),
+        faults.powered_off("eth0.7"),
         faults.server_killed(),
-        faults.leaders_host_lost(),
+        faults.leaders_host_lost("eth0"),
     ):
         script = faults.begin(fault)
         yield script

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from provisioner.cli.init import command
 from provisioner.cli.inventory import command as inventory_command
 from provisioner.errors import InputError
+from provisioner.spec.attachments import TYPES
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec
 from provisioner.spec.schema import CLUSTER, HOST
@@ -36,11 +37,10 @@ def uncommented(text: str) -> str:
 
 
 def at_once(text: str) -> str:
-    """Without what some other choice of the same section excludes: options of another back end, further ways to find
-    the link."""
+    """Without what some other choice excludes: options of another back end, further ways to find the link, networks of
+    ours on a cluster of others."""
     others = ("port_ipv6", "mode", "keepalive", "interface_regex", "can_reach")
-    text = re.sub(r" {8}#calico:\n(?: {10}.*\n)+", "", text)
-    text = re.sub(r" {8}#policies:\n(?: {10}.*\n)+", "", text)  # flannel enforces none
+    text = re.sub(r" {8}#(?:calico|attachments|policies):\n(?: {10}.*\n)+| {8}#multus: .*\n", "", text)
     return re.sub(rf"^ {{10}}#?(?:{'|'.join(others)}): .*\n", "", text, flags=re.MULTILINE)
 
 
@@ -83,6 +83,7 @@ def test_calico_is_whole_with_all_that_it_offers(tmp_path: Path) -> None:
     spec = spec_of(uncommented(text), tmp_path)
     bare = spec_of(re.sub(r" {8}#calico:\n(?: {10}.*\n)+", "", text), tmp_path)
     assert spec.network.calico.pools == bare.network.calico.pools, "what it offers are the defaults"
+    assert {each.type for each in spec.network.attachments} == set(TYPES), "one of each"
 
 
 def test_what_it_offers_are_the_defaults(tmp_path: Path) -> None:

@@ -23,9 +23,7 @@ from provisioner.spec.model import ClusterSpec
 LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
 UPSTREAM = os.environ.get("PROVISION_UPSTREAM")
 VERSIONS = sorted(Path(UPSTREAM).glob("calico-v*")) if UPSTREAM else []
-FOLDERS: dict[str, Callable[[str], str]] = {
-    folder.name: (lambda name, folder=folder: (folder / f"{name}.yaml").read_text()) for folder in VERSIONS
-}
+FOLDERS = {folder.name: folder for folder in VERSIONS}
 POOL = IPPool("pods", "10.244.0.0/16")
 PAPER = {
     "tigera-operator": """
@@ -125,7 +123,9 @@ def test_a_pool_has_what_its_release_knows() -> None:
     two = (replace(POOL, name="a", cidr="10.244.0.0/17"), replace(POOL, name="b", cidr="10.244.128.0/17"))
     with pytest.raises(ProvisionError, match="this release makes one IPv4 pool, not a, b"):
         told(PAPER.__getitem__, pools=two)
-    with pytest.raises(ProvisionError, match=r"spec\.calicoNetwork\.ipPools\[0\] has no field 'disableBGPExport'"):
+    with pytest.raises(
+        ProvisionError, match=r"spec\.calicoNetwork\.ipPools\[0\] has no field 'disableBGPExport'"
+    ):
         told(PAPER.__getitem__, pools=(replace(POOL, disable_bgp_export=True),))
 
 
@@ -181,9 +181,10 @@ def test_what_is_not_in_the_bundle_is_named_with_its_place(tmp_path: Path) -> No
         check_images(cluster(operator=Operator(csi=True)), bundle)
     first, *missing = caught.value.reason.splitlines()
     assert first.startswith("the bundle lacks 3 of the 7 images that Calico's operator and its nodes pull")
+    driver = "calico/node-driver-registrar:v3.26.1"
     assert missing == [
         "docker.io/calico/csi:v3.26.1 (registry.lab.internal:5000/calico/csi:v3.26.1)",
-        "docker.io/calico/node-driver-registrar:v3.26.1 (registry.lab.internal:5000/calico/node-driver-registrar:v3.26.1)",
+        f"docker.io/{driver} (registry.lab.internal:5000/{driver})",
         "quay.io/tigera/operator:v1.30.4 (registry.lab.internal:5000/tigera/operator:v1.30.4)",
     ]
     operator = Image("quay.io/tigera/operator", "v1.30.4", "sha256:0", b"", "", ())
@@ -195,12 +196,22 @@ def test_what_is_not_in_the_bundle_is_named_with_its_place(tmp_path: Path) -> No
 def test_each_release_knows_all_that_it_is_told(folder: str) -> None:
     """By its own definitions, which `objects` asks."""
     pools = (
-        replace(POOL, name="a", cidr="10.244.0.0/17", encapsulation="IPIPCrossSubnet", disable_bgp_export=True),
-        replace(POOL, name="b", cidr="10.244.128.0/17", encapsulation="None", nat_outgoing=False, block_size=28),
+        replace(
+            POOL, name="a", cidr="10.244.0.0/17", encapsulation="IPIPCrossSubnet", disable_bgp_export=True
+        ),
+        replace(
+            POOL, name="b", cidr="10.244.128.0/17", encapsulation="None", nat_outgoing=False, block_size=28
+        ),
     )
-    whole = Operator(True, True, True, {"controlPlaneReplicas": 2, "calicoNetwork": {"hostPorts": "Disabled"}})
+    whole = Operator(
+        True, True, True, {"controlPlaneReplicas": 2, "calicoNetwork": {"hostPorts": "Disabled"}}
+    )
     bgp = BGP(route_reflectors=("cp1", "worker1"))
-    objects = made(FOLDERS[folder], pools=pools, mtu=1400, operator=whole, bgp=bgp, wireguard=True)
+
+    def read(name: str) -> str:
+        return (FOLDERS[folder] / f"{name}.yaml").read_text()
+
+    objects = made(read, pools=pools, mtu=1400, operator=whole, bgp=bgp, wireguard=True)
     network = objects["Installation default"]["spec"]["calicoNetwork"]
     assert [each["name"] for each in network["ipPools"]] == ["a", "b"]
     assert (network["mtu"], network["hostPorts"]) == (1400, "Disabled")

@@ -251,7 +251,9 @@ def test_a_link_in_a_pair_has_its_name_alone(tmp_path: Path) -> None:
     line = "7: eth0@if8: <BROADCAST,UP> mtu 1400 qdisc noqueue state UP mode DEFAULT group default qlen 1000"
     done = subprocess.run(["sh", "-c", facts_script().main], capture_output=True, check=True)
     head, _, rest = done.stdout.decode().partition("\n=links\n")
-    text = f"{head}\n=links\n{line}\n=init\nsystemd\n=tools{rest.partition('=tools')[2]}"
+    text = (
+        f"{head}\n=links\n{line}\n=rp_filter\n=iptables\n=init\nsystemd\n=tools{rest.partition('=tools')[2]}"
+    )
     assert parse_facts("a", text.encode(), 1.0).mtus == {"eth0": 1400}
     assert parse_facts("a", text.encode(), 1.0).unsettable == ()
 

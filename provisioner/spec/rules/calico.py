@@ -36,7 +36,9 @@ def canal_has_flannel_carry(draft: Draft) -> Iterator[Problem]:
         return
     for name in written:
         if name not in _UNDER_CANAL:
-            reason = f"{name}: under canal flannel brings packets from node to node, and Calico has none of it"
+            reason = (
+                f"{name}: under canal flannel brings packets from node to node, and Calico has none of it"
+            )
             hint = f"leave it out ({', '.join(_UNDER_CANAL)} are there), or set network.plugin: calico"
             yield draft.problem((*_AT, name), reason, hint, key=True)
 
@@ -105,7 +107,11 @@ def methods_find_each_family(draft: Draft) -> Iterator[Problem]:
         version = placed.network.version
         if version not in given and (method == "cidr" or is_address(value)):
             reason = f"autodetection: {method}={value} finds no IPv{version} address, and pods are in {placed.network}"
-            hint = f"use {AUTODETECTION}" if method == "can-reach" else f"add an IPv{version} CIDR, or use {AUTODETECTION}"
+            hint = (
+                f"use {AUTODETECTION}"
+                if method == "can-reach"
+                else f"add an IPv{version} CIDR, or use {AUTODETECTION}"
+            )
             yield draft.problem((*_AT, "autodetection"), reason, hint)
 
 

@@ -33,7 +33,9 @@ def the_operator_is_asked_for(draft: Draft) -> Iterator[Problem]:
     """Where nothing is installed by it, nobody reads its section."""
     if draft.get(*_OPERATOR) is not None and draft.get(*_AT, "install", default="manifest") == "manifest":
         reason = "operator: Calico is installed by its manifests"
-        yield draft.problem(_OPERATOR, reason, "set network.calico.install: operator, or leave it out", key=True)
+        yield draft.problem(
+            _OPERATOR, reason, "set network.calico.install: operator, or leave it out", key=True
+        )
 
 
 def the_operator_has_its_own_way(draft: Draft) -> Iterator[Problem]:

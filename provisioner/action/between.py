@@ -1,0 +1,175 @@
+"""What hosts need of each other, tried with packets before anything changes: ports, protocols, sizes, neighbours.
+
+Every kind of packet that the cluster will send goes from each host to the others (flows.ALL_PAIRS says to which, where
+there are many). What is lost is sent once more, so that one lost datagram is no fault. Nothing stays on the hosts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from provisioner.action.betweenround import Host, exchanged, parties_of
+from provisioner.action.firewall import is_open
+from provisioner.action.flows import Packet, flows_of, packets_of, size_port
+from provisioner.action.hostnetwork import link_mtu
+from provisioner.action.losses import LOST, OPEN, Unknown, judged, some, told
+from provisioner.action.virtualrouter import has_address
+from provisioner.engine.events import Emit, Note, Progress, Step
+from provisioner.errors import ProvisionError
+from provisioner.inventory.addresses import is_ip
+from provisioner.network.mtu import wire_mtu, with_wire_mtu
+from provisioner.network.needs import needs_of
+from provisioner.playbook.facts import Facts
+from provisioner.spec.model import ClusterSpec
+
+if TYPE_CHECKING:
+    from provisioner.inventory.model import Inventory
+    from provisioner.remote.pool import Pool
+
+_LADDER = (8950, 4000, 1500, 1492, 1480, 1460, 1450, 1430, 1420, 1400, 1380, 1360, 1300, 1280, 1000, 576)
+"""Sizes that are tried where one did not pass: those of links, and of links within tunnels."""
+_PROXY = (
+    "a router answers in its place, or another machine has its address; or choose a mode with encapsulation"
+)
+_DROPPED = "look at what lies between these hosts (security groups, switches, routers), and there at `nft list ruleset`"
+
+Found = dict[Packet, str | Unknown]
+
+
+class Between:
+    """The check, for the hosts of which there are `facts`; of `fresh` ones at least one is in each pair."""
+
+    def __init__(
+        self, inventory: Inventory, spec: ClusterSpec, facts: Mapping[str, Facts], fresh: Collection[str]
+    ) -> None:
+        self._spec, self._facts, self._fresh = spec, facts, fresh
+        self._addresses = {
+            name: spec.nodes[name].address for name in facts if is_ip(spec.nodes[name].address)
+        }
+        self._local = {name: has_address(address, facts[name]) for name, address in self._addresses.items()}
+        small = [
+            each
+            for each in packets_of(flows_of(inventory, spec, facts), fresh)
+            if not self._told_before(each)
+        ]
+        port = size_port(spec)
+        large = [
+            each for each in small if (each.protocol, each.port) == ("udp", port) and self._size(each.sender)
+        ]
+        self.packets = [*small, *(each.of_size(self._size(each.sender)) for each in large)]
+
+    def _told_before(self, packet: Packet) -> bool:
+        """Whether the receiver's own firewall drops it: the run opens that, or it was refused for it (from all)."""
+        firewall, receiver = self._spec.firewall, self._facts[packet.receiver]
+        if firewall == "manage":
+            return bool(receiver.firewall)
+        senders = [node.address for node in self._spec.nodes.values()]
+        return not is_open(receiver, packet.protocol, str(packet.port or ""), senders)
+
+    def _size(self, sender: str) -> int:
+        """In bytes, of the largest packet that will leave it; 0 where its link is not known."""
+        address = self._addresses[sender]
+        wanted = wire_mtu(self._spec)
+        known = link_mtu(address, self._facts[sender])
+        return min(wanted, known) if wanted and known else known
+
+    def run(self, pool: Pool, emit: Emit) -> None:
+        """Raises ProvisionError naming all that is lost, UnreachableError for hosts that are lost meanwhile."""
+        if not self.packets:
+            return
+        began = time.monotonic()
+        count = len({name for each in self.packets for name in (each.sender, each.receiver)})
+        emit(Progress(task="between", subject=f"{count} hosts"))
+        hosts, found = self._round(pool, self.packets)
+        faults = self._neighbours(hosts)
+        hints = [_PROXY] if faults else []
+        unknown = {each: said for each, said in found.items() if isinstance(said, Unknown)}
+        lost = [each for each, said in found.items() if said and each not in unknown]
+        if lost:
+            later, found = self._round(pool, _again(lost))
+            hosts = {**hosts, **later}
+            lines, more = self._losses(lost, found)
+            faults, hints = [*lines, *faults], [*more, *hints]
+        for note in (*self._narrow(hosts), *self._untried(unknown)):
+            emit(note)
+        said = f"{len(self.packets)} packets between {count} hosts"
+        emit(Step(task="between", subject=said, seconds=time.monotonic() - began, changed=False))
+        if faults:
+            raise ProvisionError("\n".join(faults), "; ".join(dict.fromkeys(hints)))
+
+    def _round(self, pool: Pool, packets: Sequence[Packet]) -> tuple[Mapping[str, Host], Found]:
+        hosts = exchanged(pool, parties_of(packets, self._addresses, self._local))
+        return hosts, judged(packets, hosts)
+
+    def _losses(self, lost: Sequence[Packet], again: Found) -> tuple[list[str], list[str]]:
+        """Lines and hints for those that were lost `again`."""
+        twice = {
+            each: said for each in lost if (said := again[each]) and isinstance(said, str) and not each.size
+        }
+        lines = told(twice, self.packets)
+        hints = [_DROPPED] if lines else []
+        large: dict[tuple[str, int, int], list[str]] = {}
+        for each in lost:
+            if each.size and again[each] == LOST and again[each.of_size(0)] == OPEN:
+                passed = max(
+                    other.size for other, said in again.items() if said == OPEN and _same(other, each)
+                )
+                large.setdefault((each.sender, each.size, passed), []).append(each.receiver)
+        for (sender, size, passed), receivers in large.items():
+            most = f"of {passed} they do" if passed else f"nor of {_LADDER[-1]}"
+            lines.append(f"{sender}: packets of {size} bytes do not arrive at {some(receivers)}, {most}")
+            key = with_wire_mtu(self._spec, passed)
+            or_else = f", or set {key}" if passed else ""
+            hints.append(f"let the network carry packets as large as its links do{or_else}")
+        return lines, hints
+
+    def _neighbours(self, hosts: Mapping[str, Host]) -> list[str]:
+        """Where nodes are to be each other's gateways, no other machine may answer for one's address."""
+        names = {address: name for name, address in self._addresses.items()}
+        return [
+            f"{host}: {mac} answers for {names[address]} ({address}), which has no such link"
+            for host, each in hosts.items()
+            for address, mac in each.neighbours.items()
+            if needs_of(self._spec).adjacent
+            and address in names
+            and (macs := self._facts[names[address]].macs)
+            and mac not in macs.values()
+        ]
+
+    def _narrow(self, hosts: Mapping[str, Host]) -> Iterator[Note]:
+        """Ways of which a router has told that they take less than the link; what is larger goes in pieces, or not."""
+        found: dict[tuple[str, int], list[str]] = {}
+        names = {address: name for name, address in self._addresses.items()}
+        for host, each in hosts.items():
+            for address, mtu in each.mtus.items():
+                if address in names and mtu < self._size(host):
+                    found.setdefault((host, mtu), []).append(names[address])
+        for (host, mtu), receivers in found.items():
+            said = f"{host}: the way to {some(receivers)} takes {mtu} bytes a packet, its link {self._size(host)}"
+            key = with_wire_mtu(self._spec, mtu)
+            yield Note(level="warning", message=said, hint=f"set {key}")
+
+    def _untried(self, unknown: Mapping[Packet, Unknown]) -> Iterator[Note]:
+        """That a port of the cluster's own is in use on a host that is part of it is no news."""
+        whys: dict[Unknown, dict[str, None]] = {}
+        for packet, said in unknown.items():
+            if packet.receiver in self._fresh:
+                whys.setdefault(said, {})[packet.what] = None
+        for said, whats in whys.items():
+            level = "info" if said.usual else "warning"
+            yield Note(level=level, message=f"not checked: {', '.join(whats)}, because {said.why}")
+
+
+def _again(lost: Sequence[Packet]) -> list[Packet]:
+    """Those that were lost; and for one that is large smaller ones."""
+    packets = dict.fromkeys(lost)
+    for each in lost:
+        if each.size:
+            packets |= dict.fromkeys(each.of_size(size) for size in (0, *_LADDER) if size < each.size)
+    return list(packets)
+
+
+def _same(one: Packet, other: Packet) -> bool:
+    return one.of_size(0) == other.of_size(0)
