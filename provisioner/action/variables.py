@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from provisioner.action.capacity import servers_of
 from provisioner.action.etcd import lost
+from provisioner.action.families import node_addresses
 from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
 from provisioner.action.tuning import tuning_of
@@ -18,6 +19,7 @@ from provisioner.engine.patched import Patched
 from provisioner.inventory.model import Inventory
 from provisioner.kube.reserved import kube_reserved, system_reserved
 from provisioner.network.corefile import corefile
+from provisioner.network.links import left_alone
 from provisioner.network.multus import Attached
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.network.policies import policy_objects
@@ -138,6 +140,7 @@ class ClusterVariables:
             "network_namespace": self.network.daemons.partition(" ")[2].partition("/")[0],
             "attached": self.attached.there,
             "attached_objects": self.attached.objects(self.pullable),
+            "unmanaged_links": left_alone(spec),
             "cni_first": DEFAULT_NETWORK[spec.network.plugin],
             "cni_before": list(CONFIGURATIONS) if self.attached.there else [],
         }
@@ -180,6 +183,7 @@ class ClusterVariables:
             "kube_reserved": kube_reserved(node, memory),
             "system_reserved": system_reserved(node, memory, servers=host in self._servers),
             "address": node.address,
+            "node_addresses": node_addresses(self.spec, host, self._facts[host]),
             "facts": self._facts[host],
             "os": os,
             "balancing": str(LOCAL_ENDPOINT) if local else str(self.spec.endpoint.port) if shared else "",

@@ -1,7 +1,7 @@
 """Canal: flannel brings packets from node to node, Calico gives pods their links and enforces policies.
 
-Facts: Calico 3.26 to 3.32, manifests/canal.yaml; docs, getting-started/kubernetes/flannel. Calico runs without a network
-of its own (CALICO_NETWORKING_BACKEND none): pods get addresses of their node's pod CIDR, and there are no pools.
+Facts: Calico 3.26 to 3.32, manifests/canal.yaml; docs, getting-started/kubernetes/flannel. Calico is there for policies
+only (CALICO_NETWORKING_BACKEND none): pods get addresses of their node's pod CIDR, and there are no pools.
 """
 
 from __future__ import annotations

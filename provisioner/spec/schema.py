@@ -308,6 +308,7 @@ HOST: Mapping[str, Any] = {
     "containerd_restrict_oom_score_adj": {"type": "boolean"},
     "kubelet_allow_swap": {"type": "boolean"},
     "node_address": _text(values.address),
+    "node_address_second": _text(values.address),
     "node_interface": _text(values.interface),
     "node_labels": _LABELS,
     "node_taints": _TAINTS,

@@ -37,6 +37,7 @@ RULES: tuple[Rule, ...] = (
     addresses.hosts_have_addresses,
     addresses.addresses_are_machines,
     addresses.addresses_are_unique,
+    addresses.second_addresses_are_of_the_other_family,
     addresses.endpoint_serves_the_api,
     addresses.load_balancers_share_an_address,
     networks.one_cidr_a_family,
