@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.attachments import check_attachments
 from provisioner.action.capacity import check_capacity
-from provisioner.action.families import check_families
+from provisioner.action.families import check_autodetection, check_families
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.hostnetwork import check_host_networks, doubtful_networks
 from provisioner.action.nameservers import check_name_servers
@@ -78,6 +78,7 @@ def _checks(
             lambda: check_hosts(facts, nodes, spec.proxy, swap=swap),
             lambda: check_capacity(inventory, spec, facts),
             lambda: check_families(spec, facts),
+            lambda: check_autodetection(spec, facts),
             lambda: check_pod_network(spec, facts, images),
             lambda: check_images(spec, bundle),
             lambda: check_combination(spec, facts, images, emit),

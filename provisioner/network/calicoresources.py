@@ -72,8 +72,9 @@ def _peer(peer: BGPPeer) -> Object:
 def felix_objects(calico: Calico, upstream: Sequence[Object], source: str) -> list[Object]:
     """Raises ProvisionError for a field that this release has not, by its own definition."""
     settings = dict(calico.felix)
-    if calico.wireguard:
-        settings["wireguardEnabled"] = True
+    for name, ipv6 in (("wireguardEnabled", False), ("wireguardEnabledV6", True)):
+        if calico.wireguard and any((":" in pool.cidr) is ipv6 for pool in calico.pools):
+            settings[name] = True
     if not settings:
         return []
     meta = {"apiVersion": _CRD, "kind": "FelixConfiguration", "metadata": {"name": "default"}}

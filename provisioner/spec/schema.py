@@ -20,6 +20,7 @@ from provisioner.spec import (
     policies,
     policywords,
     quantities,
+    selectors,
     tuning,
     values,
     versions,
@@ -62,7 +63,7 @@ _CALICO = _section(
                     "encapsulation": _text(calicowords.encapsulation),
                     "block_size": _number(20, 128),
                     "nat_outgoing": {"type": "boolean"},
-                    "node_selector": _text(),
+                    "node_selector": _text(selectors.selector),
                     "disable_bgp_export": {"type": "boolean"},
                 }
             ),
@@ -97,10 +98,10 @@ _CALICO = _section(
                     "schema": _section(
                         {
                             "name": _text(values.dns_label, required=True),
-                            "nodes": _text(),
+                            "nodes": _text(selectors.selector),
                             "address": _text(values.address),
                             "as_number": _number(1, 4294967295),
-                            "peers": _text(),
+                            "peers": _text(selectors.selector),
                         }
                     ),
                 },

@@ -13,12 +13,14 @@ from click.testing import CliRunner
 from paperbundle import paper_bundle
 
 import provisioner.action.load as loading
-from provisioner.action.families import check_families, node_addresses
+from provisioner.action.families import check_autodetection, check_families, node_addresses
 from provisioner.cli.main import cli
 from provisioner.errors import ProvisionError
+from provisioner.network.autodetect import found_by
 from provisioner.network.links import left_alone
 from provisioner.playbook.facts import Facts
 from provisioner.playbook.factsfile import write_facts
+from provisioner.spec.calico import Calico, IPPool
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Proxy
 
@@ -149,3 +151,69 @@ def test_what_is_written_counts() -> None:
     known = facts("fd00:98::%d/64", "2001:db8::%d/64")
     assert node_addresses(spec, "worker1", known["worker1"]) == ("10.98.0.21", "2001:db8::21")
     assert node_addresses(spec, "registry1", known["registry1"]) == ("10.98.0.10",)
+
+
+def linked(**links: str | tuple[str, ...]) -> Facts:
+    """Links in the order of their numbers."""
+    (one, *_) = facts().values()
+    return replace(
+        one, addresses={name: (each,) if isinstance(each, str) else each for name, each in links.items()}
+    )
+
+
+LINKS = linked(
+    lo="127.0.0.1/8",
+    mgmt0="192.0.2.21/24",
+    eth1=("fe80::1/64", "10.98.0.21/24", "fd00:98::21/64"),
+    docker0="172.17.0.1/16",
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "found"),
+    [
+        ("first-found", 4, ("eth1", "10.98.0.21")),
+        ("first-found", 6, ("eth1", "fd00:98::21")),
+        ("interface=mgmt", 4, ("mgmt0", "192.0.2.21")),
+        ("interface=mgmt.*, eth.*", 4, ("eth1", "10.98.0.21")),
+        ("interface=.*", 4, ("docker0", "172.17.0.1")),
+        ("interface=mgmt", 6, None),
+        ("skip-interface=eth.*", 4, ("mgmt0", "192.0.2.21")),
+        ("cidr=192.0.2.0/24,198.51.100.0/24", 4, ("mgmt0", "192.0.2.21")),
+        ("cidr=198.51.100.0/24", 4, None),
+        ("can-reach=192.0.2.1", 4, ("mgmt0", "192.0.2.21")),
+    ],
+)
+def test_which_address_calico_takes(method: str, version: int, found: tuple[str, str] | None) -> None:
+    """The last link first (autodetection, GetInterfaces)."""
+    told = found_by(method, LINKS, version)
+    assert (told and (told[0], str(told[1]))) == found
+
+
+@pytest.mark.parametrize(
+    "method", ["kubernetes-internal-ip", "can-reach=203.0.113.1", "can-reach=example.com"]
+)
+def test_what_links_do_not_tell(method: str) -> None:
+    with pytest.raises(LookupError):
+        found_by(method, LINKS, 4)
+
+
+def test_a_link_for_logging_in_and_a_method_that_finds_nothing_are_refused() -> None:
+    lab = load_cluster(LAB)[1]
+
+    def spec(method: str) -> ClusterSpec:
+        calico = Calico(pools=(IPPool("pods", "10.244.0.0/16"),), autodetection=method)
+        return replace(lab, network=replace(lab.network, plugin="calico", calico=calico))
+
+    known = {"worker1": LINKS}
+    for method in ("first-found", "interface=eth1", "cidr=10.98.0.0/24", "kubernetes-internal-ip"):
+        check_autodetection(spec(method), known)
+    with pytest.raises(ProvisionError) as caught:
+        check_autodetection(spec("skip-interface=eth"), known)
+    reason = "worker1: skip-interface=eth finds 192.0.2.21 on mgmt0, the others know it by 10.98.0.21"
+    assert (caught.value.reason, "kubernetes-internal-ip" in caught.value.hint) == (reason, True)
+    with pytest.raises(ProvisionError, match="worker1: interface=en finds no IPv4 address"):
+        check_autodetection(spec("interface=en"), known)
+    check_autodetection(spec("interface=en"), {"registry1": LINKS})
+    translated = {"worker1": linked(eth0="172.31.0.5/20")}
+    check_autodetection(spec("first-found"), translated)
