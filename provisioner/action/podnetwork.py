@@ -54,8 +54,7 @@ def check_images(spec: ClusterSpec, bundle: Bundle | None) -> None:
         raise ProvisionError(
             f"the bundle lacks {len(missing)} of the {len(network.images)} images that Calico's operator and its nodes "
             "pull (and under which names):\n" + "\n".join(lines),
-            "where their publishers can be reached `provision bundle build --source release` takes them; else use "
-            "network.calico.install: manifest",
+            "`provision bundle build` takes them where publishers answer; or use network.calico.install: manifest",
         )
 
 

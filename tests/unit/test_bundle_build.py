@@ -156,8 +156,9 @@ def test_what_has_no_module_is_left_out_and_told(tmp_path: Path) -> None:
     (note,) = said
     assert isinstance(note, Note)
     assert note.message.startswith(
-        "without multus, multus-thick, multus-cni, multus-cni-thick: there is no Go module"
+        "without multus, multus-thick, multus-cni, multus-cni-thick, tigera-operator-image, "
     )
+    assert note.message.endswith("calico-pod2daemon-flexvol: there is no Go module of them")
     with pytest.raises(ProvisionError, match="there is no Go module of multus"):
         build(components=["multus"], source="module", output=tmp_path / "b", emit=silent)
     plans = published(catalogue.load(), "release", store, silent, named=False)
