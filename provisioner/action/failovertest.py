@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from provisioner.remote.pool import Pool
 
 _STAGE = "fail-over"
-_SERVICE = "systemd:api-load-balancer.service"
+_TRIED = "file:/var/lib/provision/fail-over-tried"
+"""What a load balancer owns once its gate was passed (playbooks/endpoint.yaml)."""
 _SURVIVED = 10.0
 """Seconds of outage with which a gate puts up: what is longer than it shall be is a warning there, because the
 cluster works, and its hosts may be busy with being set up."""
@@ -75,9 +76,10 @@ def gate_of_new(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> str
 
 def _due(prepared: Prepared) -> tuple[str, ...]:
     """All of them while nobody uses the address yet: no node has joined, or no load balancer was there before. Where
-    one comes to others that are at work, a hand-over alone, of which clients notice no more than a new connection."""
+    one comes to others that are at work, a hand-over alone, of which clients notice no more than a new connection. A
+    run that ended before that leaves it to the next one."""
     balancers, owned = prepared.cluster.balancers if prepared.cluster else [], prepared.memory.owned
-    new = [host for host in balancers if _SERVICE not in owned.get(host, {})]
+    new = [host for host in balancers if _TRIED not in owned.get(host, {})]
     if not prepared.established or (new and len(new) == len(balancers)):
         return GATE
     return GATE[:1] if new else ()

@@ -59,9 +59,7 @@ class Prepared:
     @property
     def established(self) -> bool:
         """Some node has joined the cluster."""
-        if self.cluster is not None and self.cluster.spec.existing is not None:
-            return True
-        return self.cluster is not None and len(self.cluster.joining) < len(self.cluster.node_names)
+        return self.cluster is not None and self.cluster.established
 
 
 def connect(loaded: Loaded, begun: Begun | None = None) -> Pool:

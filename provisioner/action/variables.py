@@ -105,6 +105,11 @@ class ClusterVariables:
         members = [host.name for host in inventory.group("etcd")]
         self._shared = self._of_all(state, members)
 
+    @property
+    def established(self) -> bool:
+        """Some node has joined the cluster."""
+        return self.spec.existing is not None or len(self.joining) < len(self.node_names)
+
     def _of_all(self, state: ClusterState, members: Sequence[str]) -> dict[str, Any]:
         """The variables that all hosts share. `members` of etcd."""
         spec = self.spec
@@ -187,6 +192,7 @@ class ClusterVariables:
             "facts": self._facts[host],
             "os": os,
             "balancing": str(LOCAL_ENDPOINT) if local else str(self.spec.endpoint.port) if shared else "",
+            "balancer_in_use": host not in self.joining if local else self.established,
             "balancer_packages": os.local_load_balancer if local else os.load_balancer,
             "firewall": self._ports[host],
             "tuning": tuning_of(self.spec, host, self._facts[host], self._inventory),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from provisioner.kube.check_objects import NAMESPACE
-from provisioner.kube.kubectl import KUBECTL_WAITING
+from provisioner.kube.kubectl import KUBECTL_EXEC
 from provisioner.resources.model import Answer
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
@@ -76,7 +76,7 @@ def _at_once(calls: Mapping[int, str]) -> Script:
 
 _HEAD = f"""
 from_pod() {{
-  {KUBECTL_WAITING} -n {NAMESPACE} exec "$1" -- /bin/sh -c "$2"
+  {KUBECTL_EXEC} -n {NAMESPACE} exec "$1" -- /bin/sh -c "$2"
 }}
 from_host() {{
   # The first process of the container, which is there as long as it.

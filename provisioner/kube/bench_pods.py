@@ -20,7 +20,7 @@ from provisioner.kube.check_pods import (
     refused,
 )
 from provisioner.kube.complaints import Item, complaints, stuck
-from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
+from provisioner.kube.kubectl import KUBECTL, KUBECTL_EXEC, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
 from provisioner.resources.model import Answer, Runner
 from provisioner.shell.quote import quote
@@ -77,7 +77,7 @@ class BenchPods:
     def ask(self, runner: Runner, command: str, seconds: int) -> str:
         """What `command` prints in the pod that asks. While it says that it reaches nobody it is asked again, for a
         while. Raises ProvisionError when the pod is not there."""
-        call = f"{KUBECTL_WAITING} -n {NAMESPACE} exec {CLIENT} -- timeout {seconds + SPEND} {command}"
+        call = f"{KUBECTL_EXEC} -n {NAMESPACE} exec {CLIENT} -- timeout {seconds + SPEND} {command}"
         script = f"""
 end=$(($(date +%s) + {TRIES}))
 while :; do

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.kubectl import KUBECTL, PROBING
+from provisioner.kube.kubectl import KUBECTL, KUBECTL_EXEC, PROBING
 from provisioner.kube.marks import ask
 from provisioner.resources.model import Change, Plain, Present, Resource, Runner, State
 from provisioner.resources.task import TaskCall
@@ -117,7 +117,7 @@ _SESSIONS = f"""
 {KUBECTL} -n NAMESPACE get pods -l k8s-app=calico-node -o jsonpath={quote(_PODS)} >"$P/pods"
 while read -r pod address; do
   echo "=$pod $address"
-  {KUBECTL} -n NAMESPACE exec "$pod" -c calico-node -- \
+  {KUBECTL_EXEC} -n NAMESPACE exec "$pod" -c calico-node -- \
     birdcl -s /var/run/calico/bird.ctl show protocols </dev/null 2>&1 || :
 done <"$P/pods"
 """

@@ -5,6 +5,9 @@ from __future__ import annotations
 KUBECTL_WAITING = "/opt/kubernetes/bin/kubectl --kubeconfig=/etc/kubernetes/admin.kubeconfig"
 """For `wait` and `rollout status`, which have a time-out of their own."""
 KUBECTL = f"{KUBECTL_WAITING} --request-timeout=20s"
+KUBECTL_EXEC = f"env KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false {KUBECTL_WAITING}"
+"""For `exec`, over SPDY: over WebSockets kubectl reads before it has made its streams, and throws away what a command
+says at once (client-go 0.33, tools/remotecommand/websocket.go: "Unknown stream id 1, discarding message")."""
 
 PROBING = f"""
 probing() {{

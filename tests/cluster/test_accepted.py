@@ -213,7 +213,7 @@ def multus_manifests() -> Iterator[Path]:
 
 
 @pytest.mark.upstream
-@pytest.mark.parametrize("path", multus_manifests(), ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("path", list(multus_manifests()), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_attachments_accepted(cluster: LabCluster, path: Path) -> None:
     """A dry run takes no object of a definition that is not there, so that is made, and taken away again."""
     spec = load_cluster(LAB)[1]

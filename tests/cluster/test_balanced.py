@@ -161,6 +161,19 @@ def test_a_changed_configuration_is_read_without_a_restart(balanced: LabCluster)
     assert restarted(before, balanced.invocations()) == set()
 
 
+def test_load_balancers_in_use_restart_one_after_the_other(balanced: LabCluster) -> None:
+    unit = "api-load-balancer.service"
+    balanced.on("load_balancer", f"echo '# by hand' >>/etc/systemd/system/{unit}")
+    done = balanced.apply()
+    assert is_verified(done), done
+    assert ("lb2", f"systemd:{unit}") in {(host, resource) for host, resource, _ in done.changed}
+    # The hosts' monotonic clock is the machine's.
+    show = f"systemctl show --value --property=InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic {unit}"
+    times = {host: list(map(int, said.split())) for host, said in balanced.on("load_balancer", show).items()}
+    assert max(times["lb1"]) < min(times["lb2"]), times
+    assert done.named("FaultBegun") == [], "they were tried when they were new"
+
+
 @pytest.mark.parametrize(
     ("break_it", "mend_it"),
     [

@@ -61,7 +61,7 @@ def test_each_path_is_measured_and_nothing_stays(cluster: LabCluster, tmp_path: 
 def tuned(cluster: LabCluster, tmp_path: Path) -> Iterator[Path]:
     """An inventory that tunes; in the end the hosts are as the cluster's own has them."""
     yield cluster.edited(tmp_path, {PROXY: TUNING + PROXY})
-    assert is_verified(cluster.apply())
+    assert is_verified(cluster.apply("--yes"))
 
 
 def test_tuning_is_made_seen_and_taken_back(cluster: LabCluster, tuned: Path) -> None:
@@ -89,7 +89,7 @@ def test_tuning_is_made_seen_and_taken_back(cluster: LabCluster, tuned: Path) ->
         ("worker1", "sysctl:net.core.somaxconn", "update"),
         ("worker1", "ethtool:flannel.1 offloads tx-checksum-ip-generic", "update"),
     }
-    assert is_verified(cluster.apply())
+    assert is_verified(cluster.apply("--yes"))
     assert cluster.on("kube_control_plane:kube_node", STATE) == before
     assert set(before) == set(NODES)
 
