@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.attachments import check_attachments
 from provisioner.action.capacity import check_capacity
+from provisioner.action.families import check_autodetection, check_families
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.hostnetwork import check_host_networks, doubtful_networks
 from provisioner.action.nameservers import check_name_servers
 from provisioner.action.ospackages import check_packages
-from provisioner.action.podnetwork import check_combination, check_pod_network
+from provisioner.action.podnetwork import check_combination, check_images, check_pod_network
 from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
 from provisioner.action.tuning import check_tuning
 from provisioner.action.virtualrouter import check_virtual_address
@@ -72,10 +73,14 @@ def _checks(
         nodes = [name for name, node in spec.nodes.items() if node.node]
         swap = bool(inventory.variables.get("kubelet_allow_swap"))
         images = loaded.bundle.images() if loaded.bundle else ()
+        bundle = loaded.bundle
         checks = [
             lambda: check_hosts(facts, nodes, spec.proxy, swap=swap),
             lambda: check_capacity(inventory, spec, facts),
+            lambda: check_families(spec, facts),
+            lambda: check_autodetection(spec, facts),
             lambda: check_pod_network(spec, facts, images),
+            lambda: check_images(spec, bundle),
             lambda: check_combination(spec, facts, images, emit),
             lambda: check_name_servers(spec, facts, emit),
             lambda: check_tuning(spec, facts, inventory, emit),

@@ -23,6 +23,7 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
     "backend": ("network",),
     "ipam": ("network", "cilium"),
     "services": ("network", "cilium"),
+    "install": ("network",),
 }
 _API_SERVER = "file:/etc/systemd/system/kube-apiserver.service"
 _REASONS = {
@@ -33,6 +34,7 @@ _REASONS = {
     "backend": "nodes that have changed already and those that have not do not reach each other's pods",
     "ipam": "pods have addresses of the parts that nodes were given so",
     "services": "connections of pods are translated by the one, and the other does not know of them",
+    "install": "the operator would make a second set of agents beside the first, which nothing takes away",
     "domain": "pods have it in their resolv.conf, and tokens are issued in its name",
 }
 
@@ -45,8 +47,10 @@ def fixed_of(spec: ClusterSpec) -> Fixed:
     if network.plugin == "cilium":
         services = "kube-proxy" if network.kube_proxy else "cilium"
         cilium = {"ipam": network.cilium.ipam, "services": services}
+    installed: Fixed = {"install": network.calico.install} if network.plugin == "calico" else {}
     return {
         **existing,
+        **installed,
         "pod_cidrs": list(network.pod_cidrs),
         "service_cidrs": list(network.service_cidrs),
         "node_cidr_mask": network.node_cidr_mask,

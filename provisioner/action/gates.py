@@ -58,7 +58,9 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
 
     def running(*daemons: str) -> str:
         # The pods of a plug-in on other nodes than the limited ones are none of this run's business.
-        return network_ready(pool.session(first), touched, [] if others else daemons)
+        network = cluster.network
+        wanted = [] if others else daemons
+        return network_ready(pool.session(first), touched, wanted, operated=network.operated)
 
     def pods() -> str:
         return running(cluster.network.daemons)

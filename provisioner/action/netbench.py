@@ -87,9 +87,9 @@ def placed(inventory: Inventory, spec: ClusterSpec) -> Placement:
 
 def mode_of(spec: ClusterSpec) -> str:
     """Plug-in and mode, in words."""
-    if spec.network.plugin == "flannel":
+    if spec.network.carrier == "flannel":
         direct = " with direct routing" if spec.network.flannel.direct_routing else ""
-        return f"flannel {spec.network.flannel.backend}{direct}"
+        return f"{spec.network.plugin} {spec.network.flannel.backend}{direct}"
     if spec.network.plugin == "cilium":
         return needs_of(spec).what
     calico = spec.network.calico

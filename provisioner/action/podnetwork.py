@@ -9,12 +9,14 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 
 from provisioner.action.preflight import version_of
-from provisioner.bundle.layout import Image
+from provisioner.bundle.layout import Bundle, Image
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
 from provisioner.network.combinations import misfits
 from provisioner.network.needs import Needs, needs_of
+from provisioner.network.podnetwork import PodNetwork
 from provisioner.playbook.facts import Facts
+from provisioner.registry.names import by_tag
 from provisioner.spec.model import ClusterSpec
 
 _OTHER = "choose another mode of the plug-in"
@@ -32,6 +34,28 @@ def check_pod_network(spec: ClusterSpec, facts: Mapping[str, Facts], images: Seq
     faults = [*_kernels(needs, nodes), *(_apart(spec, nodes) if needs.adjacent else ())]
     if faults:
         raise ProvisionError("\n".join(f"{fault}: {needs.what} {why}" for fault, why in faults), _hint(needs))
+
+
+def check_images(spec: ClusterSpec, bundle: Bundle | None) -> None:
+    """Raises ProvisionError naming each image that an operator would tell nodes to pull and the bundle has not, and
+    where nodes would look for it: of manifests the bundle's own build proves that it has all."""
+    if bundle is None:
+        return
+    network = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
+    if not network.operated:
+        return
+    there = {each.reference for each in bundle.images()}
+    missing = [each for each in network.images if each not in there]
+    if missing:
+        registry = spec.registry
+        lines = [
+            f"{each} ({by_tag(registry.host, registry.port, each, registry.project)})" for each in missing
+        ]
+        raise ProvisionError(
+            f"the bundle lacks {len(missing)} of the {len(network.images)} images that Calico's operator and its nodes "
+            "pull (and under which names):\n" + "\n".join(lines),
+            "`provision bundle build` takes them where publishers answer; or use network.calico.install: manifest",
+        )
 
 
 def check_combination(

@@ -27,6 +27,8 @@ _HOST_OPTIONS = """\
           # that is logged in to, and the network card that has it.
           #node_address: {address}
           #node_interface: eth0
+          # Where pods have addresses of two IP families: the node's of the second one; without it that of its link.
+          #node_address_second: 2001:db8::11
           # Labels and taints of the node.
           #node_labels: {{example.com/disk: ssd}}
           #node_taints: ["example.com/dedicated=batch:NoSchedule"]

@@ -92,7 +92,7 @@ def why_broken(spec: ClusterSpec, name: str, facts: Facts) -> str:
     if driver in broken["broken_drivers"]:
         return f"the driver {driver}"
     oldest = broken["broken_before"]["kernel"]
-    if spec.network.plugin == "flannel" and version_of(facts.kernel) < version_of(oldest):
+    if spec.network.carrier == "flannel" and version_of(facts.kernel) < version_of(oldest):
         return f"the kernel {facts.kernel}, before {oldest}"
     return ""
 
@@ -101,7 +101,7 @@ def _devices(spec: ClusterSpec) -> Iterator[str]:
     families = {":" in cidr for cidr in spec.network.pod_cidrs}
     if spec.network.plugin == "cilium":  # one for both families
         return iter(("cilium_vxlan",) if spec.network.backend == "vxlan" else ())
-    if spec.network.plugin == "flannel":
+    if spec.network.carrier == "flannel":
         names = {False: f"flannel.{spec.network.flannel.vni}", True: f"flannel-v6.{spec.network.flannel.vni}"}
     else:
         families = {

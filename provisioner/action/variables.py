@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from provisioner.action.capacity import servers_of
 from provisioner.action.etcd import lost
+from provisioner.action.families import node_addresses
 from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
 from provisioner.action.tuning import tuning_of
@@ -18,6 +19,7 @@ from provisioner.engine.patched import Patched
 from provisioner.inventory.model import Inventory
 from provisioner.kube.reserved import kube_reserved, system_reserved
 from provisioner.network.corefile import corefile
+from provisioner.network.links import left_alone
 from provisioner.network.multus import Attached
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.network.policies import policy_objects
@@ -25,7 +27,7 @@ from provisioner.pki.cluster import ClusterState
 from provisioner.pki.hubble import hubble_secrets
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
-from provisioner.registry.names import pullable
+from provisioner.registry.names import by_tag, pullable
 from provisioner.resources.modprobe import IPVS_MODULES
 from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.attachments import CONFIGURATIONS, DEFAULT_NETWORK
@@ -91,7 +93,11 @@ class ClusterVariables:
         self.network = PodNetwork(spec, self._text)
         self.attached = Attached(spec, self._text, [each.reference for each in bundle.images()])
         self.images = [self.reference(PAUSE), self.reference(COREDNS), self.reference(AGNHOST)]
-        self.images += [*self.network.images, *self.attached.images]
+        # What an operator pulls beyond the bundle no run pushes (`admit` refuses it), but it is rendered.
+        there = {each.reference for each in bundle.images()}
+        operated = self.network.operated
+        self.images += [each for each in self.network.images if each in there or not operated]
+        self.images += self.attached.images
         # An older bundle has none, and its cluster is not measured.
         self.images += [each.reference for each in bundle.images() if each.name == NET_BENCH]
         members = [host.name for host in inventory.group("etcd")]
@@ -133,17 +139,19 @@ class ClusterVariables:
             "bgp": spec.network.plugin == "calico" and spec.network.calico.backend == "bird",
             "reflectors": [spec.nodes[name].address for name in spec.network.calico.bgp.route_reflectors],
             "policy_objects": policy_objects(spec.network.policies),
-            "network_objects": [*_secrets_of(spec, state), *self.network.objects(self.pullable)],
+            "network_objects": [*_secrets_of(spec, state), *self.network.objects(self._pulled)],
+            "network_namespace": self.network.daemons.partition(" ")[2].partition("/")[0],
             "kube_proxy": spec.network.kube_proxy,
             "attached": self.attached.there,
             "attached_objects": self.attached.objects(self.pullable),
+            "unmanaged_links": left_alone(spec),
             "cni_first": DEFAULT_NETWORK[spec.network.plugin],
             "cni_before": list(CONFIGURATIONS) if self.attached.there else [],
         }
 
     def patched(self) -> list[Patched]:
         """What is changed in upstream manifests, and why."""
-        return [*self.network.patched(self.pullable), *self.attached.patched(self.pullable)]
+        return [*self.network.patched(self._pulled), *self.attached.patched(self.pullable)]
 
     def _text(self, artifact: str) -> str:
         return self._bundle.artifact(artifact).path.read_text(encoding="utf-8")
@@ -161,6 +169,13 @@ class ClusterVariables:
         registry = self.spec.registry
         return pullable(registry.host, registry.port, image.name, image.digest, registry.project)
 
+    def _pulled(self, upstream: str) -> str:
+        """The same, but for what an operator pulls by its tag, where the bundle has no such image."""
+        if not self.network.operated or any(each.reference == upstream for each in self._bundle.images()):
+            return self.pullable(upstream)
+        registry = self.spec.registry
+        return by_tag(registry.host, registry.port, upstream, registry.project)
+
     def of(self, host: str) -> dict[str, Any]:
         """The variables of one host."""
         node, memory = self.spec.nodes[host], self._facts[host].memory
@@ -172,6 +187,7 @@ class ClusterVariables:
             "kube_reserved": kube_reserved(node, memory),
             "system_reserved": system_reserved(node, memory, servers=host in self._servers),
             "address": node.address,
+            "node_addresses": node_addresses(self.spec, host, self._facts[host]),
             "facts": self._facts[host],
             "os": os,
             "balancing": str(LOCAL_ENDPOINT) if local else str(self.spec.endpoint.port) if shared else "",

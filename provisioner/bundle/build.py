@@ -243,7 +243,7 @@ def published(
         if source == "module"
         else f"not reachable: {', '.join(sorted(silent))}"
     )
-    hint = "needed for network.attachments alone; build the bundle anew where the publisher answers"
+    hint = "for network.attachments and Calico's operator alone; build the bundle anew where the publisher answers"
     emit(Note(message=f"without {names}: {why}", hint=hint))
     return []
 

@@ -76,8 +76,12 @@ class CalicoMeshKind:
     name = "calico_mesh"
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
-        task.check({"mesh": bool, "reflectors": list, "nodes": list}, {})
-        spec = {"reflectors": tuple(map(str, task.args["reflectors"])), "nodes": len(task.args["nodes"])}
+        task.check({"mesh": bool, "reflectors": list, "nodes": list}, {"namespace": str})
+        spec = {
+            "reflectors": tuple(map(str, task.args["reflectors"])),
+            "nodes": len(task.args["nodes"]),
+            "namespace": str(task.args.get("namespace", "kube-system")),
+        }
         return [Resource("calico_mesh", "default", Present({"mesh": bool(task.args["mesh"])}), spec)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
@@ -95,11 +99,11 @@ class CalicoMeshKind:
             wanted, spec = change.resource.desired, change.resource.spec
             mesh = isinstance(wanted, Present) and bool(wanted.attrs["mesh"])
             if not mesh:
-                _await_sessions(runner, spec["reflectors"], spec["nodes"])
+                _await_sessions(runner, spec["reflectors"], spec["nodes"], spec["namespace"])
             patch = quote(json.dumps({"spec": {"nodeToNodeMeshEnabled": mesh}}))
             ask(runner, locked(f"{KUBECTL} patch {_MESH} --type merge -p {patch} >/dev/null") + "\n")
             if mesh:
-                _await_sessions(runner, (), spec["nodes"])
+                _await_sessions(runner, (), spec["nodes"], spec["namespace"])
 
 
 def _reflecting(text: str) -> dict[str, Plain]:
@@ -110,24 +114,27 @@ def _reflecting(text: str) -> dict[str, Plain]:
 
 # birdcl prints a line for each session: name, protocol, table, state, since, and what it is at.
 _SESSIONS = f"""
-{KUBECTL} -n kube-system get pods -l k8s-app=calico-node -o jsonpath={quote(_PODS)} >"$P/pods"
+{KUBECTL} -n NAMESPACE get pods -l k8s-app=calico-node -o jsonpath={quote(_PODS)} >"$P/pods"
 while read -r pod address; do
   echo "=$pod $address"
-  {KUBECTL_EXEC} -n kube-system exec "$pod" -c calico-node -- \
+  {KUBECTL_EXEC} -n NAMESPACE exec "$pod" -c calico-node -- \
     birdcl -s /var/run/calico/bird.ctl show protocols </dev/null 2>&1 || :
 done <"$P/pods"
 """
 
 
-def _await_sessions(runner: Runner, reflectors: Sequence[str], nodes: int) -> None:
+def _await_sessions(runner: Runner, reflectors: Sequence[str], nodes: int, namespace: str) -> None:
     """Until every node's sessions are established, with each of the `reflectors` (addresses) among them, for
     SESSION_SECONDS at most. Raises ProvisionError with what the last ones are at."""
     end = time.monotonic() + SESSION_SECONDS
-    while left := _missing(ask(runner, _SESSIONS).decode(errors="replace"), reflectors, nodes):
+    script = _SESSIONS.replace("NAMESPACE", quote(namespace))
+    while left := _missing(ask(runner, script).decode(errors="replace"), reflectors, nodes):
         if time.monotonic() > end:
             raise ProvisionError(
                 "not all BGP sessions are established:\n" + "\n".join(left[:12]),
-                "does TCP port 179 pass between the nodes? see `kubectl -n kube-system logs ds/calico-node`",
+                "does TCP port 179 pass between the nodes? see `kubectl -n "
+                + namespace
+                + " logs ds/calico-node`",
             )
         time.sleep(0.5)
 

@@ -18,15 +18,19 @@ _READY_NODES = '{.items[*].status.conditions[?(@.type=="Ready")].status}'
 _CONDITIONS = r'{range .items[*]}{.metadata.name}: {.status.conditions[-1].message}{"\n"}{end}'
 ENDPOINT_SECONDS = 30
 
-_NODES, _PODS, _GONE = 3, 4, 5
+_NODES, _PODS, _GONE, _UNMADE = 3, 4, 5, 6
 """How the script of `network_ready` ends when nodes or pods were not ready in time, or when there is nothing to wait
-for: kubectl ends at once then."""
+for: kubectl ends at once then, unless an operator is to make it."""
 
 _UNREADY = {
     _NODES: ("the nodes were not Ready", "see `journalctl -u kubelet` on the host that is not"),
     _PODS: (
         "the network plug-in's pods did not run on all nodes",
         "see `journalctl -u kubelet -u containerd` on the node whose pod does not",
+    ),
+    _UNMADE: (
+        "the operator did not make the network plug-in",
+        "see `kubectl get tigerastatuses` and `kubectl -n tigera-operator logs deployment/tigera-operator`",
     ),
     _GONE: (
         "the network plug-in was gone",
@@ -65,6 +69,22 @@ rolled() {{
 }}
 """
 """`rolled NAMESPACE NAME COUNT` waits for the pods of a DaemonSet, of which there are so many at least."""
+
+
+_MADE = f"""
+made() {{
+  end=$(($(date +%s) + {NODE_SECONDS}))
+  until {KUBECTL} -n "$1" get daemonset "$2" >/dev/null 2>"$W/said"; do
+    if [ "$(date +%s)" -ge "$end" ]; then
+      {KUBECTL} get tigerastatuses >&2 || :
+      tail -n 1 "$W/said" >&2
+      exit {_UNMADE}
+    fi
+    sleep 0.5
+  done
+}}
+"""
+"""`made NAMESPACE NAME` waits for a DaemonSet that an operator is to make."""
 
 
 def _until_ready(seconds: int, *, server: str = "", on_failure: str = ":") -> Script:
@@ -116,14 +136,18 @@ def endpoint_ready(runner: Runner, endpoint: str, hint: str) -> str:
     return f"answers at {endpoint} after {time.monotonic() - began:.1f} s"
 
 
-def network_ready(runner: Runner, nodes: Sequence[str], daemon_sets: Sequence[str]) -> str:
+def network_ready(
+    runner: Runner, nodes: Sequence[str], daemon_sets: Sequence[str], *, operated: bool = False
+) -> str:
     """All `nodes` have the condition Ready and the plug-in's pods run everywhere: a node is Ready as soon as a CNI
     configuration lies there, which is before the plug-in can serve a pod.
 
-    `daemon_sets` as object keys ("DaemonSet kube-flannel/kube-flannel-ds"). Raises ProvisionError with what is said.
+    `daemon_sets` as object keys ("DaemonSet kube-flannel/kube-flannel-ds"); `operated`: an operator makes them in its
+    own time, and without them no node is Ready. Raises ProvisionError with what is said.
     """
     names = words(f"node/{name}" for name in nodes)
-    script = f"""{_ROLLED}
+    awaited = "".join(f"made {_place(each)}\n" for each in daemon_sets) if operated else ""
+    script = f"""{_ROLLED}{_MADE if awaited else ""}{awaited}
 # A wait looks at one node after the other, 0.1 s each; mostly all are Ready.
 ready=$({KUBECTL} get {names} -o jsonpath='{_READY_NODES}')
 for each in $ready; do [ "$each" = True ] || waiting=yes; done
@@ -135,7 +159,7 @@ if [ -n "${{waiting-}}" ] || [ -z "$ready" ]; then
 fi
 """ + "".join(_rollout(each, len(nodes)) for each in daemon_sets)
     began = time.monotonic()
-    result = runner.run(Script(script), deadline=2 * NODE_SECONDS + 60)
+    result = runner.run(Script(script), deadline=(3 if operated else 2) * NODE_SECONDS + 60)
     if result.status != 0:
         what, hint = _UNREADY.get(result.status, _ANY)
         seconds = time.monotonic() - began
@@ -144,8 +168,12 @@ fi
 
 
 def _rollout(key: str, count: int) -> str:
+    return f"rolled {_place(key)} {count}\n"
+
+
+def _place(key: str) -> str:
     namespace, _, name = key.partition(" ")[2].partition("/")
-    return f"rolled {quote(namespace)} {quote(name)} {count}\n"
+    return f"{quote(namespace)} {quote(name)}"
 
 
 def _tail(result: Answer) -> str:

@@ -9,23 +9,19 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from provisioner.errors import ProvisionError
-from provisioner.inventory.words import hint_for
 from provisioner.kube.manifest import digest_of_text
+from provisioner.network.calicoresources import bgp_objects, felix_objects, pool_object
 from provisioner.network.images import image_edits
 from provisioner.network.patches import Edit, Path, patch
 from provisioner.network.pod_template import Container
-from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool, typha_replicas
+from provisioner.spec.calico import Calico, typha_replicas
 from provisioner.spec.model import ClusterSpec
 
 CONFIG = "ConfigMap kube-system/calico-config"
 DAEMONS = "DaemonSet kube-system/calico-node"
 TYPHA = "Deployment kube-system/calico-typha"
-_OURS = ("bandwidth", "flannel", "host-local", "loopback", "portmap", "tuning")
+OURS = ("bandwidth", "flannel", "host-local", "loopback", "portmap", "tuning")
 """CNI plug-ins that Calico's installer has beside its own (3.28, cni-plugin/Dockerfile)."""
-REFLECTOR = "route-reflector"
-"""The label of nodes that are route reflectors (docs, networking/configuring/bgp)."""
-_CRD = "crd.projectcalico.org/v1"
 
 
 def artifact_of(spec: ClusterSpec) -> str:
@@ -39,7 +35,7 @@ def objects(
     """The objects to apply. `image` gives the private registry's reference of an upstream one. Raises ProvisionError
     where the manifest lacks what is to be changed."""
     source, calico = artifact_of(spec), spec.network.calico
-    own = [*map(_pool, calico.pools), *_felix(calico, upstream, source), *_bgp(calico)]
+    own = [*map(pool_object, calico.pools), *felix_objects(calico, upstream, source), *bgp_objects(calico)]
     return _ordered(patch(upstream, edits(spec, upstream, image), source), own)
 
 
@@ -88,7 +84,7 @@ def _node(spec: ClusterSpec, upstream: Sequence[dict[str, Any]]) -> Iterator[Edi
             yield node.removed((probe, "exec", "command"), word, "without BGP there is no BIRD to ask")
     installer = Container.of(upstream, DAEMONS, "install-cni", "initContainers")
     yield from installer.env(
-        "SKIP_CNI_BINARIES", ",".join(_OURS), "nodes have these plug-ins, of another version"
+        "SKIP_CNI_BINARIES", ",".join(OURS), "nodes have these plug-ins, of another version"
     )
     digest = digest_of_text(json.dumps([calico.backend, calico.mtu], sort_keys=True))
     path: Path = ("spec", "template", "metadata", "annotations")
@@ -102,87 +98,6 @@ def _addresses(node: Container, calico: Calico, families: set[int]) -> Iterator[
     ):
         if version in families:
             yield from node.env(name, "autodetect", f"nodes have IPv{version} addresses")
-            yield from node.env(variable, calico.autodetection, "how a node finds its address")
+            yield from node.env(variable, calico.method(version), "how a node finds its address")
         else:
             yield from node.env(name, "none", f"there are no IPv{version} pods")
-
-
-def _pool(pool: IPPool) -> dict[str, Any]:
-    """As calicoctl stores it: with all defaults, because nobody fills them in here."""
-    mode = "CrossSubnet" if pool.encapsulation.endswith("CrossSubnet") else "Always"
-    return {
-        "apiVersion": _CRD,
-        "kind": "IPPool",
-        "metadata": {"name": pool.name},
-        "spec": {
-            "cidr": pool.cidr,
-            "blockSize": pool.block_size,
-            "ipipMode": mode if pool.encapsulation.startswith("IPIP") else "Never",
-            "vxlanMode": mode if pool.encapsulation.startswith("VXLAN") else "Never",
-            "natOutgoing": pool.nat_outgoing,
-            "nodeSelector": pool.node_selector,
-            "allowedUses": ["Workload", "Tunnel"],
-            **({"disableBGPExport": True} if pool.disable_bgp_export else {}),
-        },
-    }
-
-
-def _bgp(calico: Calico) -> list[dict[str, Any]]:
-    """Whether nodes have sessions with each other (nodeToNodeMeshEnabled) is not said here: that goes only once others
-    are established."""
-    bgp = calico.bgp
-    if calico.backend != "bird":
-        return []
-    services = {
-        "serviceClusterIPs": bgp.service_cluster_ips,
-        "serviceExternalIPs": bgp.service_external_ips,
-        "serviceLoadBalancerIPs": bgp.service_load_balancer_ips,
-    }
-    said: dict[str, Any] = {"asNumber": bgp.as_number}
-    said |= {"listenPort": bgp.listen_port} if bgp.listen_port != BGP.listen_port else {}
-    said |= {name: [{"cidr": each} for each in cidrs] for name, cidrs in services.items() if cidrs}
-    meta = {"apiVersion": _CRD, "kind": "BGPConfiguration", "metadata": {"name": "default"}}
-    return [{**meta, "spec": said}, *_peers(bgp)]
-
-
-def _peers(bgp: BGP) -> list[dict[str, Any]]:
-    made = [_peer(each) for each in bgp.peers]
-    if bgp.route_reflectors:
-        selector = f"{REFLECTOR} == 'true'"
-        made.append(_peer(BGPPeer("route-reflectors", peers=selector)))
-    return made
-
-
-def _peer(peer: BGPPeer) -> dict[str, Any]:
-    said: dict[str, Any] = {"nodeSelector": peer.nodes}
-    if peer.peers is not None:
-        said["peerSelector"] = peer.peers
-    if peer.address is not None:
-        said |= {"peerIP": peer.address, "asNumber": peer.as_number}
-    return {"apiVersion": _CRD, "kind": "BGPPeer", "metadata": {"name": peer.name}, "spec": said}
-
-
-def _felix(calico: Calico, upstream: Sequence[dict[str, Any]], source: str) -> list[dict[str, Any]]:
-    """The fields that this version has are those of its own CRD."""
-    settings = dict(calico.felix)
-    if calico.wireguard:
-        settings["wireguardEnabled"] = True
-    if not settings:
-        return []
-    known = _fields(upstream, "felixconfigurations.crd.projectcalico.org", source)
-    for name in settings:
-        if name not in known:
-            raise ProvisionError(
-                f"network.calico.felix: FelixConfiguration of {source} has no field '{name}'",
-                hint_for(name, known),
-            )
-    meta = {"apiVersion": _CRD, "kind": "FelixConfiguration", "metadata": {"name": "default"}}
-    return [{**meta, "spec": settings}]
-
-
-def _fields(upstream: Sequence[dict[str, Any]], crd: str, source: str) -> list[str]:
-    for item in upstream:
-        if item["kind"] == "CustomResourceDefinition" and item["metadata"]["name"] == crd:
-            schema = item["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-            return sorted(schema["properties"]["spec"]["properties"])
-    raise ProvisionError(f"{source} has no CustomResourceDefinition {crd}")

@@ -14,10 +14,16 @@ from typing import Any
 
 import yaml
 
+from provisioner.errors import ProvisionError
 from provisioner.spec.model import ClusterSpec
 
 Version = tuple[int, int]
-_AGENTS = {"calico": "calico/node", "flannel": "/flannel", "cilium": "cilium/cilium"}
+_AGENTS = {
+    "calico": "calico/node",
+    "flannel": "/flannel",
+    "cilium": "cilium/cilium",
+    "operator": "/operator",
+}
 """What the name of the image of a plug-in's agent ends in."""
 
 
@@ -32,9 +38,15 @@ class Misfit:
 
 def misfits(spec: ClusterSpec, images: Sequence[str], kernels: Mapping[str, str]) -> Iterator[Misfit]:
     """What does not go together. `images` are the upstream manifest's references, `kernels` the nodes' releases."""
-    plugin, version = spec.network.plugin, version_of(spec.network.plugin, images)
-    if version is None:
-        return
+    for plugin in ("flannel", "calico") if spec.network.plugin == "canal" else (spec.network.plugin,):
+        version = version_of(plugin, images)
+        if version is not None:
+            yield from _of_agent(spec, plugin, version, kernels)
+
+
+def _of_agent(
+    spec: ClusterSpec, plugin: str, version: Version, kernels: Mapping[str, str]
+) -> Iterator[Misfit]:
     named = f"{plugin if plugin == 'flannel' else plugin.capitalize()} {version[0]}.{version[1]}"
     for rule in _rules()[plugin]["broken"]:
         if version < _pair(rule["before"]) and _concerns(rule, spec):
@@ -64,6 +76,21 @@ def version_of(plugin: str, images: Sequence[str]) -> Version | None:
         if name.endswith(_AGENTS[plugin]) and found:
             return int(found[1]), int(found[2])
     return None
+
+
+def operator_images(images: Sequence[str], features: Sequence[str]) -> list[str]:
+    """The names of what Calico's operator, whose own image is one of `images`, tells nodes to pull for the `features`
+    that are asked for. Raises ProvisionError for a version of which nobody has looked it up."""
+    rule, version = _rules()["operator"], version_of("operator", images)
+    known = [_pair(each) for each in rule["versions"]]
+    if version not in known:
+        said = "no version is known" if version is None else f"{version[0]}.{version[1]}"
+        named = ", ".join(rule["versions"])
+        raise ProvisionError(
+            f"which images Calico's operator pulls is known of {named}, not of this one ({said})",
+            "use network.calico.install: manifest",
+        )
+    return [str(name) for each in ("always", *features) for name in rule[each]]
 
 
 def _outside(named: str, rule: Mapping[str, Any], minor: int, kernels: Mapping[str, str]) -> Iterator[Misfit]:

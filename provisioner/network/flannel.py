@@ -80,20 +80,23 @@ def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable
 def _agent_edits(upstream: Sequence[dict[str, Any]], flannel: Flannel) -> list[Edit]:
     """How the agent finds its link, and gets at the device that it needs."""
     agent = _agent(upstream)
-    flags = {
-        "iface": flannel.interface,
-        "iface-regex": flannel.interface_regex,
-        "iface-can-reach": flannel.can_reach,
-    }
     found = [
-        Edit(DAEMONS, (*agent, "args", "+"), f"--{flag}={value}", "the link of the spec")
-        for flag, value in flags.items()
-        if value is not None
+        Edit(DAEMONS, (*agent, "args", "+"), flag, "the link of the spec") for flag in link_flags(flannel)
     ]
     if flannel.backend == "udp":
         why = "the back end udp opens /dev/net/tun, which containers have only with the host's devices"
         found.append(Edit(DAEMONS, (*agent, "securityContext", "privileged"), True, why))
     return found
+
+
+def link_flags(flannel: Flannel) -> list[str]:
+    """By which flanneld finds its link; none where it takes that of the default route."""
+    flags = {
+        "iface": flannel.interface,
+        "iface-regex": flannel.interface_regex,
+        "iface-can-reach": flannel.can_reach,
+    }
+    return [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
 
 
 def _agent(upstream: Sequence[dict[str, Any]]) -> Path:

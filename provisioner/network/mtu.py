@@ -24,6 +24,8 @@ _OUTER = ("flannel", "cilium")
 """Plug-ins whose key is the MTU of the hosts' links; Calico's is that of the pods."""
 _CALICO_PATTERN = re.compile(r"((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)")
 """The names of links at which Felix looks (mtuIfacePattern)."""
+_ETHERNET = 1500
+"""Bytes of a link of which nothing else is said (IEEE 802.3)."""
 _CALICO_BLIND = 1460
 """What Felix takes for the hosts' MTU where it sees no such link."""
 
@@ -40,19 +42,19 @@ class Misfit:
 def link_of(spec: ClusterSpec, name: str, facts: Facts) -> str:
     """The link by which the node `name` sends to other nodes; "" where that is not known."""
     flannel = spec.network.flannel
-    if spec.network.plugin == "flannel" and flannel.interface:
+    if spec.network.carrier == "flannel" and flannel.interface:
         return flannel.interface
-    if spec.network.plugin == "flannel" and flannel.interface_regex:
+    if spec.network.carrier == "flannel" and flannel.interface_regex:
         return _matching(flannel.interface_regex, facts)
     own = link_with(spec.nodes[name].address, facts)
-    if spec.network.plugin == "flannel" and not flannel.can_reach:
+    if spec.network.carrier == "flannel" and not flannel.can_reach:
         return facts.default_link or own
     return own or facts.default_link
 
 
 def overhead_of(spec: ClusterSpec) -> int:
     """Bytes that the mode adds to a pod's packet, the most of any."""
-    if spec.network.plugin == "flannel":
+    if spec.network.carrier == "flannel":
         return _FLANNEL.get(spec.network.flannel.backend, 0)
     if spec.network.plugin == "cilium":
         return cilium.overhead(spec.network)
@@ -62,8 +64,19 @@ def overhead_of(spec: ClusterSpec) -> int:
     )
 
 
+def canal_mtu(spec: ClusterSpec) -> int:
+    """What pods get under canal, on all hosts alike: Calico's plug-in gives it, which sees no tunnel of flannel's."""
+    if spec.network.calico.mtu:
+        return spec.network.calico.mtu
+    # VXLAN among IPv6 addresses adds 20 more than flannel reckons with (the outer header).
+    six = spec.network.flannel.backend == "vxlan" and any(":" in cidr for cidr in spec.network.pod_cidrs)
+    return (spec.network.flannel.mtu or _ETHERNET) - overhead_of(spec) - (20 if six else 0)
+
+
 def pod_mtu(spec: ClusterSpec, facts: Facts, link: str) -> int | None:
     """What pods get on a host; None where that is not known."""
+    if spec.network.plugin == "canal":
+        return canal_mtu(spec)
     if spec.network.plugin in _OUTER:
         outer = wire_mtu(spec) or facts.mtus.get(link)
         return outer - overhead_of(spec) if outer else None
@@ -75,6 +88,8 @@ def pod_mtu(spec: ClusterSpec, facts: Facts, link: str) -> int | None:
 
 def wire_mtu(spec: ClusterSpec) -> int:
     """The size of the largest packet between nodes that the spec asks for; 0 where it leaves that to links."""
+    if spec.network.plugin == "canal":
+        return canal_mtu(spec) + overhead_of(spec)
     if spec.network.plugin == "flannel":
         return spec.network.flannel.mtu or 0
     if spec.network.plugin == "cilium":

@@ -36,7 +36,8 @@ class Facts:
     were asked for and are not installed; only then `package_sources` tells whether the host reaches the sources of its
     own package manager. `firewall` is the one at work (firewalld, ufw, nftables; "" for none that drops what comes in
     or passes through), `filters` what it says.
-    `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not.
+    `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not. `network_manager`: it is
+    installed.
 
     `mtus` by link, and `macs`, their hardware addresses; `strict_links` are those on which the kernel drops what would
     not go back the way that it came (rp_filter). `iptables`: "legacy" and "nft" where both of its worlds have rules,
@@ -89,6 +90,7 @@ class Facts:
     etcd: str = ""
     endpoint: str = ""
     selinux: bool = False
+    network_manager: bool = False
     claimed: str = ""
     existing: Secret | None = field(default=None, repr=False)
     mtus: Mapping[str, int] = field(default_factory=dict)
@@ -158,6 +160,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         endpoint=" ".join(parts["endpoint"].split()),
         etcd=_etcd(parts["etcd"].splitlines()),
         selinux=bool(parts["selinux"].strip()),
+        network_manager=bool(parts["network_manager"].strip()),
         claimed=parts.get("claimed", "").strip(),
         existing=Secret.text(parts["existing"]) if "existing" in parts else None,
         mtus=_mtus(parts["links"]),

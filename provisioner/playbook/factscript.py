@@ -54,6 +54,7 @@ part owned; [ ! -e "$f" ] || { cat "$f"; echo; }
 f=/run/systemd/resolve/resolv.conf
 part resolver; lines /etc/resolv.conf; [ ! -e "$f" ] || { echo systemd-resolved; lines "$f"; }
 part machine; lines /etc/machine-id
+part network_manager; [ ! -d /etc/NetworkManager/conf.d ] || echo there
 part selinux; lines /sys/fs/selinux/enforce
 part mark; lines /var/lib/provision/cluster.json
 part change; lines /var/lib/provision/last-change

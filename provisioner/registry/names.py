@@ -16,3 +16,9 @@ def repository(upstream: str, project: str = "") -> str:
 def pullable(registry: str, port: int, upstream: str, digest: str, project: str = "") -> str:
     """The reference, by digest, under which nodes pull the image `upstream` (a name without a tag)."""
     return f"{registry}:{port}/{repository(upstream, project)}@{digest}"
+
+
+def by_tag(registry: str, port: int, reference: str, project: str = "") -> str:
+    """Where the registry has the image `reference` (`name:tag`), whatever that is."""
+    name, _, tag = reference.rpartition(":")
+    return f"{registry}:{port}/{repository(name, project)}:{tag}"

@@ -17,7 +17,12 @@ IPAMS = ("host-local", "static", "dhcp", "none")
 VARIANTS = ("thin", "thick")
 """thin: the runtime starts multus for each pod; thick: a daemon of the node does the work."""
 DEFAULT_NETWORK: Mapping[str, str] = MappingProxyType(
-    {"flannel": "10-flannel.conflist", "calico": "10-calico.conflist", "cilium": "05-cilium.conflist"}
+    {
+        "flannel": "10-flannel.conflist",
+        "calico": "10-calico.conflist",
+        "canal": "10-canal.conflist",
+        "cilium": "05-cilium.conflist",
+    }
 )
 """The file in /etc/cni/net.d that is the cluster's own network, by plug-in."""
 CONFIGURATIONS = ("00-multus.conf", "00-multus.conflist")

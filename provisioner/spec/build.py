@@ -176,6 +176,7 @@ def _node(draft: Draft, host: Host) -> NodeSpec:
         labels=MappingProxyType(labels),
         taints=taints,
         interface=host.vars.get("node_interface"),
+        second_address=_second(host),
         max_pods=host.vars.get("node_max_pods", defaults.get("max_pods", pods_at_most(draft))),
         pod_pids_limit=host.vars.get(
             "node_pod_pids_limit", defaults.get("pod_pids_limit", NodeSpec.pod_pids_limit)
@@ -187,6 +188,11 @@ def _node(draft: Draft, host: Host) -> NodeSpec:
             dict.fromkeys(host.vars.get("node_selinux_booleans", defaults.get("selinux_booleans", ())))
         ),
     )
+
+
+def _second(host: Host) -> str | None:
+    written = host.vars.get("node_address_second")
+    return None if written is None else str(address(written))
 
 
 def _merged(host: Host, defaults: Mapping[str, Any], name: str) -> Mapping[str, str]:

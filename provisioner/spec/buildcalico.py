@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
+from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool, Operator
 from provisioner.spec.values import cidr
 
 _OF_POOLS = ("encapsulation", "block_size", "block_size_ipv6", "nat_outgoing")
@@ -19,12 +19,19 @@ def build_calico(written: Mapping[str, Any], pod_cidrs: Sequence[str]) -> Calico
     for name in ("felix", "env"):
         if name in given:
             given[name] = MappingProxyType(dict(given[name]))
+    if "operator" in given:
+        given["operator"] = _operator(given["operator"])
     pools = written.get("pools") or [
         {"name": "pods" if ":" not in each else "pods-ipv6", "cidr": each} for each in pod_cidrs
     ]
     return Calico(
         pools=tuple(_pool(each, written) for each in pools), bgp=_bgp(written.get("bgp", {})), **given
     )
+
+
+def _operator(written: Mapping[str, Any]) -> Operator:
+    further = MappingProxyType(dict(written.get("installation", {})))
+    return Operator(**{**written, "installation": further})
 
 
 def _pool(written: Mapping[str, Any], section: Mapping[str, Any]) -> IPPool:

@@ -9,7 +9,9 @@ from types import MappingProxyType
 
 ENCAPSULATIONS = ("VXLAN", "VXLANCrossSubnet", "IPIP", "IPIPCrossSubnet", "None")
 """As the operator's Installation names them."""
-INSTALLS = ("manifest",)
+INSTALLS = ("manifest", "operator")
+FEATURES = ("api_server", "csi", "flex_volume")
+"""What the operator makes only where it is asked for."""
 TYPHA_NODES = 50
 """Above so many nodes Typha is there by default (the manifest's own advice)."""
 AUTODETECTION = "kubernetes-internal-ip"
@@ -70,10 +72,27 @@ class BGP:
 
 
 @dataclass(frozen=True)
+class Operator:
+    """What the operator makes beside the network: an API server for Calico's own resources, and drivers that give pods
+    volumes (`csi`, `flex_volume`), which only policies by application want. `installation` are further fields of its
+    Installation."""
+
+    api_server: bool = False
+    csi: bool = False
+    flex_volume: bool = False
+    installation: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return tuple(each for each in FEATURES if getattr(self, each))
+
+
+@dataclass(frozen=True)
 class Calico:
-    """`mtu` of pods, 0 for what the hosts' links leave. `autodetection` is the method by which a node finds its
-    address. `felix` are fields of FelixConfiguration, `env` further variables of the container calico-node. `typha`
-    None: from TYPHA_NODES nodes on."""
+    """`install`: by its manifests, or by an `operator` that makes of one object what they say. `mtu` of pods, 0 for
+    what the hosts' links leave. `autodetection` is the method by which a node finds its address. `felix` are fields of
+    FelixConfiguration, `env` further variables of the container calico-node. `typha` None: from TYPHA_NODES nodes
+    on."""
 
     install: str = "manifest"
     pools: tuple[IPPool, ...] = ()
@@ -84,6 +103,11 @@ class Calico:
     bgp: BGP = field(default_factory=BGP)
     felix: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    operator: Operator = field(default_factory=Operator)
+
+    @property
+    def operated(self) -> bool:
+        return self.install == "operator"
 
     @property
     def encapsulations(self) -> frozenset[str]:
@@ -97,7 +121,18 @@ class Calico:
         return "vxlan" if tunnelled and not self.bgp.asked_for else "bird"
 
     def with_typha(self, nodes: int) -> bool:
+        """The operator has it always, and of as many replicas as its rule says."""
+        if self.operated:
+            return True
         return nodes > TYPHA_NODES if self.typha is None else self.typha
+
+    def method(self, version: int) -> str:
+        """How a node finds its address of an IP family: of several CIDRs those of the family."""
+        name, _, value = self.autodetection.partition("=")
+        if name != "cidr":
+            return self.autodetection
+        own = [each for each in value.split(",") if (":" in each) is (version == 6)]
+        return f"cidr={','.join(own)}"
 
 
 def typha_replicas(nodes: int) -> int:

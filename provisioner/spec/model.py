@@ -85,9 +85,19 @@ class Network:
     attachments: tuple[Attachment, ...] = ()
 
     @property
+    def ipv6(self) -> bool:
+        """Pods have addresses of it."""
+        return any(":" in cidr for cidr in self.pod_cidrs)
+
+    @property
+    def carrier(self) -> str:
+        """Who brings packets from node to node: flannel under canal, too."""
+        return "flannel" if self.plugin == "canal" else self.plugin
+
+    @property
     def backend(self) -> str:
-        """How packets get from node to node, in the plug-in's words."""
-        chosen: Flannel | Calico | Cilium = getattr(self, self.plugin)
+        """How packets get from node to node, in the carrier's words."""
+        chosen: Flannel | Calico | Cilium = getattr(self, self.carrier)
         return chosen.backend
 
     @property
@@ -216,6 +226,7 @@ class NodeSpec:
     processes a pod may have, -1 for any number. `kube_reserved` and `system_reserved`, by resource, are what is written
     of what pods do not get; where nothing is, that depends on the host (kube.reserved). `eviction_hard` is whole, by
     signal. Amounts are in the kubelet's terms. `selinux_booleans` are turned on where there is SELinux.
+    `second_address` is one of the other IP family, where one is written.
     """
 
     address: str
@@ -229,6 +240,7 @@ class NodeSpec:
     system_reserved: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     eviction_hard: Mapping[str, str] = field(default_factory=lambda: EVICTION_HARD)
     selinux_booleans: tuple[str, ...] = ()
+    second_address: str | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from provisioner.spec import (
     policies,
     policywords,
     quantities,
+    selectors,
     tuning,
     values,
     versions,
@@ -64,7 +65,7 @@ _CALICO = _section(
                     "encapsulation": _text(calicowords.encapsulation),
                     "block_size": _number(20, 128),
                     "nat_outgoing": {"type": "boolean"},
-                    "node_selector": _text(),
+                    "node_selector": _text(selectors.selector),
                     "disable_bgp_export": {"type": "boolean"},
                 }
             ),
@@ -73,6 +74,14 @@ _CALICO = _section(
         "autodetection": _text(calicowords.autodetection),
         "wireguard": {"type": "boolean"},
         "typha": {"type": "boolean"},
+        "operator": _section(
+            {
+                "api_server": {"type": "boolean"},
+                "csi": {"type": "boolean"},
+                "flex_volume": {"type": "boolean"},
+                "installation": {"type": "dict", "keysrules": _text()},
+            }
+        ),
         "felix": {"type": "dict", "keysrules": _text()},
         "env": {
             "type": "dict",
@@ -91,10 +100,10 @@ _CALICO = _section(
                     "schema": _section(
                         {
                             "name": _text(values.dns_label, required=True),
-                            "nodes": _text(),
+                            "nodes": _text(selectors.selector),
                             "address": _text(values.address),
                             "as_number": _number(1, 4294967295),
-                            "peers": _text(),
+                            "peers": _text(selectors.selector),
                         }
                     ),
                 },
@@ -328,6 +337,7 @@ HOST: Mapping[str, Any] = {
     "containerd_restrict_oom_score_adj": {"type": "boolean"},
     "kubelet_allow_swap": {"type": "boolean"},
     "node_address": _text(values.address),
+    "node_address_second": _text(values.address),
     "node_interface": _text(values.interface),
     "node_labels": _LABELS,
     "node_taints": _TAINTS,

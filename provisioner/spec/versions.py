@@ -14,8 +14,8 @@ from provisioner.spec.values import RefusedError
 OLDEST_MINOR = 31
 CATALOGUED = "1.33.13"
 """The release in this version's catalogue of components, which `provision bundle build` makes. For hints only."""
-PLUGINS = ("flannel", "calico", "cilium")
-ENFORCING = ("calico", "cilium")
+PLUGINS = ("flannel", "calico", "canal", "cilium")
+ENFORCING = ("calico", "canal", "cilium")
 """Plug-ins that enforce NetworkPolicies."""
 BACKENDS = ("vxlan", "host-gw", "wireguard", "ipip", "udp")
 _CLOUD = "it writes routes into one provider's API, with keys that every node would hold"

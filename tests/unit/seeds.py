@@ -168,6 +168,8 @@ systemd-resolved
 nameserver 10.0.0.2
 =machine
 0123456789abcdef
+=network_manager
+there
 =selinux
 1
 =mark

@@ -10,6 +10,8 @@ from provisioner.bundle import catalogue
 from provisioner.bundle.catalogue import Component, File
 from provisioner.bundle.chart import HELM
 from provisioner.errors import InputError
+from provisioner.network.combinations import operator_images
+from provisioner.spec.calico import FEATURES
 
 COMPONENTS = catalogue.load()
 EVERY = pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.name)
@@ -29,8 +31,9 @@ def test_every_placeholder_is_filled(component: Component) -> None:
     assert not re.search(r"[{}]", repr(component.release) + " ".join(component.module.ldflags))
 
 
+OPERATED = {"calico-apiserver", "calico-csi", "calico-node-driver-registrar", "calico-pod2daemon-flexvol"}
 PUBLISHED_ONLY = {
-    "multus", "multus-thick", "multus-cni", "multus-cni-thick",
+    "multus", "multus-thick", "multus-cni", "multus-cni-thick", "tigera-operator-image", *OPERATED,
     "cilium-agent", "cilium-operator", "cilium-envoy", "hubble-relay", "hubble-ui", "hubble-ui-backend",
 }  # fmt: skip
 
@@ -100,6 +103,16 @@ def test_calico_is_named_as_its_manifests_do() -> None:
     release = CALICO["calico-typha"].release
     assert release
     assert release.member == "release-v3.28.5/manifests/calico-typha.yaml"
+
+
+def test_what_calico_s_operator_pulls_can_be_had() -> None:
+    """All of it, of the release of the manifests, where publishers answer."""
+    (operator,) = (each for each in COMPONENTS if each.name == "tigera-operator-image")
+    (manifest,) = (each for each in COMPONENTS if each.name == "tigera-operator")
+    assert manifest.without == (operator.wanted_name,)
+    images = {each.wanted_name for each in COMPONENTS if each.kind == "image"}
+    wanted = operator_images([operator.wanted_name], FEATURES)
+    assert {f"docker.io/calico/{name}:{manifest.version}" for name in wanted} <= images
 
 
 def test_an_image_has_files_of_its_own_and_of_its_module() -> None:

@@ -126,6 +126,25 @@ def test_felix_knows_its_fields(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_wireguard_is_of_each_family(folder: Path) -> None:
+    six = IPPool("pods6", "fd00:244::/56", block_size=122, nat_outgoing=False)
+    objects = made(
+        folder, cluster(Calico(pools=(POOL, six), wireguard=True), ("10.244.0.0/16", "fd00:244::/56"))
+    )
+    both = {"wireguardEnabled": True, "wireguardEnabledV6": True}
+    assert objects["FelixConfiguration default"]["spec"] == both
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_addresses_are_looked_for_by_family(folder: Path) -> None:
+    six = IPPool("pods6", "fd00:244::/56", block_size=122)
+    both = Calico(pools=(POOL, six), autodetection="cidr=10.98.0.0/24,fd00:98::/64,10.99.0.0/24")
+    variables = env(made(folder, cluster(both, ("10.244.0.0/16", "fd00:244::/56"))))
+    assert variables["IP_AUTODETECTION_METHOD"] == "cidr=10.98.0.0/24,10.99.0.0/24"
+    assert variables["IP6_AUTODETECTION_METHOD"] == "cidr=fd00:98::/64"
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
 def test_bgp_says_nothing_of_the_mesh(folder: Path) -> None:
     """That goes in a step of its own."""
     flat = replace(POOL, encapsulation="None")

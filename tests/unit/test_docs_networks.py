@@ -79,6 +79,8 @@ def rows() -> Iterator[tuple[str, ...]]:
     accepted = [f"flannel {name}" for name in test_accepted.FLANNEL]
     accepted += [f"Calico {name}" for name in test_accepted.CALICO]
     accepted += [f"Cilium {name}" for name in test_accepted.CILIUM]
+    accepted += [f"canal {name}" for name in test_accepted.CANAL]
+    accepted += [f"{name.replace('calico', 'Calico')}, two families" for name in test_accepted.TWO_FAMILIES]
     for name in dict.fromkeys([*accepted, *proved]):
         plugin, _, mode = name.partition(" ")
         seen = proved.get(name)

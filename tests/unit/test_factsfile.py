@@ -45,23 +45,23 @@ WRONG: list[tuple[str, Callable[[Data], Any], list[str]]] = [
     (
         "a misspelt host",
         lambda data: data.update(worker2=data.pop("wroker2")),
-        ["88:2: 'worker2' is no host here (did you mean 'wroker2'?)"],
+        ["90:2: 'worker2' is no host here (did you mean 'wroker2'?)"],
     ),
     (
         "no mapping",
         lambda data: data.update(b=7),
-        ["45:7: the facts of b must be a mapping, this is a number"],
+        ["46:7: the facts of b must be a mapping, this is a number"],
     ),
     (
         "an unknown fact",
         lambda data: data["a"].update(kernl="6"),
-        ["44:3: a: there is no fact 'kernl' (did you mean 'kernel'?)"],
+        ["45:3: a: there is no fact 'kernl' (did you mean 'kernel'?)"],
     ),
     ("a fact is missing", lambda data: data["a"].pop("memory"), ["2:2: a: the fact 'memory' is missing"]),
     (
         "a misspelt fact",
         lambda data: data["a"].update(memmory=data["a"].pop("memory")),
-        ["43:3: a: there is no fact 'memmory' (did you mean 'memory'?)"],
+        ["44:3: a: there is no fact 'memmory' (did you mean 'memory'?)"],
     ),
     (
         "wrong types",
@@ -77,9 +77,9 @@ WRONG: list[tuple[str, Callable[[Data], Any], list[str]]] = [
         "wrong types in mappings",
         lambda data: data["a"].update(mtus={"eth0": "1500"}, drivers={"eth0": 7}, unsettable=[7]),
         [
-            "33:11: a: 'mtus' must be a mapping of whole numbers, this is a mapping",
-            "36:14: a: 'drivers' must be a mapping of texts, this is a mapping",
-            "39:17: a: 'unsettable' must be a list of texts, this is a list",
+            "34:11: a: 'mtus' must be a mapping of whole numbers, this is a mapping",
+            "37:14: a: 'drivers' must be a mapping of texts, this is a mapping",
+            "40:17: a: 'unsettable' must be a list of texts, this is a list",
         ],
     ),
     (

@@ -164,7 +164,7 @@ def test_kernel_settings_of_ours_are_read_last(other: str) -> None:
     """sysctl.d(5): files are read in the order of their names, and the last one wins."""
     stages = load_playbook(shipped("playbooks") / "site.yaml", {*base_modules(), *CLUSTER_MODULES}).stages
     paths = {task.args["sysctl_file"] for stage in stages for task in stage.tasks if task.module == "sysctl"}
-    assert len(paths) == 2
+    assert len(paths) == 3
     for path in paths:
         assert Path(path).parent == Path("/etc/sysctl.d")
         assert Path(path).name > other

@@ -125,6 +125,7 @@ PARTS = {
     "state": "",
     "owned": "",
     "machine": "1",
+    "network_manager": "",
     "selinux": "",
     "mark": "",
     "change": "",

@@ -27,7 +27,7 @@ from provisioner.playbook.factscript import facts_script
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.resources.model import Change, Owned, Plain
 from provisioner.resources.owned import owned_line, parse_owned
-from provisioner.spec.model import NodeSpec, Proxy
+from provisioner.spec.model import Network, NodeSpec, Proxy
 
 SETSEBOOL = r"""#!/bin/sh
 echo "$*" >>"$SE/log"
@@ -256,7 +256,8 @@ def test_nodes_get_what_the_spec_names_where_there_is_selinux(
     (stage,) = (each for each in playbook.stages if each.name == "node settings")
     spec = NodeSpec("192.0.2.1", node, selinux_booleans=("b", "a"))
     known = {"node": spec, "facts": Facts(**{**GOOD, "selinux": selinux}), "ipvs_modules": []}
-    resources = Compiler(playbook, modules).stage(stage, "here", {**known, "cluster": {"proxy": Proxy()}})
+    cluster = {"proxy": Proxy(), "network": Network()}
+    resources = Compiler(playbook, modules).stage(stage, "here", {**known, "cluster": cluster})
     assert [each.id for each in resources if each.kind == "seboolean"] == found
 
 

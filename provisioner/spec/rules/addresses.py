@@ -66,6 +66,31 @@ def _nobodys(known: IPAddress | None) -> str:
     return "the broadcast address" if known == _BROADCAST else ""
 
 
+def second_addresses_are_of_the_other_family(draft: Draft) -> Iterator[Problem]:
+    """They go with pods of two families, of which a node's first address is of the first."""
+    families = {placed.network.version for placed in draft.networks("pod_cidrs")}
+    seen: dict[object, str] = {}
+    for host in draft.inventory.hosts.values():
+        written = draft.host_value(host.name, "node_address_second")
+        if not isinstance(written, str) or not is_address(written):
+            continue
+        second, first = address(written), draft.address_of(host)
+        if first is not None and first.version == second.version:
+            reason = f"node_address_second: {second} is IPv{second.version}, as {first} is"
+            yield draft.host_problem(
+                host.name, "node_address_second", reason, "write one of the other IP family"
+            )
+        elif families and second.version not in families:
+            reason = f"node_address_second: pods have no IPv{second.version} addresses"
+            hint = f"add an IPv{second.version} CIDR to network.pod_cidrs, or leave it out"
+            yield draft.host_problem(host.name, "node_address_second", reason, hint)
+        elif seen.setdefault(second, host.name) != host.name:
+            reason = f"node_address_second: {second} is that of {seen[second]}"
+            yield draft.host_problem(
+                host.name, "node_address_second", reason, "each host needs its own address"
+            )
+
+
 def addresses_are_unique(draft: Draft) -> Iterator[Problem]:
     """One address is one machine: under two names it would get two clashing roles."""
     seen: dict[object, Host] = {}

@@ -9,24 +9,40 @@ from provisioner.errors import Problem
 from provisioner.inventory.words import hint_for
 from provisioner.spec.calico import AUTODETECTION
 from provisioner.spec.draft import LOAD_BALANCER, Draft, Unusable
-from provisioner.spec.values import IPNetwork, cidr
+from provisioner.spec.values import IPNetwork, cidr, is_address
 from provisioner.spec.versions import PLUGINS
 
 _AT = ("network", "calico")
 _SIZES = {4: (20, 32), 6: (116, 128)}
+_UNDER_CANAL = ("mtu", "felix", "env")
 _GUESSES = ("first-found", "interface", "skip-interface", "can-reach", "cidr")
 
 
 def sections_belong_to_the_plugin(draft: Draft) -> Iterator[Problem]:
     """What is said of a plug-in that is not the chosen one would be read by nobody."""
     chosen = draft.get("network", "plugin", default="flannel")
+    own = ("flannel", "calico") if chosen == "canal" else (chosen,)
     for name in PLUGINS:
         written = draft.get("network", name)
-        if isinstance(chosen, str) and name != chosen and isinstance(written, dict):
+        if isinstance(chosen, str) and name not in own and isinstance(written, dict):
             reason = f"{name}: the plug-in is {chosen}"
             yield draft.problem(
                 ("network", name), reason, f"leave it out, or set network.plugin: {name}", key=True
             )
+
+
+def canal_has_flannel_carry(draft: Draft) -> Iterator[Problem]:
+    """There Calico enforces policies, and has no network of its own."""
+    written = draft.get(*_AT)
+    if draft.get("network", "plugin") != "canal" or not isinstance(written, dict):
+        return
+    for name in written:
+        if name not in _UNDER_CANAL:
+            reason = (
+                f"{name}: under canal flannel brings packets from node to node, and Calico has none of it"
+            )
+            hint = f"leave it out ({', '.join(_UNDER_CANAL)} are there), or set network.plugin: calico"
+            yield draft.problem((*_AT, name), reason, hint, key=True)
 
 
 def pools_are_of_the_pods(draft: Draft) -> Iterator[Problem]:
@@ -81,6 +97,24 @@ def nodes_find_their_own_address(draft: Draft) -> Iterator[Problem]:
     if held:
         reason = f"autodetection: {method} may find the virtual address {vip} on {held[0]}, which is a node"
         yield draft.problem((*_AT, "autodetection"), reason, f"use {AUTODETECTION}")
+
+
+def methods_find_each_family(draft: Draft) -> Iterator[Problem]:
+    """An address, or CIDRs, of one family find no node's address of the other."""
+    method, _, value = str(draft.get(*_AT, "autodetection", default="")).partition("=")
+    if method not in ("cidr", "can-reach") or (*_AT, "autodetection") in draft.bad:
+        return
+    given = {6 if ":" in each else 4 for each in value.split(",")}
+    for placed in draft.networks("pod_cidrs"):
+        version = placed.network.version
+        if version not in given and (method == "cidr" or is_address(value)):
+            reason = f"autodetection: {method}={value} finds no IPv{version} address, and pods are in {placed.network}"
+            hint = (
+                f"use {AUTODETECTION}"
+                if method == "can-reach"
+                else f"add an IPv{version} CIDR, or use {AUTODETECTION}"
+            )
+            yield draft.problem((*_AT, "autodetection"), reason, hint)
 
 
 def peers_are_whole(draft: Draft) -> Iterator[Problem]:

@@ -76,7 +76,7 @@ def _given(draft: Draft, name: str) -> bool:
 
 def _backend(draft: Draft) -> str | None:
     """None where that is wrong."""
-    if draft.get("network", "plugin", default="flannel") != "flannel":
+    if draft.get("network", "plugin", default="flannel") not in ("flannel", "canal"):
         return None
     backend = draft.get("network", "flannel", "backend", default=Flannel.backend)
     return backend if backend in BACKENDS else None

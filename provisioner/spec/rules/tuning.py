@@ -11,9 +11,9 @@ from provisioner.spec.tuning import CHECKSUM
 _OURS = (
     "net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables",
     "vm.overcommit_memory", "vm.panic_on_oom", "kernel.panic", "kernel.panic_on_oops", "kernel.keys.root_maxkeys",
-    "kernel.keys.root_maxbytes",
+    "kernel.keys.root_maxbytes", "net.ipv6.conf.all.forwarding",
 )  # fmt: skip
-"""What every node has (playbooks/prepare.yaml)."""
+"""What every node has (playbooks/prepare.yaml); the one of IPv6 where pods have addresses of it."""
 _GROUPS = ("channels", "rings", "offloads")
 
 
@@ -38,6 +38,10 @@ def settings_are_nobody_elses(draft: Draft) -> Iterator[Problem]:
     if isinstance(settings, Unusable):
         return
     for name in settings:
+        if name.startswith("net.ipv6.") and all(
+            each.network.version == 4 for each in draft.networks("pod_cidrs")
+        ):
+            continue
         if name in _OURS and ("tuning", "sysctls", name) not in draft.bad:
             reason = f"{name}: every node has this setting as Kubernetes needs it"
             yield draft.problem(("tuning", "sysctls", name), reason, "leave it out", key=True)

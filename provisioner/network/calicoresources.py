@@ -1,0 +1,83 @@
+"""Calico's own resources, as calicoctl stores them (docs, reference/resources)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from provisioner.network.crd import check_objects
+from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
+
+REFLECTOR = "route-reflector"
+"""The label of nodes that are route reflectors (docs, networking/configuring/bgp)."""
+_CRD = "crd.projectcalico.org/v1"
+Object = dict[str, Any]
+
+
+def pool_object(pool: IPPool) -> Object:
+    """As calicoctl stores it: with all defaults, because nobody fills them in here."""
+    mode = "CrossSubnet" if pool.encapsulation.endswith("CrossSubnet") else "Always"
+    return {
+        "apiVersion": _CRD,
+        "kind": "IPPool",
+        "metadata": {"name": pool.name},
+        "spec": {
+            "cidr": pool.cidr,
+            "blockSize": pool.block_size,
+            "ipipMode": mode if pool.encapsulation.startswith("IPIP") else "Never",
+            "vxlanMode": mode if pool.encapsulation.startswith("VXLAN") else "Never",
+            "natOutgoing": pool.nat_outgoing,
+            "nodeSelector": pool.node_selector,
+            "allowedUses": ["Workload", "Tunnel"],
+            **({"disableBGPExport": True} if pool.disable_bgp_export else {}),
+        },
+    }
+
+
+def bgp_objects(calico: Calico) -> list[Object]:
+    """Whether nodes have sessions with each other (nodeToNodeMeshEnabled) is not said here: that goes only once others
+    are established."""
+    bgp = calico.bgp
+    if calico.backend != "bird":
+        return []
+    services = {
+        "serviceClusterIPs": bgp.service_cluster_ips,
+        "serviceExternalIPs": bgp.service_external_ips,
+        "serviceLoadBalancerIPs": bgp.service_load_balancer_ips,
+    }
+    said: Object = {"asNumber": bgp.as_number}
+    said |= {"listenPort": bgp.listen_port} if bgp.listen_port != BGP.listen_port else {}
+    said |= {name: [{"cidr": each} for each in cidrs] for name, cidrs in services.items() if cidrs}
+    meta = {"apiVersion": _CRD, "kind": "BGPConfiguration", "metadata": {"name": "default"}}
+    return [{**meta, "spec": said}, *_peers(bgp)]
+
+
+def _peers(bgp: BGP) -> list[Object]:
+    made = [_peer(each) for each in bgp.peers]
+    if bgp.route_reflectors:
+        selector = f"{REFLECTOR} == 'true'"
+        made.append(_peer(BGPPeer("route-reflectors", peers=selector)))
+    return made
+
+
+def _peer(peer: BGPPeer) -> Object:
+    said: Object = {"nodeSelector": peer.nodes}
+    if peer.peers is not None:
+        said["peerSelector"] = peer.peers
+    if peer.address is not None:
+        said |= {"peerIP": peer.address, "asNumber": peer.as_number}
+    return {"apiVersion": _CRD, "kind": "BGPPeer", "metadata": {"name": peer.name}, "spec": said}
+
+
+def felix_objects(calico: Calico, upstream: Sequence[Object], source: str) -> list[Object]:
+    """Raises ProvisionError for a field that this release has not, by its own definition."""
+    settings = dict(calico.felix)
+    for name, ipv6 in (("wireguardEnabled", False), ("wireguardEnabledV6", True)):
+        if calico.wireguard and any((":" in pool.cidr) is ipv6 for pool in calico.pools):
+            settings[name] = True
+    if not settings:
+        return []
+    meta = {"apiVersion": _CRD, "kind": "FelixConfiguration", "metadata": {"name": "default"}}
+    made = [{**meta, "spec": settings}]
+    check_objects(made, upstream, source, "network.calico.felix")
+    return made

@@ -1,0 +1,111 @@
+"""Objects held against the CustomResourceDefinitions of the manifests that they go with, as an API server would do it.
+
+What a release knows stands in its own definitions: a field that another release has is told before anything is applied,
+with the name that is near.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.errors import ProvisionError
+from provisioner.inventory.words import hint_for
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list, tuple),
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+}
+_OPEN = "x-kubernetes-preserve-unknown-fields"
+_EITHER = "x-kubernetes-int-or-string"
+
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """`path` below the object, with dots."""
+
+    path: str
+    reason: str
+    hint: str = ""
+
+
+def check_objects(
+    objects: Iterable[Mapping[str, Any]], upstream: Sequence[Mapping[str, Any]], source: str, section: str
+) -> None:
+    """Raises ProvisionError naming each field of the `objects` that the definitions in `upstream` do not have, or not
+    with such a value. `section` is the part of the spec that they are made of."""
+    faults: list[tuple[str, str]] = []
+    for item in objects:
+        schema = schema_of(upstream, item["kind"], source)["properties"].get("spec", {})
+        where = f"{section}: {item['kind']} of {source}"
+        faults += [(f"{where}: {each.reason}", each.hint) for each in misfits(item["spec"], schema, "spec")]
+    if faults:
+        hints = dict.fromkeys(hint for _, hint in faults if hint)
+        raise ProvisionError("\n".join(said for said, _ in faults), "; ".join(hints))
+
+
+def schema_of(upstream: Iterable[Mapping[str, Any]], kind: str, source: str) -> Schema:
+    """Of the version that is stored. Raises ProvisionError where nothing defines the `kind`."""
+    for item in upstream:
+        if item["kind"] == "CustomResourceDefinition" and item["spec"]["names"]["kind"] == kind:
+            versions = item["spec"]["versions"]
+            stored = next((each for each in versions if each.get("storage")), versions[0])
+            schema: Schema = stored["schema"]["openAPIV3Schema"]
+            return schema
+    raise ProvisionError(f"{source} has no CustomResourceDefinition of {kind}")
+
+
+def misfits(value: object, schema: Schema, path: str) -> Iterator[Misfit]:
+    """What of `value` is not as the `schema` says: names of fields, types, sets of values, numbers of entries."""
+    kind = schema.get("type", "")
+    if schema.get(_EITHER) or kind not in _TYPES:
+        return
+    right = isinstance(value, _TYPES[kind]) and not (isinstance(value, bool) and kind != "boolean")
+    if not right:
+        yield Misfit(path, f"{path} has to be {_article(kind)}, not {value!r}")
+    elif "enum" in schema and value not in schema["enum"]:
+        known = [str(each) for each in schema["enum"] if each != ""]
+        yield Misfit(path, f"{path} cannot be {value!r}", hint_for(str(value), known))
+    elif isinstance(value, dict):
+        yield from _of_object(value, schema, path)
+    elif isinstance(value, (list, tuple)):
+        most = schema.get("maxItems")
+        if most is not None and len(value) > most:
+            yield Misfit(path, f"{path} has {len(value)} entries, at most {most} may be there")
+        for index, each in enumerate(value):
+            yield from misfits(each, schema.get("items", {}), f"{path}[{index}]")
+    elif isinstance(value, (int, float)):
+        yield from _of_number(value, schema, path)
+
+
+def _of_object(value: Mapping[str, Any], schema: Schema, path: str) -> Iterator[Misfit]:
+    known: Mapping[str, Schema] = schema.get("properties", {})
+    others = schema.get("additionalProperties")
+    for name, each in value.items():
+        if name in known:
+            yield from misfits(each, known[name], f"{path}.{name}")
+        elif isinstance(others, Mapping):
+            yield from misfits(each, others, f"{path}.{name}")
+        elif not others and not schema.get(_OPEN):
+            yield Misfit(f"{path}.{name}", f"{path} has no field '{name}'", hint_for(name, sorted(known)))
+    for name in schema.get("required", ()):
+        if name not in value and "default" not in known.get(name, {}):
+            yield Misfit(f"{path}.{name}", f"{path} lacks the field '{name}'")
+
+
+def _of_number(value: float, schema: Schema, path: str) -> Iterator[Misfit]:
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if (least is not None and value < least) or (most is not None and value > most):
+        bounds = f"{'any' if least is None else least} to {'any' if most is None else most}"
+        yield Misfit(path, f"{path} is {value}, {bounds} go")
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

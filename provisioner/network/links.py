@@ -1,0 +1,30 @@
+"""The links that a pod network makes on nodes, by the patterns of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.spec.model import ClusterSpec
+
+_FLANNEL = ("flannel*", "cni0", "veth*")
+_CALICO = ("cali*", "tunl*", "vxlan.calico", "vxlan-v6.calico", "wireguard.cali", "wg-v6.cali")
+
+
+def links_of(spec: ClusterSpec) -> tuple[str, ...]:
+    """Of the plug-in and of kube-proxy; under canal pods' own are Calico's and tunnels flannel's (Calico docs,
+    operations/troubleshoot: "Configure NetworkManager"; flannel 0.28, Documentation/troubleshooting.md)."""
+    return tuple(dict.fromkeys(_names(spec)))
+
+
+def _names(spec: ClusterSpec) -> Iterator[str]:
+    if spec.network.plugin != "calico":
+        yield from _FLANNEL
+    if spec.network.plugin != "flannel":
+        yield from _CALICO
+    if spec.proxy.mode == "ipvs":
+        yield "kube-ipvs0"
+
+
+def left_alone(spec: ClusterSpec) -> str:
+    """NetworkManager's list of devices that are not its own (NetworkManager.conf(5), unmanaged-devices)."""
+    return ";".join(f"interface-name:{each}" for each in links_of(spec))
