@@ -7,20 +7,24 @@ from collections.abc import Iterator
 from provisioner.spec.model import ClusterSpec
 
 _FLANNEL = ("flannel*", "cni0", "veth*")
+_CILIUM = ("cilium*", "lxc*")
 _CALICO = ("cali*", "tunl*", "vxlan.calico", "vxlan-v6.calico", "wireguard.cali", "wg-v6.cali")
 
 
 def links_of(spec: ClusterSpec) -> tuple[str, ...]:
     """Of the plug-in and of kube-proxy; under canal pods' own are Calico's and tunnels flannel's (Calico docs,
-    operations/troubleshoot: "Configure NetworkManager"; flannel 0.28, Documentation/troubleshooting.md)."""
+    operations/troubleshoot: "Configure NetworkManager"; flannel 0.28, Documentation/troubleshooting.md; Cilium 1.16,
+    pkg/defaults)."""
     return tuple(dict.fromkeys(_names(spec)))
 
 
 def _names(spec: ClusterSpec) -> Iterator[str]:
-    if spec.network.plugin != "calico":
+    if spec.network.carrier == "flannel":
         yield from _FLANNEL
-    if spec.network.plugin != "flannel":
+    if spec.network.plugin in ("calico", "canal"):
         yield from _CALICO
+    if spec.network.plugin == "cilium":
+        yield from _CILIUM
     if spec.proxy.mode == "ipvs":
         yield "kube-ipvs0"
 

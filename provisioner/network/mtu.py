@@ -139,7 +139,7 @@ def _apart(pods: Mapping[str, int], key: str, fits: int) -> Iterator[Misfit]:
 
 
 def _key(spec: ClusterSpec) -> str:
-    return f"network.{spec.network.plugin}.mtu"
+    return f"network.{'calico' if spec.network.plugin == 'canal' else spec.network.plugin}.mtu"
 
 
 def _of_pool(encapsulation: str, ipv6: bool, wireguard: bool) -> int:

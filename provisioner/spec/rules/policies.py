@@ -30,7 +30,10 @@ def policies_are_enforced(draft: Draft) -> Iterator[Problem]:
             f"policies: {chosen} does not enforce NetworkPolicies: all traffic would pass in spite of them"
         )
         yield draft.problem(
-            _AT, reason, f"set network.plugin: {' or '.join(ENFORCING)}, or leave them out", key=True
+            _AT,
+            reason,
+            f"set network.plugin: {', '.join(ENFORCING[:-1])} or {ENFORCING[-1]}, or leave them out",
+            key=True,
         )
 
 
