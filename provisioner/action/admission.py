@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.attachments import check_attachments
 from provisioner.action.capacity import check_capacity
+from provisioner.action.endpointkept import check_endpoint_kept
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.hostnetwork import check_host_networks, doubtful_networks
 from provisioner.action.nameservers import check_name_servers
@@ -86,6 +87,7 @@ def _checks(
         checks = [lambda: check_hosts(facts, list(facts), spec.proxy, swap=True, small=True)]
     balancers = [host.name for host in inventory.group("load_balancer")]
     checks.append(lambda: check_virtual_address(spec, balancers, facts))
+    checks.append(lambda: check_endpoint_kept(inventory, spec, facts))
     if spec.firewall == "check":
         checks.append(lambda: _firewalls(loaded, spec, facts, emit, changes=changes))
     bundle = loaded.bundle
