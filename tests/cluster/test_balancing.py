@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -180,7 +181,7 @@ RESTING = GROUP.replace("    load_balancer:", "    resting:")
 def held_twice(samples: list[list[tuple[int, bool]]]) -> list[int]:
     """When the first host had the address, and the second had it both in the sample before that and after."""
     first, second = samples
-    pairs = [(one[0], two[0]) for one, two in zip(second, second[1:], strict=False) if one[1] and two[1]]
+    pairs = [(one[0], two[0]) for one, two in pairwise(second) if one[1] and two[1]]
     return [moment for moment, held in first if held and any(a <= moment <= b for a, b in pairs)]
 
 
