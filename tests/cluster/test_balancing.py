@@ -231,7 +231,7 @@ def test_load_balancers_leave_and_their_address_changes(tmp_path: Path) -> None:
         group = GROUP.replace("10.98.1", NET)
         lab.on("lb1:lb2", SAMPLED % f"{NET}.9")
         fewer = variant(lab, {group: f"{group.replace(line, '')}    resting:\n      hosts:\n{line}"})
-        done = lab.apply(inventory=fewer)
+        done = lab.apply("--yes", inventory=fewer)
         assert is_verified(done), done
         samples = [
             [(int(moment), held == "1") for moment, held in map(str.split, text.splitlines())]
@@ -252,10 +252,10 @@ def test_load_balancers_leave_and_their_address_changes(tmp_path: Path) -> None:
         around = variant(
             lab, {"host: 10.98.1.9 ": f"host: {NET}.11 ", group: RESTING.replace("10.98.1", NET)}
         )
-        done = lab.apply(inventory=around)
+        done = lab.apply("--yes", inventory=around)
         assert is_verified(done), done
         assert known(lab) == {f"server: https://{NET}.11:6443"}
-        done = lab.apply(inventory=variant(lab, new_vip))
+        done = lab.apply("--yes", inventory=variant(lab, new_vip))
         assert is_verified(done), done
         assert known(lab) == {f"server: https://{NET}.8:7443"}
         assert transitions(lab) == since, "every node was Ready all the time"
