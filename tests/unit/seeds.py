@@ -163,6 +163,7 @@ nameserver 10.0.0.2
 =change
 =endpoint
 https://10.0.0.1:6443
+=peers
 =etcd
 data
 =kubelet

@@ -211,7 +211,9 @@ def test_facts_are_read() -> None:
         "=cpus\n0\n=memory\nMemTotal: 1 kB\n=links\n=rp_filter\n=iptables\n=init\nsystemd\n=tools\n=state\n"
     )
     parts += "=owned\n=resolver\n"
-    parts += "=machine\n=selinux\n=mark\n=change\n=endpoint\n=etcd\n=kubelet\n=packages\na\nb\n=sources\n"
+    parts += (
+        "=machine\n=selinux\n=mark\n=change\n=endpoint\n=peers\n=etcd\n=kubelet\n=packages\na\nb\n=sources\n"
+    )
     alone = parse_facts("a", f"{parts}unreachable\n=end\n".encode(), 1.0)
     assert (alone.missing_packages, alone.package_sources, alone.os_like) == (("a", "b"), False, ("debian",))
     assert parse_facts("a", f"{parts}=end\n".encode(), 1.0).package_sources

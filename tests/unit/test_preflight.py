@@ -127,6 +127,7 @@ PARTS = {
     "machine": "1",
     "selinux": "",
     "mark": "",
+    "peers": "",
     "change": "",
     "endpoint": "",
     "etcd": "",
