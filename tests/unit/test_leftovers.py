@@ -33,7 +33,7 @@ def staged(
     loaded: Loaded, owned: Mapping[str, tuple[Resource, ...]], *sharing: str
 ) -> list[tuple[str, bool]]:
     """The stages, and after which of them all hosts wait; `sharing` are those in the group."""
-    desired = (
+    desired: tuple[Desired, ...] = (
         Desired("packages", {"cp1": (OTHER,)}),
         Desired("load balancers", dict.fromkeys(sharing, (NGINX, CONF))),
         Desired("load balancers in use", dict.fromkeys(sharing, (UNIT,)), serial=(1, 10)),

@@ -150,7 +150,7 @@ def test_who_has_the_address_is_named_where_it_is_one_of_the_cluster() -> None:
 
 def test_a_peer_that_is_no_host_any_more_is_known_by_its_address() -> None:
     line = {"kind": "systemd", "name": "keepalived.service", "playbook": "site", "wanted": {}, "before": {}}
-    of = {"owned": json.dumps(line) + "\n", "peers": ("10.98.1.6", "10.98.1.7")}
+    of: dict[str, Any] = {"owned": json.dumps(line) + "\n", "peers": ("10.98.1.6", "10.98.1.7")}
     known = {"lb1": Facts(**{**GOOD, **of}), "lb2": Facts(**{**GOOD, **of, "peers": ("10.98.1.7",)})}
     assert strangers_of(spec(), known) == {"10.98.1.7": ["lb1", "lb2"]}
     assert strangers_of(spec(), {"lb1": Facts(**{**GOOD, **of, "owned": ""})}) == {}, "a keepalived of others"
