@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.attachments import check_attachments
 from provisioner.action.capacity import check_capacity
+from provisioner.action.endpointkept import check_endpoint_kept
 from provisioner.action.families import check_autodetection, check_families
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.hostnetwork import check_host_networks, doubtful_networks
@@ -15,7 +16,7 @@ from provisioner.action.ospackages import check_packages
 from provisioner.action.podnetwork import check_combination, check_images, check_pod_network
 from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
 from provisioner.action.tuning import check_tuning
-from provisioner.action.virtualrouter import check_virtual_address
+from provisioner.action.virtualrouter import check_virtual_address, strangers_of
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import InputError, ProvisionError
 from provisioner.playbook.facts import Facts
@@ -91,6 +92,7 @@ def _checks(
         checks = [lambda: check_hosts(facts, list(facts), spec.proxy, swap=True, small=True)]
     balancers = [host.name for host in inventory.group("load_balancer")]
     checks.append(lambda: check_virtual_address(spec, balancers, facts))
+    checks.append(lambda: check_endpoint_kept(inventory, spec, facts))
     if spec.firewall == "check":
         checks.append(lambda: _firewalls(loaded, spec, facts, emit, changes=changes))
     bundle = loaded.bundle
@@ -117,6 +119,11 @@ def _tell(spec: ClusterSpec, facts: Mapping[str, Facts], emit: Emit) -> None:
             said = f"{host}: its firewall may drop what pods send: chain {chain} refuses it"
             hint = f"take the rule out, or set firewall: manage, which lets {', '.join(spec.network.pod_cidrs)} through"
             emit(Note(level="warning", message=said, hint=hint))
+    if spec.load_balancer.vip is not None:
+        for peer, hosts in strangers_of(spec, facts).items():
+            said = f"{', '.join(hosts)}: its peer {peer} is no host of the inventory any more: where it runs it will"
+            hint = "unless `provision remove` took it out: put it back, and take it out by that, or switch it off"
+            emit(Note(level="warning", message=f"{said} take {spec.load_balancer.vip}, too", hint=hint))
     if spec.existing is None:
         for note in doubtful_networks(spec, facts):
             emit(note)

@@ -24,6 +24,24 @@ class LeftOutError(Exception):
     """The fault would not tell what it is for; the message says why."""
 
 
+def check_spared(site: Site, host: str) -> None:
+    """The cluster outlives the loss of the host. Raises LeftOutError where etcd would have no majority, or nobody else
+    has an API server; ProvisionError when etcd does not answer, or another API server is not ready."""
+    if host in site.servers:
+        others = [each for each in site.servers if each != host]
+        if not others:
+            raise LeftOutError(f"{host} has the only API server")
+        api_ready([site.pool.session(each) for each in others])
+    if host in site.members:
+        _check_majority(read_voters(site.pool.session(host), site.members[host].etcdctl))
+
+
+def _check_majority(found: Sequence[Voter]) -> None:
+    if not may_lose_one(found):
+        well = sum(each.answers for each in found)
+        raise LeftOutError(f"{well} of {len(found)} members of etcd answer, and one less were no majority")
+
+
 def leaders_host(site: Site) -> str:
     """The host of etcd's leader. Where that has another part in the test, another member leads from now on. Raises
     LeftOutError where there is no fit one, ProvisionError when etcd does not answer."""
@@ -33,9 +51,7 @@ def leaders_host(site: Site) -> str:
     found = read_voters(site.pool.session(asked), site.members[asked].etcdctl)
     hosts = {_canonical(each.address): host for host, each in site.members.items()}
     by_host = {hosts[name]: each for each in found if (name := _canonical(each.host)) in hosts}
-    if not may_lose_one(found):
-        well = sum(each.answers for each in found)
-        raise LeftOutError(f"{well} of {len(found)} members of etcd answer, and one less were no majority")
+    _check_majority(found)
     leader = next((host for host, each in by_host.items() if each.leads), "")
     host = chosen(by_host, leader, unfit(site))
     if host != leader:

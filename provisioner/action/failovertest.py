@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _STAGE = "fail-over"
 _TRIED = "file:/var/lib/provision/fail-over-tried"
 """What a load balancer owns once its gate was passed (playbooks/endpoint.yaml)."""
+_WORKS = "systemd:api-load-balancer.service"
+"""What one owns that an earlier run has started."""
 _SURVIVED = 10.0
 """Seconds of outage with which a gate puts up: what is longer than it shall be is a warning there, because the
 cluster works, and its hosts may be busy with being set up."""
@@ -57,7 +59,7 @@ def _fail(outcome: Outcome, emit: Emit, fault: ProvisionError) -> None:
 def gate_of_new(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> str:
     """The quick faults, for load balancers that are new. What is said of them; "" where they were not tried. Raises
     ProvisionError when the API does not survive one."""
-    names = _due(prepared)
+    names = due(prepared)
     site = site_of(prepared, pool, emit) if names else None
     if site is None or site.vip is None:
         return ""
@@ -74,15 +76,15 @@ def gate_of_new(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> str
     return "; ".join(f"{each.fault}: {_seen(each)}" for each in report.faults)
 
 
-def _due(prepared: Prepared) -> tuple[str, ...]:
+def due(prepared: Prepared) -> tuple[str, ...]:
     """All of them while nobody uses the address yet: no node has joined, or no load balancer was there before. Where
-    one comes to others that are at work, a hand-over alone, of which clients notice no more than a new connection. A
-    run that ended before that leaves it to the next one."""
+    one comes to others that are at work, or an earlier version has made them and tried nothing, a hand-over alone, of
+    which clients notice no more than a new connection. A run that ended before that leaves it to the next one."""
     balancers, owned = prepared.cluster.balancers if prepared.cluster else [], prepared.memory.owned
-    new = [host for host in balancers if _TRIED not in owned.get(host, {})]
-    if not prepared.established or (new and len(new) == len(balancers)):
+    known = [owned.get(host, {}) for host in balancers]
+    if not prepared.established or not any(_WORKS in each for each in known):
         return GATE
-    return GATE[:1] if new else ()
+    return GATE[:1] if any(_TRIED not in each for each in known) else ()
 
 
 def _check_started(site: Site, watch: Watch) -> None:

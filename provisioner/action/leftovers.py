@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from provisioner.action.load import Loaded
 from provisioner.engine.ownership import leftovers
 from provisioner.engine.plan import Desired
-from provisioner.resources.model import AnyKind, Owned
+from provisioner.resources.model import AnyKind, Owned, Resource
+
+LEAVING = "load balancers that leave"
+_SHARES = "systemd:keepalived.service"
+_SHARED_BY = "file:/etc/keepalived/keepalived.conf"
 
 
 def with_leftovers(
@@ -35,11 +39,40 @@ def with_leftovers(
     at = len(desired)
     while at and desired[at - 1].always:
         at -= 1
-    # Nothing goes anywhere before all the rest stands everywhere.
-    before = [*desired[:at]]
-    if before:
+    # Nothing goes anywhere before all the rest stands everywhere, but for who would share an address with others.
+    before, stage = _handed_over([*desired[:at]], stage, owned)
+    if before and stage.hosts:
         before[-1] = replace(before[-1], barrier=True)
-    return (*before, stage, *desired[at:])
+    return (*before, *((stage,) if stage.hosts else ()), *desired[at:])
+
+
+def _handed_over(
+    desired: list[Desired], stage: Desired, owned: Mapping[str, Mapping[str, Owned]]
+) -> tuple[list[Desired], Desired]:
+    """Both, where a load balancer leaves and one that stays is at work: it hands the virtual address over before the
+    others are told that it is no peer, since whoever does not hear it any more takes the address."""
+    leaving = {
+        host: tuple(each for each in resources if each.id == _SHARES)
+        for host, resources in stage.hosts.items()
+    }
+    leaving = {host: each for host, each in leaving.items() if each}
+    having = [at for at, each in enumerate(desired) if any(map(_shares, each.hosts.values()))]
+    staying = {host for at in having for host, each in desired[at].hosts.items() if _shares(each)}
+    if not leaving or not any(_SHARES in owned.get(host, {}) for host in staying - leaving.keys()):
+        return desired, stage
+    rest = {
+        host: tuple(each for each in resources if each.id != _SHARES)
+        for host, resources in stage.hosts.items()
+    }
+    at = having[0]
+    return (
+        [*desired[:at], Desired(LEAVING, leaving, barrier=True), *desired[at:]],
+        replace(stage, hosts={host: each for host, each in rest.items() if each}),
+    )
+
+
+def _shares(resources: Sequence[Resource]) -> bool:
+    return any(each.id in (_SHARES, _SHARED_BY) for each in resources)
 
 
 def _with_objects(stage: Desired, desired: tuple[Desired, ...], host: str) -> Desired:

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 from provisioner.action.load import Loaded
 from provisioner.errors import InputError, Problem
-from provisioner.inventory.aliases import LOAD_BALANCER, REGISTRY
+from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, LOAD_BALANCER, NODE, REGISTRY
 from provisioner.inventory.model import Inventory
 from provisioner.inventory.words import nearest
 from provisioner.spec.load import load_spec
+
+_THEIRS = {CONTROL_PLANE, ETCD, NODE, REGISTRY}
+"""The groups of hosts that a cluster's builder has set up."""
 
 
 def without(loaded: Loaded, host: str) -> Loaded:
@@ -25,9 +28,13 @@ def without(loaded: Loaded, host: str) -> Loaded:
         raise InputError([Problem(str(inventory.path), 0, 0, f"the inventory has no host '{host}'", hint)])
     if loaded.spec is not None and loaded.spec.existing is not None:
         reason = "this cluster was built by others: what they have put on its hosts is not taken away"
-        raise InputError(
-            [Problem(*inventory.origin(None, "cluster", "existing"), reason, "remove the host by hand")]
-        )
+        hint = "remove the host by hand"
+        if not _THEIRS & set(inventory.hosts[host].groups):
+            hint = (
+                f"{host} has nothing of theirs: take it out of its groups, but leave it in the inventory, and apply;"
+                " then it has nothing of ours either"
+            )
+        raise InputError([Problem(*inventory.origin(None, "cluster", "existing"), reason, hint)])
     place = inventory.sources.names.get(host, (str(inventory.path), 0, 0))
     if REGISTRY in inventory.hosts[host].groups:
         reason = f"{host} is the registry: no node could pull an image without it"

@@ -253,9 +253,12 @@ def _told(run: _Run, leaving: Member | None, *, node: bool) -> list[str]:
 
 def _farewell(run: _Run) -> Note:
     place = place_of(run.whole.inventory, run.host)
+    vip = run.whole.spec.load_balancer.vip if run.whole.spec else None
     hint = f"take it out of the inventory ({place}): the next apply would let it in again"
     if run.removal.dead and CONTROL_PLANE in run.groups:
         hint += "; its disk has the cluster's keys: wipe it"
+    if run.removal.dead and LOAD_BALANCER in run.groups and vip:
+        hint += f"; it must not come back as it was: it would take {vip} beside the others"
     members = len(run.rest.inventory.group(ETCD))
     if ETCD in run.groups and members % 2 == 0:
         hint += (

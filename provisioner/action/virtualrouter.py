@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 from provisioner.errors import ProvisionError
 from provisioner.playbook.facts import Facts
+from provisioner.resources.owned import parse_owned
 from provisioner.spec.model import ClusterSpec
 
 FIRST_PRIORITY = 200
 """Of the first load balancer; each further one has one less. 255 is for who owns the address (RFC 5798, 5.2.4)."""
+
+
+_SHARES = "systemd:keepalived.service"
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,19 @@ def _check_silent(vip: str, balancers: Sequence[str], facts: Mapping[str, Facts]
         f"the virtual address {vip} is taken by {who}: {said}",
         "choose a free address of that network as cluster.endpoint.host, or take it from that machine",
     )
+
+
+def strangers_of(spec: ClusterSpec, facts: Mapping[str, Facts]) -> dict[str, list[str]]:
+    """By address, peers that load balancers had until now and that are no host of the inventory, and whose they were:
+    while such a one runs it takes the VIP beside those who do not hear it any more."""
+    known = {node.address for node in spec.nodes.values()}
+    found: dict[str, list[str]] = {}
+    for host, each in facts.items():
+        if _SHARES in parse_owned(each.owned):
+            for peer in each.peers:
+                if peer not in known:
+                    found.setdefault(peer, []).append(host)
+    return found
 
 
 def has_address(vip: str, facts: Facts) -> bool:

@@ -58,7 +58,7 @@ class Facts:
     are files of a cluster that others have built: lines of a path and the content in base64.
     `virtual`, what the machine is made of by systemd-detect-virt(1) ("none" for metal), where links were asked for.
     `masters` are links that were asked for by name and are there, with what is to be known of each: "mtu 1500",
-    "bridge", "wireless", "part of br0".
+    "bridge", "wireless", "part of br0". `peers` are the addresses to which its keepalived says that it is there.
     """
 
     architecture: str
@@ -103,6 +103,7 @@ class Facts:
     virtual: str = ""
     nameservers: tuple[str, ...] = ()
     masters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    peers: tuple[str, ...] = ()
 
     @property
     def platform(self) -> str:
@@ -172,6 +173,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         contained=_OF_A_MACHINE in unsettable,
         virtual=parts.get("virtual", "").strip(),
         masters=_masters(parts.get("masters", "").splitlines()),
+        peers=tuple(parts.get("peers", "").split()),
     )
 
 

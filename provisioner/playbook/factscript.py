@@ -61,6 +61,8 @@ part change; lines /var/lib/provision/last-change
 part endpoint; while read -r key server; do [ "$key" != server: ] || echo "$server"; done \
   2>/dev/null </etc/kubernetes/kubelet.kubeconfig || :
 [ ! -d /var/lib/provision/endpoint ] && [ ! -d /var/lib/provision/endpoint.back ] || echo switching
+f=/etc/keepalived/keepalived.conf
+part peers; [ ! -e "$f" ] || sed -n '/^ *unicast_peer {/,/}/{/[{}]/d;p;}' "$f" || :
 part etcd; [ ! -d /var/lib/etcd/member ] || echo data; lines /etc/kubernetes/etcd-seed.env
 f=/var/lib/kubelet/pki/kubelet-client-current.pem
 part kubelet; [ ! -e "$f" ] || sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$f"

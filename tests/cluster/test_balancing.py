@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,96 @@ def test_a_load_balancer_that_exists_already(tmp_path: Path) -> None:
         said = lab.one("worker1", "grep server: /etc/kubernetes/kubelet.kubeconfig")
         assert said == f"server: https://{NET}.8:7443"
         assert provision("plan", lab.inventory).status == 0
+
+
+SAMPLED = """
+systemctl stop sampled 2>/dev/null || :
+cat >/run/sampled.sh <<'END'
+while :; do echo "$(date +%%s%%N) $(ip -4 -o addr show to %s | wc -l)"; sleep 0.1; done >/run/sampled
+END
+systemd-run --quiet --collect --unit sampled sh /run/sampled.sh
+"""
+RESTING = GROUP.replace("    load_balancer:", "    resting:")
+
+
+def held_twice(samples: list[list[tuple[int, bool]]]) -> list[int]:
+    """When the first host had the address, and the second had it both in the sample before that and after."""
+    first, second = samples
+    pairs = [(one[0], two[0]) for one, two in pairwise(second) if one[1] and two[1]]
+    return [moment for moment, held in first if held and any(a <= moment <= b for a, b in pairs)]
+
+
+def transitions(lab: LabCluster) -> dict[str, str]:
+    """Since when each node is Ready."""
+    return {
+        node["metadata"]["name"]: each["lastTransitionTime"]
+        for node in lab.objects("nodes")
+        for each in node["status"]["conditions"]
+        if (each["type"], each["status"]) == ("Ready", "True")
+    }
+
+
+def test_load_balancers_leave_and_their_address_changes(tmp_path: Path) -> None:
+    """The address is on one host at each moment, and every node is Ready all the time."""
+    count = 0
+
+    def variant(lab: LabCluster, changes: dict[str, str]) -> Path:
+        nonlocal count
+        count += 1
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        return lab.edited(folder, {old.replace("10.98.1", NET): new for old, new in changes.items()})
+
+    def known(lab: LabCluster) -> set[str]:
+        return set(
+            lab.on("kube_node:kube_control_plane", "grep server: /etc/kubernetes/kubelet.kubeconfig").values()
+        )
+
+    new_vip = {"host: 10.98.1.9 ": f"host: {NET}.8 ", "        port: 6443\n": "        port: 7443\n"}
+    with a_lab(tmp_path, {}) as lab:
+        done = lab.apply()
+        assert is_verified(done), done
+        since = transitions(lab)
+
+        refused = lab.apply(inventory=variant(lab, new_vip))
+        assert refused.status == 3, refused
+        assert f"they know the API server as {NET}.9:6443" in refused.stdout + refused.stderr
+        assert provision("plan", lab.inventory).status == 0, "nothing was changed"
+
+        # The one with the address leaves the group.
+        (leaving,) = [
+            host for host, line in lab.on("lb1:lb2", f"ip -4 -o addr show to {NET}.9").items() if line
+        ]
+        number = {"lb1": 5, "lb2": 6}[leaving]
+        line = f"        {leaving}:\n          ansible_host: {NET}.{number}\n"
+        group = GROUP.replace("10.98.1", NET)
+        lab.on("lb1:lb2", SAMPLED % f"{NET}.9")
+        fewer = variant(lab, {group: f"{group.replace(line, '')}    resting:\n      hosts:\n{line}"})
+        done = lab.apply("--yes", inventory=fewer)
+        assert is_verified(done), done
+        samples = [
+            [(int(moment), held == "1") for moment, held in map(str.split, text.splitlines())]
+            for text in lab.on("lb1:lb2", "systemctl stop sampled; cat /run/sampled").values()
+        ]
+        assert all(any(held for _, held in each) for each in samples), "it moved"
+        assert held_twice(samples) == []
+        staying = {"lb1": "lb2", "lb2": "lb1"}[leaving]
+        assert (
+            lab.one(leaving, "systemctl is-active keepalived api-load-balancer || :").split()
+            == ["inactive"] * 2
+        )
+        lab.one(staying, "keepalived --config-test; systemctl restart keepalived")
+        until(lambda: bool(lab.one(staying, f"ip -4 -o addr show to {NET}.9")), "it starts alone, too")
+        assert provision("plan", fewer).status == 0
+
+        # By way of a control plane to another address and port.
+        around = variant(
+            lab, {"host: 10.98.1.9 ": f"host: {NET}.11 ", group: RESTING.replace("10.98.1", NET)}
+        )
+        done = lab.apply("--yes", inventory=around)
+        assert is_verified(done), done
+        assert known(lab) == {f"server: https://{NET}.11:6443"}
+        done = lab.apply("--yes", inventory=variant(lab, new_vip))
+        assert is_verified(done), done
+        assert known(lab) == {f"server: https://{NET}.8:7443"}
+        assert transitions(lab) == since, "every node was Ready all the time"

@@ -176,6 +176,7 @@ there
 =change
 =endpoint
 https://10.0.0.1:6443
+=peers
 =etcd
 data
 =kubelet

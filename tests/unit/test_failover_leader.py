@@ -148,3 +148,26 @@ def test_where_it_is_tried() -> None:
     assert site(hosts, {}).names()[-2:] == (faults.SERVER, faults.LEADER)
     assert site(hosts, {"vip": None}).names() == ("", faults.SERVER, faults.LEADER)
     assert faults.LEADER not in site(hosts, {"members": {}}).names()
+
+
+@pytest.mark.parametrize("name", [faults.LINK, faults.POWER])
+@pytest.mark.parametrize(
+    ("text", "changes", "why"),
+    [
+        (told("cp1"), {}, ""),
+        (told("cp1", silent=("cp3",)), {}, "2 of 3 members of etcd answer, and one less were no majority"),
+        (told("cp1", silent=("cp3",)), {"members": {}}, ""),
+        (told("cp1"), {"servers": {"cp2": "10.0.0.2"}}, "cp2 has the only API server"),
+    ],
+    ids=["all are well", "one member is down", "its member is elsewhere", "one API server"],
+)
+def test_a_balancer_is_not_lost_with_what_the_cluster_needs(
+    name: str, text: str, changes: dict[str, Any], why: str
+) -> None:
+    tried = site(Hosts(text), {"links": {"cp2": "eth0", "cp3": "eth0"}, **changes})
+    if not why:
+        assert tried.fault(name, "cp2")[1] == "cp2"
+        return
+    with pytest.raises(LeftOutError) as raised:
+        tried.fault(name, "cp2")
+    assert str(raised.value) == why

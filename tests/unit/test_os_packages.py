@@ -212,7 +212,7 @@ def test_facts_are_read() -> None:
     )
     parts += "=owned\n=resolver\n"
     parts += "=machine\n=network_manager\n"
-    parts += "=selinux\n=mark\n=change\n=endpoint\n=etcd\n=kubelet\n=packages\na\nb\n=sources\n"
+    parts += "=selinux\n=mark\n=change\n=endpoint\n=peers\n=etcd\n=kubelet\n=packages\na\nb\n=sources\n"
     alone = parse_facts("a", f"{parts}unreachable\n=end\n".encode(), 1.0)
     assert (alone.missing_packages, alone.package_sources, alone.os_like) == (("a", "b"), False, ("debian",))
     assert parse_facts("a", f"{parts}=end\n".encode(), 1.0).package_sources

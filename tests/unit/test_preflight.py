@@ -128,6 +128,7 @@ PARTS = {
     "network_manager": "",
     "selinux": "",
     "mark": "",
+    "peers": "",
     "change": "",
     "endpoint": "",
     "etcd": "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from provisioner.action import load as loading
 from provisioner.action.load import Loaded, Request, load
 from provisioner.action.remaining import place_of, without
 from provisioner.errors import InputError
+from provisioner.spec.model import Existing
 
 HA = Path(__file__).parents[2] / "inventories" / "ha.yaml"
 
@@ -51,6 +53,17 @@ def test_the_rest_is_a_cluster(ha: Loaded, host: str) -> None:
 def test_some_hosts_do_not_leave(ha: Loaded, host: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         without(ha, host)
+
+
+@pytest.mark.parametrize(
+    ("host", "hint"),
+    [("lb2", "take it out of its groups, but leave it"), ("worker1", "by hand"), ("cp1", "by hand")],
+)
+def test_of_a_cluster_built_by_others_only_what_is_ours_goes(ha: Loaded, host: str, hint: str) -> None:
+    assert ha.spec is not None
+    theirs = replace(ha, spec=replace(ha.spec, existing=Existing("binary")))
+    with pytest.raises(InputError, match=hint):
+        without(theirs, host)
 
 
 LAST_BALANCER = ("        lb2:\n          ansible_host: 10.98.1.6\n", "")

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import Environment
 from test_preflight import GOOD
 
-from provisioner.action.virtualrouter import check_virtual_address, link_of, virtual_router
+from provisioner.action.virtualrouter import (
+    VirtualRouter,
+    check_virtual_address,
+    link_of,
+    strangers_of,
+    virtual_router,
+)
 from provisioner.errors import ProvisionError
 from provisioner.playbook.facts import Facts
+from provisioner.playbook.factscript import facts_script
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec
 
@@ -136,3 +146,26 @@ def test_who_has_the_address_is_named_where_it_is_one_of_the_cluster() -> None:
         )
     holder = {"lb1": facts("10.98.1.5/24", more=("10.98.1.9/32",))}
     check_virtual_address(spec(), BALANCERS, {**read, **holder})
+
+
+def test_a_peer_that_is_no_host_any_more_is_known_by_its_address() -> None:
+    line = {"kind": "systemd", "name": "keepalived.service", "playbook": "site", "wanted": {}, "before": {}}
+    of: dict[str, Any] = {"owned": json.dumps(line) + "\n", "peers": ("10.98.1.6", "10.98.1.7")}
+    known = {"lb1": Facts(**{**GOOD, **of}), "lb2": Facts(**{**GOOD, **of, "peers": ("10.98.1.7",)})}
+    assert strangers_of(spec(), known) == {"10.98.1.7": ["lb1", "lb2"]}
+    assert strangers_of(spec(), {"lb1": Facts(**{**GOOD, **of, "owned": ""})}) == {}, "a keepalived of others"
+
+
+def test_peers_are_read_from_what_is_written(tmp_path: Path) -> None:
+    """By the line of the facts' script, from a file that the template made."""
+    (line,) = [each for each in facts_script().main.splitlines() if each.startswith("part peers;")]
+    template = (HA.parents[1] / "templates/load-balancer/keepalived.conf.j2").read_text()
+    for peers in (("10.98.1.6", "fd00::7"), ()):
+        router = VirtualRouter("10.98.1.9/32", 9, "host0", "10.98.1.5", 200, peers)
+        text = Environment(trim_blocks=True, lstrip_blocks=True).from_string(template)  # noqa: S701
+        file = tmp_path / "keepalived.conf"
+        file.write_text(text.render(virtual_router=router, inventory_hostname="lb1"))
+        script = f"part() {{ :; }}; f={file}\n{line}"
+        said = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
+        assert tuple(said.stdout.split()) == peers
+        assert ("unicast_peer" in file.read_text()) is bool(peers), "keepalived refuses one without peers"
