@@ -12,7 +12,7 @@ from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.endpointnodes import nodes_ready
-from provisioner.kube.gates import api_ready, endpoint_ready, network_ready
+from provisioner.kube.gates import api_ready, api_started, endpoint_ready, network_ready
 from provisioner.kube.switch import await_return
 from provisioner.remote.pool import Pool
 from provisioner.spec.model import ClusterSpec, Endpoint
@@ -109,6 +109,7 @@ def _of_api(
 
     return {
         "api_ready": lambda: api_ready([pool.session(host) for host in cluster.control_planes]),
+        "api_started": lambda: api_started([pool.session(host) for host in cluster.control_planes], began),
         "endpoint_ready": endpoint,
         "endpoint_taken": lambda: await_return(
             pool.session(first),

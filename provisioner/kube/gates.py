@@ -106,20 +106,46 @@ done
 def api_ready(runners: Sequence[Runner]) -> str:
     """Every control plane's own API server says /readyz. Raises ProvisionError with the last lines of its journal."""
     began = time.monotonic()
-    script = _until_ready(
-        API_SECONDS,
-        on_failure="journalctl --no-pager --quiet -n 8 -o cat -u kube-apiserver >&2 || :",
-    )
     for runner in runners:
-        result = runner.run(script, deadline=API_SECONDS + 30)
-        if result.status != 0:
-            raise ProvisionError(
-                f"the API server on {runner.host} was not ready after {API_SECONDS} s:\n{_tail(result)}",
-                f"see `journalctl -u kube-apiserver` on {runner.host}",
-            )
+        _await_server(runner, _SERVER_READY)
     return (
         f"{len(runners)} API server{'s' if len(runners) > 1 else ''} after {time.monotonic() - began:.1f} s"
     )
+
+
+def api_started(runners: Sequence[Runner], began: float) -> str:
+    """The same for those that were started since `began` (time.monotonic): whoever restarts servers one after the other
+    goes on only when the last one serves. One that is to be started yet may be away, or be broken. Raises as
+    `api_ready`."""
+    waited = time.monotonic()
+    answers = [
+        _await_server(
+            runner, Script(_STARTED.format(seconds=int(time.monotonic() - began) + 1) + _SERVER_READY.main)
+        )
+        for runner in runners
+    ]
+    return f"{sum('started' in each for each in answers)} started, after {time.monotonic() - waited:.1f} s"
+
+
+_SERVER_READY = _until_ready(
+    API_SECONDS, on_failure="journalctl --no-pager --quiet -n 8 -o cat -u kube-apiserver >&2 || :"
+)
+_STARTED = """
+since=$(systemctl show --property=ActiveEnterTimestampMonotonic --value kube-apiserver.service)
+read -r now _ </proc/uptime
+[ "${{since:-0}}" -gt 0 ] && [ $((${{now%.*}} - since / 1000000)) -le {seconds} ] || exit 0
+echo started
+"""
+
+
+def _await_server(runner: Runner, script: Script) -> str:
+    result = runner.run(script, deadline=API_SECONDS + 30)
+    if result.status != 0:
+        raise ProvisionError(
+            f"the API server on {runner.host} was not ready after {API_SECONDS} s:\n{_tail(result)}",
+            f"see `journalctl -u kube-apiserver` on {runner.host}",
+        )
+    return result.stdout.decode(errors="replace")
 
 
 def endpoint_ready(runner: Runner, endpoint: str, hint: str) -> str:

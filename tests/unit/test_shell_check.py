@@ -289,6 +289,7 @@ def answered(body: bytes) -> bytes:
 def of_gates() -> Iterator[Script]:
     recorder, warned = Recorder(), list[str]()
     gates.api_ready([recorder])
+    gates.api_started([recorder], 0.0)
     gates.endpoint_ready(recorder, "10.0.0.9:6443", "a hint")
     nodes = b"1000\nb\tFalse\t1970-01-01T00:00:10Z\na\tTrue\t1970-01-01T00:00:10Z"
     recorder.answers = [nodes]
@@ -368,7 +369,9 @@ def of_transport() -> Iterator[Script]:
     yield Script(frame.BODY + "\n")
     yield Script(frame.command(10240, "mark") + "\n")
     yield from map(Script, of_a_load_balancer())
-    yield Script(render_file(ROOT / "templates/control-plane/api-door.j2", {"pki": "/etc/kubernetes/pki"}))
+    for balancing in ("", "8443"):
+        door = {"pki": "/etc/kubernetes/pki", "balancing": balancing, "os": {"nginx_user": "www-data"}}
+        yield Script(render_file(ROOT / "templates/control-plane/api-door.j2", door))
     yield Script(sudo.command(sudo.Become("root", None), sudo.Mode.UNKNOWN, "prompt", 10240, "mark") + "\n")
 
 
