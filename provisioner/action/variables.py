@@ -29,6 +29,7 @@ from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.registry.names import by_tag, pullable
 from provisioner.resources.modprobe import IPVS_MODULES
+from provisioner.resources.owned import parse_owned
 from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.attachments import CONFIGURATIONS, DEFAULT_NETWORK
 from provisioner.spec.model import LOCAL_ENDPOINT, ClusterSpec, local_balancers
@@ -49,6 +50,7 @@ TLS12_CIPHERS = (
 """Those of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325, 4.2), by Go's names. What Go takes
 beside them by itself ends in CBC. Those of TLS 1.3 are all good, and cannot be chosen."""
 COREDNS = "registry.k8s.io/coredns/coredns"
+_BALANCER = "systemd:api-load-balancer.service"
 
 
 class ClusterVariables:
@@ -191,7 +193,7 @@ class ClusterVariables:
             "facts": self._facts[host],
             "os": os,
             "balancing": str(LOCAL_ENDPOINT) if local else str(self.spec.endpoint.port) if shared else "",
-            "balancer_in_use": host not in self.joining if local else self.established,
+            "balancer_turn": self._turn(host) if local or shared else "",
             "balancer_packages": os.local_load_balancer if local else os.load_balancer,
             "firewall": self._ports[host],
             "tuning": tuning_of(self.spec, host, self._facts[host], self._inventory),
@@ -204,6 +206,15 @@ class ClusterVariables:
             "existing": self._takeover.of(host) if self._takeover else None,
             "virtual_router": virtual_router(self.spec, self.balancers, host, self._facts[host]),
         }
+
+    def _turn(self, host: str) -> str:
+        """When its load balancer is started: first, with all others, while nobody uses them; else those in use one after
+        the other, and then the new ones: they hear who has the address only when that one knows them."""
+        if host in self._local:
+            return "first" if host in self.joining else "in use"
+        if not self.established:
+            return "first"
+        return "in use" if _BALANCER in parse_owned(self._facts[host].owned) else "new"
 
     def _etcd_servers(self, host: str) -> list[str]:
         """An API server beside a member talks to that one alone: it fails with it, which load balancers see, and not
