@@ -208,8 +208,8 @@ class ClusterVariables:
         }
 
     def _turn(self, host: str) -> str:
-        """When its load balancer is started: first, with all others, while nobody uses them; else those in use one after
-        the other, and then the new ones: they hear who has the address only when that one knows them."""
+        """When its load balancer is started: first, with all others, while nobody uses them; else those in use one by
+        one, and then the new ones: they hear who has the address only when that one knows them."""
         if host in self._local:
             return "first" if host in self.joining else "in use"
         if not self.established:
