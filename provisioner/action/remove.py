@@ -204,9 +204,17 @@ def _look_again(run: _Run) -> None:
 def _read(run: _Run, stack: ExitStack) -> tuple[dict[str, RemoteLock], dict[str, Facts], Facts | None]:
     """Locks, the facts of the rest, and those of the host, None when it is dead."""
     facts: dict[str, Facts] = {}
-    held = lock(
-        stack, run.pool, run.rest, [run.rest.state_host], lambda: facts.update(gather(run.rest, run.pool))
-    )
+    try:
+        held = lock(
+            stack, run.pool, run.rest, [run.rest.state_host], lambda: facts.update(gather(run.rest, run.pool))
+        )
+    except UnreachableError as fault:
+        hint = f"{fault.hint}; " if fault.hint else ""
+        raise UnreachableError(
+            fault.reason,
+            f"{hint}who is gone for good, too, is taken out of the inventory first, {run.host} removed, then put back"
+            " to be removed with --dead itself",
+        ) from None
     if run.removal.dead:
         return held, facts, None
     only = replace(run.whole, request=replace(run.whole.request, limit=run.host))

@@ -61,11 +61,14 @@ def check_majority(members: Sequence[Member], leaving: Member) -> None:
     for those, when in ((voters, "now"), (left, "without it")):
         well = [each.name for each in those if each.healthy]
         if len(well) < len(those) // 2 + 1:
-            ill = ", ".join(each.name or each.peer for each in left if not each.healthy)
+            ill = [each.name or each.peer for each in those if not each.healthy]
+            others = [each for each in ill if each != name]
             raise ProvisionError(
                 f"{name} cannot leave etcd: {len(well)} of the {len(those)} members {when} answer, which is no"
-                f" majority ({ill} {'does' if len(left) - len(well) == 1 else 'do'} not)",
-                "bring those back, or remove them, before this one",
+                f" majority ({', '.join(ill)} {'does' if len(ill) == 1 else 'do'} not)",
+                "bring those back, or remove them, before this one"
+                if others
+                else "bring it back: without it nobody can decide that it leaves (a backup of etcd is the other way)",
             )
 
 

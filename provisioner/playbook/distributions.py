@@ -21,7 +21,8 @@ class Distribution:
     (no `registry`: none is known).
     `registry_unit` and `registry_user` are what the registry's package brings along, `registry_folders` lead to its
     configuration, and `registry_storage` is where it keeps images. `nginx_user` runs nginx's workers;
-    `nginx_stream_module` is the file of its module `stream`, which an nginx that has it built in lacks. `releases` are
+    `nginx_stream_module` is the file of its module `stream`, which an nginx that has it built in lacks.
+    `load_balancer_booleans` are SELinux's, which load balancers need where it is at work. `releases` are
     the packages that nodes of a major release need beside `node`.
     """
 
@@ -36,6 +37,7 @@ class Distribution:
     local_load_balancer: tuple[str, ...]
     nginx_user: str
     nginx_stream_module: str
+    load_balancer_booleans: tuple[str, ...] = ()
     releases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property

@@ -37,6 +37,7 @@ RULES: tuple[Rule, ...] = (
     roles.registry_fits_its_certificate,
     addresses.hosts_have_addresses,
     addresses.addresses_are_machines,
+    addresses.control_planes_have_ipv4,
     addresses.addresses_are_unique,
     addresses.second_addresses_are_of_the_other_family,
     addresses.endpoint_serves_the_api,

@@ -91,6 +91,20 @@ def second_addresses_are_of_the_other_family(draft: Draft) -> Iterator[Problem]:
             )
 
 
+def control_planes_have_ipv4(draft: Draft) -> Iterator[Problem]:
+    """etcd and API servers of this version listen on IPv4, and their URLs are made for it."""
+    for host in draft.hosts_with_role():
+        known = draft.address_of(host)
+        role = next((each for each in (CONTROL_PLANE, "etcd") if each in host.groups), "")
+        if role and isinstance(known, IPv6Address):
+            reason = (
+                f"{host.name} has the address {known}: hosts of the group {role} are known by IPv4 addresses"
+            )
+            yield draft.address_problem(
+                host, reason, "write its IPv4 address as node_address, and this one as node_address_second"
+            )
+
+
 def addresses_are_unique(draft: Draft) -> Iterator[Problem]:
     """One address is one machine: under two names it would get two clashing roles."""
     seen: dict[object, Host] = {}
