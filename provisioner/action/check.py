@@ -7,7 +7,7 @@ import time
 from provisioner.action.admission import all_faults, joined
 from provisioner.action.between import Between
 from provisioner.action.load import Request, load
-from provisioner.action.prepare import connect, gather
+from provisioner.action.prepare import compile_with, connect, gather
 from provisioner.engine.events import Emit, RunStarted, Step
 from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
 
@@ -24,6 +24,10 @@ def check(request: Request, emit: Emit) -> None:
         facts = gather(loaded, pool)
         emit(_step("facts", f"{len(facts)} hosts", began))
         faults = all_faults(loaded, spec, facts, emit)
+        try:  # what a cluster that runs does not let change, and all else that a plan would stop at
+            compile_with(loaded, facts, lambda _: None, for_show=True)
+        except ProvisionError as fault:
+            faults.append(fault)
         if spec.existing is None:  # the network there is as its builder wants it
             try:
                 Between(loaded.inventory, spec, facts, list(facts)).run(pool, emit)

@@ -24,7 +24,13 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
     "ipam": ("network", "cilium"),
     "services": ("network", "cilium"),
     "install": ("network",),
+    "pools": ("network", "calico", "pools"),
 }
+_AGAIN = {
+    ("calico", "vxlan"): "have VXLAN or VXLANCrossSubnet in all pools, and no bgp options",
+    ("calico", "bird"): "have a pool without VXLAN, or bgp options, as before",
+}
+"""What makes a backend that has no key of its own."""
 _API_SERVER = "file:/etc/systemd/system/kube-apiserver.service"
 _REASONS = {
     "pod_cidrs": "nodes keep the part of it that they were given",
@@ -34,6 +40,7 @@ _REASONS = {
     "backend": "nodes that have changed already and those that have not do not reach each other's pods",
     "ipam": "pods have addresses of the parts that nodes were given so",
     "services": "connections of pods are translated by the one, and the other does not know of them",
+    "pools": "nodes have blocks of it, and pods their addresses",
     "install": "the operator would make a second set of agents beside the first, which nothing takes away",
     "domain": "pods have it in their resolv.conf, and tokens are issued in its name",
 }
@@ -47,10 +54,15 @@ def fixed_of(spec: ClusterSpec) -> Fixed:
     if network.plugin == "cilium":
         services = "kube-proxy" if network.kube_proxy else "cilium"
         cilium = {"ipam": network.cilium.ipam, "services": services}
-    installed: Fixed = {"install": network.calico.install} if network.plugin == "calico" else {}
+    calico: Fixed = {}
+    if network.plugin == "calico":
+        pools = [
+            f"{each.name} of {each.cidr} in blocks of /{each.block_size}" for each in network.calico.pools
+        ]
+        calico = {"install": network.calico.install, "pools": pools}
     return {
         **existing,
-        **installed,
+        **calico,
         "pod_cidrs": list(network.pod_cidrs),
         "service_cidrs": list(network.service_cidrs),
         "node_cidr_mask": network.node_cidr_mask,
@@ -71,7 +83,15 @@ def with_fixed(
     """`state` with the spec's values as long as the cluster is known never to have run, else with those alone that it
     does not have (an older format's). `owned` is what the hosts remember, by host and resource id."""
     wanted = fixed_of(spec)
-    return replace(state, fixed=wanted if never_ran(spec, facts, owned) else {**wanted, **state.fixed})
+    if never_ran(spec, facts, owned):
+        return replace(state, fixed=wanted)
+    pools = {"pools": [*dict.fromkeys(_pools(state.fixed) + _pools(wanted))]} if _pools(wanted) else {}
+    return replace(state, fixed={**wanted, **state.fixed, **pools})
+
+
+def _pools(fixed: Fixed) -> list[str]:
+    found = fixed.get("pools")
+    return found if isinstance(found, list) else []
 
 
 def never_ran(
@@ -94,13 +114,25 @@ def check_fixed(inventory: Inventory, spec: ClusterSpec, state: ClusterState) ->
     ours: Fixed = {"existing": "none"}
     for name, wanted in {**ours, **fixed_of(spec)}.items():
         has = state.fixed.get(name, ours.get(name, wanted))
+        if name == "pools":  # further ones may come
+            has, wanted = [each for each in _pools(state.fixed) if each not in _pools(fixed_of(spec))], []
         if has != wanted:
-            place = inventory.origin(None, "cluster", *_PLACES[name])
+            place = inventory.origin(None, "cluster", *_place(name, spec))
             why = _REASONS.get(name, _REASONS["pod_cidrs"])
             reason = f"{name}: the cluster runs with {_said(has)}, and that cannot be changed: {why}"
-            problems.append(Problem(*place, reason, f"write {_said(has)} again, or build another cluster"))
+            again = _AGAIN.get((spec.network.carrier, str(has)), "") if name == "backend" else ""
+            hint = again or f"write {_said(has)} again"
+            problems.append(Problem(*place, reason, f"{hint}, or build another cluster"))
     if problems:
         raise InputError(problems)
+
+
+def _place(name: str, spec: ClusterSpec) -> tuple[str, ...]:
+    """A backend is of the plug-in's section; Calico's comes of its encapsulation."""
+    if name != "backend":
+        return _PLACES[name]
+    carrier = spec.network.carrier
+    return ("network", carrier, "encapsulation" if carrier == "calico" else "backend")
 
 
 def _said(value: object) -> str:

@@ -16,6 +16,7 @@ from provisioner.inventory.model import Inventory, load_inventory
 from provisioner.pki.cluster import new_state
 from provisioner.playbook.facts import Facts
 from provisioner.resources.owned import parse_owned
+from provisioner.spec.calico import Calico, IPPool
 from provisioner.spec.load import load_spec
 from provisioner.spec.model import ClusterSpec
 
@@ -102,3 +103,35 @@ def test_cilium_keeps_who_does_what(
     after = replace(before.network, cilium=replace(before.network.cilium, **change))
     with pytest.raises(InputError, match=reason):
         check_fixed(inventory, replace(before, network=after), state)
+
+
+def test_calico_keeps_its_pools_and_may_get_more(changed: tuple[Inventory, ClusterSpec]) -> None:
+    inventory, spec = changed
+    first, more = IPPool("pods", "10.244.0.0/17"), IPPool("more", "10.244.128.0/17")
+
+    def of(*pools: IPPool) -> ClusterSpec:
+        return replace(spec, network=replace(spec.network, plugin="calico", calico=Calico(pools=pools)))
+
+    facts = hosts(inventory, cp1=replace(BARE, owned=API_SERVER))
+    owned = {host: parse_owned(each.owned) for host, each in facts.items()}
+    state = with_fixed(of(first, more), replace(STATE, fixed=fixed_of(of(first))), facts, owned)
+    check_fixed(inventory, of(first, more), state)
+    for pools in (
+        (first,),
+        (replace(first, cidr="10.244.0.0/18"), more),
+        (first, replace(more, block_size=28)),
+    ):
+        with pytest.raises(
+            InputError, match=r"pools: the cluster runs with \[(pods|more) of .* in blocks of /26"
+        ):
+            check_fixed(inventory, of(*pools), state)
+
+
+def test_calico_s_backend_is_told_by_what_makes_it(changed: tuple[Inventory, ClusterSpec]) -> None:
+    inventory, spec = changed
+    pools = (IPPool("pods", "10.244.0.0/16"),)
+    was = replace(spec, network=replace(spec.network, plugin="calico", calico=Calico(pools=pools)))
+    calico = Calico(pools=(replace(pools[0], encapsulation="None"),))
+    after = replace(was, network=replace(was.network, calico=calico))
+    with pytest.raises(InputError, match="have VXLAN or VXLANCrossSubnet in all pools, and no bgp options"):
+        check_fixed(inventory, after, replace(STATE, fixed=fixed_of(was)))
