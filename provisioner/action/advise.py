@@ -47,6 +47,7 @@ def advise(
         from provisioner.action.advisefacts import read_hosts
 
         known = read_hosts(inventory)
+        _refuse_denied_policies(said, known)
     missing = [
         each
         for each in questions
@@ -63,6 +64,13 @@ def advise(
         raise InputError(fault.problems, "; ".join(known.remarks)) from None
     remarks = (*advice.remarks, *known.remarks, *known.after(advice), *_differing(said, known.answers))
     return replace(advice, answers=tuple(answers), remarks=tuple(remarks))
+
+
+def _refuse_denied_policies(said: Mapping[str, str], known: Known) -> None:
+    """The advice is a section to paste, in which the policies of the inventory stay."""
+    if said.get("policy") == "no" and known.answers.get("policy") == "yes":
+        reason = "no was given, and the inventory has network.policies"
+        raise InputError([Problem("--policy", 0, 0, reason, "leave --policy out, or the policies")])
 
 
 def site_of(answers: Mapping[str, str], further: Mapping[str, Any]) -> Site:

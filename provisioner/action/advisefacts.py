@@ -50,6 +50,7 @@ def known_of(spec: ClusterSpec, written: Mapping[str, Any], facts: Mapping[str, 
             "nodes": str(len(facts)),
             "subnets": _subnets(spec, facts),
             "kernel": _oldest(facts),
+            **({"policy": "yes"} if spec.network.policies else {}),
             **({"bgp": "yes"} if any(each.address for each in spec.network.calico.bgp.peers) else {}),
             "modules": ",".join(
                 each for each in MODULES if all(each in one.modules for one in facts.values())

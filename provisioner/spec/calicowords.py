@@ -96,6 +96,30 @@ def cluster_id(text: str) -> None:
         raise RefusedError(f"{said(text)} is not four numbers with dots", "such as 244.0.0.1") from None
 
 
+_FIELDS = MappingProxyType(
+    {
+        **{
+            name.removeprefix("FELIX_").lower(): key
+            for name, key in _ELSEWHERE.items()
+            if name.startswith("FELIX_")
+        },
+        "vxlanmtuv6": "mtu",
+        "wireguardmtuv6": "mtu",
+        "wireguardenabledv6": "wireguard",
+        "vxlanenabled": "encapsulation",
+        "ipipenabled": "encapsulation",
+    }
+)
+"""Fields of a FelixConfiguration that a key of the section stands for, in small letters."""
+
+
+def felix_field(name: str) -> None:
+    """A field of FelixConfiguration that the spec has no key for; whether there is such a one the release's own
+    definition says."""
+    if name.lower() in _FIELDS:
+        raise RefusedError("it has a key of its own", f"use network.calico.{_FIELDS[name.lower()]}")
+
+
 def variable(name: str) -> None:
     """A variable of the container calico-node that the spec has no key for."""
     meant = _SLIPS.get(name, name)

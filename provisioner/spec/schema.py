@@ -82,7 +82,7 @@ _CALICO = _section(
                 "installation": {"type": "dict", "keysrules": _text()},
             }
         ),
-        "felix": {"type": "dict", "keysrules": _text()},
+        "felix": {"type": "dict", "keysrules": _text(calicowords.felix_field)},
         "env": {
             "type": "dict",
             "keysrules": _text(calicowords.variable),

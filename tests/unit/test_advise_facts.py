@@ -22,6 +22,7 @@ from provisioner.playbook.factscript import facts_script
 from provisioner.spec.calico import BGP, BGPPeer
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec
+from provisioner.spec.policies import Policy
 
 BASE = Path(__file__).parents[1] / "data" / "spec" / "base.yaml"
 WISHES = {"latency": "yes", "policy": "no", "l7": "no", "encryption": "no", "bgp": "no", "team": "seasoned"}
@@ -164,6 +165,17 @@ def test_routers_that_the_inventory_names(spec: ClusterSpec, monkeypatch: pytest
     assert advice.fill_in == ()
     bare = advised(monkeypatch, known_of(spec, {}, apart), policy="yes", bgp="yes")
     assert bare.fill_in
+
+
+def test_policies_that_the_inventory_has_are_wanted(
+    spec: ClusterSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policies = (Policy("deny", ("shop",), "deny"),)
+    has = replace(spec, network=replace(spec.network, plugin="calico", policies=policies))
+    known = known_of(has, {"plugin": "calico"}, facts(spec))
+    assert advised(monkeypatch, known, policy="unknown").plugin == "calico"
+    with pytest.raises(InputError, match=r"no was given, and the inventory has network\.policies"):
+        advised(monkeypatch, known, policy="no")
 
 
 def test_hosts_that_cannot_do_what_is_wanted(spec: ClusterSpec, monkeypatch: pytest.MonkeyPatch) -> None:
