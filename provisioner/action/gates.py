@@ -12,7 +12,7 @@ from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.endpointnodes import nodes_ready
-from provisioner.kube.gates import api_ready, api_started, endpoint_ready, network_ready
+from provisioner.kube.gates import api_ready, api_started, check_nodes_ready, endpoint_ready, network_ready
 from provisioner.kube.switch import await_return
 from provisioner.remote.pool import Pool
 from provisioner.spec.model import ClusterSpec, Endpoint
@@ -105,6 +105,8 @@ def _of_api(
 
         hint = mending_endpoint(prepared.loaded.inventory, cluster.spec)
         said = endpoint_ready(pool.session(first), address, hint)
+        if switched := [name for name in cluster.switching if name in prepared.loaded.hosts]:
+            check_nodes_ready(pool.session(first), switched)
         return "; ".join(filter(None, (said, gate_of_new(prepared, pool, emit, watch))))
 
     return {

@@ -15,6 +15,7 @@ API_SECONDS = 90
 NODE_SECONDS = 150
 
 _READY_NODES = '{.items[*].status.conditions[?(@.type=="Ready")].status}'
+_STATUSES = r'{range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}'
 _CONDITIONS = r'{range .items[*]}{.metadata.name}: {.status.conditions[-1].message}{"\n"}{end}'
 ENDPOINT_SECONDS = 30
 
@@ -131,11 +132,25 @@ _SERVER_READY = _until_ready(
     API_SECONDS, on_failure="journalctl --no-pager --quiet -n 8 -o cat -u kube-apiserver >&2 || :"
 )
 _STARTED = """
-since=$(systemctl show --property=ActiveEnterTimestampMonotonic --value kube-apiserver.service)
-read -r now _ </proc/uptime
-[ "${{since:-0}}" -gt 0 ] && [ $((${{now%.*}} - since / 1000000)) -le {seconds} ] || exit 0
+since=$(TZ=UTC0 systemctl show --property=ActiveEnterTimestamp --value kube-apiserver.service)
+[ -n "$since" ] || exit 0
+[ $(($(date +%s) - $(date -d "$since" +%s))) -le {seconds} ] || exit 0
 echo started
 """
+
+
+def check_nodes_ready(runner: Runner, names: Sequence[str]) -> None:
+    """For nodes that are to be led elsewhere one by one, each of which has to be Ready again: one that is not so before
+    would stop that for all. Raises ProvisionError with their names."""
+    result = runner.run(Script(f"{KUBECTL} get nodes -o jsonpath={quote(_STATUSES)}\n"), deadline=60)
+    lines = result.stdout.decode(errors="replace").splitlines()
+    ready = {name for name, _, status in (line.partition(" ") for line in lines) if status == "True"}
+    if result.status == 0 and (ill := [name for name in names if name not in ready]):
+        raise ProvisionError(
+            f"{', '.join(ill)} {'is' if len(ill) == 1 else 'are'} not Ready before anything changes: whether the"
+            " new endpoint works there could not be told",
+            "mend that before (see `journalctl -u kubelet`), or leave it out with --limit",
+        )
 
 
 def _await_server(runner: Runner, script: Script) -> str:
