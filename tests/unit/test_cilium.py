@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from provisioner.errors import ProvisionError
 from provisioner.kube.objects import object_key
 from provisioner.network import cilium
 from provisioner.network.needs import Needs, needs_of
-from provisioner.network.patches import images_of, parse_manifest
+from provisioner.network.patches import images_of
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.spec.cilium import Cilium, Hubble, build_cilium
 from provisioner.spec.dns import Dns
@@ -25,8 +24,6 @@ from provisioner.spec.model import ClusterSpec, LoadBalancer
 from provisioner.spec.policies import Peer, Policy
 
 LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
-UPSTREAM = os.environ.get("PROVISION_UPSTREAM")
-VERSIONS = sorted(Path(UPSTREAM).glob("cilium-v*")) if UPSTREAM else []
 POD = ("10.244.0.0/16",)
 BOTH = (*POD, "fd00:244::/56")
 RELAY = Cilium(hubble=Hubble(enabled=True, relay=True))
@@ -244,20 +241,3 @@ def test_defaults_are_the_pod_cidrs() -> None:
     built = build_cilium({"hubble": {"relay": True}}, BOTH)
     assert built.pools == built.native_routing_cidrs == BOTH
     assert built.hubble == Hubble(enabled=True, relay=True)
-
-
-@pytest.mark.upstream
-@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
-@pytest.mark.parametrize("hubble", [Hubble(), Hubble(True, True), Hubble(True, True, True)], ids=str)
-def test_each_version(folder: Path, hubble: Hubble) -> None:
-    """Those that Helm has rendered."""
-    spec = cluster(Cilium(kube_proxy_replacement=True, wireguard=True, hubble=hubble), BOTH)
-    source = cilium.artifact_of(spec)
-    upstream = parse_manifest((folder / f"{source}.yaml").read_text(), source)
-    objects = made(spec, upstream)
-    assert all(each.startswith("registry.lab.internal:5000/cilium/") for each in images_of(objects.values()))
-    assert objects[cilium.CONFIG]["data"]["cluster-pool-ipv6-cidr"] == "fd00:244::/56"
-    assert (cilium.RELAY in objects) is hubble.relay
-    assert ("Deployment kube-system/hubble-ui" in objects) is hubble.ui
-    mounts = objects[cilium.DAEMONS]["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
-    assert any(each["name"] == "hubble-tls" for each in mounts) is hubble.relay
