@@ -16,7 +16,11 @@ from provisioner.action.ospackages import check_packages
 from provisioner.action.podnetwork import check_combination, check_images, check_pod_network
 from provisioner.action.preflight import IPVS_DEPRECATED, check_hosts
 from provisioner.action.tuning import check_tuning
-from provisioner.action.virtualrouter import check_virtual_address, strangers_of
+from provisioner.action.virtualrouter import (
+    check_peers_are_cleared,
+    check_virtual_address,
+    strangers_of,
+)
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import InputError, ProvisionError
 from provisioner.playbook.facts import Facts
@@ -92,6 +96,7 @@ def _checks(
         checks = [lambda: check_hosts(facts, list(facts), spec.proxy, swap=True, small=True)]
     balancers = [host.name for host in inventory.group("load_balancer")]
     checks.append(lambda: check_virtual_address(spec, balancers, facts))
+    checks.append(lambda: check_peers_are_cleared(inventory, spec, facts))
     checks.append(lambda: check_endpoint_kept(inventory, spec, facts))
     if spec.firewall == "check":
         checks.append(lambda: _firewalls(loaded, spec, facts, emit, changes=changes))

@@ -31,8 +31,8 @@ def without(loaded: Loaded, host: str) -> Loaded:
         hint = "remove the host by hand"
         if not _THEIRS & set(inventory.hosts[host].groups):
             hint = (
-                f"{host} has nothing of theirs: take it out of its groups, but leave it in the inventory, and apply;"
-                " then it has nothing of ours either"
+                f"{host} has nothing of theirs: `systemctl disable --now keepalived api-load-balancer` there,"
+                " and take it out of the inventory"
             )
         raise InputError([Problem(*inventory.origin(None, "cluster", "existing"), reason, hint)])
     place = inventory.sources.names.get(host, (str(inventory.path), 0, 0))

@@ -6,7 +6,8 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from provisioner.errors import ProvisionError
+from provisioner.errors import InputError, Problem, ProvisionError
+from provisioner.inventory.model import Inventory
 from provisioner.playbook.facts import Facts
 from provisioner.resources.owned import parse_owned
 from provisioner.spec.model import ClusterSpec
@@ -126,6 +127,27 @@ def strangers_of(spec: ClusterSpec, facts: Mapping[str, Facts]) -> dict[str, lis
                 if peer not in known:
                     found.setdefault(peer, []).append(host)
     return found
+
+
+def check_peers_are_cleared(inventory: Inventory, spec: ClusterSpec, facts: Mapping[str, Facts]) -> None:
+    """A host of the inventory that balanced until now, and has no part in this run: nothing would stop its keepalived,
+    which takes the VIP as soon as the others are told that it is no peer. Raises InputError at such hosts."""
+    peers = {peer for each in facts.values() if _SHARES in parse_owned(each.owned) for peer in each.peers}
+    balancing = {host.name for host in inventory.group("load_balancer")}
+    problems = []
+    for name, host in inventory.hosts.items():
+        if name in facts or name in balancing or host.connection.address not in peers:
+            continue
+        place = inventory.sources.names.get(name, (str(inventory.path), 0, 0))
+        reason = f"{name} was a load balancer, and its keepalived would take {spec.load_balancer.vip} beside the others"
+        hint = (
+            f"put it back into load_balancer, and take it out by `provision remove {inventory.path} {name}`"
+        )
+        if spec.existing is not None:
+            hint = f"on {name}: systemctl disable --now keepalived api-load-balancer; then leave it out here"
+        problems.append(Problem(*place, reason, hint))
+    if problems:
+        raise InputError(problems)
 
 
 def has_address(vip: str, facts: Facts) -> bool:

@@ -57,7 +57,7 @@ def test_some_hosts_do_not_leave(ha: Loaded, host: str, reason: str) -> None:
 
 @pytest.mark.parametrize(
     ("host", "hint"),
-    [("lb2", "take it out of its groups, but leave it"), ("worker1", "by hand"), ("cp1", "by hand")],
+    [("lb2", "disable --now keepalived"), ("worker1", "by hand"), ("cp1", "by hand")],
 )
 def test_of_a_cluster_built_by_others_only_what_is_ours_goes(ha: Loaded, host: str, hint: str) -> None:
     assert ha.spec is not None

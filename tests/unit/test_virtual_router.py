@@ -14,12 +14,13 @@ from test_preflight import GOOD
 
 from provisioner.action.virtualrouter import (
     VirtualRouter,
+    check_peers_are_cleared,
     check_virtual_address,
     link_of,
     strangers_of,
     virtual_router,
 )
-from provisioner.errors import ProvisionError
+from provisioner.errors import InputError, ProvisionError
 from provisioner.playbook.facts import Facts
 from provisioner.playbook.factscript import facts_script
 from provisioner.spec.load import load_cluster
@@ -154,6 +155,23 @@ def test_a_peer_that_is_no_host_any_more_is_known_by_its_address() -> None:
     known = {"lb1": Facts(**{**GOOD, **of}), "lb2": Facts(**{**GOOD, **of, "peers": ("10.98.1.7",)})}
     assert strangers_of(spec(), known) == {"10.98.1.7": ["lb1", "lb2"]}
     assert strangers_of(spec(), {"lb1": Facts(**{**GOOD, **of, "owned": ""})}) == {}, "a keepalived of others"
+
+
+def test_a_balancer_that_left_its_group_alone_is_refused(tmp_path: Path) -> None:
+    """Nothing of the run reads it, so nothing would stop it."""
+    line = {"kind": "systemd", "name": "keepalived.service", "playbook": "site", "wanted": {}, "before": {}}
+    of: dict[str, Any] = {"owned": json.dumps(line) + "\n", "peers": ("10.98.1.6",)}
+    known = {"lb1": Facts(**{**GOOD, **of})}
+    lb2 = "        lb2:\n          ansible_host: 10.98.1.6\n"
+    text = HA.read_text()
+    assert text.count(lb2) == 1
+    for kept, refused in ((text, False), (text.replace(lb2, f"    resting:\n      hosts:\n{lb2}"), True)):
+        (tmp_path / "inventory.yaml").write_text(kept)
+        inventory, found = load_cluster(tmp_path / "inventory.yaml")
+        if refused:
+            with pytest.raises(InputError, match=r"lb2 was a load balancer.* would take 10\.98\.1\.9"):
+                check_peers_are_cleared(inventory, found, known)
+        check_peers_are_cleared(inventory, found, {**known, **({"lb2": Facts(**GOOD)} if refused else {})})
 
 
 def test_peers_are_read_from_what_is_written(tmp_path: Path) -> None:
