@@ -37,9 +37,8 @@ class Host:
 ASKED = 'echo asked >>"$W/asked"; exit 0'
 
 
-def started(seconds_ago: float) -> str:
-    moment = time.strftime("%a %Y-%m-%d %H:%M:%S UTC", time.gmtime(time.time() - seconds_ago))
-    return f"echo '{moment}'"
+def started(seconds_ago: int) -> str:
+    return f"LC_ALL=C date -u -d '-{seconds_ago} seconds' '+%a %Y-%m-%d %H:%M:%S UTC'"
 
 
 @pytest.mark.parametrize(
