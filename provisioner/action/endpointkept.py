@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from provisioner.action.virtualrouter import has_address
+from provisioner.action.virtualrouter import BALANCES, SHARES, has_address
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.addresses import is_ip
 from provisioner.inventory.model import Inventory
@@ -17,8 +17,6 @@ from provisioner.playbook.facts import Facts
 from provisioner.resources.owned import parse_owned
 from provisioner.spec.model import ClusterSpec, Endpoint, local_balancers
 
-_BALANCES = "systemd:api-load-balancer.service"
-_SHARES = "systemd:keepalived.service"
 _SERVER_PORT = 6443
 
 
@@ -61,7 +59,7 @@ def _taken(inventory: Inventory, spec: ClusterSpec, facts: Mapping[str, Facts], 
     ours = {
         host
         for host, each in owned.items()
-        if _BALANCES in each and (named or (is_ip(old.host) and has_address(old.host, facts[host])))
+        if BALANCES in each and (named or (is_ip(old.host) and has_address(old.host, facts[host])))
     }
     local = ours & set(local_balancers(inventory, spec))
     group = ours & {host.name for host in inventory.group("load_balancer")}
@@ -69,7 +67,7 @@ def _taken(inventory: Inventory, spec: ClusterSpec, facts: Mapping[str, Facts], 
         return f"{', '.join(sorted(local))} would hand on only what comes from the host itself"
     if group and old.port != spec.endpoint.port:
         return f"{', '.join(sorted(group))} would listen at port {spec.endpoint.port} alone"
-    vip, shared = spec.load_balancer.vip, any(_SHARES in owned[host] for host in ours)
+    vip, shared = spec.load_balancer.vip, any(SHARES in owned[host] for host in ours)
     if vip and shared and old.host not in (vip, *(node.address for node in spec.nodes.values())):
         return f"the load balancers would have {vip} in its place"
     return ""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.failover import try_faults
 from provisioner.action.failoversite import GATE, Site, site_of
+from provisioner.action.virtualrouter import BALANCES
 from provisioner.engine.events import Emit, Failed, Note
 from provisioner.errors import ProvisionError
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 _STAGE = "fail-over"
 _TRIED = "file:/var/lib/provision/fail-over-tried"
 """What a load balancer owns once its gate was passed (playbooks/endpoint.yaml)."""
-_WORKS = "systemd:api-load-balancer.service"
-"""What one owns that an earlier run has started."""
 _SURVIVED = 10.0
 """Seconds of outage with which a gate puts up: what is longer than it shall be is a warning there, because the
 cluster works, and its hosts may be busy with being set up."""
@@ -82,7 +81,7 @@ def due(prepared: Prepared) -> tuple[str, ...]:
     which clients notice no more than a new connection. A run that ended before that leaves it to the next one."""
     balancers, owned = prepared.cluster.balancers if prepared.cluster else [], prepared.memory.owned
     known = [owned.get(host, {}) for host in balancers]
-    if not prepared.established or not any(_WORKS in each for each in known):
+    if not prepared.established or not any(BALANCES in each for each in known):
         return GATE
     return GATE[:1] if any(_TRIED not in each for each in known) else ()
 

@@ -12,8 +12,8 @@ from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.endpointnodes import nodes_ready
-from provisioner.kube.gates import api_ready, api_started, check_nodes_ready, endpoint_ready, network_ready
-from provisioner.kube.switch import await_return
+from provisioner.kube.gates import api_ready, api_started, endpoint_ready, network_ready
+from provisioner.kube.switch import await_return, check_nodes_ready
 from provisioner.remote.pool import Pool
 from provisioner.spec.model import ClusterSpec, Endpoint
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from provisioner.action.load import Loaded
+from provisioner.action.virtualrouter import SHARES
 from provisioner.engine.ownership import leftovers
 from provisioner.engine.plan import Desired
 from provisioner.resources.model import AnyKind, Owned, Resource
 
 LEAVING = "load balancers that leave"
-_SHARES = "systemd:keepalived.service"
 _SHARED_BY = "file:/etc/keepalived/keepalived.conf"
 
 
@@ -52,16 +52,16 @@ def _handed_over(
     """Both, where a load balancer leaves and one that stays is at work: it hands the virtual address over before the
     others are told that it is no peer, since whoever does not hear it any more takes the address."""
     leaving = {
-        host: tuple(each for each in resources if each.id == _SHARES)
+        host: tuple(each for each in resources if each.id == SHARES)
         for host, resources in stage.hosts.items()
     }
     leaving = {host: each for host, each in leaving.items() if each}
     having = [at for at, each in enumerate(desired) if any(map(_shares, each.hosts.values()))]
     staying = {host for at in having for host, each in desired[at].hosts.items() if _shares(each)}
-    if not leaving or not any(_SHARES in owned.get(host, {}) for host in staying - leaving.keys()):
+    if not leaving or not any(SHARES in owned.get(host, {}) for host in staying - leaving.keys()):
         return desired, stage
     rest = {
-        host: tuple(each for each in resources if each.id != _SHARES)
+        host: tuple(each for each in resources if each.id != SHARES)
         for host, resources in stage.hosts.items()
     }
     at = having[0]
@@ -72,7 +72,7 @@ def _handed_over(
 
 
 def _shares(resources: Sequence[Resource]) -> bool:
-    return any(each.id in (_SHARES, _SHARED_BY) for each in resources)
+    return any(each.id in (SHARES, _SHARED_BY) for each in resources)
 
 
 def _with_objects(stage: Desired, desired: tuple[Desired, ...], host: str) -> Desired:

@@ -13,7 +13,7 @@ from provisioner.action.families import node_addresses
 from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
 from provisioner.action.tuning import tuning_of
-from provisioner.action.virtualrouter import virtual_router
+from provisioner.action.virtualrouter import BALANCES, virtual_router
 from provisioner.bundle.layout import Bundle
 from provisioner.engine.patched import Patched
 from provisioner.inventory.model import Inventory
@@ -50,7 +50,6 @@ TLS12_CIPHERS = (
 """Those of TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325, 4.2), by Go's names. What Go takes
 beside them by itself ends in CBC. Those of TLS 1.3 are all good, and cannot be chosen."""
 COREDNS = "registry.k8s.io/coredns/coredns"
-_BALANCER = "systemd:api-load-balancer.service"
 
 
 class ClusterVariables:
@@ -214,7 +213,7 @@ class ClusterVariables:
             return "first" if host in self.joining else "in use"
         if not self.established:
             return "first"
-        return "in use" if _BALANCER in parse_owned(self._facts[host].owned) else "new"
+        return "in use" if BALANCES in parse_owned(self._facts[host].owned) else "new"
 
     def _etcd_servers(self, host: str) -> list[str]:
         """An API server beside a member talks to that one alone: it fails with it, which load balancers see, and not

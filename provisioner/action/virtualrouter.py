@@ -16,7 +16,9 @@ FIRST_PRIORITY = 200
 """Of the first load balancer; each further one has one less. 255 is for who owns the address (RFC 5798, 5.2.4)."""
 
 
-_SHARES = "systemd:keepalived.service"
+BALANCES = "systemd:api-load-balancer.service"
+SHARES = "systemd:keepalived.service"
+"""What a host owns (playbooks/load-balancer.yaml) that balances, and that has the VIP together with others."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def strangers_of(spec: ClusterSpec, facts: Mapping[str, Facts]) -> dict[str, lis
     known = {node.address for node in spec.nodes.values()}
     found: dict[str, list[str]] = {}
     for host, each in facts.items():
-        if _SHARES in parse_owned(each.owned):
+        if SHARES in parse_owned(each.owned):
             for peer in each.peers:
                 if peer not in known:
                     found.setdefault(peer, []).append(host)
@@ -132,7 +134,7 @@ def strangers_of(spec: ClusterSpec, facts: Mapping[str, Facts]) -> dict[str, lis
 def check_peers_are_cleared(inventory: Inventory, spec: ClusterSpec, facts: Mapping[str, Facts]) -> None:
     """A host of the inventory that balanced until now, and has no part in this run: nothing would stop its keepalived,
     which takes the VIP as soon as the others are told that it is no peer. Raises InputError at such hosts."""
-    peers = {peer for each in facts.values() if _SHARES in parse_owned(each.owned) for peer in each.peers}
+    peers = {peer for each in facts.values() if SHARES in parse_owned(each.owned) for peer in each.peers}
     balancing = {host.name for host in inventory.group("load_balancer")}
     problems = []
     for name, host in inventory.hosts.items():

@@ -15,7 +15,6 @@ API_SECONDS = 90
 NODE_SECONDS = 150
 
 _READY_NODES = '{.items[*].status.conditions[?(@.type=="Ready")].status}'
-_STATUSES = r'{range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}'
 _CONDITIONS = r'{range .items[*]}{.metadata.name}: {.status.conditions[-1].message}{"\n"}{end}'
 ENDPOINT_SECONDS = 30
 
@@ -137,20 +136,6 @@ since=$(TZ=UTC0 systemctl show --property=ActiveEnterTimestamp --value kube-apis
 [ $(($(date +%s) - $(date -d "$since" +%s))) -le {seconds} ] || exit 0
 echo started
 """
-
-
-def check_nodes_ready(runner: Runner, names: Sequence[str]) -> None:
-    """For nodes that are to be led elsewhere one by one, each of which has to be Ready again: one that is not so before
-    would stop that for all. Raises ProvisionError with their names."""
-    result = runner.run(Script(f"{KUBECTL} get nodes -o jsonpath={quote(_STATUSES)}\n"), deadline=60)
-    lines = result.stdout.decode(errors="replace").splitlines()
-    ready = {name for name, _, status in (line.partition(" ") for line in lines) if status == "True"}
-    if result.status == 0 and (ill := [name for name in names if name not in ready]):
-        raise ProvisionError(
-            f"{', '.join(ill)} {'is' if len(ill) == 1 else 'are'} not Ready before anything changes: whether the"
-            " new endpoint works there could not be told",
-            "mend that before (see `journalctl -u kubelet`), or leave it out with --limit",
-        )
 
 
 def _await_server(runner: Runner, script: Script) -> str:

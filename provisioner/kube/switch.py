@@ -167,6 +167,19 @@ def await_return(plane: Runner, nodes: Mapping[str, Runner]) -> str:
     return f"{', '.join(sorted(switched)) or 'no node'}: Ready again"
 
 
+def check_nodes_ready(runner: Runner, names: Sequence[str]) -> None:
+    """For nodes that are to be led elsewhere one by one, each of which has to be Ready again: one that is not so before
+    would stop that for all. Raises ProvisionError with their names."""
+    result = runner.run(Script(f"{KUBECTL} get nodes -o jsonpath={quote(_READY)}\n"), deadline=60)
+    ready = _ready(result.stdout.decode(errors="replace"))
+    if result.status == 0 and (ill := [name for name in names if name not in ready]):
+        raise ProvisionError(
+            f"{', '.join(ill)} {'is' if len(ill) == 1 else 'are'} not Ready before anything changes: whether the"
+            " new endpoint works there could not be told",
+            "mend that before (see `journalctl -u kubelet`), or leave it out with --limit",
+        )
+
+
 def _switched_at(runner: Runner, lost: list[UnreachableError]) -> float:
     """When its services began to restart, by the host's own clock; 0 without a switch."""
     text = (_tried(runner, f"cat {FOLDER}/switched 2>/dev/null || :", 30, lost) or b"").decode(
@@ -206,12 +219,16 @@ def _alive(plane: Runner) -> dict[str, float]:
         raise
     except ProvisionError:
         return {}
-    ready = {name for name, _, status in _rows(nodes) if status == "True"}
+    ready = _ready(nodes)
     return {
         name: dt.datetime.fromisoformat(moment).timestamp()
         for name, _, moment in _rows(leases)
         if name in ready and moment
     }
+
+
+def _ready(text: str) -> set[str]:
+    return {name for name, _, status in _rows(text) if status == "True"}
 
 
 def _rows(text: str) -> list[tuple[str, str, str]]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.gates import api_started, check_nodes_ready
+from provisioner.kube.gates import api_started
+from provisioner.kube.switch import check_nodes_ready
 from provisioner.remote.outcome import Result
 from provisioner.resources.model import Answer
 from provisioner.shell.script import Script
@@ -55,7 +56,7 @@ def test_only_servers_that_this_run_started_are_waited_for(
 
 
 def test_nodes_that_are_not_ready_are_named(tmp_path: Path) -> None:
-    host = Host(tmp_path, kubectl="printf 'a True\\nb False\\nc Unknown\\n'")
+    host = Host(tmp_path, kubectl="printf 'a\\tTrue\\nb\\tFalse\\nc\\tUnknown\\n'")
     check_nodes_ready(host, ["a"])
     with pytest.raises(ProvisionError, match="b, c are not Ready before anything changes"):
         check_nodes_ready(host, ["a", "b", "c"])

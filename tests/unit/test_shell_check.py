@@ -290,7 +290,7 @@ def of_gates() -> Iterator[Script]:
     recorder, warned = Recorder(), list[str]()
     gates.api_ready([recorder])
     gates.api_started([recorder], 0.0)
-    gates.check_nodes_ready(recorder, [])
+    switch.check_nodes_ready(recorder, [])
     gates.endpoint_ready(recorder, "10.0.0.9:6443", "a hint")
     nodes = b"1000\nb\tFalse\t1970-01-01T00:00:10Z\na\tTrue\t1970-01-01T00:00:10Z"
     recorder.answers = [nodes]
