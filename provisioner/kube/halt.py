@@ -132,10 +132,6 @@ def halt_script(units: Collection[str]) -> Script:
     their networks and images. To be run while what they consist of is still there."""
     ours = [unit for unit in _UNITS if unit in units]
     lines = [f"systemctl stop -- {unit} 2>/dev/null || :" for unit in ours]
-    if "kube-apiserver.service" in ours:
-        lines.append(
-            "! command -v nft >/dev/null || nft delete table inet provision-api-door 2>/dev/null || :"
-        )
     if "kubelet.service" in ours:
         lines.append(_PODS)
     lines += [
