@@ -89,7 +89,7 @@ rm -rf {FOLDER}.done {FOLDER}.back
 mkdir -p {FOLDER} {_UNITS}/timers.target.wants
 for f in %s; do
   kept={FOLDER}/kept$f
-  [ ! -e "$kept" ] && [ -e "$f" ] || continue
+  if [ -e "$kept" ] || [ ! -e "$f" ]; then continue; fi
   mkdir -p -- "${{kept%%/*}}"
   cp -aLT -- "$f" "$kept.new"
   mv -fT -- "$kept.new" "$kept"

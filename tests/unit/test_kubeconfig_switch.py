@@ -30,7 +30,7 @@ OURS = ("/var/lib/provision", "/run/provision", "/etc/systemd/system", "/opt/kub
 SYSTEMCTL = """#!/bin/sh
 echo "$@" >>{root}/said
 """
-# Each question finds the lease renewed. By its old kubeconfig the node is Ready, by a new one if there is the file `works`.
+# Each question finds the lease renewed. By its old kubeconfig the node is Ready, by a new one once there is `works`.
 KUBECTL = """#!/bin/sh
 echo "$@" >>{root}/asked
 case "$*" in
@@ -92,7 +92,10 @@ class Node:
         texts = {str(path): path.read_text() for path in self.files}
         has = HostKubeconfigs(texts, {OLD: NEW}, "worker1", *list(texts)[:2])
         kind = KubeconfigServerKind({"here": has})
-        (resource,) = kind.build(TaskCall("kubeconfig_server", {"server": NEW}, "here", lambda _: ("", 0, 0), lambda *_: None, str))
+        task = TaskCall(
+            "kubeconfig_server", {"server": NEW}, "here", lambda _: ("", 0, 0), lambda *_: None, str
+        )
+        (resource,) = kind.build(task)
         return diff(resource, self.read(resource))
 
     def read(self, resource: Resource) -> State:
