@@ -135,7 +135,9 @@ def test_a_node_that_does_not_return_goes_back_and_the_run_stops(
 MEND = f"rm -f {BROKEN} && systemctl daemon-reload"
 KILL_SCRIPT = "pkill -9 -f '[-]eu /run/provision' || :"
 TIMER = "provision-endpoint-back.timer"
-LEFT = "ls /var/lib/provision /etc/systemd/system/timers.target.wants /etc/systemd/system | grep endpoint || :"
+LEFT = (
+    "ls /var/lib/provision /etc/systemd/system/timers.target.wants /etc/systemd/system | grep endpoint || :"
+)
 
 
 def cut_off(lab: LabCluster, inventory: Path, *, killed: bool) -> None:
