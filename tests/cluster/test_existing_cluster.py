@@ -186,8 +186,10 @@ def test_the_next_run_goes_on_with_a_switch_that_was_cut_off(
     lab.one("worker1", f"systemctl restart kubelet kube-proxy\n{BREAK}")
     until(lambda: ready(lab), "all nodes Ready", 60)
     cut_off(lab, one_plane, killed=killed)
-    lab.one("worker1", MEND)
-    done = lab.apply(inventory=one_plane)
+    with lab.applying(inventory=one_plane) as running:
+        running.await_event(lambda event: event.get("stage") == "first node")
+        lab.one("worker1", MEND)
+        done = running.finish()
     assert done.status == 0, done
     assert ("worker1", "kubeconfig_server:server", "update") in done.changed
     # Nobody is left who could go back.
