@@ -24,6 +24,7 @@ from provisioner.kube.kubeconfigserver import HostKubeconfigs, KubeconfigServerK
 from provisioner.resources.model import Change, Resource, State
 from provisioner.resources.task import TaskCall
 from provisioner.shell.assemble import prelude
+from provisioner.shell.script import Script
 
 OLD, NEW = "https://192.0.2.11:6443", "https://192.0.2.9:6443"
 OURS = ("/var/lib/provision", "/run/provision", "/etc/systemd/system", "/opt/kubernetes/bin")
@@ -109,7 +110,9 @@ class Node:
         return text.replace("/bin/sh", f"{self.root}/bin/sh")
 
     def begin(self, change: Change) -> subprocess.Popen[str]:
-        script = KubeconfigServerKind({}).change(change)
+        return self.run(KubeconfigServerKind({}).change(change))
+
+    def run(self, script: Script) -> subprocess.Popen[str]:
         payload, work = self.root / "payload", self.root / "work"
         for folder in (payload, work):
             folder.mkdir(exist_ok=True)
@@ -264,6 +267,18 @@ def test_what_the_host_kept_before_it_lost_its_power_is_not_taken_for_what_is_th
     node.cut_off()
     node.time_is_over()
     assert node.servers == [OLD] * 3
+
+
+def test_files_of_our_own_go_back_whatever_they_are_by_then(node: Node) -> None:
+    """Those of a cluster that the tool has built itself; and what was not there before stays."""
+    node.files[2].unlink()
+    begun = node.run(wayback.begin(dict.fromkeys(map(str, node.files), ""), ["kubelet.service"]))
+    assert begun.communicate(timeout=30) == ("", "")
+    node.write(NEW, "https://192.0.2.8:6443", NEW)
+    assert node.time_is_over() == ""
+    assert node.servers == [OLD, OLD, NEW]
+    assert (node.root / "said").read_text().splitlines()[-2] == "restart -- kubelet.service"
+    assert node.left == []
 
 
 def test_approval_fails_once_the_host_goes_back(node: Node) -> None:
