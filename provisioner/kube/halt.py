@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from provisioner.kube.wayback import FORGET
 from provisioner.shell.script import Script
 from provisioner.shell.worklock import locked
 
@@ -131,7 +132,7 @@ def halt_script(units: Collection[str]) -> Script:
     """Ends those of ours among the host's `units` and deletes their data; where the kubelet is one, its pods end with
     their networks and images. To be run while what they consist of is still there."""
     ours = [unit for unit in _UNITS if unit in units]
-    lines = [f"systemctl stop -- {unit} 2>/dev/null || :" for unit in ours]
+    lines = [FORGET, *(f"systemctl stop -- {unit} 2>/dev/null || :" for unit in ours)]
     if "kubelet.service" in ours:
         lines.append(_PODS)
     lines += [
