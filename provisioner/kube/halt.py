@@ -119,7 +119,7 @@ _FORGET = """
 find /var/lib/provision -mindepth 1 -maxdepth 1 ! -name displaced %s -exec rm -rf {} +
 find /var/lib/provision -depth -type d -empty -delete
 [ ! -e /var/lib/provision/displaced ] || echo /var/lib/provision/displaced
-rm -rf /run/provision/units
+rm -rf /run/provision/units /run/api-load-balancer
 """
 
 

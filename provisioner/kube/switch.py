@@ -101,15 +101,24 @@ def await_return(plane: Runner, nodes: Mapping[str, Runner]) -> str:
 
 def check_nodes_ready(runner: Runner, names: Sequence[str]) -> None:
     """For nodes that are to be led elsewhere one by one, each of which has to be Ready again: one that is not so before
-    would stop that for all. Raises ProvisionError with their names."""
-    result = runner.run(Script(f"{KUBECTL} get nodes -o jsonpath={quote(_READY)}\n"), deadline=60)
-    ready = _ready(result.stdout.decode(errors="replace"))
-    if result.status == 0 and (ill := [name for name in names if name not in ready]):
-        raise ProvisionError(
-            f"{', '.join(ill)} {'is' if len(ill) == 1 else 'are'} not Ready before anything changes: whether the"
-            " new endpoint works there could not be told",
-            "mend that before (see `journalctl -u kubelet`), or leave it out with --limit",
-        )
+    would stop that for all. One that has just booted gets the time of a return. Raises ProvisionError with names."""
+    script, end = f"{KUBECTL} get nodes -o jsonpath={quote(_READY)}\n", time.monotonic() + RETURN_SECONDS
+    ill = list[str]()
+    while True:
+        result = runner.run(Script(script), deadline=60)
+        if result.status == 0:
+            ready = _ready(result.stdout.decode(errors="replace"))
+            ill = [name for name in names if name not in ready]
+        if not ill:
+            return
+        if time.monotonic() > end:
+            break
+        time.sleep(0.3)
+    raise ProvisionError(
+        f"{', '.join(ill)} {'is' if len(ill) == 1 else 'are'} not Ready before anything changes, for"
+        f" {RETURN_SECONDS:.0f} s: whether the new endpoint works there could not be told",
+        "mend that before (see `journalctl -u kubelet`), or leave it out with --limit",
+    )
 
 
 def _switched_at(runner: Runner, lost: list[UnreachableError]) -> float:
