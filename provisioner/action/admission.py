@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.attachments import check_attachments
 from provisioner.action.capacity import check_capacity
-from provisioner.action.endpointkept import check_endpoint_kept
+from provisioner.action.endpointkept import check_endpoint_kept, unserved
 from provisioner.action.families import check_autodetection, check_families
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
 from provisioner.action.hostnetwork import check_host_networks, doubtful_networks
@@ -40,7 +40,7 @@ def admit(
     do."""
     for check in _checks(loaded, spec, facts, emit, changes=changes):
         check()
-    _tell(spec, facts, emit)
+    _tell(loaded, spec, facts, emit)
 
 
 def all_faults(
@@ -53,7 +53,7 @@ def all_faults(
             check()
         except ProvisionError as fault:
             found.append(fault)
-    _tell(spec, facts, emit)
+    _tell(loaded, spec, facts, emit)
     return found
 
 
@@ -118,7 +118,7 @@ def _firewalls(
         emit(Note(level="warning", message=fault.reason, hint=fault.hint))
 
 
-def _tell(spec: ClusterSpec, facts: Mapping[str, Facts], emit: Emit) -> None:
+def _tell(loaded: Loaded, spec: ClusterSpec, facts: Mapping[str, Facts], emit: Emit) -> None:
     if spec.firewall == "check":
         for host, chain in doubts(facts, spec).items():
             said = f"{host}: its firewall may drop what pods send: chain {chain} refuses it"
@@ -129,6 +129,10 @@ def _tell(spec: ClusterSpec, facts: Mapping[str, Facts], emit: Emit) -> None:
             said = f"{', '.join(hosts)}: its peer {peer} is no host of the inventory any more: where it runs it will"
             hint = "unless `provision remove` took it out: put it back, and take it out by that, or switch it off"
             emit(Note(level="warning", message=f"{said} take {spec.load_balancer.vip}, too", hint=hint))
+    if leave := unserved(loaded.inventory, spec, facts):
+        said = f"clients that know the API server as {spec.endpoint} will be cut off: only {', '.join(leave)} serve it"
+        hint = "they balance no more: name as endpoint what others serve, and give clients a new kubeconfig"
+        emit(Note(level="warning", message=said, hint=hint))
     if spec.existing is None:
         for note in doubtful_networks(spec, facts):
             emit(note)

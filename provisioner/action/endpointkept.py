@@ -23,6 +23,15 @@ _SERVER_PORT = 6443
 def check_endpoint_kept(inventory: Inventory, spec: ClusterSpec, facts: Mapping[str, Facts]) -> None:
     """Raises InputError where this run would take away an address or port that nodes still use, with the way round."""
     planes = [host.name for host in inventory.group("kube_control_plane")]
+    way = (
+        f"go by way of a control plane: apply once with endpoint {{host: {spec.nodes[planes[0]].address},"
+        f" port: {_SERVER_PORT}}} and nobody in the group load_balancer, then with "
+    )
+    leave = unserved(inventory, spec, facts)
+    if leave and spec.nodes_endpoint == spec.endpoint:
+        reason = f"nodes would be cut off: {spec.endpoint} is served by {', '.join(leave)} alone, which balance no more"
+        at = inventory.origin(None, "cluster", "endpoint", "host")
+        raise InputError([Problem(*at, reason, f"{way}the endpoint that others serve")])
     for old, nodes in _in_use(facts).items():
         others = {str(Endpoint(spec.nodes[name].address, _SERVER_PORT)) for name in planes}
         if str(old) in (*others, str(spec.endpoint)) or not (why := _taken(inventory, spec, facts, old)):
@@ -34,12 +43,25 @@ def check_endpoint_kept(inventory: Inventory, spec: ClusterSpec, facts: Mapping[
                 Problem(
                     *inventory.origin(None, "cluster", "endpoint", key),
                     f"{nodes[0]}{more} would be cut off: they know the API server as {old}, and {why}",
-                    f"go by way of a control plane: apply once with endpoint {{host:"
-                    f" {spec.nodes[planes[0]].address}, port: {_SERVER_PORT}}} and nobody in the group load_balancer,"
-                    " then with the group and the new endpoint",
+                    f"{way}the group and the new endpoint",
                 )
             ]
         )
+
+
+def unserved(inventory: Inventory, spec: ClusterSpec, facts: Mapping[str, Facts]) -> list[str]:
+    """The load balancers that serve `spec.endpoint` now and all leave by this run, so that nobody does any more. Of one
+    that others serve nothing is known: an address has to be on one of ours, and a name is ours where nodes know it."""
+    end = spec.endpoint
+    servers = [host.name for host in inventory.group("kube_control_plane")]
+    known = {spec.nodes[name].address for name in servers} if end.port == _SERVER_PORT else set()
+    if inventory.group("load_balancer") or end.host in (known | set(servers)):
+        return []
+    owned = {host: parse_owned(each.owned) for host, each in facts.items()}
+    ours = [host for host, each in owned.items() if BALANCES in each]
+    if not is_ip(end.host):
+        return sorted(ours) if end in _in_use(facts) else []
+    return sorted(ours) if any(has_address(end.host, facts[host]) for host in ours) else []
 
 
 def _in_use(facts: Mapping[str, Facts]) -> dict[Endpoint, list[str]]:

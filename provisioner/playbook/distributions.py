@@ -22,8 +22,9 @@ class Distribution:
     `registry_unit` and `registry_user` are what the registry's package brings along, `registry_folders` lead to its
     configuration, and `registry_storage` is where it keeps images. `nginx_user` runs nginx's workers;
     `nginx_stream_module` is the file of its module `stream`, which an nginx that has it built in lacks.
-    `load_balancer_booleans` are SELinux's, which load balancers need where it is at work. `releases` are
-    the packages that nodes of a major release need beside `node`.
+    `load_balancer_booleans` are SELinux's, which load balancers need where it is at work; `load_balancer_context` is
+    what their nginx runs as there ("": what the policy says). `releases` are the packages that nodes of a major release
+    need beside `node`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Distribution:
     nginx_user: str
     nginx_stream_module: str
     load_balancer_booleans: tuple[str, ...] = ()
+    load_balancer_context: str = ""
     releases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property

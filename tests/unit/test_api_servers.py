@@ -30,7 +30,8 @@ TICK = '#!/bin/sh\n: >"${0%/*}/waits"\nwhile [ -e "${0%/*}/waits" ]; do sleep 0.
 def commands(word: str, folder: Path) -> str:
     """Those of the unit's lines `word`, with `program` for ours; nginx tells what it reads when it is asked to."""
     os_variables = {"nginx_stream_module": "/no/module"}
-    unit = render_file(TEMPLATES / "api-load-balancer.service.j2", {"os": os_variables, "folder": "/etc/x"})
+    known = {"os": os_variables, "folder": "/etc/x", "facts": {"selinux": False}}
+    unit = render_file(TEMPLATES / "api-load-balancer.service.j2", known)
     found = re.findall(rf"^{word}=(.*)$", unit, re.MULTILINE)
     lines = [each.replace(PROGRAM, f"{folder}/program") for each in found if "nginx -t" not in each]
     return "\n".join(each if "kill -HUP" not in each else "cp run/servers.conf has" for each in lines)

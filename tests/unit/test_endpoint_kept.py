@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from test_preflight import GOOD
 
-from provisioner.action.endpointkept import check_endpoint_kept
+from provisioner.action.endpointkept import check_endpoint_kept, unserved
 from provisioner.errors import InputError
-from provisioner.inventory.model import load_inventory
+from provisioner.inventory.model import Inventory, load_inventory
 from provisioner.playbook.facts import Facts
 from provisioner.spec.load import load_spec
+from provisioner.spec.model import ClusterSpec
 
 HA = Path(__file__).parents[2] / "inventories" / "ha.yaml"
 OTHER_VIP = ("host: 10.98.1.9 ", "host: 10.98.1.8 ")
@@ -56,7 +57,7 @@ def facts(known: str, *units: str) -> dict[str, Facts]:
     return hosts
 
 
-def checked(folder: Path, known: dict[str, Facts], *replaced: tuple[str, str]) -> None:
+def loaded(folder: Path, *replaced: tuple[str, str]) -> tuple[Inventory, ClusterSpec]:
     text = HA.read_text()
     for old, new in replaced:
         assert old in text
@@ -64,7 +65,11 @@ def checked(folder: Path, known: dict[str, Facts], *replaced: tuple[str, str]) -
     path = folder / "inventory.yaml"
     path.write_text(text)
     inventory = load_inventory(path)
-    check_endpoint_kept(inventory, load_spec(inventory), known)
+    return inventory, load_spec(inventory)
+
+
+def checked(folder: Path, known: dict[str, Facts], *replaced: tuple[str, str]) -> None:
+    check_endpoint_kept(*loaded(folder, *replaced), known)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +94,21 @@ def test_what_load_balancers_would_not_serve_any_more_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("known", "replaced"),
+    [(SHARED, [GROUP]), (f"{SHARED} switching", [GROUP]), ("https://api.example:6443", [NAME, GROUP])],
+    ids=["an address", "amid a switch", "a name"],
+)
+def test_the_last_load_balancers_do_not_leave_under_their_nodes(
+    tmp_path: Path, known: str, replaced: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(InputError) as raised:
+        checked(tmp_path, facts(known, *UNITS), *replaced)
+    said = str(raised.value)
+    assert "6443 is served by lb1, lb2 alone, which balance no more" in said
+    assert "endpoint {host: 10.98.1.11, port: 6443} and nobody in the group load_balancer" in said
+
+
+@pytest.mark.parametrize(
     ("known", "units", "replaced"),
     [
         ("", (), []),
@@ -100,6 +120,7 @@ def test_what_load_balancers_would_not_serve_any_more_is_refused(
         (SHARED, UNITS, [LOCAL, GROUP]),
         ("https://127.0.0.1:6443", (), []),
         ("https://192.0.2.7:6443", (), []),
+        ("https://192.0.2.7:6443", UNITS[:1], [("host: 10.98.1.9 ", "host: 192.0.2.7 "), GROUP]),
         ("https://api.example:6443", (), [NAME, OTHER_PORT]),
     ],
     ids=[
@@ -112,6 +133,7 @@ def test_what_load_balancers_would_not_serve_any_more_is_refused(
         "to a load balancer on each node",
         "and back",
         "somebody else's load balancer",
+        "it is in use, and ours are just about to leave",
         "the first load balancers behind a name",
     ],
 )
@@ -119,3 +141,19 @@ def test_what_is_served_until_the_end_is_let_pass(
     tmp_path: Path, known: str, units: tuple[str, ...], replaced: list[tuple[str, str]]
 ) -> None:
     checked(tmp_path, facts(known, *units), *replaced)
+
+
+@pytest.mark.parametrize(
+    ("units", "replaced", "leave"),
+    [
+        (UNITS, [LOCAL, GROUP], ["lb1", "lb2"]),
+        (UNITS, [LOCAL, GROUP, PLANE], []),
+        ((), [LOCAL, GROUP], []),
+        (UNITS, [], []),
+    ],
+    ids=["to local", "with another endpoint", "somebody else's", "they stay"],
+)
+def test_who_leaves_clients_without_an_endpoint_is_told(
+    tmp_path: Path, units: tuple[str, ...], replaced: list[tuple[str, str]], leave: list[str]
+) -> None:
+    assert unserved(*loaded(tmp_path, *replaced), facts(SHARED, *units)) == leave

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.playbook.distributions import distributions
 from provisioner.playbook.factscript import facts_script
+from provisioner.playbook.render import render_file
 from provisioner.resources import packagescripts
 from provisioner.shell.assemble import prelude
 from provisioner.shell.quote import quote
@@ -81,3 +83,16 @@ def test_what_is_put_in_place_gets_its_label(shell: list[str], tmp_path: Path) -
         done = run(shell, text, environment, tmp_path)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "log").read_text() == labelled
+
+
+@pytest.mark.parametrize(
+    ("name", "selinux", "there"),
+    [("rhel", True, True), ("openEuler", True, True), ("rhel", False, False), ("debian", True, False)],
+)
+def test_nginx_of_a_load_balancer_is_not_confined_as_a_web_server(
+    name: str, selinux: bool, there: bool
+) -> None:
+    template = Path(__file__).parents[2] / "templates/load-balancer/api-load-balancer.service.j2"
+    known = {"os": distributions()[name], "folder": "/etc/x", "facts": {"selinux": selinux}}
+    line = "SELinuxContext=-system_u:system_r:unconfined_service_t:s0"
+    assert (line in render_file(template, known).splitlines()) is there
