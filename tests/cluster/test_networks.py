@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -23,6 +23,16 @@ from lab_cluster import (
 NODES = ("cp1", "worker1", "worker2")
 PLUGIN = """        plugin: flannel
 """
+CIDRS = """        pod_cidrs: [10.244.0.0/16] # a list: one IPv4 CIDR, one IPv6 CIDR, or one of each
+        service_cidrs: [10.96.0.0/16]
+"""
+BOTH_FAMILIES = """        pod_cidrs: [10.244.0.0/16, "fd00:244::/56"]
+        service_cidrs: [10.96.0.0/16, "fd00:96::/112"]
+"""
+SECOND_ADDRESS = """
+v4=$(ip -4 -o addr show dev eth0 | sed 's/.*inet [0-9.]*\\.\\([0-9]*\\)\\/.*/\\1/')
+ip -6 addr replace "fd00:98::$v4/64" dev eth0 nodad
+"""
 FLANNEL = """        flannel:
           backend: vxlan # or host-gw, when all nodes share one network segment
 """
@@ -34,7 +44,8 @@ pytestmark = pytest.mark.soak
 @dataclass(frozen=True)
 class Mode:
     """`spec` in place of the plug-in's own part; `tunnel` are packets (nft) that carry those of pods between nodes, or,
-    `plain`, must not be seen. `link` is the one that the plug-in makes, "" for none."""
+    `plain`, must not be seen. `link` is the one that the plug-in makes, "" for none. `families`: how many IP families
+    nodes, pods and services have."""
 
     name: str
     plugin: str
@@ -42,6 +53,7 @@ class Mode:
     tunnel: str
     link: str
     plain: bool = False
+    families: int = 1
 
 
 def flannel(name: str, options: str, tunnel: str, link: str, *, plain: bool = False) -> Mode:
@@ -50,6 +62,14 @@ def flannel(name: str, options: str, tunnel: str, link: str, *, plain: bool = Fa
 
 def calico(name: str, options: str, tunnel: str, link: str, *, plain: bool = False) -> Mode:
     return Mode(f"Calico {name}", "calico", f"        calico: {options}\n", tunnel, link, plain)
+
+
+def canal(name: str, options: str, tunnel: str, link: str, *, plain: bool = False) -> Mode:
+    return Mode(f"canal {name}", "canal", f"        flannel: {options}\n", tunnel, link, plain)
+
+
+def two_families(mode: Mode) -> Mode:
+    return replace(mode, name=f"{mode.name}, two families", families=2)
 
 
 MODES = [
@@ -64,6 +84,13 @@ MODES = [
         "VXLANCrossSubnet", "{encapsulation: VXLANCrossSubnet}", "udp dport 4789", "vxlan.calico", plain=True
     ),
     calico("None", "{encapsulation: None}", "udp dport 4789", "", plain=True),
+    canal("vxlan", "{backend: vxlan}", "udp dport 8472", "flannel.1"),
+    canal("host-gw", "{backend: host-gw}", "udp dport 8472", "", plain=True),
+    two_families(flannel("vxlan", "{backend: vxlan}", "udp dport 8472", "flannel-v6.1")),
+    two_families(flannel("host-gw", "{backend: host-gw}", "udp dport 8472", "", plain=True)),
+    two_families(calico("VXLAN", "{encapsulation: VXLAN}", "udp dport 4789", "vxlan-v6.calico")),
+    two_families(calico("None", "{encapsulation: None}", "udp dport 4789", "", plain=True)),
+    two_families(canal("vxlan", "{backend: vxlan}", "udp dport 8472", "flannel-v6.1")),
     calico("Typha", "{encapsulation: VXLAN, typha: true}", "udp dport 4789", "vxlan.calico"),
     calico(
         "route reflectors",
@@ -91,15 +118,20 @@ def lab() -> Iterator[LabCluster]:
 
 
 def chosen(lab: LabCluster, mode: Mode, folder: Path) -> Path:
-    return lab.edited(folder, {PLUGIN: f"        plugin: {mode.plugin}\n", FLANNEL: mode.spec})
+    cidrs = BOTH_FAMILIES if mode.families == 2 else CIDRS
+    return lab.edited(folder, {PLUGIN: f"        plugin: {mode.plugin}\n", FLANNEL: mode.spec, CIDRS: cidrs})
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_a_mode(lab: LabCluster, mode: Mode, tmp_path: Path) -> None:
     lab.bare()
+    if mode.families == 2:
+        lab.on("kube_control_plane:kube_node", SECOND_ADDRESS)
     inventory = chosen(lab, mode, tmp_path)
     done = lab.apply(inventory=inventory)
     assert is_verified(done), done
+    resolvers = lab.objects("-n kube-system pods -l k8s-app=kube-dns")
+    assert {len(each["status"]["podIPs"]) for each in resolvers} == {mode.families}
     for host in NODES:
         lab.one(host, COUNTING.format(tunnel=mode.tunnel))
     verified = provision("verify", inventory, "--json")
