@@ -28,12 +28,18 @@ def check_spared(site: Site, host: str) -> None:
     """The cluster outlives the loss of the host. Raises LeftOutError where etcd would have no majority, or nobody else
     has an API server; ProvisionError when etcd does not answer, or another API server is not ready."""
     if host in site.servers:
-        others = [each for each in site.servers if each != host]
-        if not others:
-            raise LeftOutError(f"{host} has the only API server")
-        api_ready([site.pool.session(each) for each in others])
+        check_others_serve(site, host)
     if host in site.members:
         _check_majority(read_voters(site.pool.session(host), site.members[host].etcdctl))
+
+
+def check_others_serve(site: Site, host: str) -> None:
+    """All API servers but the host's are ready. Raises LeftOutError when there is no other, ProvisionError when one is
+    not ready."""
+    others = [each for each in site.servers if each != host]
+    if not others:
+        raise LeftOutError(f"{host} has the only API server")
+    api_ready([site.pool.session(each) for each in others])
 
 
 def _check_majority(found: Sequence[Voter]) -> None:

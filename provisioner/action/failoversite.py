@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from provisioner.action.failoverleader import check_spared, leaders_host
+from provisioner.action.failoverleader import check_others_serve, check_spared, leaders_host
 from provisioner.action.virtualrouter import link_of, virtual_router
 from provisioner.engine.events import Emit
 from provisioner.errors import InputError, Problem, ProvisionError
@@ -78,7 +78,9 @@ class Site:
         """The fault of a name, and the host that has it: the holder of the address, an API server's, or that of etcd's
         leader. Raises LeftOutError, also where the cluster would not outlive what the holder has beside the address."""
         if name == faults.SERVER:
-            return faults.server_killed(), self._server()
+            host = self._server()
+            check_others_serve(self, host)  # the fault before may have rebooted the host of one
+            return faults.server_killed(), host
         if name == faults.LEADER:
             host = leaders_host(self)
             return faults.leaders_host_lost(self.members[host].link), host

@@ -105,8 +105,10 @@ def _of_api(
 
         hint = mending_endpoint(prepared.loaded.inventory, cluster.spec)
         said = endpoint_ready(pool.session(first), address, hint)
-        if switched := [name for name in cluster.switching if name in prepared.loaded.hosts]:
-            check_nodes_ready(pool.session(first), switched)
+        # Where a run was cut off amid a switch it is begun anew: that node may well have the address that is wrong.
+        steady = [name for name in cluster.switching if name in prepared.loaded.hosts]
+        if steady := [name for name in steady if not prepared.facts[name].switch_under_way]:
+            check_nodes_ready(pool.session(first), steady)
         return "; ".join(filter(None, (said, gate_of_new(prepared, pool, emit, watch))))
 
     return {

@@ -127,6 +127,7 @@ class ClusterVariables:
             "api_servers": [
                 {"name": name, "address": spec.nodes[name].address} for name in self.control_planes
             ],
+            "all_nodes_read": set(self.node_names) <= set(self._facts),
             "endpoints_of_before": _of_before(self._facts, spec),
             "service_address": str(ipaddress.ip_network(spec.network.service_cidrs[0])[1]),
             "tls_ciphers": list(TLS12_CIPHERS),

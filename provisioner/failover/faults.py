@@ -138,10 +138,10 @@ def leaders_host_lost(link: str) -> Fault:
 
 
 def server_killed() -> Fault:
-    """One API server dies, as by the kernel's hand; systemd starts it again."""
+    """One API server dies, as by the kernel's hand, which takes one process; systemd starts it again."""
     return Fault(
         SERVER,
-        "systemctl kill --signal=KILL kube-apiserver.service",
+        "systemctl kill --signal=KILL --kill-who=main kube-apiserver.service",
         ":",
         seconds=1,
         failures=1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from provisioner.kube.wayback import FORGET
 from provisioner.shell.script import Script
 from provisioner.shell.worklock import locked
 
@@ -118,7 +119,7 @@ _FORGET = """
 find /var/lib/provision -mindepth 1 -maxdepth 1 ! -name displaced %s -exec rm -rf {} +
 find /var/lib/provision -depth -type d -empty -delete
 [ ! -e /var/lib/provision/displaced ] || echo /var/lib/provision/displaced
-rm -rf /run/provision/units
+rm -rf /run/provision/units /run/api-load-balancer
 """
 
 
@@ -131,11 +132,7 @@ def halt_script(units: Collection[str]) -> Script:
     """Ends those of ours among the host's `units` and deletes their data; where the kubelet is one, its pods end with
     their networks and images. To be run while what they consist of is still there."""
     ours = [unit for unit in _UNITS if unit in units]
-    lines = [f"systemctl stop -- {unit} 2>/dev/null || :" for unit in ours]
-    if "kube-apiserver.service" in ours:
-        lines.append(
-            "! command -v nft >/dev/null || nft delete table inet provision-api-door 2>/dev/null || :"
-        )
+    lines = [FORGET, *(f"systemctl stop -- {unit} 2>/dev/null || :" for unit in ours)]
     if "kubelet.service" in ours:
         lines.append(_PODS)
     lines += [

@@ -1,9 +1,7 @@
 """The module `endpoint_switch`, around the kubeconfigs of a joined node: the API server gets another address there.
 
-The host takes the new one on approval. Before anything is written it keeps what it has and sets itself a time; who does
-not stop that in time, because the node does not return or the run was cut off, finds the old kubeconfigs in their place
-again and the services that read them restarted. What returns is seen in the cluster: a lease that its kubelet renewed
-after the switch, by the host's own clock in both.
+The host takes the new one on approval, and else goes back (kube.wayback). What returns is seen in the cluster: a lease
+that its kubelet renewed after the switch, by the host's own clock in both.
 """
 
 from __future__ import annotations
@@ -16,83 +14,22 @@ from collections.abc import Mapping, Sequence
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.marks import ask
+from provisioner.kube.wayback import APPROVE, FOLDER, GO_BACK, begin
 from provisioner.resources.model import Absent, Change, Present, Resource, Runner, State
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote, words
-from provisioner.shell.script import Blob, Script
+from provisioner.shell.script import Script
 from provisioner.shell.worklock import locked
 
-FOLDER = "/var/lib/provision/endpoint"
-"""What was there before the switch, as long as it is not approved."""
-_TIMER = "provision-endpoint-back"
-GRACE = 240
-"""Seconds after which a host goes back by itself; longer than a run waits for its return, and for its batch."""
 RETURN_SECONDS = 60.0
 """A kubelet renews its lease every 10 s; it is Ready again some seconds after its start."""
 
-_UNITS = "/etc/systemd/system"
-_GO_BACK = f"for d in {FOLDER} {FOLDER}.back; do [ ! -e $d/back ] || /bin/sh $d/back; done"
-_SERVICE_UNIT = f"""[Unit]
-Description=The API server's address of before
-
-[Service]
-Type=oneshot
-ExecStart=/bin/sh -c '{_GO_BACK.replace("$", "$$")}'
-"""
-# It is a file, so that a host that boots amid a switch has it as well.
-_TIMER_UNIT = f"""[Unit]
-Description=Goes back unless a switch of the API server's address is approved
-
-[Timer]
-OnActiveSec={GRACE}
-AccuracySec=1
-"""
-_DISARM = f"""systemctl stop {_TIMER}.timer 2>/dev/null || :
-rm -f {_UNITS}/timers.target.wants/{_TIMER}.timer {_UNITS}/{_TIMER}.timer {_UNITS}/{_TIMER}.service"""
-
-# Whoever moves the folder first decides; the other finds nothing to do. One that was interrupted is gone on with.
-_BACK = """#!/bin/sh
-exec 9>/run/{timer}.lock
-flock 9
-mv -T {folder} {folder}.back 2>/dev/null || :
-[ -d {folder}.back ] || exit 0
-for f in {files}; do
-  old={folder}.back/${{f##*/}}
-  [ ! -e "$old" ] || mv -f -- "$old" "$f"
-done
-systemctl reset-failed -- {units} 2>/dev/null || :
-systemctl restart -- {units}
-rm -rf {folder}.back
-{disarm}
-"""
-_BEGIN = f"""
-umask 077
-[ ! -e {FOLDER}.back/back ] || /bin/sh {FOLDER}.back/back
-rm -rf {FOLDER}.done {FOLDER}.back
-systemctl reset-failed {_TIMER}.service 2>/dev/null || :
-mkdir -p {FOLDER} {_UNITS}/timers.target.wants
-for f in %(files)s; do
-  kept={FOLDER}/${{f##*/}}
-  [ -e "$kept" ] || [ ! -e "$f" ] || {{ cp -p -- "$f" "$kept.new" && mv -f -- "$kept.new" "$kept"; }}
-done
-cat "$P/back" >{FOLDER}/back
-cat "$P/service" >{_UNITS}/{_TIMER}.service
-cat "$P/timer" >{_UNITS}/{_TIMER}.timer
-ln -sf ../{_TIMER}.timer {_UNITS}/timers.target.wants/{_TIMER}.timer
-systemctl daemon-reload
-systemctl restart {_TIMER}.timer
-echo %(nonce)s >{FOLDER}/begun
-"""
 # What is written in the second in which a service starts would pass for changed after that.
 _RESTART = f"""
 sleep 1
 date +%%s.%%N >{FOLDER}/switched
 systemctl restart -- %(units)s
 echo %(nonce)s >{FOLDER}/restarted
-"""
-_APPROVE = f"""
-{_DISARM}
-mv -T {FOLDER} {FOLDER}.done && rm -rf {FOLDER}.done
 """
 STEPS = ("begin", "restart")
 
@@ -126,15 +63,10 @@ class EndpointSwitchKind:
 
     def change(self, change: Change) -> Script:
         spec = change.resource.spec
-        parts = {"files": words(spec["files"]), "units": words(spec["units"]), "nonce": self._nonce}
         if spec["step"] == "restart":
-            return Script(_RESTART % parts)
-        texts = {
-            "back": _BACK.format(folder=FOLDER, timer=_TIMER, disarm=_DISARM, **parts),
-            "service": _SERVICE_UNIT,
-            "timer": _TIMER_UNIT,
-        }
-        return Script(_BEGIN % parts, {name: Blob.of(text.encode()) for name, text in texts.items()})
+            return Script(_RESTART % {"units": words(spec["units"]), "nonce": self._nonce})
+        made = begin(dict.fromkeys(spec["files"], ""), spec["units"])
+        return Script(f"{made.main}echo {self._nonce} >{FOLDER}/begun\n", made.payload)
 
 
 def await_return(plane: Runner, nodes: Mapping[str, Runner]) -> str:
@@ -152,10 +84,10 @@ def await_return(plane: Runner, nodes: Mapping[str, Runner]) -> str:
             break
         time.sleep(0.3)
     for name in switched.keys() - missing:
-        if _tried(nodes[name], locked(_APPROVE), 30, lost) is None:
+        if _tried(nodes[name], locked(APPROVE), 30, lost) is None:
             missing.add(name)
     for name in missing:
-        _tried(nodes[name], _GO_BACK, 120, lost)
+        _tried(nodes[name], GO_BACK, 120, lost)
     if lost:
         raise lost[0]
     if missing:
@@ -169,15 +101,24 @@ def await_return(plane: Runner, nodes: Mapping[str, Runner]) -> str:
 
 def check_nodes_ready(runner: Runner, names: Sequence[str]) -> None:
     """For nodes that are to be led elsewhere one by one, each of which has to be Ready again: one that is not so before
-    would stop that for all. Raises ProvisionError with their names."""
-    result = runner.run(Script(f"{KUBECTL} get nodes -o jsonpath={quote(_READY)}\n"), deadline=60)
-    ready = _ready(result.stdout.decode(errors="replace"))
-    if result.status == 0 and (ill := [name for name in names if name not in ready]):
-        raise ProvisionError(
-            f"{', '.join(ill)} {'is' if len(ill) == 1 else 'are'} not Ready before anything changes: whether the"
-            " new endpoint works there could not be told",
-            "mend that before (see `journalctl -u kubelet`), or leave it out with --limit",
-        )
+    would stop that for all. One that has just booted gets the time of a return. Raises ProvisionError with names."""
+    script, end = f"{KUBECTL} get nodes -o jsonpath={quote(_READY)}\n", time.monotonic() + RETURN_SECONDS
+    ill = list[str]()
+    while True:
+        result = runner.run(Script(script), deadline=60)
+        if result.status == 0:
+            ready = _ready(result.stdout.decode(errors="replace"))
+            ill = [name for name in names if name not in ready]
+        if not ill:
+            return
+        if time.monotonic() > end:
+            break
+        time.sleep(0.3)
+    raise ProvisionError(
+        f"{', '.join(ill)} {'is' if len(ill) == 1 else 'are'} not Ready before anything changes, for"
+        f" {RETURN_SECONDS:.0f} s: whether the new endpoint works there could not be told",
+        "mend that before (see `journalctl -u kubelet`), or leave it out with --limit",
+    )
 
 
 def _switched_at(runner: Runner, lost: list[UnreachableError]) -> float:

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import ipaddress
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from cryptography import x509
 
@@ -35,7 +36,8 @@ class CertificateKind:
     """Attributes: issuer (key identifier), subject, sans, usages, expiry ("ok" or "due"), key ("paired" when the key
     file is the one that came with this certificate), mode, owner of the key.
 
-    With `more_sans` names that are there beside those that are wanted are let be: they go when it is issued anew.
+    With `more_sans` names that are there beside those that are wanted are let be: they go when it is issued anew. With
+    `keep_sans` they stay then, too, if its issuer is the same; attribute `had` are all names that it has.
     """
 
     name = "certificate"
@@ -45,7 +47,8 @@ class CertificateKind:
         self._authorities = authorities
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
-        optional = {"organizations": list, "sans": list, "usages": list, "owner": str, "more_sans": bool}
+        lists = dict.fromkeys(("organizations", "sans", "usages"), list)
+        optional = {**lists, "owner": str, "more_sans": bool, "keep_sans": bool}
         task.check({"dest": str, "authority": str, "common_name": str}, optional)
         authority = str(task.args["authority"])
         if authority not in self._authorities:
@@ -68,6 +71,7 @@ class CertificateKind:
             "leaf": leaf,
             "owner": owner,
             "more_sans": bool(task.args.get("more_sans")),
+            "keep_sans": bool(task.args.get("keep_sans")),
         }
         return [Resource("certificate", dest, Present(attrs), spec, writes=(f"{dest}.crt", f"{dest}.key"))]
 
@@ -79,12 +83,16 @@ class CertificateKind:
         pairs = parse_stamps(stamps.encode())
         states: dict[str, State] = {each.id: Absent() for each in resources}
         wider = {each.name: _sans_wanted(each) for each in resources if each.spec.get("more_sans")}
+        keeping = {each.name for each in resources if each.spec.get("keep_sans")}
         for block in ("\n" + text).split("\n=")[1:]:
             head, _, pem = block.partition("\n")
             name, mode, owner = head.rsplit(" ", 2)
             attrs = _read(pem if pem.endswith("\n") else pem + "\n", pairs.get(f"{name}.key"))
+            had = attrs.get("sans", ())
             if name in wider and wider[name] <= set(_plain(attrs.get("sans"))):
                 attrs["sans"] = tuple(sorted(wider[name]))
+            if name in keeping:
+                attrs["had"] = had
             states[f"certificate:{name}"] = Present({**attrs, "mode": mode, "owner": owner})
         return states
 
@@ -92,7 +100,7 @@ class CertificateKind:
         resource = change.resource
         if isinstance(resource.desired, Absent):
             return Script(f"rm -f -- {quote(resource.name)}.key {quote(resource.name)}.crt\n")
-        pair = issue(self._authorities[resource.spec["authority"]], resource.spec["leaf"])
+        pair = issue(self._authorities[resource.spec["authority"]], _leaf(change))
         cert = Blob.of(pair.cert.encode())
         name, owner = quote(resource.name), quote(resource.spec["owner"])
         aside = f"displace {name}.key\ndisplace {name}.crt\n" if change.foreign else ""
@@ -117,6 +125,17 @@ class CertificateKind:
             "expiry": "ok",
             "key": "paired",
         }
+
+
+def _leaf(change: Change) -> Leaf:
+    """What is issued: what is wanted, and the names that stay."""
+    leaf: Leaf = change.resource.spec["leaf"]
+    before, desired = change.before, change.resource.desired
+    if not isinstance(before, Present) or not isinstance(desired, Present):
+        return leaf
+    ours = before.attrs.get("issuer") == desired.attrs["issuer"]
+    had = _plain(before.attrs.get("had")) if ours else ()
+    return replace(leaf, sans=tuple(dict.fromkeys([*leaf.sans, *had])))
 
 
 def _sans_wanted(resource: Resource) -> set[str]:

@@ -110,6 +110,11 @@ class Facts:
         """As the bundle names it ("linux/amd64")."""
         return f"linux/{self.architecture}"
 
+    @property
+    def switch_under_way(self) -> bool:
+        """Its kubelet's change of the `endpoint` is not approved."""
+        return self.endpoint.endswith(" switching")
+
 
 def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
     """`asked_at`: our clock when the script was sent. Raises ProvisionError when the host cannot be used."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -92,6 +93,16 @@ class Running:
             if wanted(event):
                 return event
         raise AssertionError(f"it ended before the event came: {self.finish()}")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """It stands still while the block runs, so that it cannot end before the block does."""
+        assert self.process.poll() is None, "it ended before it could be held"
+        os.kill(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.process.pid, signal.SIGCONT)
 
     def kill(self) -> Done:
         """SIGKILL, as by the machine's death."""

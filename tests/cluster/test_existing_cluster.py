@@ -132,20 +132,40 @@ def test_a_node_that_does_not_return_goes_back_and_the_run_stops(
     assert identities(lab) == before
 
 
-def test_it_goes_back_without_a_controller(lab: LabCluster, one_plane: Path) -> None:
-    with lab.applying(inventory=one_plane) as running:
+MEND = f"rm -f {BROKEN} && systemctl daemon-reload"
+KILL_SCRIPT = "pkill -9 -f '[-]eu /run/provision' || :"
+TIMER = "provision-endpoint-back.timer"
+LEFT = (
+    "ls /var/lib/provision /etc/systemd/system/timers.target.wants /etc/systemd/system | grep endpoint || :"
+)
+
+
+def cut_off(lab: LabCluster, inventory: Path, *, killed: bool) -> None:
+    """A run that dies while it waits for worker1, which does not return. `killed`: its script there dies, too."""
+    with lab.applying(inventory=inventory) as running:
         running.await_event(lambda event: event.get("resource") == "kubeconfig_server:server")
         until(lambda: lab.one("worker1", READ_SERVERS) == f"3 {NEW}", "the new kubeconfigs")
         running.kill()
-    lab.one("worker1", "systemctl list-timers --all --plain --no-legend | grep -q provision-switch-back")
-    until(lambda: lab.one("worker1", READ_SERVERS) == f"3 {OLD}", "the old kubeconfigs", 300)
+    if killed:
+        lab.one("worker1", KILL_SCRIPT)
+    assert lab.one("worker1", READ_SERVERS) == f"3 {NEW}"
+    assert lab.one("worker1", f"systemctl is-active {TIMER}") == "active"
+
+
+def test_it_goes_back_without_a_controller(lab: LabCluster, one_plane: Path) -> None:
+    cut_off(lab, one_plane, killed=True)
+    lab.one("worker1", f"systemctl list-dependencies timers.target | grep -q {TIMER}")
+    # Its time is over, also after a boot.
+    lab.one("worker1", f"systemctl start {TIMER.replace('.timer', '.service')}")
+    assert lab.one("worker1", READ_SERVERS) == f"3 {OLD}"
+    assert lab.one("worker1", LEFT) == ""
     until(lambda: ready(lab), "all nodes Ready again", 60)
 
 
 def test_all_are_switched_and_nothing_is_made_anew(
     lab: LabCluster, before: Mapping[str, Any], one_plane: Path
 ) -> None:
-    lab.one("worker1", f"rm -f {BROKEN} && systemctl daemon-reload")
+    lab.one("worker1", MEND)
     done = lab.apply(inventory=one_plane)
     assert done.status == 0, done
     heard = lab.on("load_balancer", "command -v keepalived; ls /var/lib/provision/virtual-router-9")
@@ -153,6 +173,30 @@ def test_all_are_switched_and_nothing_is_made_anew(
     assert "nodes_ready" in {each["gate"] for each in done.named("GatePassed")}
     assert lab.on("kube_node", READ_SERVERS) == dict.fromkeys(WORKERS, f"3 {NEW}")
     assert lab.one("cp1", "grep -c 'server: https://' /root/.kube/config") == "1"
+    assert identities(lab) == before
+    again = lab.apply(inventory=one_plane)
+    assert (again.status, again.changed) == (0, set()), again
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["its script goes on", "its script is dead"])
+def test_the_next_run_goes_on_with_a_switch_that_was_cut_off(
+    lab: LabCluster, before: Mapping[str, Any], one_plane: Path, killed: bool
+) -> None:
+    lab.one("worker1", f"sed -i s,{NEW},{OLD}, /opt/kubernetes/cfg/*.kubeconfig")
+    lab.one("worker1", f"systemctl restart kubelet kube-proxy\n{BREAK}")
+    until(lambda: ready(lab), "all nodes Ready", 60)
+    cut_off(lab, one_plane, killed=killed)
+    with lab.applying(inventory=one_plane) as running:
+        running.await_event(lambda event: event.get("stage") == "first node")
+        lab.one("worker1", MEND)
+        done = running.finish()
+    assert done.status == 0, done
+    assert ("worker1", "kubeconfig_server:server", "update") in done.changed
+    # Nobody is left who could go back.
+    assert lab.one("worker1", f"systemctl is-active {TIMER} || :") == "inactive"
+    assert lab.one("worker1", f"pgrep -f '[-]eu /run/provision' || :\n{LEFT}") == ""
+    assert lab.on("kube_node", READ_SERVERS) == dict.fromkeys(WORKERS, f"3 {NEW}")
+    assert ready(lab)
     assert identities(lab) == before
     again = lab.apply(inventory=one_plane)
     assert (again.status, again.changed) == (0, set()), again

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pytest
@@ -171,3 +171,20 @@ def test_a_balancer_is_not_lost_with_what_the_cluster_needs(
     with pytest.raises(LeftOutError) as raised:
         tried.fault(name, "cp2")
     assert str(raised.value) == why
+
+
+def test_an_api_server_is_killed_while_the_others_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+
+    def ready(runners: Sequence[Hosts]) -> str:
+        asked.extend(each.host for each in runners)
+        if "cp2" in asked:
+            raise ProvisionError("the API server on cp2 was not ready after 90 s")
+        return ""
+
+    monkeypatch.setattr(failoverleader, "api_ready", ready)
+    two = {"cp1": "10.0.0.1", "cp3": "10.0.0.3"}
+    assert site(Hosts(""), {"servers": two}).fault(faults.SERVER, "lb1")[1] == "cp3"
+    assert asked == ["cp1"]
+    with pytest.raises(ProvisionError, match="cp2 was not ready"):
+        site(Hosts(""), {"servers": {**two, "cp2": "10.0.0.2"}, "client": "cp2"}).fault(faults.SERVER, "lb1")

@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from provisioner.engine.diff import diff
 from provisioner.errors import InputError, ProvisionError
 from provisioner.inventory.secrets import Secret
 from provisioner.pki.authority import KeyPair, Leaf, issue, key_identifier, new_authority
@@ -164,6 +165,31 @@ def test_the_key_travels_as_a_secret(authority: KeyPair) -> None:
     assert script.payload["key"].secret
     assert b"PRIVATE KEY" in (script.payload["key"].data or b"")
     assert "PRIVATE" not in script.main
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_names_that_are_there_are_kept_only_where_that_is_asked_for(authority: KeyPair, kept: bool) -> None:
+    """Nodes that a run has not read may still know the API server by them."""
+    kind = CertificateKind({"kubernetes": authority})
+    resource = build(kind, more_sans=True, keep_sans=kept)
+    there = issue(authority, replace(LEAF, sans=(*LEAF.sans, "old.example", "10.98.0.9"), days=59))
+    change = diff(resource, read_back(kind, resource, there))
+    assert change is not None
+    assert change.keys == ("expiry",)
+    cert = x509.load_pem_x509_certificate(kind.change(change).payload["crt"].data or b"")
+    names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    more = {"old.example", "10.98.0.9"} if kept else set()
+    assert {str(each.value) for each in names} == {*LEAF.sans, *more}
+
+
+def test_names_of_anothers_certificate_are_not_kept(authority: KeyPair) -> None:
+    kind = CertificateKind({"kubernetes": authority})
+    resource = build(kind, more_sans=True, keep_sans=True)
+    there = read_back(kind, resource, issue(new_authority("other"), replace(LEAF, sans=("old.example",))))
+    script = kind.change(Change(resource, there, "update", ("issuer", "sans")))
+    cert = x509.load_pem_x509_certificate(script.payload["crt"].data or b"")
+    names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {str(each.value) for each in names} == set(LEAF.sans)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from test_preflight import GOOD
 
+from provisioner.action import failovertest, gates
+from provisioner.action.prepare import Prepared
 from provisioner.errors import ProvisionError
+from provisioner.kube import switch
 from provisioner.kube.gates import api_started
-from provisioner.kube.switch import check_nodes_ready
+from provisioner.playbook.facts import Facts
 from provisioner.remote.outcome import Result
 from provisioner.resources.model import Answer
 from provisioner.shell.script import Script
@@ -55,9 +62,50 @@ def test_only_servers_that_this_run_started_are_waited_for(
     assert (tmp_path / "asked").exists() is count.startswith("1")
 
 
-def test_nodes_that_are_not_ready_are_named(tmp_path: Path) -> None:
+def test_nodes_that_are_not_ready_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "RETURN_SECONDS", 0.0)
     host = Host(tmp_path, kubectl="printf 'a\\tTrue\\nb\\tFalse\\nc\\tUnknown\\n'")
-    check_nodes_ready(host, ["a"])
+    switch.check_nodes_ready(host, ["a"])
     with pytest.raises(ProvisionError, match="b, c are not Ready before anything changes"):
-        check_nodes_ready(host, ["a", "b", "c"])
-    check_nodes_ready(Host(tmp_path, kubectl="exit 1"), ["b"])  # what cannot be read does not stop it
+        switch.check_nodes_ready(host, ["a", "b", "c"])
+    switch.check_nodes_ready(Host(tmp_path, kubectl="exit 1"), ["b"])  # what cannot be read does not stop it
+
+
+BOOTS = """echo x >>"$W/times"
+case $(wc -l <"$W/times") in
+  1) printf 'a\\tUnknown\\n' ;;
+  2) exit 1 ;;
+  3) printf 'a\\tFalse\\n' ;;
+  *) printf 'a\\tTrue\\n' ;;
+esac"""
+
+
+def test_a_node_that_has_just_booted_is_waited_for(tmp_path: Path) -> None:
+    switch.check_nodes_ready(Host(tmp_path, kubectl=BOOTS), ["a"])
+    assert (tmp_path / "times").read_text() == "x\n" * 4
+
+
+def test_a_switch_that_was_cut_off_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[Sequence[str]]()
+    monkeypatch.setattr(gates, "endpoint_ready", lambda *_: "")
+    monkeypatch.setattr(gates, "check_nodes_ready", lambda _, names: asked.append(names))
+    monkeypatch.setattr(failovertest, "gate_of_new", lambda *_: "")
+    known = {"a": "https://10.0.0.1:6443", "b": "https://10.0.0.2:6443 switching"}
+
+    def gate(*names: str) -> None:
+        cluster = SimpleNamespace(
+            control_planes=["cp1"],
+            node_names=["cp1", *names],
+            spec=SimpleNamespace(endpoint="10.0.0.9:6443"),
+            switching=names,
+        )
+        request, groups = SimpleNamespace(limit=None), SimpleNamespace(group=lambda _: ["lb1"])
+        loaded = SimpleNamespace(hosts=["cp1", *names], inventory=groups, request=request)
+        facts = {name: Facts(**{**GOOD, "endpoint": known[name]}) for name in names}
+        prepared = cast(Prepared, SimpleNamespace(cluster=cluster, loaded=loaded, facts=facts))
+        pool = cast(Any, SimpleNamespace(session=lambda host: host))
+        gates.gates_of(prepared, pool, lambda _: None, cast(Any, None))["endpoint_ready"]()
+
+    gate("a", "b")
+    gate("b")
+    assert asked == [["a"]]
