@@ -14,7 +14,7 @@ from provisioner.errors import ProvisionError
 from provisioner.kube.manifest import digest_of_text
 from provisioner.network.calico import OURS
 from provisioner.network.calicoresources import felix_objects
-from provisioner.network.flannel import link_flags, net_conf
+from provisioner.network.flannel import link_edits, net_conf
 from provisioner.network.images import image_edits
 from provisioner.network.mtu import canal_mtu
 from provisioner.network.patches import Edit, images_of, patch
@@ -86,8 +86,7 @@ def _agents(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
         "SKIP_CNI_BINARIES", ",".join(OURS), "nodes have these plug-ins, of another version"
     )
     agent = Container.of(upstream, DAEMONS, "kube-flannel")
-    for flag in link_flags(spec.network.flannel):
-        yield Edit(DAEMONS, (*agent.path, "command", "+"), flag, "the link of the spec")
+    yield from link_edits(spec, agent, "command")
 
 
 def _cni(upstream: Sequence[Object]) -> str:
