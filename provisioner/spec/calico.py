@@ -120,6 +120,13 @@ class Calico:
         tunnelled = all(each.startswith("VXLAN") for each in self.encapsulations)
         return "vxlan" if tunnelled and not self.bgp.asked_for else "bird"
 
+    @property
+    def routed_families(self) -> tuple[str, ...]:
+        """IP families whose pods are found by BGP; all, where none is."""
+        routed = {pool.cidr for pool in self.pools if not pool.encapsulation.startswith("VXLAN")}
+        cidrs = routed or {pool.cidr for pool in self.pools}
+        return tuple(sorted({"IPv6" if ":" in each else "IPv4" for each in cidrs}))
+
     def with_typha(self, nodes: int) -> bool:
         """The operator has it always, and of as many replicas as its rule says."""
         if self.operated:
