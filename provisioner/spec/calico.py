@@ -14,6 +14,8 @@ FEATURES = ("api_server", "csi", "flex_volume")
 """What the operator makes only where it is asked for."""
 TYPHA_NODES = 50
 """Above so many nodes Typha is there by default (the manifest's own advice)."""
+REFLECTORS = "route-reflectors"
+"""The name of the peer that route reflectors are to all nodes."""
 AUTODETECTION = "kubernetes-internal-ip"
 """The address that the kubelet was given: never a virtual one, never that of another link."""
 
