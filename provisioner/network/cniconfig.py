@@ -1,4 +1,4 @@
-"""The CNI configuration that Calico's manifests carry as a text in a ConfigMap: its installer fills place holders in."""
+"""The CNI configuration that Calico's manifests carry as a text in a ConfigMap; an installer fills its gaps."""
 
 from __future__ import annotations
 

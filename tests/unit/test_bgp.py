@@ -58,7 +58,7 @@ def run(cluster: BGPCluster, reflectors: Collection[str], *, meshed: bool, clust
     if not meshed:
         turn(False)
     assert cluster.settled
-    assert (cluster.told.mesh, cluster.told.clusters) == (meshed, {each: cluster_id for each in reflectors})
+    assert (cluster.told.mesh, cluster.told.clusters) == (meshed, dict.fromkeys(reflectors, cluster_id))
     return cluster.patches
 
 
@@ -102,7 +102,7 @@ def test_the_mesh_does_not_go_on_its_own_sessions() -> None:
         with pytest.raises(ProvisionError) as caught:
             run(cluster, (), meshed=False)
         assert cluster.patches == []
-        assert ("a: has no session but the mesh's" in caught.value.reason) is not peered
+        assert ("a: has no session but the mesh's" in caught.value.reason) is (not peered)
         assert "c: has no session but the mesh's" in caught.value.reason
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bgpcluster import BGPCluster
 import yaml
+from bgpcluster import BGPCluster
 
 from provisioner.action.betweenround import parties_of
 from provisioner.action.flows import Packet

@@ -53,7 +53,7 @@ def _has_session(name: str, peer: Mapping[str, Any], nodes: Mapping[str, Labels]
     if "address" in peer:
         return name in ours
     theirs = {each for each, labels in nodes.items() if chooses(peer["peers"], labels) is not False}
-    return bool(name in ours and theirs - {name} or name in theirs and ours - {name})
+    return bool((name in ours and theirs - {name}) or (name in theirs and ours - {name}))
 
 
 def _labels(draft: Draft) -> dict[str, Labels] | None:
