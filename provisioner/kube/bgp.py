@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.bgpsessions import MESH, Reading, parse, script
+from provisioner.kube.bgpsessions import MESH, Reading, Speaker, parse, script
 from provisioner.kube.gates import network_ready
 from provisioner.kube.kubectl import KUBECTL, PROBING
 from provisioner.kube.marks import ask
@@ -167,14 +167,14 @@ class _Agents:
 
 
 def _steps(change: Change, reading: Reading) -> Iterator[tuple[str, str, bool]]:
-    """Each node that changes with its cluster ID, "" for none, and whether it begins to reflect: those come first, and
+    """Each node that differs with its cluster ID, "" for none, and whether it begins to reflect: those come first, and
     those that end last."""
     wanted = change.resource.desired.attrs if isinstance(change.resource.desired, Present) else {}
     found = []
     for node, cluster in wanted.items():
-        now = reading.speakers[node].cluster if node in reading.speakers else ""
-        if node in change.keys or now != cluster:
-            found.append((bool(now), not cluster, node, str(cluster)))
+        now = reading.speakers.get(node, Speaker(node, "", {}))
+        if now.half or now.cluster != cluster:
+            found.append((bool(now.cluster), not cluster, node, str(cluster)))
     for reflected, ends, node, cluster in sorted(found, key=lambda each: (each[1], each[0])):
         yield node, cluster, not (reflected or ends)
 

@@ -44,11 +44,13 @@ done <"$P/pods"
 @dataclass(frozen=True)
 class Speaker:
     """A node by what Calico keeps of it: its cluster ID, "" for one that reflects nothing, and its addresses by the
-    name of BIRD's socket, written as in the names of sessions."""
+    name of BIRD's socket, written as in the names of sessions. `half`: it has a cluster ID without the label, or the
+    label alone."""
 
     name: str
     cluster: str
     addresses: Mapping[str, str]
+    half: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,8 @@ def _speaker(row: Sequence[str], asked: set[str]) -> Speaker:
         if each and socket in asked
     }
     addresses = {socket: re.sub("[.:]", "_", each) for socket, each in written.items()}
-    return Speaker(name, cluster if label == "true" else "", addresses)
+    labelled = label == "true"
+    return Speaker(name, cluster if labelled else "", addresses, half=labelled is not bool(cluster))
 
 
 def _sessions(text: str) -> Sessions:

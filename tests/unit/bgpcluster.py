@@ -34,6 +34,8 @@ class BGPCluster:
     mesh: bool = True
     peered: Collection[frozenset[str]] = ()
     """Pairs of nodes that have a session by a BGPPeer of the spec's own."""
+    half: Collection[str] = ()
+    """Nodes with the label and no cluster ID, until they are patched."""
     away: Collection[str] = ()
     """Nodes whose agents do not answer."""
     lag: int = 2
@@ -67,6 +69,7 @@ class BGPCluster:
             labels, marks = dict(said["metadata"]["labels"]), dict(said["metadata"]["annotations"])  # type: ignore[call-overload]
             (cluster,) = marks.values()
             assert labels == {"route-reflector": "true" if cluster else None}
+            self.half = set(self.half) - {name}
             self.told.clusters.pop(name, None)
             self.told.clusters |= {name: cluster} if cluster else {}
             self.patches.append(f"{name} {cluster or 'ends'}{early}")
@@ -86,7 +89,7 @@ class BGPCluster:
         lines = [f"mesh {str(self.told.mesh).lower()}"]
         for node in self.nodes:
             cluster = self.told.clusters.get(node, "")
-            label = "true" if cluster else ""
+            label = "true" if cluster or node in self.half else ""
             lines.append(f"node\t{node}\t{label}\t{cluster}\t{self._address(node)}/24\t")
         for node in self.nodes:
             lines += [f"={node} bird", *([] if node in self.away else self._bird(node))]

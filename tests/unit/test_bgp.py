@@ -111,6 +111,21 @@ def test_the_mesh_goes_with_peers_of_the_spec() -> None:
     assert run(cluster, (), meshed=False) == ["mesh off"]
 
 
+def test_on_a_new_cluster_nobody_ends_what_it_never_began() -> None:
+    """The plan was made before there were nodes."""
+    cluster, kind = BGPCluster(NODES), CalicoReflectorsKind()
+    resource = built(kind, reflectors=["b"], cluster_id=ID)
+    kind.conduct([Change(resource, Present({}), "update", NODES)], cluster)
+    assert cluster.patches == [f"b {ID}"]
+
+
+def test_one_that_is_a_reflector_by_half_is_mended() -> None:
+    cluster, kind = BGPCluster(NODES, {"b": ID}, half=("a", "d")), CalicoReflectorsKind()
+    resource = built(kind, reflectors=["b", "d"], cluster_id=ID)
+    kind.conduct([Change(resource, Present({}), "update", ("a", "d"))], cluster)
+    assert cluster.patches == [f"d {ID}", "a ends"]
+
+
 def test_what_nodes_say() -> None:
     said = b"a\ttrue\t244.0.0.1\nb\t\t\nc\ttrue\t\nd\t\t244.0.0.1\n"
     resource = built(CalicoReflectorsKind(), reflectors=["a"], cluster_id=ID)
