@@ -95,6 +95,13 @@ def test_one_that_dies_on_its_way_ends_where_it_was() -> None:
     assert "d: has no session with a" in caught.value.reason
 
 
+def test_a_run_that_died_behind_the_mesh_is_taken_up_with_its_sessions() -> None:
+    """It was turned on, and no node has read that yet."""
+    cluster = BGPCluster(NODES, dict.fromkeys(("a", "b"), ID), mesh=False)
+    cluster.told.mesh = True
+    assert run(cluster, (), meshed=True) == ["a ends", "b ends"]
+
+
 def test_the_mesh_does_not_go_on_its_own_sessions() -> None:
     """Peers that some nodes have, or none."""
     for peered in ((), (frozenset({"a", "b"}),)):
