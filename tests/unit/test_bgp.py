@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,8 +16,14 @@ from provisioner.errors import ProvisionError
 from provisioner.kube import bgp
 from provisioner.kube.bgp import CalicoMeshKind, CalicoReflectorsKind
 from provisioner.kube.bgpsessions import parse
+from provisioner.playbook.compile import Compiler
+from provisioner.playbook.load import load_playbook
 from provisioner.resources.model import Change, Present, Resource
 from provisioner.resources.task import TaskCall
+from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
+from provisioner.spec.load import load_cluster
+
+ROOT = Path(__file__).parents[2]
 
 ID, OTHER = "244.0.0.1", "244.0.0.2"
 NODES = ("a", "b", "c", "d")
@@ -131,6 +139,45 @@ def test_one_that_is_a_reflector_by_half_is_mended() -> None:
     resource = built(kind, reflectors=["b", "d"], cluster_id=ID)
     kind.conduct([Change(resource, Present({}), "update", ("a", "d"))], cluster)
     assert cluster.patches == [f"d {ID}", "a ends"]
+
+
+class Left:
+    """A module of the stage that is not looked at here."""
+
+    def build(self, task: TaskCall) -> list[Resource]:
+        del task
+        return []
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (BGP(), ["calico_mesh", "calico_reflectors"]),
+        (BGP(route_reflectors=("cp1", "worker1")), ["calico_reflectors", "calico_mesh"]),
+        (BGP(mesh=False, peers=(BGPPeer("a", peers="all()"),)), ["calico_reflectors", "calico_mesh"]),
+    ],
+)
+def test_the_playbook_has_the_mesh_first_where_it_stays(options: BGP, wanted: list[str]) -> None:
+    spec = load_cluster(ROOT / "inventories" / "lab.yaml")[1]
+    pools = (IPPool("a", "10.244.0.0/16", "None"), IPPool("b", "fd00:244::/56", "None"))
+    spec = replace(spec, network=replace(spec.network, calico=Calico(pools=pools, bgp=options)))
+    kinds = {each.name: each for each in (CalicoMeshKind(), CalicoReflectorsKind())}
+    modules = {**kinds, "artifact": Left(), "manifest": Left()}
+    playbook = load_playbook(ROOT / "playbooks" / "network.yaml", set(modules))
+    variables = {
+        "cluster": spec,
+        "bgp": True,
+        "bgp_families": list(spec.network.calico.routed_families),
+        "node_names": list(NODES),
+        "network_daemons": "DaemonSet calico-system/calico-node",
+        "network_objects": [],
+    }
+    (mesh_or_not, *_) = found = Compiler(playbook, modules).stage(playbook.stages[0], "cp1", variables)
+    assert [each.kind for each in found] == wanted
+    (mesh,) = [each for each in found if each.kind == "calico_mesh"]
+    assert mesh.desired == Present({"mesh": mesh is mesh_or_not})
+    agents = mesh.spec["agents"]
+    assert (agents.namespace, agents.families) == ("calico-system", ("IPv4", "IPv6"))
 
 
 def test_what_nodes_say() -> None:
