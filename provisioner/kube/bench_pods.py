@@ -14,12 +14,11 @@ from provisioner.kube.check_objects import LABEL, NAMESPACE
 from provisioner.kube.check_pods import (
     CREATED,
     PATIENCE,
-    STUCK,
     CheckPods,
     clearing,
     refused,
 )
-from provisioner.kube.complaints import Item, complaints, stuck
+from provisioner.kube.complaints import Item, Waiting, complaints, stuck
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_EXEC, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
 from provisioner.resources.model import Answer, Runner
@@ -61,13 +60,12 @@ class BenchPods:
         of."""
         objects = {"objects.json": Blob.of(list_json(bench_objects(self.run, self.image, self.placement)))}
         script = Script(f"{locked(clearing() + CREATED)} || exit 1\n{self._look}", objects)
-        began, since = time.monotonic(), dict[str, float]()
+        began, waiting = time.monotonic(), Waiting()
         answer = runner.run(script, deadline=LOCK_SECONDS + 120)
         while answer.status == _NOT_YET:
             items = self._items(answer)
             told, now = complaints(items), time.monotonic()
-            since = {name: since.get(name, now) for name in told}
-            if now - began > PATIENCE or any(now - moment >= STUCK for moment in since.values()):
+            if waiting.is_vain(told) or now - began > PATIENCE:
                 raise _stuck(items, told, now - began)
             answer = runner.run(Script(self._look), deadline=70)
         if answer.status != 0:

@@ -1,18 +1,21 @@
 """The modules `calico_reflectors` and `calico_mesh`, for what Calico reads beside its manifests.
 
-Route reflectors come in an order in which no node is ever without its routes: first everybody's sessions with them,
-then that they reflect, and only when all sessions are established the mesh goes (docs, networking/configuring/bgp).
+Everything comes in an order in which no node is ever without sessions: who is to reflect comes before who leaves, one
+node after the other; the mesh goes after the first have come, and is back before the last leave. Between two steps all
+sessions are awaited (docs, networking/configuring/bgp).
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.kubectl import KUBECTL, KUBECTL_EXEC, PROBING
+from provisioner.kube.bgpsessions import MESH, Reading, Speaker, parse, script
+from provisioner.kube.gates import network_ready
+from provisioner.kube.kubectl import KUBECTL, PROBING
 from provisioner.kube.marks import ask
 from provisioner.resources.model import Change, Plain, Present, Resource, Runner, State
 from provisioner.resources.task import TaskCall
@@ -25,10 +28,15 @@ LABEL = "route-reflector"
 _CLUSTER = "projectcalico.org/RouteReflectorClusterID"
 """The annotation in which Calico keeps a node's spec.bgp.routeReflectorClusterID where Kubernetes is its datastore
 (libcalico-go, lib/backend/k8s/resources/node.go)."""
-_MESH = "bgpconfigurations.crd.projectcalico.org default"
 SESSION_SECONDS = 60
+"""In which sessions are established once all agents run; one more for each node, which is asked in its turn."""
+_RENDERED = 10.0
+"""Seconds after which a node has surely read its new configuration. Mostly it says so before, but its clock counts in
+whole seconds."""
+PAUSE = 0.5
+"""Seconds between two looks."""
+_ARGUMENTS = {"nodes": list, "daemons": str, "operated": bool, "families": list}
 
-_PODS = r'{range .items[*]}{.metadata.name} {.status.hostIP}{"\n"}{end}'
 _NODES = (
     r'{range .items[*]}{.metadata.name}{"\t"}{.metadata.labels.route-reflector}{"\t"}'
     r'{.metadata.annotations.projectcalico\.org/RouteReflectorClusterID}{"\n"}{end}'
@@ -41,12 +49,12 @@ class CalicoReflectorsKind:
     name = "calico_reflectors"
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
-        task.check({"nodes": list, "reflectors": list, "cluster_id": str}, {})
+        task.check({**_ARGUMENTS, "reflectors": list, "cluster_id": str}, {})
         chosen, cluster = set(map(str, task.args["reflectors"])), str(task.args["cluster_id"])
         nodes: dict[str, Plain] = {
             str(each): cluster if each in chosen else "" for each in task.args["nodes"]
         }
-        return [Resource("calico_reflectors", "nodes", Present(nodes))]
+        return [Resource("calico_reflectors", "nodes", Present(nodes), {"agents": _Agents.of(task)})]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         del resources
@@ -56,105 +64,129 @@ class CalicoReflectorsKind:
         found = Present(_reflecting(output.decode(errors="replace")))
         return {each.id: found for each in resources}
 
-    def change(self, change: Change) -> Script:
-        wanted = change.resource.desired.attrs if isinstance(change.resource.desired, Present) else {}
-        lines = []
-        for node, cluster in wanted.items():
-            if change.keys and node not in change.keys:
-                continue
-            # Its sessions come by the label, before it leaves the mesh by its cluster ID.
-            for verb, key, value in (("label", LABEL, "true"), ("annotate", _CLUSTER, cluster)):
-                mark = f"{key}={value}" if cluster else f"{key}-"
-                lines.append(f"{KUBECTL} {verb} node {quote(node)} --overwrite {quote(mark)} >/dev/null")
-        return Script("\n".join(lines) + "\n")
+    def conduct(self, changes: Sequence[Change], runner: Runner) -> None:
+        """Raises ProvisionError when sessions are not established in time; whoever has not had its turn is as it was
+        then."""
+        for change in changes:
+            agents: _Agents = change.resource.spec["agents"]
+            agents.await_ready(runner)
+            reading, awaited = agents.read(runner), False
+            for node, cluster, comes in _steps(change, reading):
+                if not comes and not awaited:
+                    reading = agents.await_sessions(runner)
+                ask(runner, locked(_marked(node, cluster)) + "\n")
+                reading, awaited = agents.await_sessions(runner, changed=node, before=reading), True
 
 
 class CalicoMeshKind:
-    """Present with {"mesh": whether every node has a session with every other}. It goes only while all other sessions
-    are established, and has come back when they are again."""
+    """Present with {"mesh": whether every node has a session with every other}. It goes only while every node has
+    others, and all are established; it has come back when its own are."""
 
     name = "calico_mesh"
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
-        task.check({"mesh": bool, "reflectors": list, "nodes": list}, {"namespace": str})
-        spec = {
-            "reflectors": tuple(map(str, task.args["reflectors"])),
-            "nodes": len(task.args["nodes"]),
-            "namespace": str(task.args.get("namespace", "kube-system")),
-        }
+        task.check({**_ARGUMENTS, "mesh": bool}, {})
+        spec = {"agents": _Agents.of(task)}
         return [Resource("calico_mesh", "default", Present({"mesh": bool(task.args["mesh"])}), spec)]
 
     def probe(self, resources: Sequence[Resource]) -> Script:
         del resources
         said = "{.items[*].spec.nodeToNodeMeshEnabled}"
-        return Script(f"{PROBING}probing get {_MESH.partition(' ')[0]} -o jsonpath='{said}'\n")
+        return Script(f"{PROBING}probing get {MESH.partition(' ')[0]} -o jsonpath='{said}'\n")
 
     def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
         found = Present({"mesh": output.strip() != b"false"})
         return {each.id: found for each in resources}
 
     def conduct(self, changes: Sequence[Change], runner: Runner) -> None:
-        """Raises ProvisionError when sessions are not established in time; the mesh is as it was then."""
+        """Raises ProvisionError when sessions are not established in time; the mesh is as it was when it should have
+        gone."""
         for change in changes:
-            wanted, spec = change.resource.desired, change.resource.spec
+            wanted, agents = change.resource.desired, change.resource.spec["agents"]
             mesh = isinstance(wanted, Present) and bool(wanted.attrs["mesh"])
+            agents.await_ready(runner)
             if not mesh:
-                _await_sessions(runner, spec["reflectors"], spec["nodes"], spec["namespace"])
+                agents.await_sessions(runner, without_mesh=True)
             patch = quote(json.dumps({"spec": {"nodeToNodeMeshEnabled": mesh}}))
-            ask(runner, locked(f"{KUBECTL} patch {_MESH} --type merge -p {patch} >/dev/null") + "\n")
-            if mesh:
-                _await_sessions(runner, (), spec["nodes"], spec["namespace"])
+            ask(runner, locked(f"{KUBECTL} patch {MESH} --type merge -p {patch} >/dev/null") + "\n")
+            agents.await_sessions(runner)
+
+
+@dataclass(frozen=True)
+class _Agents:
+    """Calico's on all `nodes`: pods of the DaemonSet `daemons` (its key), which an operator makes where they are
+    `operated`; sessions of the IP `families`."""
+
+    nodes: tuple[str, ...]
+    daemons: str
+    operated: bool
+    families: tuple[str, ...]
+
+    @classmethod
+    def of(cls, task: TaskCall) -> _Agents:
+        nodes, families = (tuple(map(str, task.args[each])) for each in ("nodes", "families"))
+        return cls(nodes, str(task.args["daemons"]), bool(task.args["operated"]), families)
+
+    @property
+    def namespace(self) -> str:
+        return self.daemons.partition(" ")[2].partition("/")[0]
+
+    def await_ready(self, runner: Runner) -> None:
+        """Until all run: pulling their images takes its own time, which is not that of sessions."""
+        network_ready(runner, self.nodes, [self.daemons], operated=self.operated)
+
+    def read(self, runner: Runner) -> Reading:
+        return parse(ask(runner, script(self.namespace, self.families)).decode(errors="replace"))
+
+    def await_sessions(
+        self,
+        runner: Runner,
+        *,
+        without_mesh: bool = False,
+        changed: str = "",
+        before: Reading | None = None,
+    ) -> Reading:
+        """Until two looks find all as it shall be. `changed` is a node that was another `before`: until it has read
+        its configuration again, what it says is of the past. Raises ProvisionError with what is missing."""
+        began, good = time.monotonic(), 0
+        while good < 2:
+            reading, took = self.read(runner), time.monotonic() - began
+            left = reading.missing(self.nodes, without_mesh=without_mesh)
+            old = before is not None and before.read_by(changed) == reading.read_by(changed)
+            if not left and old and took < _RENDERED:
+                left = [f"{changed}: has not read its new configuration"]
+            good = 0 if left else good + 1
+            if left and took > SESSION_SECONDS + len(self.nodes):
+                raise ProvisionError(
+                    "not all BGP sessions are established:\n" + "\n".join(left[:12]),
+                    "does BGP's TCP port (179) pass between the nodes? see "
+                    f"`kubectl -n {self.namespace} logs ds/calico-node`",
+                )
+            time.sleep(PAUSE)
+        return reading
+
+
+def _steps(change: Change, reading: Reading) -> Iterator[tuple[str, str, bool]]:
+    """Each node that differs with its cluster ID, "" for none, and whether it begins to reflect: those come first, and
+    those that end last."""
+    wanted = change.resource.desired.attrs if isinstance(change.resource.desired, Present) else {}
+    found = []
+    for node, cluster in wanted.items():
+        now = reading.speakers.get(node, Speaker(node, "", {}))
+        if now.half or now.cluster != cluster:
+            found.append((bool(now.cluster), not cluster, node, str(cluster)))
+    for reflected, ends, node, cluster in sorted(found, key=lambda each: (each[1], each[0])):
+        yield node, cluster, not (reflected or ends)
+
+
+def _marked(node: str, cluster: str) -> str:
+    """The command that makes a node reflect, or ends it. At once: Calico makes a new configuration of each change, and
+    a node with the label alone would have two sessions with each other one."""
+    marks = {"labels": {LABEL: "true" if cluster else None}, "annotations": {_CLUSTER: cluster or None}}
+    return f"{KUBECTL} patch node {quote(node)} --type merge -p {quote(json.dumps({'metadata': marks}))} >/dev/null"
 
 
 def _reflecting(text: str) -> dict[str, Plain]:
     """A node counts with both its label and its cluster ID."""
     rows = [line.split("\t") for line in text.splitlines() if line.count("\t") == 2]
     return {node: cluster if (label == "true") == bool(cluster) else "half" for node, label, cluster in rows}
-
-
-# birdcl prints a line for each session: name, protocol, table, state, since, and what it is at.
-_SESSIONS = f"""
-{KUBECTL} -n NAMESPACE get pods -l k8s-app=calico-node -o jsonpath={quote(_PODS)} >"$P/pods"
-while read -r pod address; do
-  echo "=$pod $address"
-  {KUBECTL_EXEC} -n NAMESPACE exec "$pod" -c calico-node -- \
-    birdcl -s /var/run/calico/bird.ctl show protocols </dev/null 2>&1 || :
-done <"$P/pods"
-"""
-
-
-def _await_sessions(runner: Runner, reflectors: Sequence[str], nodes: int, namespace: str) -> None:
-    """Until every node's sessions are established, with each of the `reflectors` (addresses) among them, for
-    SESSION_SECONDS at most. Raises ProvisionError with what the last ones are at."""
-    end = time.monotonic() + SESSION_SECONDS
-    script = _SESSIONS.replace("NAMESPACE", quote(namespace))
-    while left := _missing(ask(runner, script).decode(errors="replace"), reflectors, nodes):
-        if time.monotonic() > end:
-            raise ProvisionError(
-                "not all BGP sessions are established:\n" + "\n".join(left[:12]),
-                "does TCP port 179 pass between the nodes? see `kubectl -n "
-                + namespace
-                + " logs ds/calico-node`",
-            )
-        time.sleep(0.5)
-
-
-def _missing(text: str, reflectors: Sequence[str], nodes: int) -> list[str]:
-    """What is not as it shall be, in words."""
-    found = []
-    blocks = [block.partition("\n") for block in ("\n" + text).split("\n=")[1:]]
-    if len(blocks) < nodes:
-        found.append(f"{len(blocks)} of {nodes} calico-node pods are there")
-    for head, _, lines in blocks:
-        pod, _, own = head.partition(" ")
-        sessions = [line.split() for line in lines.splitlines() if " BGP " in line]
-        found += [f"{pod}: {' '.join(each)}" for each in sessions if each[-1] != "Established"]
-        if not sessions and nodes > 1:
-            found.append(f"{pod}: has no session")
-        names = {each[0] for each in sessions}
-        for address in sorted(set(reflectors) - {own}):
-            # A session is named after its peer, and its port where BGPConfiguration names one (confd, bird.cfg).
-            named = re.compile(rf"[A-Z][a-z]+_{address.replace('.', '_')}(?:_port_[0-9]+)?")
-            if not any(map(named.fullmatch, names)):
-                found.append(f"{pod}: has no session with {address}")
-    return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from provisioner.errors import ProvisionError
 from provisioner.kube.check_objects import LABEL, NAMESPACE, ROLES, check_objects
-from provisioner.kube.complaints import Item, complaints, stuck
+from provisioner.kube.complaints import Item, Waiting, complaints, stuck
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
 from provisioner.resources.model import Answer, Runner
@@ -18,9 +18,6 @@ from provisioner.shell.worklock import LOCK_SECONDS, locked
 
 PATIENCE = 120.0
 """Seconds in which all pods have to run."""
-STUCK = 18.0
-"""Seconds after which a pod that fails all the time is given up: a kubelet tries again after 10 to 15 s (kubernetes,
-pkg/kubelet/pod_workers.go: backOffPeriod and its jitter)."""
 PRESENCE = 5.0
 """Seconds of waiting after which it is asked whether the hosts are still there."""
 _ROUND = 3
@@ -104,13 +101,11 @@ class CheckPods:
             )
 
     def _await(self, runner: Runner, answer: Answer, began: float, present: Present) -> list[Item]:
-        since: dict[str, float] = {}
-        asked = began
+        waiting, asked = Waiting(), began
         while answer.status == _NOT_YET:
             items = self._items(answer)
             told, now = complaints(items), time.monotonic()
-            since = {name: since.get(name, now) for name in told}
-            late = now - began > PATIENCE or any(now - moment >= STUCK for moment in since.values())
+            late = waiting.is_vain(told) or now - began > PATIENCE
             if late or now - asked >= PRESENCE:  # what pods say of a host that is gone is not why
                 present()
                 asked = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,31 @@ _STEPS = {"Pulling", "Pulled", "Created", "Started"}
 failed before is over. "SandboxChanged", Normal as well, is not among them: it begins a further try, and where the CNI
 plug-in is missing the last sandbox cannot be taken down, which no event tells. Nor is "Scheduled", which another
 host's clock dates."""
+
+
+STUCK = 18.0
+"""Seconds after which a pod that fails all the time is given up: a kubelet tries again after 10 to 15 s (kubernetes,
+pkg/kubelet/pod_workers.go: backOffPeriod and its jitter)."""
+WITHOUT_NETWORK = 60.0
+"""The same for one that gets no network: on a node that has just joined the plug-in's own pod may have to begin again,
+after 10 s and then 20 s (kubernetes, pkg/kubelet/kubelet.go: MaxCrashLoopBackOff)."""
+_NO_NETWORK = "FailedCreatePodSandBox"
+
+
+class Waiting:
+    """For pods; it remembers since when each of them complains."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def is_vain(self, told: Mapping[str, str]) -> bool:
+        """Whether one of those that complain now has done so all the time, for too long."""
+        now = time.monotonic()
+        self._since = {name: self._since.get(name, now) for name in told}
+        return any(
+            now - moment >= (WITHOUT_NETWORK if told[name].startswith(_NO_NETWORK) else STUCK)
+            for name, moment in self._since.items()
+        )
 
 
 def complaints(items: Sequence[Item]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from provisioner.kube.manifest import digest_of_text
 from provisioner.network.calicoresources import bgp_objects, felix_objects, pool_object
+from provisioner.network.cniconfig import KEY, with_ipam
 from provisioner.network.images import image_edits
 from provisioner.network.patches import Edit, Path, patch
 from provisioner.network.pod_template import Container
@@ -42,7 +43,8 @@ def objects(
 def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable[[str], str]) -> list[Edit]:
     """What is changed in the manifest, and why. Raises ProvisionError where it lacks a container."""
     calico = spec.network.calico
-    found = [*_config(calico), *_node(spec, upstream), *image_edits(upstream, image)]
+    cni = _cni(spec, upstream)
+    found = [*_config(calico, cni), *_node(spec, upstream, cni), *image_edits(upstream, image)]
     if calico.with_typha(_nodes(spec)):
         count = typha_replicas(_nodes(spec))
         found.append(Edit(TYPHA, ("spec", "replicas"), count, f"Typha for {_nodes(spec)} nodes"))
@@ -60,15 +62,31 @@ def _ordered(upstream: list[dict[str, Any]], own: list[dict[str, Any]]) -> list[
     return [*early, *own, *(each for each in upstream if each["kind"] in kinds)]
 
 
-def _config(calico: Calico) -> Iterator[Edit]:
+def _cni(spec: ClusterSpec, upstream: Sequence[dict[str, Any]]) -> str:
+    """The CNI configuration that asks for an address of each family; "" where the manifest's own does, which leaves it
+    to the plug-in: one of IPv4 (cni-plugin, pkg/ipamplugin)."""
+    families = _families(spec)
+    if families == {4}:
+        return ""
+    asked = {f"assign_ipv{version}": str(version in families).lower() for version in (4, 6)}
+    return with_ipam(upstream, artifact_of(spec), lambda ipam: {**ipam, **asked})
+
+
+def _families(spec: ClusterSpec) -> set[int]:
+    return {6 if ":" in cidr else 4 for cidr in spec.network.pod_cidrs}
+
+
+def _config(calico: Calico, cni: str) -> Iterator[Edit]:
     yield Edit(CONFIG, ("data", "calico_backend"), calico.backend, "who tells nodes of the others' routes")
     yield Edit(CONFIG, ("data", "veth_mtu"), str(calico.mtu), "the MTU of pods, 0: as the links leave it")
+    if cni:
+        yield Edit(CONFIG, ("data", KEY), cni, "pods have an address of each family of the pod CIDRs")
 
 
-def _node(spec: ClusterSpec, upstream: Sequence[dict[str, Any]]) -> Iterator[Edit]:
+def _node(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], cni: str) -> Iterator[Edit]:
     calico = spec.network.calico
     node = Container.of(upstream, DAEMONS, "calico-node")
-    families = {6 if ":" in cidr else 4 for cidr in spec.network.pod_cidrs}
+    families = _families(spec)
     yield from node.env("NO_DEFAULT_POOLS", "true", "the pools are the spec's")
     for name in node.names:
         if name.startswith("CALICO_IPV") and name.endswith(("_IPIP", "_VXLAN")):
@@ -86,7 +104,7 @@ def _node(spec: ClusterSpec, upstream: Sequence[dict[str, Any]]) -> Iterator[Edi
     yield from installer.env(
         "SKIP_CNI_BINARIES", ",".join(OURS), "nodes have these plug-ins, of another version"
     )
-    digest = digest_of_text(json.dumps([calico.backend, calico.mtu], sort_keys=True))
+    digest = digest_of_text(json.dumps([calico.backend, calico.mtu, *([cni] if cni else [])]))
     path: Path = ("spec", "template", "metadata", "annotations")
     yield Edit(DAEMONS, path, {"provision.dev/config": digest}, "a new configuration rolls the pods")
 

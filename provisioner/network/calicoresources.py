@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from provisioner.network.crd import check_objects
-from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
+from provisioner.spec.calico import BGP, REFLECTORS, BGPPeer, Calico, IPPool
 
 REFLECTOR = "route-reflector"
 """The label of nodes that are route reflectors (docs, networking/configuring/bgp)."""
@@ -56,7 +56,7 @@ def _peers(bgp: BGP) -> list[Object]:
     made = [_peer(each) for each in bgp.peers]
     if bgp.route_reflectors:
         selector = f"{REFLECTOR} == 'true'"
-        made.append(_peer(BGPPeer("route-reflectors", peers=selector)))
+        made.append(_peer(BGPPeer(REFLECTORS, peers=selector)))
     return made
 
 

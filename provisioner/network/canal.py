@@ -14,7 +14,8 @@ from provisioner.errors import ProvisionError
 from provisioner.kube.manifest import digest_of_text
 from provisioner.network.calico import OURS
 from provisioner.network.calicoresources import felix_objects
-from provisioner.network.flannel import link_flags, net_conf
+from provisioner.network.cniconfig import MTU, with_ipam
+from provisioner.network.flannel import link_edits, net_conf
 from provisioner.network.images import image_edits
 from provisioner.network.mtu import canal_mtu
 from provisioner.network.patches import Edit, images_of, patch
@@ -66,7 +67,7 @@ def _config(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
     )
     digested = [conf, str(mtu)]
     if any(":" in cidr for cidr in spec.network.pod_cidrs):
-        cni = _with_ranges(_cni(upstream), spec, mtu)
+        cni = _with_ranges(upstream, spec, mtu)
         yield Edit(CONFIG, ("data", "cni_network_config"), cni, "pods have an address of each family")
         digested.append(cni)
     annotation = {"provision.dev/config": digest_of_text(json.dumps(digested))}
@@ -86,28 +87,14 @@ def _agents(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
         "SKIP_CNI_BINARIES", ",".join(OURS), "nodes have these plug-ins, of another version"
     )
     agent = Container.of(upstream, DAEMONS, "kube-flannel")
-    for flag in link_flags(spec.network.flannel):
-        yield Edit(DAEMONS, (*agent.path, "command", "+"), flag, "the link of the spec")
+    yield from link_edits(spec, agent, "command")
 
 
-def _cni(upstream: Sequence[Object]) -> str:
-    for item in upstream:
-        if item["kind"] == "ConfigMap" and "cni_network_config" in item.get("data", {}):
-            return str(item["data"]["cni_network_config"])
-    raise ProvisionError(f"{ARTIFACT} has no cni_network_config")
-
-
-def _with_ranges(text: str, spec: ClusterSpec, mtu: int) -> str:
+def _with_ranges(upstream: Sequence[Object], spec: ClusterSpec, mtu: int) -> str:
     """The CNI configuration with one range for each family (cni-plugin, docs of host-local)."""
-    try:
-        # Its place holder for a number stands outside of quotes; the others are texts.
-        conf = json.loads(text.replace("__CNI_MTU__", str(mtu)))
-        (first, *_) = [each for each in conf["plugins"] if each["type"] == "calico"]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise ProvisionError(f"{ARTIFACT}: its cni_network_config cannot be read: {fault}") from None
     words = ["usePodCidrIPv6" if ":" in cidr else "usePodCidr" for cidr in spec.network.pod_cidrs]
-    first["ipam"] = {"type": "host-local", "ranges": [[{"subnet": each}] for each in words]}
-    return json.dumps(conf, indent=2)
+    ipam = {"type": "host-local", "ranges": [[{"subnet": each}] for each in words]}
+    return with_ipam(upstream, ARTIFACT, lambda _: ipam).replace(MTU, str(mtu))
 
 
 def _is_flannel(reference: str) -> bool:

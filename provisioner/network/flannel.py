@@ -6,19 +6,18 @@ Facts: flannel 0.28, Documentation/kube-flannel.yml and backends.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from provisioner.errors import ProvisionError
 from provisioner.kube.manifest import digest_of_text
 from provisioner.network.images import image_edits
-from provisioner.network.patches import Edit, Path, patch
-from provisioner.spec.model import ClusterSpec, Flannel
+from provisioner.network.patches import Edit, patch
+from provisioner.network.pod_template import Container
+from provisioner.spec.model import ClusterSpec
 
 ARTIFACT = "kube-flannel"
 CONFIG = "ConfigMap kube-flannel/kube-flannel-cfg"
 DAEMONS = "DaemonSet kube-flannel/kube-flannel-ds"
-_POD = ("spec", "template", "spec")
 
 
 def net_conf(spec: ClusterSpec) -> str:
@@ -73,37 +72,37 @@ def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable
             "a new configuration rolls the pods",
         ),
         *image_edits(upstream, image),
-        *_agent_edits(upstream, spec.network.flannel),
+        *_agent_edits(upstream, spec),
     ]
 
 
-def _agent_edits(upstream: Sequence[dict[str, Any]], flannel: Flannel) -> list[Edit]:
+def _agent_edits(upstream: Sequence[dict[str, Any]], spec: ClusterSpec) -> Iterator[Edit]:
     """How the agent finds its link, and gets at the device that it needs."""
-    agent = _agent(upstream)
-    found = [
-        Edit(DAEMONS, (*agent, "args", "+"), flag, "the link of the spec") for flag in link_flags(flannel)
-    ]
-    if flannel.backend == "udp":
+    agent = Container.of(upstream, DAEMONS, "kube-flannel")
+    yield from link_edits(spec, agent, "args")
+    if spec.network.flannel.backend == "udp":
         why = "the back end udp opens /dev/net/tun, which containers have only with the host's devices"
-        found.append(Edit(DAEMONS, (*agent, "securityContext", "privileged"), True, why))
-    return found
+        yield Edit(DAEMONS, (*agent.path, "securityContext", "privileged"), True, why)
 
 
-def link_flags(flannel: Flannel) -> list[str]:
-    """By which flanneld finds its link; none where it takes that of the default route."""
-    flags = {
+def link_edits(spec: ClusterSpec, agent: Container, words: str) -> Iterator[Edit]:
+    """By which flanneld finds its link. `words` is where its arguments stand. Without a word of the spec it is that of
+    the node's address, by which the others know it: flanneld itself takes that of the default route, which may be there
+    for something else, and with two families wants such a route of both (pkg/ipmatch/match.go)."""
+    flannel = spec.network.flannel
+    said = {
         "iface": flannel.interface,
         "iface-regex": flannel.interface_regex,
         "iface-can-reach": flannel.can_reach,
     }
-    return [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
-
-
-def _agent(upstream: Sequence[dict[str, Any]]) -> Path:
-    """Where the container stands that runs flanneld."""
-    for item in upstream:
-        if item["kind"] == "DaemonSet":
-            for index, container in enumerate(item["spec"]["template"]["spec"]["containers"]):
-                if container["name"] == "kube-flannel":
-                    return (*_POD, "containers", index)
-    raise ProvisionError(f"{ARTIFACT} has no container kube-flannel")
+    flags = [f"--{flag}={value}" for flag, value in said.items() if value is not None]
+    for flag in flags:
+        yield Edit(agent.target, (*agent.path, words, "+"), flag, "the link of the spec")
+    # Of two families it looks for the link by the IPv4 address.
+    if flags or (
+        len(spec.network.pod_cidrs) == 2 and any(":" in each.address for each in spec.nodes.values())
+    ):
+        return
+    why = "the link that has the node's address"
+    yield from agent.env_of_pod("HOST_IP", "status.hostIP", why)
+    yield Edit(agent.target, (*agent.path, words, "+"), "--iface=$(HOST_IP)", why)

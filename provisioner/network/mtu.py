@@ -47,8 +47,6 @@ def link_of(spec: ClusterSpec, name: str, facts: Facts) -> str:
     if spec.network.carrier == "flannel" and flannel.interface_regex:
         return _matching(flannel.interface_regex, facts)
     own = link_with(spec.nodes[name].address, facts)
-    if spec.network.carrier == "flannel" and not flannel.can_reach:
-        return facts.default_link or own
     return own or facts.default_link
 
 

@@ -37,9 +37,16 @@ class Container:
 
     def env(self, name: str, value: str, why: str) -> Iterator[Edit]:
         """The variable has the value, whether it was there or not."""
-        variable = {"name": name, "value": value}
+        yield self._variable({"name": name, "value": value}, why)
+
+    def env_of_pod(self, name: str, field: str, why: str) -> Iterator[Edit]:
+        """The variable has what stands in a field of the pod ("status.hostIP")."""
+        yield self._variable({"name": name, "valueFrom": {"fieldRef": {"fieldPath": field}}}, why)
+
+    def _variable(self, variable: dict[str, Any], why: str) -> Edit:
+        name = variable["name"]
         where = self.names.index(name) if name in self.names else "+"
-        yield Edit(self.target, (*self.path, "env", where), variable, why)
+        return Edit(self.target, (*self.path, "env", where), variable, why)
 
     def removed(self, below: Path, value: Any, why: str) -> Edit:
         """`value` is taken out of a list, where it has to be."""

@@ -14,6 +14,8 @@ FEATURES = ("api_server", "csi", "flex_volume")
 """What the operator makes only where it is asked for."""
 TYPHA_NODES = 50
 """Above so many nodes Typha is there by default (the manifest's own advice)."""
+REFLECTORS = "route-reflectors"
+"""The name of the peer that route reflectors are to all nodes."""
 AUTODETECTION = "kubernetes-internal-ip"
 """The address that the kubelet was given: never a virtual one, never that of another link."""
 
@@ -119,6 +121,13 @@ class Calico:
         without (Felix writes its routes, also those of CrossSubnet)."""
         tunnelled = all(each.startswith("VXLAN") for each in self.encapsulations)
         return "vxlan" if tunnelled and not self.bgp.asked_for else "bird"
+
+    @property
+    def routed_families(self) -> tuple[str, ...]:
+        """IP families whose pods are found by BGP; all, where none is."""
+        routed = {pool.cidr for pool in self.pools if not pool.encapsulation.startswith("VXLAN")}
+        cidrs = routed or {pool.cidr for pool in self.pools}
+        return tuple(sorted({"IPv6" if ":" in each else "IPv4" for each in cidrs}))
 
     def with_typha(self, nodes: int) -> bool:
         """The operator has it always, and of as many replicas as its rule says."""

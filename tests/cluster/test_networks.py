@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,16 @@ from lab_cluster import (
 NODES = ("cp1", "worker1", "worker2")
 PLUGIN = """        plugin: flannel
 """
+CIDRS = """        pod_cidrs: [10.244.0.0/16] # a list: one IPv4 CIDR, one IPv6 CIDR, or one of each
+        service_cidrs: [10.96.0.0/16]
+"""
+BOTH_FAMILIES = """        pod_cidrs: [10.244.0.0/16, "fd00:244::/56"]
+        service_cidrs: [10.96.0.0/16, "fd00:96::/112"]
+"""
+SECOND_ADDRESS = """
+v4=$(ip -4 -o addr show dev eth0 | sed 's/.*inet [0-9.]*\\.\\([0-9]*\\)\\/.*/\\1/')
+ip -6 addr replace "fd00:98::$v4/64" dev eth0 nodad
+"""
 FLANNEL = """        flannel:
           backend: vxlan # or host-gw, when all nodes share one network segment
 """
@@ -34,7 +47,8 @@ pytestmark = pytest.mark.soak
 @dataclass(frozen=True)
 class Mode:
     """`spec` in place of the plug-in's own part; `tunnel` are packets (nft) that carry those of pods between nodes, or,
-    `plain`, must not be seen. `link` is the one that the plug-in makes, "" for none."""
+    `plain`, must not be seen. `link` is the one that the plug-in makes, "" for none. `families`: how many IP families
+    nodes, pods and services have."""
 
     name: str
     plugin: str
@@ -42,6 +56,7 @@ class Mode:
     tunnel: str
     link: str
     plain: bool = False
+    families: int = 1
 
 
 def flannel(name: str, options: str, tunnel: str, link: str, *, plain: bool = False) -> Mode:
@@ -50,6 +65,14 @@ def flannel(name: str, options: str, tunnel: str, link: str, *, plain: bool = Fa
 
 def calico(name: str, options: str, tunnel: str, link: str, *, plain: bool = False) -> Mode:
     return Mode(f"Calico {name}", "calico", f"        calico: {options}\n", tunnel, link, plain)
+
+
+def canal(name: str, options: str, tunnel: str, link: str, *, plain: bool = False) -> Mode:
+    return Mode(f"canal {name}", "canal", f"        flannel: {options}\n", tunnel, link, plain)
+
+
+def two_families(mode: Mode) -> Mode:
+    return replace(mode, name=f"{mode.name}, two families", families=2)
 
 
 MODES = [
@@ -64,6 +87,13 @@ MODES = [
         "VXLANCrossSubnet", "{encapsulation: VXLANCrossSubnet}", "udp dport 4789", "vxlan.calico", plain=True
     ),
     calico("None", "{encapsulation: None}", "udp dport 4789", "", plain=True),
+    canal("vxlan", "{backend: vxlan}", "udp dport 8472", "flannel.1"),
+    canal("host-gw", "{backend: host-gw}", "udp dport 8472", "", plain=True),
+    two_families(flannel("vxlan", "{backend: vxlan}", "udp dport 8472", "flannel-v6.1")),
+    two_families(flannel("host-gw", "{backend: host-gw}", "udp dport 8472", "", plain=True)),
+    two_families(calico("VXLAN", "{encapsulation: VXLAN}", "udp dport 4789", "vxlan-v6.calico")),
+    two_families(calico("None", "{encapsulation: None}", "udp dport 4789", "", plain=True)),
+    two_families(canal("vxlan", "{backend: vxlan}", "udp dport 8472", "flannel-v6.1")),
     calico("Typha", "{encapsulation: VXLAN, typha: true}", "udp dport 4789", "vxlan.calico"),
     calico(
         "route reflectors",
@@ -91,15 +121,20 @@ def lab() -> Iterator[LabCluster]:
 
 
 def chosen(lab: LabCluster, mode: Mode, folder: Path) -> Path:
-    return lab.edited(folder, {PLUGIN: f"        plugin: {mode.plugin}\n", FLANNEL: mode.spec})
+    cidrs = BOTH_FAMILIES if mode.families == 2 else CIDRS
+    return lab.edited(folder, {PLUGIN: f"        plugin: {mode.plugin}\n", FLANNEL: mode.spec, CIDRS: cidrs})
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_a_mode(lab: LabCluster, mode: Mode, tmp_path: Path) -> None:
     lab.bare()
+    if mode.families == 2:
+        lab.on("kube_control_plane:kube_node", SECOND_ADDRESS)
     inventory = chosen(lab, mode, tmp_path)
     done = lab.apply(inventory=inventory)
     assert is_verified(done), done
+    resolvers = lab.objects("-n kube-system pods -l k8s-app=kube-dns")
+    assert {len(each["status"]["podIPs"]) for each in resolvers} == {mode.families}
     for host in NODES:
         lab.one(host, COUNTING.format(tunnel=mode.tunnel))
     verified = provision("verify", inventory, "--json")
@@ -215,3 +250,150 @@ def test_host_gw_does_not_cross_a_router(segmented: LabCluster, tmp_path: Path) 
         in done.stdout + done.stderr
     )
     assert not done.changed
+
+
+WAY = [(), ("cp1", "worker1"), ("worker1", "worker2"), ()]
+"""Route reflectors of one running cluster, one after the other; without any the mesh."""
+GAP_SECONDS = 20.0
+"""The longest for which a pod may not hear of another. A node that begins or ends to reflect has new sessions with all
+others, and BIRD waits 2 s before each and 5 s after one that failed (confd, bird.cfg.template)."""
+ASKING = """
+for a in {targets}; do
+  (while :; do
+    read -r t rest </proc/uptime
+    if nc -w 1 "$a" 8080 </dev/null >/dev/null 2>&1; then echo "$t $a ok"; else echo "$t $a lost"; fi
+    sleep 0.2
+  done) &
+done
+wait
+"""
+"""Of a pod, without end: when it asked whom, and whether it was answered."""
+PLAIN = """
+nft delete table inet seen 2>/dev/null || :
+nft -f - <<'END'
+table inet seen {
+  chain all { type filter hook prerouting priority -300; iifname "eth0" ip saddr 10.244.0.0/16 counter; }
+}
+END
+"""
+SESSIONS = f"""
+export KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false
+pods='-n kube-system get pods -l k8s-app=calico-node'
+{ADMIN} $pods -o jsonpath='{{range .items[*]}}{{.metadata.name}} {{.spec.nodeName}}{{"\\n"}}{{end}}' |
+  while read -r pod node; do
+    {ADMIN} -n kube-system exec "$pod" -c calico-node -- birdcl -s /var/run/calico/bird.ctl show protocols </dev/null |
+      sed -n "s/.* BGP .*/$node &/p"
+  done
+"""
+
+
+def sessions(lab: LabCluster) -> dict[tuple[str, str], tuple[str, str]]:
+    """What each node's session with each other one is, and what it is at."""
+    names = {lab.address(node).replace(".", "_"): node for node in NODES}
+    found = {}
+    for line in lab.one("cp1", SESSIONS).splitlines():
+        node, session, *_, state = line.split()
+        kind, _, address = session.partition("_")
+        found[node, names[address]] = (kind, state)
+    return found
+
+
+def pod_on(lab: LabCluster, node: str, name: str, image: str, command: list[str]) -> None:
+    container = {"name": "it", "image": image, "command": command}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "talk"},
+        "spec": {
+            "nodeName": node,
+            "tolerations": [{"operator": "Exists"}],
+            "terminationGracePeriodSeconds": 0,
+            "containers": [container],
+        },
+    }
+    lab.one("cp1", f"cat <<'END' | {ADMIN} apply -f -\n{json.dumps(pod)}\nEND")
+
+
+def talking(lab: LabCluster) -> dict[str, str]:
+    """A pod on each node that answers, and one that asks those of the others; the nodes by the addresses of the
+    first."""
+    lab.kubectl("create namespace talk")
+    image = lab.agnhost()
+    for node in NODES:
+        pod_on(lab, node, f"server-{node}", image, ["/agnhost", "netexec", "--http-port=8080"])
+    lab.kubectl("-n talk wait --for=condition=Ready pod --all --timeout=60s")
+    found = {pod["status"]["podIP"]: pod["spec"]["nodeName"] for pod in lab.objects("pods -n talk")}
+    for node in NODES:
+        targets = " ".join(address for address, where in found.items() if where != node)
+        pod_on(lab, node, f"client-{node}", image, ["/bin/sh", "-c", ASKING.format(targets=targets)])
+    lab.kubectl("-n talk wait --for=condition=Ready pod --all --timeout=60s")
+    return found
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Of one pod asking another: how often it got no answer, the longest time without one in seconds, and whether the
+    last times were answered."""
+
+    lost: int
+    gap: float
+    well: bool
+
+
+def heard(lab: LabCluster, servers: dict[str, str]) -> dict[tuple[str, str], Heard]:
+    """By the nodes of who asked and who was asked, since the clients began."""
+    found = {}
+    for node in NODES:
+        rows = [line.split() for line in lab.kubectl(f"-n talk logs client-{node}").splitlines()]
+        for address, other in servers.items():
+            mine = [(float(at), said) for at, whom, said in rows if whom == address]
+            if other == node:
+                continue
+            ok = [at for at, said in mine if said == "ok"]
+            assert len(ok) > 1, f"{node} never heard of {other}"
+            gap = max(later - sooner for sooner, later in pairwise(ok))
+            lost = sum(said == "lost" for _, said in mine)
+            found[node, other] = Heard(lost, gap, all(said == "ok" for _, said in mine[-3:]))
+    return found
+
+
+def test_route_reflectors_change_on_a_running_cluster(
+    lab: LabCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To some, among them, and back to the mesh: every node is told of the others by those that are named then, pods
+    hear of each other again, and packets between nodes are as they were sent. What was lost meanwhile is counted."""
+    lab.bare()
+    servers: dict[str, str] = {}
+    before: dict[tuple[str, str], Heard] = {}
+    for reflectors in WAY:
+        bgp = f", bgp: {{route_reflectors: [{', '.join(reflectors)}]}}" if reflectors else ""
+        inventory = chosen(lab, calico("", f"{{encapsulation: None{bgp}}}", "", ""), tmp_path)
+        done = lab.apply(inventory=inventory)
+        assert is_verified(done), done
+        # The mesh's sessions are between those that reflect nothing; with reflectors there are none.
+        wanted = {
+            (one, other): ("Node" if {one, other} & set(reflectors) else "Mesh", "Established")
+            for one in NODES
+            for other in NODES
+            if one != other and (not reflectors or {one, other} & set(reflectors))
+        }
+        assert sessions(lab) == wanted
+        mesh = lab.kubectl(
+            "get bgpconfigurations.crd.projectcalico.org default -o jsonpath='{.spec.nodeToNodeMeshEnabled}'"
+        )
+        assert (mesh != "false") is (not reflectors)
+        servers = servers or talking(lab)
+        for host in NODES:
+            lab.one(host, PLAIN)
+        again = lab.apply(inventory=inventory)
+        assert (again.status, again.changed) == (0, set()), again
+        assert all(int(lab.one(host, COUNTED)) > 0 for host in NODES), "other nodes' pods, by their addresses"
+        now = heard(lab, servers)
+        with capsys.disabled():
+            for (one, other), each in now.items():
+                lost = each.lost - before[one, other].lost if before else 0
+                sys.stdout.write(f"{reflectors}: {one} to {other}: {lost} lost, gap {each.gap:.1f} s\n")
+        assert all(each.well for each in now.values()), now
+        assert max(each.gap for each in now.values()) < GAP_SECONDS, now
+        before = now
+    lab.kubectl("delete namespace talk --wait=false")

@@ -34,6 +34,7 @@ spec:
         - name: kube-flannel
           image: example.org/flannel:v1
           args: [--ip-masq, --kube-subnet-mgr]
+          env: [{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
           securityContext: {privileged: false}
 """
 

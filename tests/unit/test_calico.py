@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,41 @@ def test_two_families(folder: Path) -> None:
     assert variables["IP6_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
     assert objects["IPPool pods6"]["spec"]["natOutgoing"] is False
     assert env(made(folder, cluster(Calico(pools=(POOL,)))))["IP6"] == "none"
+
+
+SIX = IPPool("pods6", "fd00:244::/56", block_size=122, nat_outgoing=False)
+ASKED = {
+    "10.244.0.0/16": {"type": "calico-ipam"},
+    "10.244.0.0/16 fd00:244::/56": {"type": "calico-ipam", "assign_ipv4": "true", "assign_ipv6": "true"},
+    "fd00:244::/56": {"type": "calico-ipam", "assign_ipv4": "false", "assign_ipv6": "true"},
+}
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+@pytest.mark.parametrize("cidrs", ASKED)
+def test_pods_ask_for_an_address_of_each_family(folder: Path, cidrs: str) -> None:
+    """The CNI plug-in asks for IPv6 only where it is told to, and for IPv4 unless it is told not to."""
+    pools = tuple(each for each in (POOL, SIX) if each.cidr in cidrs.split())
+    objects = made(folder, cluster(Calico(pools=pools), tuple(cidrs.split())))
+    written = objects[calico.CONFIG]["data"]["cni_network_config"]
+    # What the installer does with it: the MTU is a number, all other place holders are in quotes.
+    conf = json.loads(written.replace("__CNI_MTU__", "1450"))
+    assert conf["plugins"][0]["ipam"] == ASKED[cidrs]
+    assert conf["plugins"][0]["mtu"] == 1450
+    assert [each["type"] for each in conf["plugins"]] == ["calico", "portmap", "bandwidth"]
+    assert "__KUBECONFIG_FILEPATH__" in written
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_a_further_family_rolls_the_agents(folder: Path) -> None:
+    """Each writes its node's CNI configuration when it starts."""
+
+    def digest(*cidrs: str) -> str:
+        pools = tuple(each for each in (POOL, SIX) if each.cidr in cidrs)
+        daemons = made(folder, cluster(Calico(pools=pools), cidrs))[calico.DAEMONS]
+        return str(daemons["spec"]["template"]["metadata"]["annotations"]["provision.dev/config"])
+
+    assert len({digest(*each.split()) for each in ASKED}) == 3
 
 
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)

@@ -13,6 +13,7 @@ from test_work_lock import Host
 
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube import check_pods
+from provisioner.kube import complaints as complaining
 from provisioner.kube.check_objects import LABEL
 from provisioner.kube.complaints import complaints
 from provisioner.kube.traffic import TrafficCheck
@@ -199,12 +200,23 @@ def test_what_keeps_a_pod_from_running(name: str, items: list[dict[str, Any]], t
 
 
 def test_a_pod_that_fails_all_the_time_is_not_waited_for(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_pods, "STUCK", 0.3)
+    monkeypatch.setattr(complaining, "STUCK", 0.3)
     host.prepare(rollout=1, pods=json.dumps({"items": [pod("ImagePullBackOff", "Back-off"), *PULL]}))
     began = time.monotonic()
     with pytest.raises(ProvisionError, match="p on worker1: Failed: Failed to pull image"):
         CHECK(host, nowhere)
     assert time.monotonic() - began < 5
+
+
+def test_one_without_a_network_gets_more_time(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(complaining, "STUCK", 0)
+    monkeypatch.setattr(complaining, "WITHOUT_NETWORK", 0.3)
+    sandbox = event(1, "FailedCreatePodSandBox", "no subnet.env")
+    host.prepare(rollout=1, pods=json.dumps({"items": [pod("ContainerCreating"), sandbox]}))
+    began = time.monotonic()
+    with pytest.raises(ProvisionError, match=r"p on worker1: FailedCreatePodSandBox: no subnet\.env"):
+        CHECK(host, nowhere)
+    assert time.monotonic() - began > 0.3
 
 
 def gone() -> None:

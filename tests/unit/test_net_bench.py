@@ -208,7 +208,7 @@ def test_what_went_away_is_named(lost: str) -> None:
 
 
 def test_an_image_that_the_registry_lacks_is_told_with_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("provisioner.kube.bench_pods.STUCK", 0.0)
+    monkeypatch.setattr("provisioner.kube.complaints.STUCK", 0.0)
     state = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
     items = there()
     for each in items["items"]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from bgpcluster import BGPCluster
 
 from provisioner.action.betweenround import parties_of
 from provisioner.action.flows import Packet
@@ -94,6 +95,12 @@ OBJECTS = [
     {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}},
 ]
 MEMBERS = [{"name": "a", "address": "10.0.0.2"}, {"name": "b", "address": "10.0.0.3"}]
+AGENTS = {
+    "nodes": ["a", "b c"],
+    "daemons": "DaemonSet kube-system/calico-node",
+    "operated": True,
+    "families": ["IPv4", "IPv6"],
+}
 TASKS: list[dict[str, Any]] = [
     {"file": {"path": NASTY, "state": "directory"}},
     {"file": {"path": f"{NASTY}1", "state": "link", "src": "-x"}},
@@ -145,8 +152,8 @@ TASKS: list[dict[str, Any]] = [
         {"endpoint_switch": {"step": step, "files": [NASTY, "/a"], "units": ["b", "c"]}}
         for step in switch.STEPS
     ),
-    {"calico_reflectors": {"nodes": ["a", "b c"], "reflectors": ["a"], "cluster_id": "244.0.0.1"}},
-    {"calico_mesh": {"mesh": False, "reflectors": ["10.0.0.1"], "nodes": ["a"]}},
+    {"calico_reflectors": {**AGENTS, "reflectors": ["a"], "cluster_id": "244.0.0.1"}},
+    {"calico_mesh": {**AGENTS, "mesh": False}},
     {"bootstrap_token": {}},
     {"bootstrap_kubeconfig": {"dest": NASTY, "server": "https://a", "authority": "/a"}},
     {"api_certificate": {"sans": ["a"]}},
@@ -270,11 +277,13 @@ def conducted(kind: ConductedKind, resource: Resource) -> Iterator[Script]:
     if resource.kind == "node_joined":
         kind.conduct([Change(resource, Absent(), "create")], recorder)
         assert len(recorder.scripts) == 4
-    elif resource.kind == "calico_mesh":
-        sessions = b"=a 10.0.0.2\nNode_10_0_0_1 BGP master up 09:00:00 Established\n"
-        recorder.answers = [answered(sessions), answered(b"")]
-        kind.conduct([Change(resource, Present({"mesh": True}), "update")], recorder)
-        assert len(recorder.scripts) == 2
+    elif resource.kind in ("calico_mesh", "calico_reflectors"):
+        cluster = BGPCluster(["a", "b c"], mesh=False)
+        if resource.kind == "calico_mesh":
+            cluster = BGPCluster(["a", "b c"], {"a": "244.0.0.1"})
+        kind.conduct([Change(resource, Present({}), "update")], cluster)
+        assert len(cluster.patches) == 1
+        recorder.scripts = cluster.scripts
     else:
         left = Present({"left": ("label:a", "taint:b:NoSchedule")})
         recorder.answers = [answered(b"")]

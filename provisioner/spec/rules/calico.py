@@ -7,7 +7,7 @@ from typing import Any
 
 from provisioner.errors import Problem
 from provisioner.inventory.words import hint_for
-from provisioner.spec.calico import AUTODETECTION
+from provisioner.spec.calico import AUTODETECTION, REFLECTORS
 from provisioner.spec.draft import LOAD_BALANCER, Draft, Unusable
 from provisioner.spec.values import IPNetwork, cidr, is_address
 from provisioner.spec.versions import PLUGINS
@@ -118,8 +118,14 @@ def methods_find_each_family(draft: Draft) -> Iterator[Problem]:
 
 
 def peers_are_whole(draft: Draft) -> Iterator[Problem]:
+    """And of two with one name the last would be the only one."""
+    own = draft.get(*_AT, "bgp", "route_reflectors")
+    names = {REFLECTORS} if isinstance(own, list) and own else set()
     for index, peer in _items(draft, "bgp", "peers"):
         at = (*_AT, "bgp", "peers", index)
+        if peer.get("name") in names:
+            yield draft.problem((*at, "name"), f"name: a second peer {peer['name']}", "give it another name")
+        names.add(str(peer.get("name")))
         inside, outside = "peers" in peer, "address" in peer
         if inside == outside:
             which = "both" if inside else "neither"
@@ -137,13 +143,16 @@ def reflectors_are_nodes(draft: Draft) -> Iterator[Problem]:
         if name not in nodes:
             at = (*_AT, "bgp", "route_reflectors", index)
             yield draft.problem(at, f"route_reflectors: {name} is no node", hint_for(str(name), nodes))
+        elif name in written[:index]:
+            at = (*_AT, "bgp", "route_reflectors", index)
+            yield draft.problem(at, f"route_reflectors: {name} is named twice", "leave it out")
     mesh, peers = draft.get(*_AT, "bgp", "mesh"), draft.get(*_AT, "bgp", "peers")
     if mesh is False and not written and not peers:
         reason = "mesh: without it, and without peers or route reflectors, no node learns where pods are"
         yield draft.problem(
             (*_AT, "bgp", "mesh"), reason, "name route_reflectors or peers, or leave the mesh on"
         )
-    if isinstance(written, list) and len(written) == 1:
+    if isinstance(written, list) and len(set(map(str, written))) == 1:
         reason = "route_reflectors: with one alone no node learns anything while it is away"
         yield draft.problem((*_AT, "bgp", "route_reflectors"), reason, "name two or more")
 
