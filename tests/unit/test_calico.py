@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from provisioner.errors import ProvisionError
+from provisioner.kube.components import components
 from provisioner.kube.objects import object_key
 from provisioner.network import calico
 from provisioner.network.patches import images_of, parse_manifest
@@ -133,6 +134,16 @@ def test_wireguard_is_of_each_family(folder: Path) -> None:
     )
     both = {"wireguardEnabled": True, "wireguardEnabledV6": True}
     assert objects["FelixConfiguration default"]["spec"] == both
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_what_the_spec_names_no_more_does_not_stay(folder: Path) -> None:
+    """Without WireGuard its port is closed: nodes that went on encrypting would not reach each other's pods."""
+    before = made(folder, cluster(Calico(pools=(POOL,), wireguard=True, felix={"xdpEnabled": False})))
+    after = made(folder, cluster(Calico(pools=(POOL,))))
+    assert "xdpEnabled" in before["FelixConfiguration default"]["spec"]
+    assert after["FelixConfiguration default"]["spec"] == {"wireguardEnabled": False}
+    assert "BGPPeer.crd.projectcalico.org" in components(after.values()).spec["types"], "the last one goes, too"
 
 
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
