@@ -71,7 +71,7 @@ def _config(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
         digested.append(cni)
     annotation = {"provision.dev/config": digest_of_text(json.dumps(digested))}
     path = ("spec", "template", "metadata", "annotations")
-    yield Edit(DAEMONS, path, annotation, "a new configuration rolls the pods")
+    yield Edit(DAEMONS, path, annotation, "a new configuration rolls the pods", new=True)
 
 
 def _agents(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:

@@ -71,6 +71,7 @@ def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable
             ("spec", "template", "metadata", "annotations"),
             {"provision.dev/config": digest_of_text(conf)},
             "a new configuration rolls the pods",
+            new=True,
         ),
         *image_edits(upstream, image),
         *_agent_edits(upstream, spec.network.flannel),
@@ -85,7 +86,7 @@ def _agent_edits(upstream: Sequence[dict[str, Any]], flannel: Flannel) -> list[E
     ]
     if flannel.backend == "udp":
         why = "the back end udp opens /dev/net/tun, which containers have only with the host's devices"
-        found.append(Edit(DAEMONS, (*agent, "securityContext", "privileged"), True, why))
+        found.append(Edit(DAEMONS, (*agent, "securityContext", "privileged"), True, why, new=True))
     return found
 
 

@@ -140,7 +140,7 @@ def test_what_was_and_is_there(lab: ClusterSpec) -> None:
 
 def test_telling_changes_nothing() -> None:
     upstream = parse_manifest(FLANNEL, "x")
-    edit = Edit("ConfigMap kube-flannel/kube-flannel-cfg", ("data", "new"), "1", "because")
+    edit = Edit("ConfigMap kube-flannel/kube-flannel-cfg", ("data", "new"), "1", "because", new=True)
     told = explained(upstream, [edit, replace(edit, value="2")], "x", "flannel")
     assert [(each.before, each.after) for each in told] == [(None, "1"), ("1", "2")]
     assert upstream == parse_manifest(FLANNEL, "x")
