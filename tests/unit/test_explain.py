@@ -40,6 +40,16 @@ kind: ConfigMap
 metadata: {name: calico-config, namespace: kube-system}
 data: {calico_backend: bird, veth_mtu: "0"}
 ---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: felixconfigurations.crd.projectcalico.org}
+spec:
+  names: {kind: FelixConfiguration}
+  versions:
+    - name: v1
+      schema:
+        openAPIV3Schema: {properties: {spec: {type: object, properties: {wireguardEnabled: {type: boolean}}}}}
+---
 apiVersion: apps/v1
 kind: DaemonSet
 metadata: {name: calico-node, namespace: kube-system}
