@@ -82,3 +82,9 @@ def felix_objects(calico: Calico, upstream: Sequence[Object], source: str) -> li
     made = [{**meta, "spec": settings}]
     check_objects(made, upstream, source, "network.calico.felix")
     return made
+
+
+def beaten_variables(calico: Calico) -> set[str]:
+    """Variables of calico-node for what the spec has Felix told: Felix takes a variable before its configuration
+    (docs, reference/felix/configuration), so that the manifest's own must not be there. What env says stays."""
+    return {f"FELIX_{name.upper()}" for name in calico.felix} - calico.env.keys()

@@ -137,6 +137,17 @@ def test_wireguard_is_of_each_family(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_no_variable_beats_what_felix_is_told(folder: Path) -> None:
+    """The manifest has ACCEPT in a variable, and Felix reads those first."""
+    name = "FELIX_DEFAULTENDPOINTTOHOSTACTION"
+    plain = env(made(folder, cluster(Calico(pools=(POOL,)))))
+    assert plain[name] == "ACCEPT"
+    felix = {"defaultEndpointToHostAction": "Drop"}
+    told = env(made(folder, cluster(Calico(pools=(POOL,), felix=felix, env={"AS": "1"}))))
+    assert told == {**{key: each for key, each in plain.items() if key != name}, "AS": "1"}
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
 def test_what_the_spec_names_no_more_does_not_stay(folder: Path) -> None:
     """Without WireGuard its port is closed: nodes that went on encrypting would not reach each other's pods."""
     before = made(folder, cluster(Calico(pools=(POOL,), wireguard=True, felix={"xdpEnabled": False})))

@@ -89,6 +89,14 @@ def test_flannel_carries_and_calico_enforces(folder: Path) -> None:
 
 @pytest.mark.upstream
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_no_variable_beats_what_felix_is_told(folder: Path) -> None:
+    told = made(folder, cluster(felix={"defaultEndpointToHostAction": "Drop"}))
+    assert "FELIX_DEFAULTENDPOINTTOHOSTACTION" in env(containers(made(folder, cluster()))["calico-node"])
+    assert "FELIX_DEFAULTENDPOINTTOHOSTACTION" not in env(containers(told)["calico-node"])
+
+
+@pytest.mark.upstream
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
 def test_two_families(folder: Path) -> None:
     objects = made(folder, cluster(cidrs=BOTH))
     conf = json.loads(objects[canal.CONFIG]["data"]["cni_network_config"])
