@@ -13,6 +13,7 @@ from provisioner.errors import ProvisionError
 from provisioner.kube.components import components
 from provisioner.kube.objects import object_key
 from provisioner.network import calico
+from provisioner.network.needs import needs_of
 from provisioner.network.patches import images_of, parse_manifest
 from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool, typha_replicas
 from provisioner.spec.load import load_cluster
@@ -189,3 +190,16 @@ def test_peers(folder: Path) -> None:
         "asNumber": 64513,
     }
     assert objects["BGPPeer route-reflectors"]["spec"]["peerSelector"] == "route-reflector == 'true'"
+
+
+def test_plain_packets_want_one_subnet_unless_a_router_is_told() -> None:
+    """Sessions among nodes tell no router between them where pods are."""
+
+    def adjacent(*peers: BGPPeer) -> bool:
+        flat = replace(POOL, encapsulation="None")
+        return needs_of(cluster(Calico(pools=(flat,), bgp=BGP(peers=peers)))).adjacent
+
+    inside = BGPPeer("rack", peers="rack == 'a'")
+    assert adjacent()
+    assert adjacent(inside)
+    assert not adjacent(inside, BGPPeer("router", address="10.98.0.1", as_number=64513))
