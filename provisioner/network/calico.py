@@ -89,7 +89,9 @@ def _node(spec: ClusterSpec, upstream: Sequence[dict[str, Any]]) -> Iterator[Edi
     )
     digest = digest_of_text(json.dumps([calico.backend, calico.mtu], sort_keys=True))
     path: Path = ("spec", "template", "metadata", "annotations")
-    yield Edit(DAEMONS, path, {"provision.dev/config": digest}, "a new configuration rolls the pods", new=True)
+    yield Edit(
+        DAEMONS, path, {"provision.dev/config": digest}, "a new configuration rolls the pods", new=True
+    )
 
 
 def _addresses(node: Container, calico: Calico, families: set[int]) -> Iterator[Edit]:

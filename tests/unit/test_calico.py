@@ -155,7 +155,9 @@ def test_what_the_spec_names_no_more_does_not_stay(folder: Path) -> None:
     after = made(folder, cluster(Calico(pools=(POOL,))))
     assert "xdpEnabled" in before["FelixConfiguration default"]["spec"]
     assert after["FelixConfiguration default"]["spec"] == {"wireguardEnabled": False}
-    assert "BGPPeer.crd.projectcalico.org" in components(after.values()).spec["types"], "the last one goes, too"
+    assert "BGPPeer.crd.projectcalico.org" in components(after.values()).spec["types"], (
+        "the last one goes, too"
+    )
 
 
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
