@@ -10,7 +10,7 @@ from provisioner.inventory.model import Inventory
 from provisioner.pki.cluster import ClusterState, Fixed
 from provisioner.playbook.facts import Facts
 from provisioner.resources.model import Owned
-from provisioner.spec.model import ClusterSpec
+from provisioner.spec.model import ClusterSpec, Network
 
 _PLACES: Mapping[str, tuple[str, ...]] = {
     "pod_cidrs": ("network", "pod_cidrs"),
@@ -24,7 +24,6 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
     "ipam": ("network", "cilium"),
     "services": ("network", "cilium"),
     "install": ("network",),
-    "pools": ("network", "calico", "pools"),
 }
 _AGAIN = {
     ("calico", "vxlan"): "have VXLAN or VXLANCrossSubnet in all pools, and no bgp options",
@@ -38,6 +37,7 @@ _REASONS = {
     "existing": "its services are its builder's, and the other way round",
     "plugin": "pods keep the addresses and the links that the other one gave them",
     "backend": "nodes that have changed already and those that have not do not reach each other's pods",
+    "wire": "nodes that have changed already and those that have not do not reach each other's pods",
     "ipam": "pods have addresses of the parts that nodes were given so",
     "services": "connections of pods are translated by the one, and the other does not know of them",
     "pools": "nodes have blocks of it, and pods their addresses",
@@ -54,6 +54,8 @@ def fixed_of(spec: ClusterSpec) -> Fixed:
     if network.plugin == "cilium":
         services = "kube-proxy" if network.kube_proxy else "cilium"
         cilium = {"ipam": network.cilium.ipam, "services": services}
+        if network.cilium.ipam == "cluster-pool":
+            cilium = {**cilium, "pools": list(network.cilium.pools)}
     calico: Fixed = {}
     if network.plugin == "calico":
         pools = [
@@ -70,8 +72,25 @@ def fixed_of(spec: ClusterSpec) -> Fixed:
         "domain": spec.dns.domain,
         "plugin": network.plugin,
         "backend": network.backend,
+        **wire_of(network),
         **cilium,
     }
+
+
+def wire_of(network: Network) -> Fixed:
+    """What both ends of a tunnel have to have in common beside the back end; nothing where there is no such thing."""
+    if network.carrier == "cilium":
+        port = network.cilium.udp_port
+        return {"wire": f"UDP {port}"} if port else {}
+    if network.carrier != "flannel":
+        return {}
+    flannel = network.flannel
+    if flannel.backend == "vxlan":
+        return {"wire": f"UDP {flannel.udp_port}, VNI {flannel.vni}{', GBP' * flannel.gbp}"}
+    if flannel.backend == "wireguard":
+        both = f" and {flannel.port_ipv6}" if flannel.mode == "separate" and network.ipv6 else ""
+        return {"wire": f"UDP {flannel.udp_port}{both}, mode {flannel.mode}"}
+    return {"wire": f"UDP {flannel.udp_port}"} if flannel.udp_port else {}
 
 
 def with_fixed(
@@ -85,7 +104,7 @@ def with_fixed(
     wanted = fixed_of(spec)
     if never_ran(spec, facts, owned):
         return replace(state, fixed=wanted)
-    pools = {"pools": [*dict.fromkeys(_pools(state.fixed) + _pools(wanted))]} if _pools(wanted) else {}
+    pools: Fixed = {"pools": [*dict.fromkeys(_pools(state.fixed) + _pools(wanted))]} if _pools(wanted) else {}
     return replace(state, fixed={**wanted, **state.fixed, **pools})
 
 
@@ -116,6 +135,8 @@ def check_fixed(inventory: Inventory, spec: ClusterSpec, state: ClusterState) ->
         has = state.fixed.get(name, ours.get(name, wanted))
         if name == "pools":  # further ones may come
             has, wanted = [each for each in _pools(state.fixed) if each not in _pools(fixed_of(spec))], []
+        if name == "wire" and state.fixed.get("backend", spec.network.backend) != spec.network.backend:
+            continue  # that is said of the back end
         if has != wanted:
             place = inventory.origin(None, "cluster", *_place(name, spec))
             why = _REASONS.get(name, _REASONS["pod_cidrs"])
@@ -129,6 +150,8 @@ def check_fixed(inventory: Inventory, spec: ClusterSpec, state: ClusterState) ->
 
 def _place(name: str, spec: ClusterSpec) -> tuple[str, ...]:
     """A backend is of the plug-in's section; Calico's comes of its encapsulation."""
+    if name in ("wire", "pools"):
+        return ("network", spec.network.carrier, *(["pools"] if name == "pools" else []))
     if name != "backend":
         return _PLACES[name]
     carrier = spec.network.carrier

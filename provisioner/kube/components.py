@@ -30,9 +30,14 @@ IngressClass.networking.k8s.io CustomResourceDefinition.apiextensions.k8s.io Nam
 _TYPES = tuple(_LISTED.split())
 """What manifests are made of, in the order in which it goes: first what runs, last what other things live in."""
 
-_DEFINED = ("k8s.cni.cncf.io",)
-"""API groups of which manifests hold the definition and objects: the objects are asked for as long as it is wanted, so
-that the last one goes, too. (Without it the API server knows no such type, and the whole question would fail.)"""
+_DEFINED = (
+    "NetworkAttachmentDefinition.k8s.cni.cncf.io",
+    "BGPPeer.crd.projectcalico.org",
+    "APIServer.operator.tigera.io",
+    "ImageSet.operator.tigera.io",
+)
+"""What comes and goes with the spec, and is defined by manifests: it is asked for as long as the definition is wanted,
+so that the last one goes, too. (Without it the API server knows no such type, and the whole question would fail.)"""
 
 _ROW = (
     r'{range .items[*]}{.kind}{"\t"}{.apiVersion}{"\t"}{.metadata.namespace}{"\t"}{.metadata.name}{"\t"}'
@@ -129,12 +134,10 @@ def components(objects: Iterable[Object]) -> Resource:
     """The wish that the cluster has no labelled objects but `objects`."""
     items = list(objects)
     wanted = frozenset(reference for item in items for reference in _references(item))
-    defined = [
-        f"{item['spec']['names']['kind']}.{item['spec']['group']}"
-        for item in items
-        if item["kind"] == "CustomResourceDefinition" and item["spec"]["group"] in _DEFINED
-    ]
-    types = dict.fromkeys([*(each.split(" ")[0] for each in sorted(wanted)), *defined, *_TYPES])
+    definitions = [item["spec"] for item in items if item["kind"] == "CustomResourceDefinition"]
+    defined = {f"{each['names']['kind']}.{each['group']}" for each in definitions}
+    asked = [each for each in _DEFINED if each in defined]
+    types = dict.fromkeys([*(each.split(" ")[0] for each in sorted(wanted)), *asked, *_TYPES])
     return Resource("components", "all", Absent(), {"wanted": wanted, "types": tuple(types)})
 
 

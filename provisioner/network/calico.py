@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from provisioner.kube.manifest import digest_of_text
-from provisioner.network.calicoresources import bgp_objects, felix_objects, pool_object
+from provisioner.network.calicoresources import beaten_variables, bgp_objects, felix_objects, pool_object
 from provisioner.network.cniconfig import KEY, with_ipam
 from provisioner.network.images import image_edits
 from provisioner.network.patches import Edit, Path, patch
@@ -97,6 +97,7 @@ def _node(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], cni: str) -> It
     yield from node.env("FELIX_IPV6SUPPORT", str(6 in families).lower(), "the families of the pod CIDRs")
     for name, value in sorted(calico.env.items()):
         yield from node.env(name, value, "env of the spec")
+    yield from node.without(beaten_variables(calico), "felix of the spec, which it would beat")
     if calico.backend != "bird":
         for probe, word in (("livenessProbe", "-bird-live"), ("readinessProbe", "-bird-ready")):
             yield node.removed((probe, "exec", "command"), word, "without BGP there is no BIRD to ask")
@@ -106,7 +107,9 @@ def _node(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], cni: str) -> It
     )
     digest = digest_of_text(json.dumps([calico.backend, calico.mtu, *([cni] if cni else [])]))
     path: Path = ("spec", "template", "metadata", "annotations")
-    yield Edit(DAEMONS, path, {"provision.dev/config": digest}, "a new configuration rolls the pods")
+    yield Edit(
+        DAEMONS, path, {"provision.dev/config": digest}, "a new configuration rolls the pods", new=True
+    )
 
 
 def _addresses(node: Container, calico: Calico, families: set[int]) -> Iterator[Edit]:

@@ -70,14 +70,21 @@ def _peer(peer: BGPPeer) -> Object:
 
 
 def felix_objects(calico: Calico, upstream: Sequence[Object], source: str) -> list[Object]:
-    """Raises ProvisionError for a field that this release has not, by its own definition."""
-    settings = dict(calico.felix)
+    """Raises ProvisionError for a field that this release has not, by its own definition.
+
+    It is always there, and says that there is no WireGuard, too: what the spec no longer names goes as a field of an
+    object that stays, beside those of others. Were the object left out, nodes would keep its last settings."""
+    settings: Object = {"wireguardEnabled": False, **calico.felix}
     for name, ipv6 in (("wireguardEnabled", False), ("wireguardEnabledV6", True)):
         if calico.wireguard and any((":" in pool.cidr) is ipv6 for pool in calico.pools):
             settings[name] = True
-    if not settings:
-        return []
     meta = {"apiVersion": _CRD, "kind": "FelixConfiguration", "metadata": {"name": "default"}}
     made = [{**meta, "spec": settings}]
     check_objects(made, upstream, source, "network.calico.felix")
     return made
+
+
+def beaten_variables(calico: Calico) -> set[str]:
+    """Variables of calico-node for what the spec has Felix told: Felix takes a variable before its configuration
+    (docs, reference/felix/configuration), so that the manifest's own must not be there. What env says stays."""
+    return {f"FELIX_{name.upper()}" for name in calico.felix} - calico.env.keys()

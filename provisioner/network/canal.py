@@ -13,7 +13,7 @@ from typing import Any
 from provisioner.errors import ProvisionError
 from provisioner.kube.manifest import digest_of_text
 from provisioner.network.calico import OURS
-from provisioner.network.calicoresources import felix_objects
+from provisioner.network.calicoresources import beaten_variables, felix_objects
 from provisioner.network.cniconfig import MTU, with_ipam
 from provisioner.network.flannel import link_edits, net_conf
 from provisioner.network.images import image_edits
@@ -72,7 +72,7 @@ def _config(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
         digested.append(cni)
     annotation = {"provision.dev/config": digest_of_text(json.dumps(digested))}
     path = ("spec", "template", "metadata", "annotations")
-    yield Edit(DAEMONS, path, annotation, "a new configuration rolls the pods")
+    yield Edit(DAEMONS, path, annotation, "a new configuration rolls the pods", new=True)
 
 
 def _agents(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
@@ -82,6 +82,7 @@ def _agents(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
     yield from node.env("FELIX_IPV6SUPPORT", str(True in families).lower(), "the families of the pod CIDRs")
     for name, value in sorted(calico.env.items()):
         yield from node.env(name, value, "env of the spec")
+    yield from node.without(beaten_variables(calico), "felix of the spec, which it would beat")
     installer = Container.of(upstream, DAEMONS, "install-cni", "initContainers")
     yield from installer.env(
         "SKIP_CNI_BINARIES", ",".join(OURS), "nodes have these plug-ins, of another version"

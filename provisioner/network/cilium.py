@@ -130,7 +130,7 @@ def _config(spec: ClusterSpec, by_key: Mapping[str, dict[str, Any]], source: str
             raise ProvisionError(reason, hint_for(name, known))
         yield Edit(CONFIG, ("data", name), value, "network of the spec")
     for name, value in further_settings(spec).items():
-        yield Edit(CONFIG, ("data", name), value, "network.cilium of the spec")
+        yield Edit(CONFIG, ("data", name), value, "network.cilium of the spec", new=True)
 
 
 def _operator(spec: ClusterSpec) -> Iterator[Edit]:
@@ -173,7 +173,7 @@ def _rolled(made: Sequence[dict[str, Any]]) -> Iterator[Edit]:
         digest = digest_of_text(json.dumps(by_key[config]["data"], sort_keys=True))
         notes = {**(template["metadata"].get("annotations") or {}), "provision.dev/config": digest}
         path: Path = ("spec", "template", "metadata", "annotations")
-        yield Edit(target, path, notes, "a new configuration rolls the pods")
+        yield Edit(target, path, notes, "a new configuration rolls the pods", new=True)
 
 
 def overhead(network: Network) -> int:

@@ -70,6 +70,7 @@ def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable
             ("spec", "template", "metadata", "annotations"),
             {"provision.dev/config": digest_of_text(conf)},
             "a new configuration rolls the pods",
+            new=True,
         ),
         *image_edits(upstream, image),
         *_agent_edits(upstream, spec),
@@ -82,7 +83,7 @@ def _agent_edits(upstream: Sequence[dict[str, Any]], spec: ClusterSpec) -> Itera
     yield from link_edits(spec, agent, "args")
     if spec.network.flannel.backend == "udp":
         why = "the back end udp opens /dev/net/tun, which containers have only with the host's devices"
-        yield Edit(DAEMONS, (*agent.path, "securityContext", "privileged"), True, why)
+        yield Edit(DAEMONS, (*agent.path, "securityContext", "privileged"), True, why, new=True)
 
 
 def link_edits(spec: ClusterSpec, agent: Container, words: str) -> Iterator[Edit]:

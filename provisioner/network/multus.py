@@ -108,7 +108,7 @@ def _thick(spec: ClusterSpec, upstream: Sequence[dict[str, Any]]) -> Iterator[Ed
     yield Edit(CONFIG, ("data", _DAEMON_CONFIG), text, "the default network is the plug-in of the spec")
     digest = {"provision.dev/config": digest_of_text(text)}
     path = ("spec", "template", "metadata", "annotations")
-    yield Edit(DAEMONS, path, digest, "a new configuration rolls the pods")
+    yield Edit(DAEMONS, path, digest, "a new configuration rolls the pods", new=True)
 
 
 def _daemon_config(upstream: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def _calico(network: Network, nodes: int) -> Needs:
         tcp=(*((calico.bgp.listen_port,) if bgp else ()), *((5473,) if typha else ())),
         protocols=("ipip",) if ipip else (),
         # A router between nodes has to be told of the pods, by a session with it.
-        adjacent="None" in calico.encapsulations and not calico.bgp.peers,
+        adjacent="None" in calico.encapsulations and all(each.address is None for each in calico.bgp.peers),
         apart="use VXLANCrossSubnet, or name the router among network.calico.bgp.peers",
     )
 

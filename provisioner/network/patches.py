@@ -20,13 +20,15 @@ Path = tuple[str | int, ...]
 class Edit:
     """`path` below the object `target` ("DaemonSet kube-flannel/kube-flannel-ds") gets `value`. `why` is for people.
 
-    A path that ends in "+" appends to a list (once), one that ends in "-" takes the value out of a list.
+    A path that ends in "+" appends to a list (once), one that ends in "-" takes the value out of a list. `new`: its
+    last step need not be there yet.
     """
 
     target: str
     path: Path
     value: Any
     why: str
+    new: bool = False
 
 
 def parse_manifest(text: str, source: str) -> list[dict[str, Any]]:
@@ -122,7 +124,11 @@ def _apply(item: Any, edit: Edit, source: str) -> tuple[Any, Any]:
         place.append(edit.value)
         return None, edit.value
     if last != "-":
-        before = place[last] if _has(place, last) else None
+        there = _has(place, last)
+        if not there and not (edit.new and isinstance(place, dict)):
+            dotted = ".".join(str(each) for each in edit.path)
+            raise ProvisionError(f"{source}: {edit.target} has no {dotted} ({edit.why})")
+        before = place[last] if there else None
         place[last] = edit.value
         return before, edit.value
     if edit.value in place:

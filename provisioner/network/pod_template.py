@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,13 @@ _POD: Path = ("spec", "template", "spec")
 
 @dataclass(frozen=True)
 class Container:
-    """`target` is the workload's key, `path` the container's in it, `names` those of its variables in order."""
+    """`target` is the workload's key, `path` the container's in it, `names` those of its variables in order,
+    `variables` they themselves."""
 
     target: str
     path: Path
     names: tuple[str, ...]
+    variables: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def of(
@@ -31,8 +33,9 @@ class Container:
                 continue
             for index, each in enumerate(item["spec"]["template"]["spec"].get(group) or []):
                 if each["name"] == name:
-                    names = tuple(variable["name"] for variable in each.get("env") or [])
-                    return cls(target, (*_POD, group, index), names)
+                    variables = tuple(each.get("env") or ())
+                    names = tuple(variable["name"] for variable in variables)
+                    return cls(target, (*_POD, group, index), names, variables)
         raise ProvisionError(f"the upstream manifest has no container {name} in {target}")
 
     def env(self, name: str, value: str, why: str) -> Iterator[Edit]:
@@ -47,6 +50,13 @@ class Container:
         name = variable["name"]
         where = self.names.index(name) if name in self.names else "+"
         return Edit(self.target, (*self.path, "env", where), variable, why)
+
+    def without(self, names: Iterable[str], why: str) -> Iterator[Edit]:
+        """Those of the variables that are there go. After all other edits of variables, whose places change by it."""
+        unwanted = set(names)
+        for variable in self.variables:
+            if variable["name"] in unwanted:
+                yield Edit(self.target, (*self.path, "env", "-"), dict(variable), why)
 
     def removed(self, below: Path, value: Any, why: str) -> Edit:
         """`value` is taken out of a list, where it has to be."""

@@ -55,6 +55,19 @@ _OF_NETWORK = MappingProxyType(
         "enable-ipv6": "pod_cidrs",
     }
 )
+_OURS = MappingProxyType(
+    {
+        "cni-exclusive": "with true it renames the configurations of other plug-ins on the nodes",
+        "k8s-require-ipv4-pod-cidr": "it follows from network.cilium.ipam",
+        "k8s-require-ipv6-pod-cidr": "it follows from network.cilium.ipam",
+        "policy-cidr-match-mode": "it follows from network.policies",
+        "wireguard-persistent-keepalive": "it follows from network.cilium.wireguard",
+        "hubble-socket-path": "it follows from network.cilium.hubble",
+        "enable-ipsec": "its keys are in a Secret that is not made, and agents end without it",
+        "identity-allocation-mode": "identities are Kubernetes objects, another store is not installed",
+    }
+)
+"""Keys that have one value here, and why."""
 _GONE = MappingProxyType(
     {
         "tunnel": "it was taken out in 1.15: routing_mode and tunnel_protocol stand for it",
@@ -97,6 +110,9 @@ def config_key(name: str) -> None:
         raise RefusedError("it has a key of its own", f"use network.cilium.{_ELSEWHERE[name]}")
     if name in _OF_NETWORK:
         raise RefusedError("it has a key of its own", f"use network.{_OF_NETWORK[name]}")
+    if name in _OURS:
+        hint = "use network.cilium.wireguard" if name == "enable-ipsec" else "leave it out"
+        raise RefusedError(f"it is not for the spec: {_OURS[name]}", hint)
     if name in _GONE:
         raise RefusedError(f"Cilium reads no such key: {_GONE[name]}", "leave it out")
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):

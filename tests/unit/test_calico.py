@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from provisioner.errors import ProvisionError
+from provisioner.kube.components import components
 from provisioner.kube.objects import object_key
 from provisioner.network import calico
+from provisioner.network.needs import needs_of
 from provisioner.network.patches import images_of, parse_manifest
 from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool, typha_replicas
 from provisioner.spec.load import load_cluster
@@ -172,6 +174,29 @@ def test_wireguard_is_of_each_family(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_no_variable_beats_what_felix_is_told(folder: Path) -> None:
+    """The manifest has ACCEPT in a variable, and Felix reads those first."""
+    name = "FELIX_DEFAULTENDPOINTTOHOSTACTION"
+    plain = env(made(folder, cluster(Calico(pools=(POOL,)))))
+    assert plain[name] == "ACCEPT"
+    felix = {"defaultEndpointToHostAction": "Drop"}
+    told = env(made(folder, cluster(Calico(pools=(POOL,), felix=felix, env={"AS": "1"}))))
+    assert told == {**{key: each for key, each in plain.items() if key != name}, "AS": "1"}
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_what_the_spec_names_no_more_does_not_stay(folder: Path) -> None:
+    """Without WireGuard its port is closed: nodes that went on encrypting would not reach each other's pods."""
+    before = made(folder, cluster(Calico(pools=(POOL,), wireguard=True, felix={"xdpEnabled": False})))
+    after = made(folder, cluster(Calico(pools=(POOL,))))
+    assert "xdpEnabled" in before["FelixConfiguration default"]["spec"]
+    assert after["FelixConfiguration default"]["spec"] == {"wireguardEnabled": False}
+    assert "BGPPeer.crd.projectcalico.org" in components(after.values()).spec["types"], (
+        "the last one goes, too"
+    )
+
+
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
 def test_addresses_are_looked_for_by_family(folder: Path) -> None:
     six = IPPool("pods6", "fd00:244::/56", block_size=122)
     both = Calico(pools=(POOL, six), autodetection="cidr=10.98.0.0/24,fd00:98::/64,10.99.0.0/24")
@@ -203,3 +228,16 @@ def test_peers(folder: Path) -> None:
         "asNumber": 64513,
     }
     assert objects["BGPPeer route-reflectors"]["spec"]["peerSelector"] == "route-reflector == 'true'"
+
+
+def test_plain_packets_want_one_subnet_unless_a_router_is_told() -> None:
+    """Sessions among nodes tell no router between them where pods are."""
+
+    def adjacent(*peers: BGPPeer) -> bool:
+        flat = replace(POOL, encapsulation="None")
+        return needs_of(cluster(Calico(pools=(flat,), bgp=BGP(peers=peers)))).adjacent
+
+    inside = BGPPeer("rack", peers="rack == 'a'")
+    assert adjacent()
+    assert adjacent(inside)
+    assert not adjacent(inside, BGPPeer("router", address="10.98.0.1", as_number=64513))

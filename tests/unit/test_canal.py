@@ -79,9 +79,20 @@ def test_flannel_carries_and_calico_enforces(folder: Path) -> None:
     assert (variables["CALICO_NETWORKING_BACKEND"], variables["NO_DEFAULT_POOLS"]) == ("none", "true")
     assert (variables["FELIX_IPV6SUPPORT"], variables["AS"]) == ("false", "1")
     assert "host-local" in env(found["install-cni"])["SKIP_CNI_BINARIES"]
-    assert objects["FelixConfiguration default"]["spec"] == {"logSeverityScreen": "Warning"}
+    assert objects["FelixConfiguration default"]["spec"] == {
+        "logSeverityScreen": "Warning",
+        "wireguardEnabled": False,
+    }
     assert all(each.startswith("private/") for each in images_of(objects.values()))
     assert not [key for key in objects if key.startswith(("IPPool", "BGP"))]
+
+
+@pytest.mark.upstream
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
+def test_no_variable_beats_what_felix_is_told(folder: Path) -> None:
+    told = made(folder, cluster(felix={"defaultEndpointToHostAction": "Drop"}))
+    assert "FELIX_DEFAULTENDPOINTTOHOSTACTION" in env(containers(made(folder, cluster()))["calico-node"])
+    assert "FELIX_DEFAULTENDPOINTTOHOSTACTION" not in env(containers(told)["calico-node"])
 
 
 @pytest.mark.upstream

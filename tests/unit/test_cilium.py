@@ -18,10 +18,12 @@ from provisioner.network.needs import Needs, needs_of
 from provisioner.network.patches import images_of
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.spec.cilium import Cilium, Hubble, build_cilium
+from provisioner.spec.ciliumwords import config_key
 from provisioner.spec.dns import Dns
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, LoadBalancer
 from provisioner.spec.policies import Peer, Policy
+from provisioner.spec.values import RefusedError
 
 LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
 POD = ("10.244.0.0/16",)
@@ -241,3 +243,14 @@ def test_defaults_are_the_pod_cidrs() -> None:
     built = build_cilium({"hubble": {"relay": True}}, BOTH)
     assert built.pools == built.native_routing_cidrs == BOTH
     assert built.hubble == Hubble(enabled=True, relay=True)
+
+
+def test_no_key_of_ours_is_taken_from_the_spec() -> None:
+    """Two values for one key: the spec's config would win without a word."""
+    hubble = Hubble(enabled=True, relay=True, ui=True)
+    tunnel = cluster(Cilium(tunnel_port=9000, mtu=1400, devices=("eth0",), wireguard=True, hubble=hubble))
+    native = cluster(Cilium(routing_mode="native"))
+    names = {*cilium.settings(tunnel), *cilium.further_settings(tunnel), *cilium.further_settings(native)}
+    for name in names:
+        with pytest.raises(RefusedError):
+            config_key(name)

@@ -40,6 +40,16 @@ kind: ConfigMap
 metadata: {name: calico-config, namespace: kube-system}
 data: {calico_backend: bird, veth_mtu: "0"}
 ---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: felixconfigurations.crd.projectcalico.org}
+spec:
+  names: {kind: FelixConfiguration}
+  versions:
+    - name: v1
+      schema:
+        openAPIV3Schema: {properties: {spec: {type: object, properties: {wireguardEnabled: {type: boolean}}}}}
+---
 apiVersion: apps/v1
 kind: DaemonSet
 metadata: {name: calico-node, namespace: kube-system}
@@ -140,7 +150,7 @@ def test_what_was_and_is_there(lab: ClusterSpec) -> None:
 
 def test_telling_changes_nothing() -> None:
     upstream = parse_manifest(FLANNEL, "x")
-    edit = Edit("ConfigMap kube-flannel/kube-flannel-cfg", ("data", "new"), "1", "because")
+    edit = Edit("ConfigMap kube-flannel/kube-flannel-cfg", ("data", "new"), "1", "because", new=True)
     told = explained(upstream, [edit, replace(edit, value="2")], "x", "flannel")
     assert [(each.before, each.after) for each in told] == [(None, "1"), ("1", "2")]
     assert upstream == parse_manifest(FLANNEL, "x")

@@ -17,8 +17,9 @@ from provisioner.pki.cluster import new_state
 from provisioner.playbook.facts import Facts
 from provisioner.resources.owned import parse_owned
 from provisioner.spec.calico import Calico, IPPool
+from provisioner.spec.cilium import Cilium
 from provisioner.spec.load import load_spec
-from provisioner.spec.model import ClusterSpec
+from provisioner.spec.model import ClusterSpec, Flannel
 
 BASE = Path(__file__).parents[1] / "data" / "spec" / "base.yaml"
 BARE = Facts("amd64", "6", "h", "debian", "12", 0.0, False, 1, {}, "")
@@ -91,6 +92,7 @@ def test_what_an_older_format_lacks_comes_from_the_spec(changed: tuple[Inventory
         ({"ipam": "kubernetes"}, "ipam: the cluster runs with cluster-pool"),
         ({"kube_proxy_replacement": True}, "services: the cluster runs with kube-proxy"),
         ({"routing_mode": "native"}, "backend: the cluster runs with vxlan"),
+        ({"tunnel_port": 8473}, "wire: the cluster runs with UDP 8472"),
     ],
 )
 def test_cilium_keeps_who_does_what(
@@ -103,6 +105,42 @@ def test_cilium_keeps_who_does_what(
     after = replace(before.network, cilium=replace(before.network.cilium, **change))
     with pytest.raises(InputError, match=reason):
         check_fixed(inventory, replace(before, network=after), state)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (Flannel(), Flannel(port=4789), "wire: the cluster runs with UDP 8472, VNI 1,"),
+        (Flannel(), Flannel(vni=2), "wire: the cluster runs with UDP 8472, VNI 1,"),
+        (Flannel(gbp=True), Flannel(), "wire: the cluster runs with UDP 8472, VNI 1, GBP"),
+        (Flannel("wireguard"), Flannel("wireguard", mode="auto"), "runs with UDP 51820, mode separate"),
+        (Flannel("udp"), Flannel("udp", port=9000), "wire: the cluster runs with UDP 8285"),
+    ],
+)
+def test_flannel_keeps_what_both_ends_have_in_common(
+    changed: tuple[Inventory, ClusterSpec], before: Flannel, after: Flannel, reason: str
+) -> None:
+    inventory, spec = changed
+
+    def of(flannel: Flannel) -> ClusterSpec:
+        return replace(spec, network=replace(spec.network, flannel=flannel))
+
+    state = replace(STATE, fixed=fixed_of(of(before)))
+    check_fixed(inventory, of(replace(before, interface="eth1")), state)
+    with pytest.raises(InputError, match=reason):
+        check_fixed(inventory, of(after), state)
+
+
+def test_cilium_keeps_its_pools_and_may_get_more(changed: tuple[Inventory, ClusterSpec]) -> None:
+    inventory, spec = changed
+
+    def of(*pools: str) -> ClusterSpec:
+        return replace(spec, network=replace(spec.network, plugin="cilium", cilium=Cilium(pools=pools)))
+
+    state = replace(STATE, fixed=fixed_of(of("10.244.0.0/17")))
+    check_fixed(inventory, of("10.244.0.0/17", "10.244.128.0/17"), state)
+    with pytest.raises(InputError, match=r"pools: the cluster runs with \[10\.244\.0\.0/17\]"):
+        check_fixed(inventory, of("10.244.128.0/17"), state)
 
 
 def test_calico_keeps_its_pools_and_may_get_more(changed: tuple[Inventory, ClusterSpec]) -> None:

@@ -133,6 +133,10 @@ def test_upstream_objects_stay_as_they_are(spec: ClusterSpec) -> None:
             "has no dat.x (because)",
         ),
         (
+            Edit("ConfigMap kube-flannel/kube-flannel-cfg", ("data", "net-conf.jsn"), "{}", "because"),
+            "has no data.net-conf.jsn (because)",
+        ),
+        (
             Edit(
                 "DaemonSet kube-flannel/kube-flannel-ds",
                 ("spec", "template", "spec", "containers", 7, "image"),

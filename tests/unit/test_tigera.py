@@ -13,6 +13,7 @@ import pytest
 from provisioner.action.podnetwork import check_images
 from provisioner.bundle.layout import Artifact, Bundle, Image
 from provisioner.errors import ProvisionError
+from provisioner.kube.components import components
 from provisioner.kube.objects import object_key
 from provisioner.network import tigera
 from provisioner.network.podnetwork import PodNetwork
@@ -62,6 +63,16 @@ spec:
                           natOutgoing: {type: string}
                           nodeSelector: {type: string}
 ---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: felixconfigurations.crd.projectcalico.org}
+spec:
+  names: {kind: FelixConfiguration}
+  versions:
+    - name: v1
+      schema:
+        openAPIV3Schema: {properties: {spec: {type: object, properties: {wireguardEnabled: {type: boolean}}}}}
+---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: tigera-operator, namespace: tigera-operator}
@@ -107,8 +118,8 @@ def test_nodes_look_for_images_in_the_private_registry() -> None:
 
 
 def test_the_operator_comes_last_and_its_definitions_first() -> None:
-    kinds = [key.partition(" ")[0] for key in made(PAPER.__getitem__)]
-    assert kinds == ["CustomResourceDefinition", "Installation", "Deployment"]
+    kinds = dict.fromkeys(key.partition(" ")[0] for key in made(PAPER.__getitem__))
+    assert list(kinds) == ["CustomResourceDefinition", "FelixConfiguration", "Installation", "Deployment"]
 
 
 def test_a_pool_has_what_its_release_knows() -> None:
@@ -221,6 +232,17 @@ def test_each_release_knows_all_that_it_is_told(folder: str) -> None:
     images = {each["image"]: each["digest"] for each in objects[name]["spec"]["images"]}
     assert len(images) == 8
     assert set(images.values()) == {f"sha256:{'0' * 64}"}
+
+
+@pytest.mark.upstream
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_is_asked_for_no_more_is_looked_for(folder: str) -> None:
+    """An ImageSet that stayed would hold nodes to old digests."""
+    objects = made(lambda name: (FOLDERS[folder] / f"{name}.yaml").read_text())
+    assert not [key for key in objects if key.startswith(("APIServer ", "ImageSet ", "BGPPeer "))]
+    looked_for = components(objects.values()).spec["types"]
+    wanted = {"APIServer.operator.tigera.io", "ImageSet.operator.tigera.io", "BGPPeer.crd.projectcalico.org"}
+    assert wanted <= set(looked_for)
 
 
 def test_typha_is_always_there() -> None:

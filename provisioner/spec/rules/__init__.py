@@ -62,6 +62,7 @@ RULES: tuple[Rule, ...] = (
     calico.canal_has_flannel_carry,
     calico.pools_are_of_the_pods,
     calico.families_have_pools,
+    calico.blocks_fit_pod_cidrs,
     calico.nodes_find_their_own_address,
     calico.peers_are_whole,
     calico.reflectors_are_nodes,

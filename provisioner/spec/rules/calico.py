@@ -14,6 +14,8 @@ from provisioner.spec.versions import PLUGINS
 
 _AT = ("network", "calico")
 _SIZES = {4: (20, 32), 6: (116, 128)}
+_BLOCKS = {4: ("block_size", 26), 6: ("block_size_ipv6", 122)}
+"""The section's key for the size of blocks, and Calico's own size."""
 _UNDER_CANAL = ("mtu", "felix", "env")
 _GUESSES = ("first-found", "interface", "skip-interface", "can-reach", "cidr")
 
@@ -158,19 +160,40 @@ def reflectors_are_nodes(draft: Draft) -> Iterator[Problem]:
 
 
 def _block(draft: Draft, index: int, pool: Mapping[str, Any], network: IPNetwork) -> Iterator[Problem]:
-    size, at = pool.get("block_size"), (*_AT, "pools", index)
+    at, own = (*_AT, "pools", index), pool.get("block_size")
+    size = own or _section_size(draft, network.version)
     least, most = _SIZES[network.version]
-    if size is not None and not least <= size <= most:
-        reason = f"block_size: {size} is none of IPv{network.version}"
+    if own is not None and not least <= own <= most:
+        reason = f"block_size: {own} is none of IPv{network.version}"
         yield draft.problem((*at, "block_size"), reason, f"{least} to {most}")
-    elif network.prefixlen > (size or (26 if network.version == 4 else 122)):
-        yield draft.problem(
-            (*at, "cidr"), f"cidr: {network} is smaller than one block", "widen it, or narrow blocks"
-        )
+    elif size is not None and network.prefixlen > size:
+        reason = f"cidr: {network} is smaller than one block (/{size})"
+        yield draft.problem((*at, "cidr"), reason, "widen it, or narrow blocks")
     if network.version == 6 and str(pool.get("encapsulation", "")).startswith("IPIP"):
         yield draft.problem(
             (*at, "encapsulation"), "encapsulation: IPIP carries IPv4 alone", "use VXLAN or None"
         )
+
+
+def blocks_fit_pod_cidrs(draft: Draft) -> Iterator[Problem]:
+    """Without pools of its own each pod CIDR is one. Of one that holds no block nobody gets an address."""
+    if draft.get("network", "plugin") != "calico" or draft.get(*_AT, "pools"):
+        return
+    for placed in draft.networks("pod_cidrs"):
+        network = placed.network
+        key, size = _BLOCKS[network.version][0], _section_size(draft, network.version)
+        if size is not None and network.prefixlen > size:
+            written = draft.get(*_AT, key) is not None
+            reason = f"{key}: the pod CIDR {network} is smaller than one block (/{size})"
+            hint = f"narrow blocks ({network.prefixlen} to {_SIZES[network.version][1]}), or widen network.pod_cidrs"
+            yield draft.problem((*_AT, key) if written else placed.path, reason, hint)
+
+
+def _section_size(draft: Draft, version: int) -> int | None:
+    """Of blocks in pools that say nothing of it; None where what is written is wrong by itself."""
+    key, usual = _BLOCKS[version]
+    size = draft.get(*_AT, key, default=usual)
+    return size if isinstance(size, int) and (*_AT, key) not in draft.bad else None
 
 
 def _within(network: IPNetwork, whole: IPNetwork) -> bool:

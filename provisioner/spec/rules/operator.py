@@ -27,6 +27,13 @@ _KEYS: Mapping[tuple[str, ...], str] = MappingProxyType(
     }
 )
 """Fields of Installation that other keys of the spec stand for; "" for one that has one value here."""
+_LEFT_OUT: Mapping[str, str] = MappingProxyType(
+    {
+        "cni": "pods' links and addresses are Calico's own",
+        "kubernetesProvider": "the cluster is of no provider, it is installed here",
+    }
+)
+"""Fields of Installation that are right where they are left out."""
 
 
 def the_operator_is_asked_for(draft: Draft) -> Iterator[Problem]:
@@ -66,6 +73,9 @@ def installation_has_no_second_word(draft: Draft) -> Iterator[Problem]:
         hint = f"use {key}" if key else "leave it out"
         reason = f"{name} has a key of its own" if key else f"{name} is always Calico"
         yield draft.problem((*_FURTHER, *path), reason, hint, key=True)
+    for name, why in _LEFT_OUT.items():
+        if name in further:
+            yield draft.problem((*_FURTHER, name), f"{name}: {why}", "leave it out", key=True)
     network = further.get("calicoNetwork")
     if isinstance(network, Mapping) and network.get("linuxDataplane", "Iptables") != "Iptables":
         reason = f"linuxDataplane: {network['linuxDataplane']} is not installed, kube-proxy carries services"
