@@ -133,7 +133,7 @@ def test_a_mode(lab: LabCluster, mode: Mode, tmp_path: Path) -> None:
     inventory = chosen(lab, mode, tmp_path)
     done = lab.apply(inventory=inventory)
     assert is_verified(done), done
-    resolvers = lab.objects("-n kube-system pods -l k8s-app=kube-dns")
+    resolvers = lab.objects("-n kube-system pods -l k8s-app=kube-dns --field-selector status.phase=Running")
     assert {len(each["status"]["podIPs"]) for each in resolvers} == {mode.families}
     for host in NODES:
         lab.one(host, COUNTING.format(tunnel=mode.tunnel))

@@ -71,7 +71,14 @@ spec:
   versions:
     - name: v1
       schema:
-        openAPIV3Schema: {properties: {spec: {type: object, properties: {wireguardEnabled: {type: boolean}}}}}
+        openAPIV3Schema:
+          properties:
+            spec:
+              type: object
+              properties:
+                wireguardEnabled: {type: boolean}
+                logSeverityScreen: {type: string}
+                reportingInterval: {type: string}
 ---
 apiVersion: apps/v1
 kind: Deployment
