@@ -388,13 +388,13 @@ LINKS = {
 @pytest.mark.parametrize(
     ("network", "link"),
     [
-        ("", "eth0"),  # that of the default route
+        ("", "eth1"),  # that of the node's address
         ("flannel: {interface: eth1}", "eth1"),
         ("flannel: {interface_regex: '^eth[1-9]'}", "eth1"),
         (r"flannel: {interface_regex: '^10\.98\.'}", "eth1"),
         ("flannel: {interface_regex: '^wlan'}", ""),
         ("flannel: {can_reach: 10.98.0.1}", "eth1"),
-        (CALICO, "eth1"),  # that of the node's address
+        (CALICO, "eth1"),
         (CILIUM, "eth1"),
     ],
 )
