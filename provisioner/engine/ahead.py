@@ -28,7 +28,12 @@ class Ahead:
             for host, changes in stage.changes.items():
                 if changes:
                     self._left.setdefault(host, []).append(stage)
-        self._behind = {stage.name for stage in stages}
+        self._names = [stage.name for stage in stages]
+        self._places = {stage.name: place for place, stage in enumerate(stages)}
+        self._at_work = {
+            stage.name: {host for host, each in stage.changes.items() if each} for stage in stages
+        }
+        self._gates = {stage.name for stage in stages if stage.gate}
         self._busy = set[str]()
         self._failed = set[str]()
         self._over = False
@@ -37,9 +42,9 @@ class Ahead:
         self._news = Condition()
 
     def passed(self, stages: Iterable[StagePlan]) -> None:
-        """These have ended on all hosts, gates and all."""
+        """Their gates have been passed, or need not be."""
         with self._news:
-            self._behind -= {stage.name for stage in stages}
+            self._gates -= {stage.name for stage in stages}
 
     def begin(self, hosts: Iterable[str] = ()) -> None:
         """Lets `hosts` (none: all) go on by themselves as far as they can. None of them may be at work."""
@@ -60,6 +65,7 @@ class Ahead:
         """The host has done it."""
         with self._news:
             self._left[host].remove(stage)
+            self._at_work[stage.name].discard(host)
             self._news.notify_all()
 
     def end(self) -> None:
@@ -73,9 +79,14 @@ class Ahead:
     def _next(self, host: str) -> StagePlan | None:
         """What the host can do now, if it comes next on it."""
         left = self._left.get(host)
-        if not left or self._over or left[0].needs is None or left[0].needs in self._behind:
+        if not left or self._over or left[0].needs is None or not self._met(left[0].needs):
             return None
         return left[0]
+
+    def _met(self, needs: str) -> bool:
+        """Whether that stage has ended, and all before it; one that this run leaves out has."""
+        upto = self._names[: self._places.get(needs, -1) + 1]
+        return not any(self._at_work[each] or each in self._gates for each in upto)
 
     def _host(self, host: str) -> None:
         try:

@@ -112,6 +112,7 @@ class Executor:
             changed = any(stage.count for stage in segment)
             self._stays(outcome, AGE)
             if outcome.ok and last.gate and (last.always or changed or rest):
+                ahead.begin()
                 self._gate(last, outcome)
             if not outcome.ok:
                 break

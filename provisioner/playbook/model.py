@@ -33,8 +33,8 @@ class Stage:
 
     `gate` names a check that must pass before any host goes beyond this stage; `always` runs it even when nothing
     changes. With `barrier` no host goes beyond it before all have ended it. `needs` names the last stage before it of
-    which it needs that all hosts have ended it, gate and all: a host goes on with it as soon as that holds and its own
-    stages before it are done. `tags` are the stage's own, inherited by its tasks.
+    which it needs that all hosts have ended it, gate and all: a host goes on with this one as soon as that holds and
+    its own stages before it are done. `tags` are the stage's own, inherited by its tasks.
     """
 
     name: str

@@ -84,7 +84,7 @@ def test_profiles_go_together() -> None:
 
 
 def test_what_every_node_has_is_what_the_playbook_sets() -> None:
-    book = yaml.safe_load((shipped("playbooks") / "prepare.yaml").read_text())
+    book = yaml.safe_load((shipped("playbooks") / "nodes.yaml").read_text())
     values = [task["sysctl"]["values"] for stage in book for task in stage["tasks"] if "sysctl" in task]
     assert {key for each in values for key in each} == set(_OURS)
 

@@ -13,7 +13,7 @@ _OURS = (
     "vm.overcommit_memory", "vm.panic_on_oom", "kernel.panic", "kernel.panic_on_oops", "kernel.keys.root_maxkeys",
     "kernel.keys.root_maxbytes", "net.ipv6.conf.all.forwarding",
 )  # fmt: skip
-"""What every node has (playbooks/prepare.yaml); the one of IPv6 where pods have addresses of it."""
+"""What every node has (playbooks/nodes.yaml); the one of IPv6 where pods have addresses of it."""
 _GROUPS = ("channels", "rings", "offloads")
 
 
