@@ -113,7 +113,7 @@ def _firewalls(
     loaded: Loaded, spec: ClusterSpec, facts: Mapping[str, Facts], emit: Emit, *, changes: bool
 ) -> None:
     try:
-        check_firewalls(facts, ports_of(loaded.inventory, spec), spec)
+        check_firewalls(facts, ports_of(loaded.inventory, spec, facts), spec)
     except ProvisionError as fault:
         if changes:
             raise

@@ -23,6 +23,8 @@ from provisioner.spec.model import load_spec
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "tests/data/spec/base.yaml"
 SCRIPT = ROOT / "templates/firewall/provision-firewall.j2"
+NODES = ("10.98.0.22", "fd00:98::22")
+ROUTER = "10.98.0.1"
 PODS = ("10.244.0.0/16", "fd00:1::/56")
 
 
@@ -30,7 +32,8 @@ def script(kind: str, vrrp: tuple[str, ...] = (), ipip: tuple[str, ...] = ()) ->
     inventory = load_inventory(BASE)
     spec = load_spec(inventory)
     dual = replace(spec, network=replace(spec.network, pod_cidrs=PODS))
-    ports = replace(ports_of(inventory, spec)["cp1"], vrrp=vrrp, ipip=ipip)
+    ports = replace(ports_of(inventory, spec)["cp1"], vrrp=vrrp, ipip=ipip, nodes=NODES)
+    ports = replace(ports, router_tcp=("179",), routers=(ROUTER,))
     facts = Facts(**{**GOOD, "firewall": kind})
     variables = {"facts": facts, "firewall": ports, "cluster": dual, "refusing_chains": refusing_chains()}
     return render_file(SCRIPT, variables)
@@ -41,6 +44,8 @@ FIREWALLD = """#!/bin/sh
 echo "${0##*/} $*" >>"$LOG"
 case "$*" in
   *--state*) [ ! -s "$THERE.jobs" ] ;;
+  *provision-nodes*--get-ports*) [ ! -s "$THERE.ports" ] || echo 8472/udp ;;
+  *provision-routers*--get-ports*) [ ! -s "$THERE.ports" ] || echo 179/tcp ;;
   *--get-ports*) cat "$THERE.ports" ;;
   *provision-vrrp*--get-protocols*) [ ! -s "$THERE.protocols" ] || echo vrrp ;;
   *provision-ipip*--get-protocols*) ! grep -q provision-ipip "$THERE" || echo 4 ;;
@@ -48,6 +53,8 @@ case "$*" in
   *--get-target*) echo ACCEPT ;;
   *--list-sources*) cat "$THERE.sources" ;;
   *--list-all-zones*) cat "$THERE" ;;
+  *--query-rich-rule=*provision-nodes* | *--query-rich-rule=*provision-routers*) [ -s "$THERE.ports" ] ;;
+  *--info-service=provision-nodes* | *--info-service=provision-routers*) [ -s "$THERE.ports" ] ;;
   *--query-rich-rule=*) grep -qF -- "${*##*-rich-rule=}" "$THERE" ;;
   *--info-service=provision-*) grep -q -- "${*##*=}" "$THERE" ;;
   *--info-* | *--query-*) [ -s "$THERE.ports" ] ;;
@@ -69,14 +76,15 @@ STAND_INS = {
 ZONES = (
     "internal (active)\n  services: a provision\n\npublic\n  services: a ssh\n\ntrusted\n  target: ACCEPT\n"
 )
-PORTS = "2379-2380/tcp 6443/tcp 10250/tcp 30000-32767/tcp 30000-32767/udp 8472/udp"
+PORTS = "2379-2380/tcp 6443/tcp 10250/tcp 30000-32767/tcp 30000-32767/udp"
 UFW_ALL = (
     "allow 2379:2380/tcp",
     "allow 6443/tcp",
     "allow 10250/tcp",
     "allow 30000:32767/tcp",
     "allow 30000:32767/udp",
-    "allow 8472/udp",
+    *(f"allow from {each} to any port 8472 proto udp" for each in NODES),
+    f"allow from {ROUTER} to any port 179 proto tcp",
     *(f"{each} {pods}" for pods in PODS for each in ("allow from", "route allow from", "route allow to")),
 )
 UFW_OURS = "".join(f"ufw {each} comment 'provision'\n" for each in UFW_ALL)
@@ -119,7 +127,13 @@ def test_firewalld_gets_a_service_and_a_zone_of_our_own(shell: list[str], tmp_pa
     said = told("firewalld", shell, tmp_path, "open")
     assert f"{OWN} --new-service=provision" in said
     assert f"{OWN} --service=provision --add-port=2379-2380/tcp" in said
-    assert f"{OWN} --service=provision --add-port=8472/udp" in said
+    assert f"{OWN} --service=provision --add-port=8472/udp" not in said, "from everywhere"
+    assert f"{OWN} --service=provision-nodes --add-port=8472/udp" in said
+    narrow = [each.partition("--add-rich-rule=")[2] for each in said if "rich-rule" in each]
+    assert narrow == [
+        f'rule family="ipv{family}" source address="{each}" service name="provision-{who}" accept'
+        for family, each, who in ((4, NODES[0], "nodes"), (6, NODES[1], "nodes"), (4, ROUTER, "routers"))
+    ]
     assert f"{OWN} --add-service=provision" in said
     assert f"{OWN} --zone=provision --add-source=10.244.0.0/16" in said
     assert said.count("firewall-cmd -q --reload") == 1
@@ -194,6 +208,8 @@ def test_firewalld_loses_the_rules_before_the_service_that_they_name(
         f"{OWN} --delete-service=provision",
         f"{OWN} --delete-service=provision-vrrp",
         f"{OWN} --delete-service=provision-ipip",
+        f"{OWN} --delete-service=provision-nodes",
+        f"{OWN} --delete-service=provision-routers",
         f"{OWN} --delete-zone=provision",
         "firewall-cmd -q --reload",
     ]
@@ -233,6 +249,8 @@ def test_firewalld_loses_what_is_ours(shell: list[str], tmp_path: Path) -> None:
         f"{OWN} --delete-service=provision",
         f"{OWN} --delete-service=provision-vrrp",
         f"{OWN} --delete-service=provision-ipip",
+        f"{OWN} --delete-service=provision-nodes",
+        f"{OWN} --delete-service=provision-routers",
         f"{OWN} --delete-zone=provision",
         "firewall-cmd -q --reload",
     ]
@@ -241,6 +259,8 @@ def test_firewalld_loses_what_is_ours(shell: list[str], tmp_path: Path) -> None:
         "firewall-offline-cmd -q --delete-service=provision",
         "firewall-offline-cmd -q --delete-service=provision-vrrp",
         "firewall-offline-cmd -q --delete-service=provision-ipip",
+        "firewall-offline-cmd -q --delete-service=provision-nodes",
+        "firewall-offline-cmd -q --delete-service=provision-routers",
         "firewall-offline-cmd -q --delete-zone=provision",
     ]
 
