@@ -99,13 +99,21 @@ def told(
     action: str,
     *vrrp: str,
     ipip: str = "",
+    kept: str | None = None,
     **there: str,
 ) -> list[str]:
-    """What a stand-in for the firewall was told, where `there` (text, ports, protocols, sources, jobs) was."""
+    """What a stand-in for the firewall was told, where `there` (text, ports, protocols, sources, jobs) was, and `kept`
+    open."""
     for name, text in STAND_INS.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-    (folder / "script").write_text(script(kind, vrrp, tuple(ipip.split())))
+    text = script(kind, vrrp, tuple(ipip.split())).replace("/var/lib/provision", str(folder / "lib"))
+    (folder / "script").write_text(text)
+    if kept is None:
+        (folder / "lib/firewall-open").unlink(missing_ok=True)
+    else:
+        (folder / "lib").mkdir(exist_ok=True)
+        (folder / "lib/firewall-open").write_text(kept)
     for name in ("", ".ports", ".protocols", ".sources", ".jobs"):
         (folder / f"there{name}").write_text(there.get(name.lstrip(".") or "text", ""))
     (folder / "log").write_text("")
@@ -281,6 +289,38 @@ def test_ufw_keeps_what_was_there(shell: list[str], tmp_path: Path) -> None:
         else f"ufw delete {each}"
         for each in UFW_ALL
     ]
+
+
+SETTLED = (
+    "tcp 2379-2380 6443 10250 30000-32767\nudp 30000-32767\nvrrp \nipip \npods 10.244.0.0/16 fd00:1::/56\nnode_tcp \n"
+    "node_udp 8472\nnodes 10.98.0.22 fd00:98::22\nrouter_tcp 179\nrouters 10.98.0.1\n"
+)
+BEFORE = "tcp 6443\nudp \nipip 10.98.0.22\npods 10.244.0.0/16\nnode_tcp 5473\nnode_udp 4789 51820\nnodes 10.98.0.22\n"
+
+
+@shells
+def test_what_the_running_network_uses_stays_open_until_the_new_one_stands(
+    shell: list[str], tmp_path: Path
+) -> None:
+    """Nodes still send VXLAN of Calico's, WireGuard and IP in IP, and ask Typha, when the first stage opens others."""
+    ports = ("5473 proto tcp", "4789 proto udp", "51820 proto udp")
+    old = [f"allow from {node} to any port {each}" for node in NODES for each in ports]
+    old.append(f"allow from {NODES[0]}")
+    there = "".join(f"ufw {each} comment 'provision'\n" for each in [*UFW_ALL, *old, "allow 9/tcp"])
+    said = told("ufw", shell, tmp_path, "open", text=there, kept=BEFORE)
+    assert not [each for each in said if each.startswith("ufw delete") and each != "ufw delete allow 9/tcp"]
+    opened = (tmp_path / "lib/firewall-open").read_text()
+    assert "node_udp 8472 4789 51820\n" in opened
+    assert "ipip  10.98.0.22\n" in opened
+
+    again = told("ufw", shell, tmp_path, "open", text=there, kept=opened)
+    assert again == ["ufw delete allow 9/tcp"], "also when a run has ended between"
+    closed = told("ufw", shell, tmp_path, "settle", text=there, kept=opened)
+    assert closed == [f"ufw delete {each}" for each in [*old, "allow 9/tcp"]]
+    assert (tmp_path / "lib/firewall-open").read_text() == SETTLED
+    assert told("ufw", shell, tmp_path, "settle", text=there, kept=SETTLED) == [], "nothing is left to do"
+    assert told("ufw", shell, tmp_path, "stop", text=UFW_OURS, kept=SETTLED)
+    assert not (tmp_path / "lib/firewall-open").exists()
 
 
 @shells
