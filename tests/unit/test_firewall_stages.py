@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from jinja2 import Environment, StrictUndefined
 from test_firewall import facts
 
 from provisioner.action.kinds import base_modules
@@ -45,3 +46,15 @@ def test_it_settles_again_whenever_the_script_is_another(word: str, at_work: str
     assert (UNIT in found) is there
     if there:
         assert SCRIPT in found[UNIT].inputs
+
+
+@pytest.mark.parametrize(
+    ("plugin", "there"), [("calico", True), ("canal", True), ("flannel", False), ("cilium", False)]
+)
+def test_calicoctl_is_for_those_who_have_calico(plugin: str, there: bool) -> None:
+    stage = next(each for each in book("site").stages if each.name == "network")
+    task = next(each for each in stage.tasks if each.module == "artifact")
+    (condition,) = task.when
+    holds = Environment(undefined=StrictUndefined).compile_expression(condition)  # noqa: S701 (no HTML)
+    assert task.args["name"] == "calicoctl"
+    assert holds(cluster={"network": {"plugin": plugin}}) is there
