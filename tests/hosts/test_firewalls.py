@@ -104,7 +104,8 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
     inventory = load_inventory(BASE)
     spec = load_spec(inventory)
     other = f"{NET}.12"
-    ports = replace(ports_of(inventory, spec)["cp1"], ipip=(other,))
+    ports = replace(ports_of(inventory, spec)["cp1"], ipip=(other,), nodes=(other,))
+    ports = replace(ports, router_tcp=("179",), routers=(f"{NET}.1",))
     kind, packages, start = FIREWALLS[name]
     with two_hosts(tmp_path, packages) as (session, _):
         run(session, "systemctl stop firewalld ufw 2>/dev/null || :")
@@ -114,6 +115,7 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
         before = facts_of(session)
         assert before.firewall == kind
         assert not any(is_open(before, *each, []) for each in ports.each())
+        assert not any(is_open(before, *each) for each in ports.narrow())
         assert not is_open(before, "ipip", "", [other])
         assert is_open(before, "tcp", "22", []) or kind == "firewalld", "which opens SSH as a service"
         variables = {
@@ -131,6 +133,10 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
             assert after.firewall == kind
             assert {is_open(after, *each, []) for each in ports.each()} == {expected}, after.filters
             assert is_open(after, "ipip", "", [other]) is expected, after.filters
+            assert {is_open(after, *each) for each in ports.narrow()} == {expected}, after.filters
+            strangers = [(protocol, port, ["192.0.2.7"]) for protocol, port, _ in ports.narrow()]
+            assert len(strangers) == 2
+            assert not any(is_open(after, *each) for each in strangers), after.filters
         assert facts_of(session).filters == before.filters
 
 

@@ -18,6 +18,7 @@ from provisioner.action.tuning import FEATURE, HostTuning, check_tuning, tuning_
 from provisioner.engine.events import Event, Note
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
+from provisioner.inventory.patterns import match
 from provisioner.network.mtu import link_of, mtu_misfits, overhead_of, pod_mtu
 from provisioner.playbook.compile import Compiler
 from provisioner.playbook.facts import Facts, parse_facts
@@ -412,10 +413,11 @@ def test_the_playbooks_take_what_hosts_get(tmp_path: Path, book: str) -> None:
     modules = base_modules()
     playbook = load_playbook(shipped("playbooks") / f"{book}.yaml", set(modules))
     compiler = Compiler(playbook, modules)
-    (stage,) = playbook.stages
+    stages = [each for each in playbook.stages if each.name != "links of control planes"]
 
     def names(tuning: HostTuning) -> set[str]:
-        return {each.id for each in compiler.stage(stage, "worker1", {"tuning": tuning})}
+        variables = {"tuning": tuning}
+        return {each.id for stage in stages for each in compiler.stage(stage, "worker1", variables)}
 
     found = names(tuning_of(spec, "worker1", facts(), inventory))
     assert names(tuning_of(spec, "registry1", facts(), inventory)) == set()
@@ -426,3 +428,20 @@ def test_the_playbooks_take_what_hosts_get(tmp_path: Path, book: str) -> None:
     else:
         assert {"ethtool:eth0 rings rx", "sysctl:net.ipv6.neigh.default.gc_thresh3"} < found
         assert len(found) == 11
+
+
+def test_links_of_one_member_of_etcd_are_set_at_a_time() -> None:
+    """A driver may take a link down for it."""
+    modules = base_modules()
+    playbook = load_playbook(shipped("playbooks") / "tuning.yaml", set(modules))
+    inventory = load_cluster(ROOT / "inventories/ha.yaml")[0]
+    tuned = {"tuning": HostTuning({}, ({"link": "eth0", "rings": {"rx": 4}},))}
+    compiler = Compiler(playbook, modules)
+    found = {
+        stage.serial: match(stage.hosts, list(inventory.hosts), inventory.groups)
+        for stage in playbook.stages
+        if any(each.kind == "ethtool" for each in compiler.stage(stage, "cp1", tuned))
+    }
+    assert found.keys() == {(1,), (1, 5)}
+    assert set(found[(1,)]) == {"cp1", "cp2", "cp3"}
+    assert found[(1, 5)] == tuple(name for name in inventory.groups["kube_node"] if name not in found[(1,)])
