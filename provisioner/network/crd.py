@@ -27,6 +27,7 @@ _EITHER = "x-kubernetes-int-or-string"
 
 _WORDS = re.compile(r"\^(?:\(\?i\))?\((\w+(?:\|\w+)*)\)\??\$")
 """A pattern that is a choice of words."""
+_UNITS = "(ms|s|m|h)"
 _DURATION = "a number with its unit, such as 30s or 500ms"
 
 Schema = Mapping[str, Any]
@@ -83,7 +84,7 @@ def misfits(value: object, schema: Schema, *path: str | int) -> Iterator[Misfit]
     right = isinstance(value, _TYPES[kind]) and not (isinstance(value, bool) and kind != "boolean")
     if not right:
         yield Misfit(
-            path, f"{_dotted(path)} has to be {_article(kind)}, not {value!r}", _unquoted(value, kind)
+            path, f"{_dotted(path)} has to be {_article(kind)}, not {value!r}", _retyped(value, schema)
         )
     elif "enum" in schema and value not in schema["enum"]:
         known = [str(each) for each in schema["enum"] if each != ""]
@@ -128,7 +129,7 @@ def _of_text(value: str, schema: Schema, path: Path) -> Iterator[Misfit]:
         return
     if not fits:
         words = _WORDS.fullmatch(pattern)
-        hint = hint_for(value, words[1].split("|")) if words else _DURATION if "(ms|s|m|h)" in pattern else ""
+        hint = hint_for(value, words[1].split("|")) if words else _DURATION if _UNITS in pattern else ""
         yield Misfit(path, f"{_dotted(path)} cannot be {value!r}", hint or f"it has to fit {pattern}")
 
 
@@ -143,9 +144,12 @@ def _dotted(path: Path) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
-def _unquoted(value: object, kind: str) -> str:
+def _retyped(value: object, schema: Schema) -> str:
+    kind = schema["type"]
     number = kind in ("integer", "number") and isinstance(value, str) and value.isdecimal()
     truth = kind == "boolean" and isinstance(value, str) and value.lower() in ("true", "false")
+    if kind == "string" and isinstance(value, (bool, int, float)):
+        return _DURATION if _UNITS in str(schema.get("pattern", "")) else "quote it"
     return "leave out the quotes" if number or truth else ""
 
 

@@ -64,8 +64,13 @@ def test_what_is_right_is_let_through(value: dict[str, Any]) -> None:
         ({"wait": True}, "spec.wait has to be a number or a string, not True", ""),
         ({"size": True}, "spec.size has to be an integer, not True", ""),
         ({"size": 33}, "spec.size is 33, 20 to 32 go", ""),
-        ({"cidr": 1}, "spec.cidr has to be a string, not 1", ""),
-        ({"labels": {"a": 1}}, "spec.labels.a has to be a string, not 1", ""),
+        ({"cidr": 1}, "spec.cidr has to be a string, not 1", "quote it"),
+        (
+            {"pause": 5},
+            "spec.pause has to be a string, not 5",
+            "a number with its unit, such as 30s or 500ms",
+        ),
+        ({"labels": {"a": 1}}, "spec.labels.a has to be a string, not 1", "quote it"),
         ({"uses": ["Workload", "Tunnell"]}, "spec.uses[1] cannot be 'Tunnell'", "did you mean 'Tunnel'?"),
         ({"uses": ["Tunnel"] * 3}, "spec.uses has 3 entries, at most 2 may be there", ""),
         ({"uses": "Tunnel"}, "spec.uses has to be an array, not 'Tunnel'", ""),
@@ -88,7 +93,7 @@ def test_all_faults_of_all_objects_are_told() -> None:
         "network.calico.pools: Pool of calico: spec.cidr has to be a string, not 1",
         "network.calico.pools: Pool of calico: spec has no field 'siz'",
     ]
-    assert caught.value.hint == "did you mean 'size'?"
+    assert caught.value.hint == "quote it; did you mean 'size'?"
 
 
 def test_the_stored_version_counts_and_a_kind_of_nobody_s_is_an_error() -> None:

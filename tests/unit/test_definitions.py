@@ -18,7 +18,7 @@ _FELIX = {
     "type": "object",
     "properties": {
         "logSeverityScreen": {"type": "string", "pattern": "^(?i)(Debug|Info|Warning|Error|Fatal)?$"},
-        "vxlanVNI": {"type": "integer"},
+        "maxIpsetSize": {"type": "integer"},
         "failsafeInboundHostPorts": {
             "type": "array",
             "items": {
@@ -43,7 +43,7 @@ inventory.yaml:10:11: felix has no field 'logSeverityScren' (FelixConfiguration 
 'logSeverityScreen'?)
 inventory.yaml:11:30: felix.logSeverityScreen cannot be 'Loud' (FelixConfiguration of calico) (known: Debug, Error, \
 Fatal, Info, Warning)
-inventory.yaml:12:21: felix.vxlanVNI has to be an integer, not '7' (FelixConfiguration of calico) (leave out the \
+inventory.yaml:12:25: felix.maxIpsetSize has to be an integer, not '7' (FelixConfiguration of calico) (leave out the \
 quotes)
 inventory.yaml:13:65: felix.failsafeInboundHostPorts[1] lacks the field 'protocol' (FelixConfiguration of calico)
 4 problems
@@ -99,7 +99,7 @@ def test_fields_and_values_have_their_places(tmp_path: Path, monkeypatch: pytest
     section = """{felix: {
           logSeverityScren: Debug,
           logSeverityScreen: Loud,
-          vxlanVNI: '7',
+          maxIpsetSize: '7',
           failsafeInboundHostPorts: [{port: 22, protocol: TCP}, {port: 23}]}}"""
     assert judged(tmp_path, section, monkeypatch) == FELIX
 
