@@ -19,7 +19,9 @@ def check_definitions(inventory: Inventory, spec: ClusterSpec, bundle: Bundle) -
     network = spec.network
     if network.plugin not in ("calico", "canal"):
         return
-    handed = {(*_AT, "felix"): ("FelixConfiguration", network.calico.felix)}
+    handed: dict[tuple[str, ...], tuple[str, Mapping[str, object]]] = {
+        (*_AT, "felix"): ("FelixConfiguration", network.calico.felix)
+    }
     if network.calico.operated:
         further = network.calico.operator.installation
         handed[*_AT, "operator", "installation"] = ("Installation", further)
