@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from provisioner.action.families import node_addresses
 from provisioner.errors import ProvisionError
 from provisioner.inventory.addresses import is_ip
+from provisioner.network.flannel import goes_by_node_address
 from provisioner.network.mtu import link_of, link_with
 from provisioner.playbook.facts import Facts
 from provisioner.spec.model import ClusterSpec
@@ -60,6 +61,9 @@ def _found(spec: ClusterSpec, name: str, facts: Facts, *, six: bool) -> tuple[st
         key = "interface" if flannel.interface else "interface_regex"
         link = link_of(spec, name, facts)
         return link, f"flannel.{key} means {link or 'no link'}"
+    if goes_by_node_address(spec):
+        own = link_with(spec.nodes[name].address, facts)
+        return own, f"flannel takes the link of the node's address, {own}"
     if six and len(spec.network.pod_cidrs) == 1:
         raise LookupError
     if not facts.default_link:

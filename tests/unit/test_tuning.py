@@ -25,6 +25,7 @@ from provisioner.playbook.facts import Facts, parse_facts
 from provisioner.playbook.factscript import facts_script
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.resources.sysctl import setting_path
+from provisioner.spec.kernelnames import check_setting, check_value
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec
 from provisioner.spec.rules.tuning import _OURS
@@ -104,6 +105,23 @@ def test_the_specs_own_settings_win() -> None:
     assert Tuning().connections is None
 
 
+def test_the_profiles_settings_are_known_with_such_values() -> None:
+    for profile in known()["profiles"].values():
+        for key, value in profile["sysctls"].items():
+            check_setting(key)
+            check_value(key, value)
+
+
+@pytest.mark.parametrize("folder", ["core", "ipv4", "ipv6", "netfilter", "unix"])
+def test_no_setting_of_this_machines_kernel_is_taken_for_a_slip(folder: str) -> None:
+    """The names in kernel.yaml are enough: of a newer kernel none may be so near to an older name."""
+    root = Path("/proc/sys/net") / folder
+    for path in root.rglob("*"):
+        if path.is_file():
+            parts = (part.replace(".", "/") for part in path.relative_to("/proc/sys").parts)
+            check_setting(".".join(parts))
+
+
 # What hosts get
 
 
@@ -119,12 +137,12 @@ def test_a_host_without_a_word_about_it_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_links_are_found_by_name_and_by_driver(tmp_path: Path) -> None:
-    links = "links: [{name: eth9, rings: {rx: 4}}, {driver: ixgbe, channels: {combined: 2}, offloads: {a: false}}]"
+    links = "links: [{name: eth9, rings: {rx: 4}}, {driver: ixgbe, channels: {combined: 2}, offloads: {rx-all: false}}]"
     inventory, spec = load(tmp_path, cluster=f"tuning: {{{links}}}")
     more = {"mtus": {"lo": 65536, "eth0": 1500, "eth9": 1500}}
     found = nodes(spec, worker1=more)
     check_tuning(spec, found, inventory, lambda _: None)
-    by_driver = {"link": "eth0", "channels": {"combined": 2}, "offloads": {"a": False}}
+    by_driver = {"link": "eth0", "channels": {"combined": 2}, "offloads": {"rx-all": False}}
     assert tuning_of(spec, "worker1", found["worker1"], inventory).links == (
         {"link": "eth9", "rings": {"rx": 4}},
         by_driver,

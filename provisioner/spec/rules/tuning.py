@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft, Unusable
+from provisioner.spec.kernelnames import check_value
 from provisioner.spec.tuning import CHECKSUM
+from provisioner.spec.values import RefusedError
 
 _OURS = (
     "net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables",
@@ -55,6 +57,20 @@ def settings_are_nobody_elses(draft: Draft) -> Iterator[Problem]:
         elif not name.startswith(_TUNED):
             reason = f"{name}: tuning is of the network, of memory and of files, and this changes the machine"
             yield draft.problem(path, reason, f"they begin with {', '.join(_TUNED)}", key=True)
+
+
+def settings_take_their_values(draft: Draft) -> Iterator[Problem]:
+    settings = draft.get("tuning", "sysctls", default={})
+    if isinstance(settings, Unusable):
+        return
+    for name, value in settings.items():
+        path = ("tuning", "sysctls", name)
+        if path in draft.bad:
+            continue
+        try:
+            check_value(name, value)
+        except RefusedError as refused:
+            yield draft.problem(path, refused.reason, refused.hint)
 
 
 def checksums_are_of_a_tunnel(draft: Draft) -> Iterator[Problem]:
