@@ -102,4 +102,4 @@ def test_it_is_asked_before_anything_changes() -> None:
     )
     said = [each.reason for each in faults if "flannel.interface" in each.reason]
     assert len(said) == 1
-    assert said[0].startswith("worker1: flannel.interface means mgmt0 (192.0.2.21)")
+    assert "worker1: flannel.interface means mgmt0 (192.0.2.21), the others know it by" in said[0]
