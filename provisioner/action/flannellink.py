@@ -24,7 +24,8 @@ def check_flannel_link(spec: ClusterSpec, facts: Mapping[str, Facts]) -> None:
     to the node's address, and says nothing of another link."""
     if spec.network.carrier != "flannel":
         return
-    faults, links = [], {}
+    faults: list[str] = []
+    links: dict[str, None] = {}
     for name, each in facts.items():
         addresses = node_addresses(spec, name, each) if spec.nodes[name].node else ()
         for address in addresses:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from test_families import LAB, LINKS, facts
@@ -21,9 +22,9 @@ HOST = replace(LINKS, default_link="mgmt0", mtus=dict.fromkeys(LINKS.addresses, 
 BOTH = ("10.244.0.0/16", "fd00:244::/56")
 
 
-def spec(plugin: str = "flannel", pods: tuple[str, ...] = BOTH[:1], **flannel: str) -> ClusterSpec:
+def spec(plugin: str = "flannel", pods: tuple[str, ...] = BOTH[:1], **flannel: Any) -> ClusterSpec:
     lab = load_cluster(LAB)[1]
-    network = replace(lab.network, plugin=plugin, pod_cidrs=pods, flannel=Flannel(**flannel))  # type: ignore[arg-type]
+    network = replace(lab.network, plugin=plugin, pod_cidrs=pods, flannel=Flannel(**flannel))
     return replace(lab, network=network)
 
 
@@ -50,7 +51,7 @@ def test_hosts_of_the_lab_are_fine() -> None:
 )
 @pytest.mark.parametrize("plugin", ["flannel", "canal"])
 def test_another_link_than_that_of_the_nodes_address(
-    plugin: str, flannel: dict[str, str], reason: str
+    plugin: str, flannel: dict[str, Any], reason: str
 ) -> None:
     if not reason:
         check_flannel_link(spec(plugin, **flannel), {"worker1": HOST})
