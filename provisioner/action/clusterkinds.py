@@ -25,6 +25,7 @@ from provisioner.pki.cluster import ClusterState
 from provisioner.pki.reissue import lacking, reissued
 from provisioner.registry.client import Registry
 from provisioner.registry.kind import ImageKind
+from provisioner.registry.pulled import PulledImageKind
 from provisioner.resources.model import Module
 from provisioner.resources.package import PackageKind
 from provisioner.resources.packagefiles import PackageFiles
@@ -60,6 +61,7 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
         "package": PackageKind(parts.package_files),
         "artifact": ArtifactKind(parts.bundle, parts.platforms, deep=parts.deep),
         "image": ImageKind(registry, parts.spec.registry.project, parts.bundle.image, parts.emit),
+        "pulled_image": PulledImageKind(),
         "certificate": CertificateKind(parts.state.authorities),
         "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),

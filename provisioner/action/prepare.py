@@ -285,7 +285,8 @@ def _compile(
         chosen = [host for host in hosts if host in facts and (limited is None or host in limited)]
         resources = {host: compiler.stage(stage, host, variables(host)) for host in chosen}
         wanted = {host: each for host, each in resources.items() if each}
-        desired.append(Desired(stage.name, wanted, stage.serial, stage.gate, stage.always, stage.barrier))
+        own = (stage.serial, stage.gate, stage.always, stage.barrier, stage.needs)
+        desired.append(Desired(stage.name, wanted, *own))
     keep_compiled()
     return tuple(desired)
 

@@ -21,6 +21,7 @@ from provisioner.kube.reserved import kube_reserved, system_reserved
 from provisioner.network.corefile import corefile
 from provisioner.network.links import left_alone
 from provisioner.network.multus import Attached
+from provisioner.network.patches import images_of
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.network.policies import policy_objects
 from provisioner.pki.cluster import ClusterState
@@ -112,6 +113,7 @@ class ClusterVariables:
     def _of_all(self, state: ClusterState, members: Sequence[str]) -> dict[str, Any]:
         """The variables that all hosts share. `members` of etcd."""
         spec = self.spec
+        network, attached = self.network.objects(self._pulled), self.attached.objects(self.pullable)
         return {
             "cluster": spec,
             "authorities": state.authorities,
@@ -135,17 +137,19 @@ class ClusterVariables:
             "proxy_environment": environment(spec),
             "images": self.images,
             "image": self.pullable,
+            "node_images": self._node_images([*network, *attached]),
+            "founding": bool(self._founders),
             "pause_image": self.pullable(self.reference(PAUSE)),
             "corefile": corefile(spec.dns),
             "coredns_image": self.pullable(self.reference(COREDNS)),
             "bgp": spec.network.plugin == "calico" and spec.network.calico.backend == "bird",
             "bgp_families": list(spec.network.calico.routed_families),
             "policy_objects": policy_objects(spec.network.policies),
-            "network_objects": [*_secrets_of(spec, state), *self.network.objects(self._pulled)],
+            "network_objects": [*_secrets_of(spec, state), *network],
             "network_daemons": self.network.daemons,
             "kube_proxy": spec.network.kube_proxy,
             "attached": self.attached.there,
-            "attached_objects": self.attached.objects(self.pullable),
+            "attached_objects": attached,
             "unmanaged_links": left_alone(spec),
             "cni_first": DEFAULT_NETWORK[spec.network.plugin],
             "cni_before": list(CONFIGURATIONS) if self.attached.there else [],
@@ -154,6 +158,13 @@ class ClusterVariables:
     def patched(self) -> list[Patched]:
         """What is changed in upstream manifests, and why."""
         return [*self.network.patched(self._pulled), *self.attached.patched(self.pullable)]
+
+    def _node_images(self, objects: Sequence[dict[str, Any]]) -> list[str]:
+        """What each node runs of the network's `objects`, as it pulls them and in that order; and what the first check
+        needs."""
+        daemons = images_of([each for each in objects if each["kind"] == "DaemonSet"])
+        late = [self.pullable(self.reference(each)) for each in (COREDNS, AGNHOST)]
+        return list(dict.fromkeys([self.pullable(self.reference(PAUSE)), *daemons, *late]))
 
     def _text(self, artifact: str) -> str:
         return self._bundle.artifact(artifact).path.read_text(encoding="utf-8")

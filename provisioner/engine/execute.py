@@ -1,6 +1,7 @@
 """Carries out a plan: stage by stage, hosts in parallel, read again, gates between.
 
-Hosts run ahead of each other inside a segment: the stages up to and with the next gate, barrier or `serial`.
+Hosts run ahead of each other inside a segment: the stages up to and with the next gate, barrier or `serial`. Stages
+that say what they need of other hosts are done beside all that (engine.ahead).
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from itertools import chain, repeat
 from threading import Lock
 from typing import Protocol
 
+from provisioner.engine.ahead import Ahead
 from provisioner.engine.events import Emit, Failed, GatePassed, GateStarted, StageEnded, StageStarted
 from provisioner.engine.hostwork import HostWork
 from provisioner.engine.plan import Plan, StagePlan
+from provisioner.engine.stagetimes import StageTimes
 from provisioner.engine.watch import AGE, Watch
 from provisioner.errors import ProvisionError
 
@@ -99,17 +102,23 @@ class Executor:
         """Never raises for a host's or a gate's failure: the outcome tells. Raises ProvisionError, before anything is
         done, for a gate that there is not."""
         self._check_gates(plan)
-        outcome = Outcome()
+        outcome, times = Outcome(), StageTimes()
+        ahead = Ahead(plan.stages, lambda host, stage: self._item(host, stage, outcome, times))
         for index, segment in _segments(plan.stages):
-            self._segment(segment, outcome)
+            ahead.begin()
+            self._segment(segment, outcome, times, ahead)
             last = segment[-1]
             rest = sum(stage.count for stage in plan.stages[index:])
             changed = any(stage.count for stage in segment)
             self._stays(outcome, AGE)
             if outcome.ok and last.gate and (last.always or changed or rest):
+                ahead.begin()
                 self._gate(last, outcome)
             if not outcome.ok:
                 break
+            ahead.passed(segment)
+        ahead.end()
+        self._ended(plan.stages, outcome, times)
         self._all_stays(outcome)
         return outcome
 
@@ -141,13 +150,14 @@ class Executor:
                     f"stage '{stage.name}': there is no gate '{stage.gate}'", f"there are: {known}"
                 )
 
-    def _segment(self, segment: Sequence[StagePlan], outcome: Outcome) -> None:
-        started: dict[str, float] = {}
+    def _segment(
+        self, segment: Sequence[StagePlan], outcome: Outcome, times: StageTimes, ahead: Ahead
+    ) -> None:
         hosts = tuple(dict.fromkeys(host for stage in segment for host in stage.changes))
         done = 0
         for batch in _batches(hosts, segment[-1].serial):
             done += len(batch)
-            answers = self._each(batch, lambda host: self._host(host, segment, outcome, started))
+            answers = self._each(batch, lambda host: self._host(host, segment, outcome, times, ahead))
             for fault in answers.values():
                 if isinstance(fault, Exception):
                     raise fault
@@ -158,35 +168,47 @@ class Executor:
                     self._gate(last, outcome)
             if not outcome.ok:
                 break
-        for stage in segment:
-            if stage.name in started:
+        self._ended(segment, outcome, times)
+
+    def _ended(self, stages: Sequence[StagePlan], outcome: Outcome, times: StageTimes) -> None:
+        """Tells of those that were begun, once each."""
+        for stage in stages:
+            if times.end(stage.name):
                 failed = sum(1 for failure in outcome.failures if failure.stage == stage.name)
                 seconds = outcome.seconds.get(stage.name, 0.0)
                 count = outcome.changed.get(stage.name, 0)
                 self._emit(StageEnded(stage=stage.name, seconds=seconds, changed=count, failed=failed))
 
     def _host(
-        self, host: str, segment: Sequence[StagePlan], outcome: Outcome, started: dict[str, float]
+        self,
+        host: str,
+        segment: Sequence[StagePlan],
+        outcome: Outcome,
+        times: StageTimes,
+        ahead: Ahead,
     ) -> None:
         for stage in segment:
-            changes = stage.changes.get(host)
-            if not changes:
-                continue
-            with self._mutex:
-                first = stage.name not in started
-                started.setdefault(stage.name, time.monotonic())
-            if first:
-                self._emit(StageStarted(stage=stage.name, hosts=tuple(stage.changes)))
-            failure, done = self._work.carry_out(host, stage.name, changes)
-            with self._mutex:
-                outcome.changed[stage.name] = outcome.changed.get(stage.name, 0) + done
-                outcome.made[stage.name, host] = done
-                outcome.seconds[stage.name] = time.monotonic() - started[stage.name]
-                if failure is not None:
-                    outcome.failures.append(failure)
+            if stage.changes.get(host) and ahead.claim(host, stage):
+                if not self._item(host, stage, outcome, times):
+                    return
+                ahead.done(host, stage)
+        ahead.begin([host])
+
+    def _item(self, host: str, stage: StagePlan, outcome: Outcome, times: StageTimes) -> bool:
+        """Whether all of the stage's changes on the host were made."""
+        if times.begin(stage.name):
+            self._emit(StageStarted(stage=stage.name, hosts=tuple(stage.changes)))
+        failure, done = self._work.carry_out(host, stage.name, stage.changes[host])
+        seconds = times.leave(stage.name)
+        with self._mutex:
+            outcome.changed[stage.name] = outcome.changed.get(stage.name, 0) + done
+            outcome.made[stage.name, host] = done
+            outcome.seconds[stage.name] = seconds
             if failure is not None:
-                self._emit(failure)
-                return
+                outcome.failures.append(failure)
+        if failure is not None:
+            self._emit(failure)
+        return failure is None
 
     def _gate(self, stage: StagePlan, outcome: Outcome) -> None:
         name, began = str(stage.gate), time.monotonic()

@@ -12,7 +12,8 @@ from provisioner.resources.model import Change, Resource, Section
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage: the hosts it concerns in inventory order, and the changes of those that need any."""
+    """One stage: the hosts it concerns in inventory order, and the changes of those that need any. `needs` as in
+    playbook.model.Stage."""
 
     name: str
     hosts: tuple[str, ...]
@@ -21,6 +22,7 @@ class StagePlan:
     gate: str | None = None
     always: bool = False
     barrier: bool = False
+    needs: str | None = None
 
     @property
     def count(self) -> int:
@@ -67,3 +69,4 @@ class Desired:
     gate: str | None = None
     always: bool = False
     barrier: bool = False
+    needs: str | None = None

@@ -57,7 +57,7 @@ class Planner:
                 before.extend(found)
                 if found:
                     changes[host] = tuple(found)
-            own = (stage.serial, stage.gate, stage.always, stage.barrier)
+            own = (stage.serial, stage.gate, stage.always, stage.barrier, stage.needs)
             stages.append(StagePlan(stage.name, tuple(stage.hosts), changes, *own))
         return tuple(stages)
 

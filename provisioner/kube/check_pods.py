@@ -59,6 +59,15 @@ Present = Callable[[], None]
 """Asks whether the hosts are still there. Raises UnreachableError for those that are gone."""
 
 
+Networked = Callable[[], bool]
+"""Whether the network plug-in's own pods run."""
+
+
+def yes() -> bool:
+    """A `Networked` for a cluster whose network has been looked at."""
+    return True
+
+
 def nobody() -> None:
     """A `Present` for who is connected with no further host."""
 
@@ -71,7 +80,9 @@ class CheckPods:
     image: str
     only: tuple[str, ...] = ()
 
-    def set_up(self, runner: Runner, nodes: Sequence[str], present: Present = nobody) -> list[Item]:
+    def set_up(
+        self, runner: Runner, nodes: Sequence[str], present: Present = nobody, networked: Networked = yes
+    ) -> list[Item]:
         """The running pods and the services, as the API has them; what killed runs left is removed.
 
         Raises ProvisionError with what each pod complains of, soon when it is the same all the time, and when a node
@@ -81,7 +92,7 @@ class CheckPods:
         objects = {"objects.json": Blob.of(list_json(check_objects(self.run, self.image, self.only)))}
         began = time.monotonic()
         answer = runner.run(Script(script, objects), deadline=LOCK_SECONDS + 90 + _REMOVAL)
-        items = self._await(runner, answer, began, present)
+        items = self._await(runner, answer, began, present, Waiting(networked))
         missing = _missing(items, nodes)
         if missing:
             raise ProvisionError(
@@ -100,8 +111,10 @@ class CheckPods:
                 f"look at what holds them, then `kubectl -n {NAMESPACE} delete daemonset,service,pod --all`",
             )
 
-    def _await(self, runner: Runner, answer: Answer, began: float, present: Present) -> list[Item]:
-        waiting, asked = Waiting(), began
+    def _await(
+        self, runner: Runner, answer: Answer, began: float, present: Present, waiting: Waiting
+    ) -> list[Item]:
+        asked = began
         while answer.status == _NOT_YET:
             items = self._items(answer)
             told, now = complaints(items), time.monotonic()

@@ -14,7 +14,7 @@ from typing import Any
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.asking import Asker, Broken, Target, Wishes, judge, questions
 from provisioner.kube.check_objects import NAMESPACE, NODE_PORT, PORT, cluster_ip
-from provisioner.kube.check_pods import CheckPods, Present, nobody
+from provisioner.kube.check_pods import CheckPods, Networked, Present, nobody, yes
 from provisioner.resources.model import Answer, Runner
 from provisioner.shell.script import Script
 
@@ -56,15 +56,17 @@ class TrafficCheck:
         """The objects that it makes, and takes away."""
         return CheckPods(self.run, self.image, tuple(self.nodes) if self.touched else ())
 
-    def __call__(self, runner: Runner, everywhere: Everywhere, present: Present = nobody) -> str:
-        """How many connections work, in words. `runner` is a control plane's; `present` is called while pods are
-        waited for.
+    def __call__(
+        self, runner: Runner, everywhere: Everywhere, present: Present = nobody, networked: Networked = yes
+    ) -> str:
+        """How many connections work, in words. `runner` is a control plane's; `present` and `networked` are called
+        while pods are waited for.
 
         Raises ProvisionError with every pair that does not talk, and when something of the check itself could not be
         removed; and UnreachableError for a host that is lost meanwhile.
         """
         try:
-            said = self._prove(runner, everywhere, present)
+            said = self._prove(runner, everywhere, present, networked)
         except ProvisionError as fault:
             raise _joined(fault, self._left(runner)) from None
         except BaseException:  # interrupted: what was made still goes
@@ -75,8 +77,8 @@ class TrafficCheck:
             raise left
         return said
 
-    def _prove(self, runner: Runner, everywhere: Everywhere, present: Present) -> str:
-        items = self.pods.set_up(runner, list(self.nodes), present)
+    def _prove(self, runner: Runner, everywhere: Everywhere, present: Present, networked: Networked) -> str:
+        items = self.pods.set_up(runner, list(self.nodes), present, networked)
         services = {item["metadata"]["name"]: item["spec"] for item in items if item["kind"] == "Service"}
         every = [_pod(item) for item in items if item["kind"] == "Pod"]
         wishes = self._wishes([pod for pod in every if pod.node in self.nodes], services)

@@ -69,12 +69,17 @@ def _peer(peer: BGPPeer) -> Object:
     return {"apiVersion": _CRD, "kind": "BGPPeer", "metadata": {"name": peer.name}, "spec": said}
 
 
+_OF_AGENTS: Object = {"logSeverityScreen": "Info", "reportingInterval": "0s"}
+"""What calico-node sets at its start where they are not (3.28, node/pkg/lifecycle/startup), and with that takes away
+the object's labels, which its client keeps elsewhere: then it would be written anew by each run."""
+
+
 def felix_objects(calico: Calico, upstream: Sequence[Object], source: str) -> list[Object]:
     """Raises ProvisionError for a field that this release has not, by its own definition.
 
     It is always there, and says that there is no WireGuard, too: what the spec no longer names goes as a field of an
     object that stays, beside those of others. Were the object left out, nodes would keep its last settings."""
-    settings: Object = {"wireguardEnabled": False, **calico.felix}
+    settings: Object = {"wireguardEnabled": False, **_OF_AGENTS, **calico.felix}
     for name, ipv6 in (("wireguardEnabled", False), ("wireguardEnabledV6", True)):
         if calico.wireguard and any((":" in pool.cidr) is ipv6 for pool in calico.pools):
             settings[name] = True

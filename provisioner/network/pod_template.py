@@ -15,13 +15,16 @@ _POD: Path = ("spec", "template", "spec")
 
 @dataclass(frozen=True)
 class Container:
-    """`target` is the workload's key, `path` the container's in it, `names` those of its variables in order,
-    `variables` they themselves."""
+    """`target` is the workload's key, `path` the container's in it, `variables` its own, in order."""
 
     target: str
     path: Path
-    names: tuple[str, ...]
-    variables: tuple[Mapping[str, Any], ...] = ()
+    variables: tuple[Mapping[str, Any], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the variables."""
+        return tuple(variable["name"] for variable in self.variables)
 
     @classmethod
     def of(
@@ -33,9 +36,7 @@ class Container:
                 continue
             for index, each in enumerate(item["spec"]["template"]["spec"].get(group) or []):
                 if each["name"] == name:
-                    variables = tuple(each.get("env") or ())
-                    names = tuple(variable["name"] for variable in variables)
-                    return cls(target, (*_POD, group, index), names, variables)
+                    return cls(target, (*_POD, group, index), tuple(each.get("env") or ()))
         raise ProvisionError(f"the upstream manifest has no container {name} in {target}")
 
     def env(self, name: str, value: str, why: str) -> Iterator[Edit]:

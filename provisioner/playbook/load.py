@@ -14,10 +14,10 @@ from provisioner.inventory.spelling import kind_of, said, spelt
 from provisioner.inventory.words import nearest
 from provisioner.playbook.model import Playbook, Stage, Task
 
-_STAGE_WORDS = {"name", "hosts", "serial", "gate", "always", "barrier", "tags", "vars", "tasks"}
+_STAGE_WORDS = {"name", "hosts", "serial", "gate", "always", "barrier", "needs", "tags", "vars", "tasks"}
 _STAGE_TYPES: tuple[tuple[str, type | tuple[type, ...]], ...] = (
     ("vars", dict), ("tasks", list), ("hosts", str), ("tags", (str, list)), ("gate", str), ("always", bool),
-    ("barrier", bool),
+    ("barrier", bool), ("needs", str),
 )  # fmt: skip
 _TASK_WORDS = {"name", "when", "loop", "with_items", "vars", "tags", "become", "args"}
 _ALIASES = {"systemd": "systemd_service", "service": "systemd_service"}
@@ -55,6 +55,7 @@ def load_playbook(path: Path, modules: Collection[str]) -> Playbook:
     problems: list[Problem] = []
     digest = hashlib.sha256()
     stages = tuple(_stages(path, modules, problems, digest, ()))
+    problems += _unmet(stages)
     if problems:
         raise InputError(problems)
     roots = (path.parent, path.parent.parent) if path.is_absolute() else (path.parent, path.parent / "..")
@@ -63,6 +64,26 @@ def load_playbook(path: Path, modules: Collection[str]) -> Playbook:
             if file.is_file():
                 digest.update(file.read_bytes())
     return Playbook(stages, roots, digest.hexdigest())
+
+
+def _unmet(stages: Sequence[Stage]) -> list[Problem]:
+    """What is wrong with the stages that say what they need."""
+    problems: list[Problem] = []
+    for at, stage in enumerate(stages):
+        before = [each.name for each in stages[:at]]
+        where = (*stage.where, "needs")
+        if stage.needs is None:
+            continue
+        if stage.needs not in before:
+            near = nearest(stage.needs, before)
+            hint = f"did you mean '{near}'?" if near else "name a stage that stands before this one"
+            problems.append(
+                stage.document.problem(where, f"'needs': no stage {said(stage.needs)} before it", hint)
+            )
+        if stage.serial or stage.gate or stage.barrier:
+            reason = "'needs' lets hosts go ahead, 'serial', 'gate' and 'barrier' hold them"
+            problems.append(stage.document.problem(where, reason, "leave one of them out"))
+    return problems
 
 
 def _stages(
@@ -135,6 +156,7 @@ def _stage(
         gate=item.get("gate"),
         always=bool(item.get("always")),
         barrier=bool(item.get("barrier")),
+        needs=item.get("needs"),
         tags=tags,
         variables=item.get("vars") or {},
     )

@@ -32,8 +32,9 @@ class Stage:
     hosts at once).
 
     `gate` names a check that must pass before any host goes beyond this stage; `always` runs it even when nothing
-    changes. With `barrier` no host goes beyond it before all have ended it. `tags` are the stage's own, inherited by
-    its tasks.
+    changes. With `barrier` no host goes beyond it before all have ended it. `needs` names the last stage before it of
+    which it needs that all hosts have ended it, gate and all: a host goes on with this one as soon as that holds and
+    its own stages before it are done. `tags` are the stage's own, inherited by its tasks.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Stage:
     gate: str | None = None
     always: bool = False
     barrier: bool = False
+    needs: str | None = None
     tags: frozenset[str] = frozenset()
     variables: Mapping[str, Any] = field(default_factory=dict)
 

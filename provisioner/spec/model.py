@@ -32,7 +32,7 @@ class Kubernetes:
 class Flannel:
     """`mtu` is the hosts' (the outer one): pods get it less what the back end adds; None leaves it to flannel, which
     takes the link's. The link is the one named by `interface`, the first that `interface_regex` matches by name or
-    address, or the one that leads to `can_reach`; with none of them that of the default route.
+    address, or the one that leads to `can_reach`; with none of them that of the node's address.
 
     `port` is UDP's of VXLAN, WireGuard and udp, `port_ipv6` that of WireGuard's IPv6 tunnel; `vni`, `gbp` (group policy
     bits) and `learning` are VXLAN's; with `direct_routing` nodes of one subnet do without VXLAN or IPIP. `mode` and

@@ -38,6 +38,26 @@ spec:
           securityContext: {privileged: false}
 """
 
+FELIX = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: felixconfigurations.crd.projectcalico.org}
+spec:
+  names: {kind: FelixConfiguration}
+  versions:
+    - name: v1
+      schema:
+        openAPIV3Schema:
+          properties:
+            spec:
+              type: object
+              properties:
+                wireguardEnabled: {type: boolean}
+                logSeverityScreen: {type: string}
+                reportingInterval: {type: string}
+"""
+"""The definition of a FelixConfiguration with the fields that the tool itself writes."""
+
 _MULTUS = """
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition

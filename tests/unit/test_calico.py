@@ -153,11 +153,15 @@ def test_replicas_of_typha(nodes: int, replicas: int) -> None:
     assert typha_replicas(nodes) == replicas
 
 
+AGENTS = {"logSeverityScreen": "Info", "reportingInterval": "0s"}
+"""What calico-node would set by itself, and take the object's labels away with that."""
+
+
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
 def test_felix_knows_its_fields(folder: Path) -> None:
     felix = {"logSeverityScreen": "Warning"}
     objects = made(folder, cluster(Calico(pools=(POOL,), felix=felix, wireguard=True)))
-    assert objects["FelixConfiguration default"]["spec"] == {**felix, "wireguardEnabled": True}
+    assert objects["FelixConfiguration default"]["spec"] == {**AGENTS, **felix, "wireguardEnabled": True}
     with pytest.raises(ProvisionError, match="has no field 'logSeverityScren'") as caught:
         made(folder, cluster(Calico(pools=(POOL,), felix={"logSeverityScren": "Warning"})))
     assert caught.value.hint == "did you mean 'logSeverityScreen'?"
@@ -169,7 +173,7 @@ def test_wireguard_is_of_each_family(folder: Path) -> None:
     objects = made(
         folder, cluster(Calico(pools=(POOL, six), wireguard=True), ("10.244.0.0/16", "fd00:244::/56"))
     )
-    both = {"wireguardEnabled": True, "wireguardEnabledV6": True}
+    both = {**AGENTS, "wireguardEnabled": True, "wireguardEnabledV6": True}
     assert objects["FelixConfiguration default"]["spec"] == both
 
 
@@ -190,7 +194,7 @@ def test_what_the_spec_names_no_more_does_not_stay(folder: Path) -> None:
     before = made(folder, cluster(Calico(pools=(POOL,), wireguard=True, felix={"xdpEnabled": False})))
     after = made(folder, cluster(Calico(pools=(POOL,))))
     assert "xdpEnabled" in before["FelixConfiguration default"]["spec"]
-    assert after["FelixConfiguration default"]["spec"] == {"wireguardEnabled": False}
+    assert after["FelixConfiguration default"]["spec"] == {**AGENTS, "wireguardEnabled": False}
     assert "BGPPeer.crd.projectcalico.org" in components(after.values()).spec["types"], (
         "the last one goes, too"
     )

@@ -81,6 +81,7 @@ def test_flannel_carries_and_calico_enforces(folder: Path) -> None:
     assert "host-local" in env(found["install-cni"])["SKIP_CNI_BINARIES"]
     assert objects["FelixConfiguration default"]["spec"] == {
         "logSeverityScreen": "Warning",
+        "reportingInterval": "0s",
         "wireguardEnabled": False,
     }
     assert all(each.startswith("private/") for each in images_of(objects.values()))

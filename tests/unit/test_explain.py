@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from paperbundle import FLANNEL, MULTUS, MULTUS_THICK, paper_bundle
+from paperbundle import FELIX, FLANNEL, MULTUS, MULTUS_THICK, paper_bundle
 from test_multus import facts, private
 
 import provisioner.action.load as loading
@@ -34,21 +34,16 @@ from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel, Network
 
 LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
-CALICO = """
+CALICO = (
+    """
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: calico-config, namespace: kube-system}
 data: {calico_backend: bird, veth_mtu: "0"}
 ---
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: felixconfigurations.crd.projectcalico.org}
-spec:
-  names: {kind: FelixConfiguration}
-  versions:
-    - name: v1
-      schema:
-        openAPIV3Schema: {properties: {spec: {type: object, properties: {wireguardEnabled: {type: boolean}}}}}
+"""
+    + FELIX
+    + """
 ---
 apiVersion: apps/v1
 kind: DaemonSet
@@ -68,6 +63,7 @@ spec:
           livenessProbe: {exec: {command: [/bin/calico-node, -felix-live, -bird-live]}}
           readinessProbe: {exec: {command: [/bin/calico-node, -felix-ready, -bird-ready]}}
 """
+)
 POOLS = (IPPool("p", "10.244.0.0/16", encapsulation="VXLAN"),)
 TEXTS = {"kube-flannel": FLANNEL, "calico": CALICO, "multus": MULTUS, "multus-thick": MULTUS_THICK}
 NETWORKS = {

@@ -252,7 +252,7 @@ def test_nodes_get_what_the_spec_names_where_there_is_selinux(
     node: bool, selinux: bool, found: list[str]
 ) -> None:
     modules = base_modules()
-    playbook = load_playbook(shipped("playbooks") / "prepare.yaml", {*modules, *CLUSTER_MODULES})
+    playbook = load_playbook(shipped("playbooks") / "site.yaml", {*modules, *CLUSTER_MODULES})
     (stage,) = (each for each in playbook.stages if each.name == "node settings")
     spec = NodeSpec("192.0.2.1", node, selinux_booleans=("b", "a"))
     known = {"node": spec, "facts": Facts(**{**GOOD, "selinux": selinux}), "ipvs_modules": []}

@@ -50,6 +50,7 @@ from provisioner.playbook.compile import Compiler
 from provisioner.playbook.factscript import facts_script
 from provisioner.playbook.load import load_playbook
 from provisioner.playbook.render import render_file
+from provisioner.registry.pulled import PulledImageKind
 from provisioner.remote import frame, lock, sudo
 from provisioner.remote.outcome import Result
 from provisioner.resources.model import (
@@ -141,6 +142,7 @@ TASKS: list[dict[str, Any]] = [
             "certificate": "/c",
         }
     },
+    {"pulled_image": {"image": f"r:5000/a@sha256:{'0' * 64}"}},
     {"manifest": {"name": "m", "objects": OBJECTS}},
     {"node_joined": {"name": "n", "labels": {"a/b": "c"}}},
     *(
@@ -186,6 +188,7 @@ def modules() -> dict[str, Any]:
     token = BootstrapToken()
     return {
         **base_modules(),
+        "pulled_image": PulledImageKind(),
         "certificate": CertificateKind({"ca": new_authority("ca")}),
         "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),

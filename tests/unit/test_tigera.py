@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paperbundle import FELIX
 
 from provisioner.action.podnetwork import check_images
 from provisioner.bundle.layout import Artifact, Bundle, Image
@@ -27,7 +28,8 @@ VERSIONS = sorted(Path(UPSTREAM).glob("calico-v*")) if UPSTREAM else []
 FOLDERS = {folder.name: folder for folder in VERSIONS}
 POOL = IPPool("pods", "10.244.0.0/16")
 PAPER = {
-    "tigera-operator": """
+    "tigera-operator": (
+        """
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: installations.operator.tigera.io}
@@ -63,21 +65,16 @@ spec:
                           natOutgoing: {type: string}
                           nodeSelector: {type: string}
 ---
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: felixconfigurations.crd.projectcalico.org}
-spec:
-  names: {kind: FelixConfiguration}
-  versions:
-    - name: v1
-      schema:
-        openAPIV3Schema: {properties: {spec: {type: object, properties: {wireguardEnabled: {type: boolean}}}}}
+"""
+        + FELIX
+        + """
 ---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: tigera-operator, namespace: tigera-operator}
 spec: {template: {spec: {containers: [{name: tigera-operator, image: "quay.io/tigera/operator:v1.30.4"}]}}}
-""",
+"""
+    ),
     "calico-typha": """
 apiVersion: apps/v1
 kind: DaemonSet

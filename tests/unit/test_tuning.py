@@ -86,7 +86,7 @@ def test_profiles_go_together() -> None:
 
 
 def test_what_every_node_has_is_what_the_playbook_sets() -> None:
-    book = yaml.safe_load((shipped("playbooks") / "prepare.yaml").read_text())
+    book = yaml.safe_load((shipped("playbooks") / "nodes.yaml").read_text())
     values = [task["sysctl"]["values"] for stage in book for task in stage["tasks"] if "sysctl" in task]
     assert {key for each in values for key in each} == set(_OURS)
 
@@ -407,13 +407,13 @@ LINKS = {
 @pytest.mark.parametrize(
     ("network", "link"),
     [
-        ("", "eth0"),  # that of the default route
+        ("", "eth1"),  # that of the node's address
         ("flannel: {interface: eth1}", "eth1"),
         ("flannel: {interface_regex: '^eth[1-9]'}", "eth1"),
         (r"flannel: {interface_regex: '^10\.98\.'}", "eth1"),
         ("flannel: {interface_regex: '^wlan'}", ""),
         ("flannel: {can_reach: 10.98.0.1}", "eth1"),
-        (CALICO, "eth1"),  # that of the node's address
+        (CALICO, "eth1"),
         (CILIUM, "eth1"),
     ],
 )

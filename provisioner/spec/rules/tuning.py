@@ -16,7 +16,7 @@ _OURS = (
     "vm.overcommit_memory", "vm.panic_on_oom", "kernel.panic", "kernel.panic_on_oops", "kernel.keys.root_maxkeys",
     "kernel.keys.root_maxbytes", "net.ipv6.conf.all.forwarding",
 )  # fmt: skip
-"""What every node has (playbooks/prepare.yaml); the one of IPv6 where pods have addresses of it."""
+"""What every node has (playbooks/nodes.yaml); the one of IPv6 where pods have addresses of it."""
 _FORWARDING = re.compile(r"net\.ipv[46]\.conf\.[^.]+\.forwarding")
 """The same by other names: ip_forward is conf.all.forwarding, and sets it for every link (networking/ip-sysctl)."""
 _TUNED = ("net.", "vm.", "fs.")

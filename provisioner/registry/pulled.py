@@ -1,0 +1,44 @@
+"""The module `pulled_image`: an image that a node's containerd has, before a kubelet asks for it.
+
+The kubelet finds it by the same name: containerd's CRI plug-in takes up what others pull into its namespace
+(containerd, pkg/cri/server/events.go in 1.6 and 1.7, internal/cri/server/images in 2.x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from provisioner.resources.model import Absent, Change, Present, Resource, State
+from provisioner.resources.task import TaskCall
+from provisioner.shell.quote import quote
+from provisioner.shell.script import Script
+
+_CTR = "ctr --namespace k8s.io images"
+_READ = f"! command -v ctr >/dev/null || {_CTR} list --quiet 2>/dev/null || :\n"
+"""Nothing where containerd is not there yet, or does not run: then it has to be pulled anyway."""
+_PULL = """\
+{ctr} pull --hosts-dir /etc/containerd/certs.d --snapshotter overlayfs {image} >"$W/said" 2>&1 || {{
+  tail -n 3 "$W/said" >&2
+  exit 1
+}}
+"""
+
+
+class PulledImageKind:
+    """Present of an image by its full reference. It is nobody's property: kubelets collect those that no pod uses."""
+
+    name = "pulled_image"
+
+    def build(self, task: TaskCall) -> Sequence[Resource]:
+        task.check({"image": str}, {})
+        return [Resource("pulled_image", str(task.args["image"]), Present())]
+
+    def probe(self, _resources: Sequence[Resource]) -> Script:
+        return Script(_READ)
+
+    def parse(self, output: bytes, resources: Sequence[Resource]) -> Mapping[str, State]:
+        there = set(output.decode(errors="replace").split())
+        return {each.id: Present() if each.name in there else Absent() for each in resources}
+
+    def change(self, change: Change) -> Script:
+        return Script(_PULL.format(ctr=_CTR, image=quote(change.resource.name)))
