@@ -13,6 +13,8 @@ from provisioner.inventory.spelling import said
 from provisioner.inventory.words import distance, nearest
 from provisioner.spec.values import RefusedError
 
+TUNED = ("net.", "vm.", "fs.")
+"""How names of what is tuned begin: of the network, of memory and of files. Others change the machine."""
 _SLIPS = 2
 """Two wrong letters make a slip; names of which more are wrong may be those of a module that is not listed."""
 _OF_LINKS = re.compile(r"(net\.ipv[46]\.(?:conf|neigh))\.([^.]+)\.(.+)")
@@ -41,11 +43,11 @@ def _settings() -> frozenset[str]:
 
 def check_setting(name: str) -> None:
     """Raises RefusedError for a name that is nearly one of the kernel's, or begins as none does."""
-    roots = _known()["roots"].split()
     root, _, rest = name.partition(".")
-    if root not in roots:
-        near = _near(name) or (f"{nearest(root, roots)}.{rest}" if nearest(root, roots) else None)
-        hint = f"did you mean '{near}'?" if near else f"they begin with {', '.join(roots)}"
+    if root not in _known()["roots"].split():
+        meant = nearest(f"{root}.", TUNED)
+        near = _near(name) or (f"{meant}{rest}" if meant else None)
+        hint = f"did you mean '{near}'?" if near else f"they begin with {', '.join(TUNED)}"
         raise RefusedError("the kernel has no such setting", hint)
     if _plain(name) not in _settings() and (near := _near(name)):
         raise RefusedError("the kernel has no such setting", f"did you mean '{near}'?")

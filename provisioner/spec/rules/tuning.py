@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft, Unusable
-from provisioner.spec.kernelnames import check_value
+from provisioner.spec.kernelnames import TUNED, check_value
 from provisioner.spec.tuning import CHECKSUM
 from provisioner.spec.values import RefusedError
 
@@ -19,7 +19,6 @@ _OURS = (
 """What every node has (playbooks/nodes.yaml); the one of IPv6 where pods have addresses of it."""
 _FORWARDING = re.compile(r"net\.ipv[46]\.conf\.[^.]+\.forwarding")
 """The same by other names: ip_forward is conf.all.forwarding, and sets it for every link (networking/ip-sysctl)."""
-_TUNED = ("net.", "vm.", "fs.")
 _GROUPS = ("channels", "rings", "offloads")
 
 
@@ -54,9 +53,9 @@ def settings_are_nobody_elses(draft: Draft) -> Iterator[Problem]:
         if name in _OURS or _FORWARDING.fullmatch(name):
             reason = f"{name}: every node has this setting as Kubernetes needs it"
             yield draft.problem(path, reason, "leave it out", key=True)
-        elif not name.startswith(_TUNED):
+        elif not name.startswith(TUNED):
             reason = f"{name}: tuning is of the network, of memory and of files, and this changes the machine"
-            yield draft.problem(path, reason, f"they begin with {', '.join(_TUNED)}", key=True)
+            yield draft.problem(path, reason, f"they begin with {', '.join(TUNED)}", key=True)
 
 
 def settings_take_their_values(draft: Draft) -> Iterator[Problem]:
