@@ -35,7 +35,7 @@ def senders_of(spec: ClusterSpec, facts: Mapping[str, Facts]) -> dict[str, tuple
         known = facts.get(name)
         if not is_ip(node.address):
             return None
-        addresses = node_addresses(spec, name, known) if known else _written(node)
+        addresses = node_addresses(spec, name, known) if known else written_addresses(node)
         if len(spec.network.pod_cidrs) > len(addresses):
             return None
         link = known.addresses.get(link_of(spec, name, known), ()) if known else ()
@@ -44,7 +44,8 @@ def senders_of(spec: ClusterSpec, facts: Mapping[str, Facts]) -> dict[str, tuple
     return found
 
 
-def _written(node: NodeSpec) -> tuple[str, ...]:
+def written_addresses(node: NodeSpec) -> tuple[str, ...]:
+    """Those that the inventory has, that of the first family first."""
     return tuple(each for each in (node.address, node.second_address) if each)
 
 

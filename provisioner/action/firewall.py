@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from provisioner.action.families import senders_of
+from provisioner.action.families import senders_of, written_addresses
 from provisioner.action.frontends import firewalld_lets_through, ufw_lets_through
 from provisioner.action.nftables import tables
 from provisioner.action.packets import Packets, Range, range_of
@@ -132,19 +132,19 @@ def check_firewalls(facts: Mapping[str, Facts], ports: Mapping[str, Ports], spec
     addresses = [node.address for node in spec.nodes.values()]
     faults, hints = [], []
     for host, each in facts.items():
-        needed = ports.get(host, Ports())
+        needed, own = ports.get(host, Ports()), addresses_of(spec, host)
         closed = [
             (protocol, port)
             for protocol, port in needed.each()
-            if not is_open(each, protocol, port, addresses)
+            if not is_open(each, protocol, port, addresses, own)
         ]
         closed_in = [
             (protocol, port, senders)
             for protocol, port, senders in needed.narrow()
-            if not all(is_open(each, protocol, port, [sender]) for sender in senders)
+            if not all(is_open(each, protocol, port, [sender], own) for sender in senders)
         ]
         deaf = {
-            protocol: [sender for sender in senders if not is_open(each, protocol, "", [sender])]
+            protocol: [sender for sender in senders if not is_open(each, protocol, "", [sender], own)]
             for protocol, senders in needed.spoken()
         }
         kept = kept_in(each, spec.network.pod_cidrs, iptables=False) if spec.nodes[host].node else []
@@ -167,12 +167,18 @@ def check_firewalls(facts: Mapping[str, Facts], ports: Mapping[str, Ports], spec
         )
 
 
-def is_open(facts: Facts, protocol: str, port: str, others: Sequence[str]) -> bool:
+def addresses_of(spec: ClusterSpec, host: str) -> tuple[str, ...]:
+    """Those by which the others know it, as far as they are written."""
+    return tuple(filter(is_ip, written_addresses(spec.nodes[host])))
+
+
+def is_open(facts: Facts, protocol: str, port: str, others: Sequence[str], own: Sequence[str] = ()) -> bool:
     """Whether the host lets through what `others` (addresses) send to the port, or range of ports; "" without ports.
+    `own` are the addresses that they send it to, where those are known.
 
     Where a rule's condition cannot be judged from its text it counts as one that lets through.
     """
-    sent = Packets(protocol, range_of(port), tuple(filter(is_ip, others)))
+    sent = Packets(protocol, range_of(port), tuple(filter(is_ip, others)), targets=tuple(own))
     return all(_lets_through(facts, each) for each in sent.each(facts.filters))
 
 

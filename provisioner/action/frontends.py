@@ -70,7 +70,7 @@ def _ufw_side(text: str, packets: Packets, *, source: bool) -> Meets:
         elif re.fullmatch(r"[\d,:]*\d", word) and "::" not in word:
             met = min(met, _ufw_ports(word, packets, source=source))
         else:
-            met = min(met, packets.come_from([word]) if source else Meets.MAYBE)
+            met = min(met, packets.come_from([word]) if source else packets.arrive_at([word]))
     return met
 
 

@@ -123,6 +123,29 @@ def test_what_is_open_to_one_node(kind: str, text: str, expected: bool) -> None:
     assert is_open(facts(firewall=kind, filters=text), "udp", "8472", ["10.98.0.11"]) is expected
 
 
+OWN = ("10.98.0.21", "fd00:98::21")
+TO_PODS = "ip daddr 10.244.0.0/16 accept\n\t\tip6 daddr fd00:244::/56 accept"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        ("nftables", STRICT % TO_PODS, False),
+        ("nftables", STRICT % "ip daddr 10.98.0.0/24 accept", True),
+        ("nftables", STRICT % "ip daddr != 10.98.0.21 accept", False),
+        ("nftables", STRICT % "ip daddr { 10.98.0.9, 10.98.0.21 } udp dport 8472 accept", True),
+        ("ufw", DENY + "10.244.0.0/16              ALLOW IN    Anywhere\n", False),
+        ("ufw", DENY + "10.98.0.21                 ALLOW IN    Anywhere\n", True),
+    ],
+)
+def test_what_is_let_through_to_pods_is_not_let_in(kind: str, text: str, expected: bool) -> None:
+    """As our own script lets pods through: that says nothing of what is sent to the host."""
+    known = facts(firewall=kind, filters=text)
+    assert is_open(known, "udp", "8472", ["10.98.0.11"], OWN) is expected
+    if "!=" not in text:
+        assert is_open(known, "udp", "8472", ["10.98.0.11"]), "where it is sent is not known"
+
+
 @pytest.fixture(scope="module")
 def lab() -> tuple[Inventory, ClusterSpec]:
     return load_cluster(LAB)
