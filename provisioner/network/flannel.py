@@ -11,6 +11,7 @@ from typing import Any
 
 from provisioner.kube.manifest import digest_of_text
 from provisioner.network.images import image_edits
+from provisioner.network.mtu import flannel_mtu
 from provisioner.network.patches import Edit, patch
 from provisioner.network.pod_template import Container
 from provisioner.spec.model import ClusterSpec
@@ -47,8 +48,8 @@ def _backend(spec: ClusterSpec) -> dict[str, Any]:
         said["Port"] = flannel.udp_port
     if flannel.direct_routing:
         said["DirectRouting"] = True
-    if flannel.mtu is not None:
-        said["MTU"] = flannel.mtu
+    if (mtu := flannel_mtu(spec)) is not None:
+        said["MTU"] = mtu
     return said
 
 

@@ -394,7 +394,7 @@ def test_ipv6_needs_its_least(tmp_path: Path) -> None:
     _, spec = load(tmp_path, "flannel: {mtu: 1300}")
     both = replace(spec, network=replace(spec.network, pod_cidrs=("10.244.0.0/16", "fd00::/56")))
     reasons = [each.reason for each in mtu_misfits(both, nodes(spec))]
-    assert reasons[0] == "cp1: pods would have the MTU 1250, and IPv6 needs 1280"
+    assert reasons[0] == "cp1: pods would have the MTU 1230, and IPv6 needs 1280"
     assert list(mtu_misfits(spec, nodes(spec))) == []
 
 
