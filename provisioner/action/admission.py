@@ -10,6 +10,7 @@ from provisioner.action.capacity import check_capacity
 from provisioner.action.endpointkept import check_endpoint_kept, unserved
 from provisioner.action.families import check_autodetection, check_families
 from provisioner.action.firewall import check_firewalls, doubts, ports_of
+from provisioner.action.flannellink import check_flannel_link
 from provisioner.action.hostnetwork import check_host_networks, doubtful_networks
 from provisioner.action.nameservers import check_name_servers
 from provisioner.action.ospackages import check_packages
@@ -84,6 +85,7 @@ def _checks(
             lambda: check_capacity(inventory, spec, facts),
             lambda: check_families(spec, facts),
             lambda: check_autodetection(spec, facts),
+            lambda: check_flannel_link(spec, facts),
             lambda: check_pod_network(spec, facts, images),
             lambda: check_images(spec, bundle),
             lambda: check_combination(spec, facts, images, emit),
@@ -111,7 +113,7 @@ def _firewalls(
     loaded: Loaded, spec: ClusterSpec, facts: Mapping[str, Facts], emit: Emit, *, changes: bool
 ) -> None:
     try:
-        check_firewalls(facts, ports_of(loaded.inventory, spec), spec)
+        check_firewalls(facts, ports_of(loaded.inventory, spec, facts), spec)
     except ProvisionError as fault:
         if changes:
             raise

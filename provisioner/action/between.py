@@ -14,7 +14,7 @@ from provisioner.action.betweenround import Host, exchanged, parties_of
 from provisioner.action.firewall import is_open
 from provisioner.action.flows import Packet, flows_of, packets_of, size_port
 from provisioner.action.hostnetwork import link_mtu
-from provisioner.action.losses import LOST, OPEN, Unknown, judged, some, told
+from provisioner.action.losses import LOST, OPEN, Unknown, judged, some, told, unsent
 from provisioner.action.virtualrouter import has_address
 from provisioner.engine.events import Emit, Note, Progress, Step
 from provisioner.errors import ProvisionError
@@ -34,6 +34,7 @@ _PROXY = (
     "a router answers in its place, or another machine has its address; or choose a mode with encapsulation"
 )
 _DROPPED = "look at what lies between these hosts (security groups, switches, routers), and there at `nft list ruleset`"
+_LATER = "`provision check` tries it, once a run has opened the firewalls"
 
 Found = dict[Packet, str | Unknown]
 
@@ -49,24 +50,25 @@ class Between:
             name: spec.nodes[name].address for name in facts if is_ip(spec.nodes[name].address)
         }
         self._local = {name: has_address(address, facts[name]) for name, address in self._addresses.items()}
-        small = [
-            each
-            for each in packets_of(flows_of(inventory, spec, facts), fresh)
-            if not self._told_before(each)
-        ]
+        every = packets_of(flows_of(inventory, spec, facts), fresh)
+        # By receiver: what its firewall says is read once.
+        heard = {each for each in sorted(every, key=lambda each: each.receiver) if self._let_in(each)}
+        small = [each for each in every if each in heard]
+        self._shut = [each for each in every if each not in heard] if spec.firewall == "manage" else []
         port = size_port(spec)
         large = [
             each for each in small if (each.protocol, each.port) == ("udp", port) and self._size(each.sender)
         ]
         self.packets = [*small, *(each.of_size(self._size(each.sender)) for each in large)]
 
-    def _told_before(self, packet: Packet) -> bool:
-        """Whether the receiver's own firewall drops it: the run opens that, or it was refused for it (from all)."""
-        firewall, receiver = self._spec.firewall, self._facts[packet.receiver]
-        if firewall == "manage":
-            return bool(receiver.firewall)
-        senders = [node.address for node in self._spec.nodes.values()]
-        return not is_open(receiver, packet.protocol, str(packet.port or ""), senders)
+    def _let_in(self, packet: Packet) -> bool:
+        """Whether the receiver's own firewall does not drop it for sure. Where it does, a run opens that (and what
+        it has opened is tried), or was refused for it."""
+        receiver = self._facts[packet.receiver]
+        if not receiver.firewall:
+            return True
+        sender, own = self._addresses[packet.sender], self._addresses[packet.receiver]
+        return is_open(receiver, packet.protocol, str(packet.port or ""), [sender], [own])
 
     def _size(self, sender: str) -> int:
         """In bytes, of the largest packet that will leave it; 0 where its link is not known."""
@@ -77,6 +79,8 @@ class Between:
 
     def run(self, pool: Pool, emit: Emit) -> None:
         """Raises ProvisionError naming all that is lost, UnreachableError for hosts that are lost meanwhile."""
+        for line in unsent(self._shut, self.packets, self._facts):
+            emit(Note(level="warning", message=line, hint=_LATER))
         if not self.packets:
             return
         began = time.monotonic()

@@ -7,10 +7,12 @@ import ipaddress
 from collections.abc import Mapping
 
 from provisioner.errors import ProvisionError
+from provisioner.inventory.addresses import is_ip
 from provisioner.network.autodetect import Address, found_by
+from provisioner.network.mtu import link_of
 from provisioner.playbook.facts import Facts
 from provisioner.spec.calico import AUTODETECTION
-from provisioner.spec.model import ClusterSpec
+from provisioner.spec.model import ClusterSpec, NodeSpec
 
 
 def node_addresses(spec: ClusterSpec, name: str, facts: Facts) -> tuple[str, ...]:
@@ -20,6 +22,31 @@ def node_addresses(spec: ClusterSpec, name: str, facts: Facts) -> tuple[str, ...
         return (node.address,)
     found = (node.second_address,) if node.second_address else _found(node.address, facts)
     return (node.address, *(found if len(found) == 1 else ()))
+
+
+def senders_of(spec: ClusterSpec, facts: Mapping[str, Facts]) -> dict[str, tuple[str, ...]] | None:
+    """By node, the addresses that its packets to other nodes may come from: its own, and the IPv4 addresses of the link
+    that they leave by, because one may be translated, or the plug-in take another. None where that is not known of some
+    node: it has no IP address, or none of the second family is written and there are no facts of it."""
+    found, vip = {}, str(spec.load_balancer.vip)
+    for name, node in spec.nodes.items():
+        if not node.node:
+            continue
+        known = facts.get(name)
+        if not is_ip(node.address):
+            return None
+        addresses = node_addresses(spec, name, known) if known else written_addresses(node)
+        if len(spec.network.pod_cidrs) > len(addresses):
+            return None
+        link = known.addresses.get(link_of(spec, name, known), ()) if known else ()
+        more = [str(each.ip) for each in map(ipaddress.ip_interface, link) if each.version == 4]
+        found[name] = tuple(dict.fromkeys([*addresses, *(each for each in more if each != vip)]))
+    return found
+
+
+def written_addresses(node: NodeSpec) -> tuple[str, ...]:
+    """Those that the inventory has, that of the first family first."""
+    return tuple(each for each in (node.address, node.second_address) if each)
 
 
 def check_families(spec: ClusterSpec, facts: Mapping[str, Facts]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from provisioner.action.packets import Meets, Packets
@@ -70,7 +70,7 @@ def _ufw_side(text: str, packets: Packets, *, source: bool) -> Meets:
         elif re.fullmatch(r"[\d,:]*\d", word) and "::" not in word:
             met = min(met, _ufw_ports(word, packets, source=source))
         else:
-            met = min(met, packets.come_from([word]) if source else Meets.MAYBE)
+            met = min(met, packets.come_from([word]) if source else packets.arrive_at([word]))
     return met
 
 
@@ -98,10 +98,7 @@ def firewalld_lets_through(text: str, packets: Packets) -> bool:
     while blocks and "target" not in blocks[0].said:
         blocks.pop(0)  # it begins with a warning where only other zones are active
     first, *others = blocks or [_Block("", {}, ())]
-    ours = next(
-        (each for each in others if each.head == "provision" and "target" not in each.said),
-        _Block("", {}, ()),
-    )
+    ours = {each.head: each for each in others if "target" not in each.said}
     zones = [each for each in others if "active" in each.head]
     sources = [(each, packets.come_from(each.words("sources"))) for each in zones if each.words("sources")]
     held = [zone for zone, met in sources if met is Meets.YES]
@@ -110,8 +107,9 @@ def firewalld_lets_through(text: str, packets: Packets) -> bool:
     return any(_zone(each, ours, packets) for each in held or [first, *linked, *maybe])
 
 
-def _zone(zone: _Block, ours: _Block, packets: Packets) -> bool:
-    rich = [(_rich(rule, packets), rule) for rule in zone.rules]
+def _zone(zone: _Block, services: Mapping[str, _Block], packets: Packets) -> bool:
+    ours = services.get("provision", _Block("", {}, ()))
+    rich = [(_rich(rule, packets, services), rule) for rule in zone.rules]
     if any(met is Meets.YES and re.search(r" (drop|reject)\b", rule) for met, rule in rich):
         return False
     ports, protocols = zone.words("ports"), zone.words("protocols")
@@ -133,7 +131,7 @@ def _spoken(service: str) -> list[str]:
     return [PROTOCOL_SERVICES[service]] if service in PROTOCOL_SERVICES else []
 
 
-def _rich(rule: str, packets: Packets) -> Meets:
+def _rich(rule: str, packets: Packets, services: Mapping[str, _Block]) -> Meets:
     """firewalld.org/documentation/man-pages/firewalld.richlanguage."""
     met = Meets.YES
     source = re.search(r'\bsource (NOT )?address="([^"]*)"', rule)
@@ -148,7 +146,8 @@ def _rich(rule: str, packets: Packets) -> Meets:
         met = min(met, packets.by([protocol[1]]))
     service = re.search(r'\bservice name="([^"]*)"', rule)
     if service:
-        known = [each.partition("/") for each in SERVICES.get(service[1], ())]
+        own = services[service[1]].words("ports") if service[1] in services else ()
+        known = [each.partition("/") for each in SERVICES.get(service[1], own)]
         to = packets.to([each[0] for each in known if each[2] == packets.protocol])
         spoken = _spoken(service[1])
         met = min(met, packets.by(spoken) if spoken else to)

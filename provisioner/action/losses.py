@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from provisioner.action.betweenround import Host
 from provisioner.action.flows import Packet
+from provisioner.playbook.facts import Facts
 
 OPEN, LOST, REFUSED = "", "lost", "refused"
 _REFUSED_WORDS = "Connection refused"
@@ -93,6 +94,25 @@ def _grouped(lost: Sequence[Packet], tried: Sequence[Packet]) -> Iterator[str]:
     for receiver in dict.fromkeys(each.receiver for each in left):
         senders = [each.sender for each in left if each.receiver == receiver]
         yield f"{receiver}: {{what}} does not arrive from {some(senders)}"
+
+
+def unsent(shut: Iterable[Packet], tried: Iterable[Packet], facts: Mapping[str, Facts]) -> list[str]:
+    """Lines that name what was not tried, because the receivers' firewalls are `shut` to it until a run opens them."""
+    senders: dict[tuple[str, str], list[str]] = {}
+    for each in shut:
+        senders.setdefault((each.receiver, each.what), []).append(each.sender)
+    partly = {(each.receiver, each.what) for each in tried}
+    whats: dict[tuple[str, str, str], list[str]] = {}
+    for (receiver, what), those in senders.items():
+        whose = some(those) if (receiver, what) in partly or len(those) == 1 else "any other host"
+        whats.setdefault((receiver, whose, facts[receiver].firewall), []).append(what)
+    receivers: dict[tuple[str, str, str], list[str]] = {}
+    for (receiver, whose, firewall), each in whats.items():
+        receivers.setdefault((", ".join(each), whose, firewall), []).append(receiver)
+    return [
+        f"not tried: {what} from {whose} to {some(those)}, which {firewall} drops there until a run opens it"
+        for (what, whose, firewall), those in receivers.items()
+    ]
 
 
 def some(names: Sequence[str]) -> str:

@@ -168,7 +168,7 @@ def _source(what: str, values: Sequence[str], packets: Packets) -> Meets:
     return packets.come_from(values, what.split()[0])
 
 
-def _destination(_: str, values: Sequence[str], __: Packets) -> Meets:
+def _destination(what: str, values: Sequence[str], packets: Packets) -> Meets:
     try:
         networks = [ip_network(each, strict=False) for each in values]
     except ValueError:
@@ -176,7 +176,7 @@ def _destination(_: str, values: Sequence[str], __: Packets) -> Meets:
     special = [
         each.is_multicast or each.is_loopback or str(each) == "255.255.255.255/32" for each in networks
     ]
-    return Meets.NO if all(special) else Meets.MAYBE
+    return Meets.NO if all(special) else packets.arrive_at(values, what.split()[0])
 
 
 def _state(_: str, values: Sequence[str], __: Packets) -> Meets:

@@ -29,7 +29,7 @@ class Meets(IntEnum):
 @dataclass(frozen=True)
 class Packets:
     """New connections by `protocol` (tcp, udp; vrrp or ipip, which have no ports) to every port of `ports` (None: any)
-    from all of `sources` (addresses, networks).
+    from all of `sources` (addresses, networks), to `targets` (addresses of the host, () where they are not known).
 
     A rule that lets through may do it for one port of several, the next for another: `port` is the one looked at.
     """
@@ -38,6 +38,7 @@ class Packets:
     ports: Range | None
     sources: tuple[str, ...]
     port: int = 0
+    targets: tuple[str, ...] = ()
 
     def each(self, text: str) -> Iterator[Packets]:
         """One for every port at which a rule of `text` may begin or end."""
@@ -73,6 +74,16 @@ class Packets:
         if not met or max(met) is Meets.NO:
             return Meets.NO
         return min(met) if min(met) is Meets.YES and len(met) == len(self.sources) else Meets.MAYBE
+
+    def arrive_at(self, given: Sequence[str], family: str = "") -> Meets:
+        """Whether they go to one of the addresses or networks; of one family ("ip", "ip6") only, if so said."""
+        every = map(ip_network, self.targets)
+        targets = [each for each in every if family in {"", _FAMILIES[each.version]}]
+        networks = list(map(_network, given))
+        met = [max((_inside(each, network) for network in networks), default=Meets.NO) for each in targets]
+        if not met:
+            return Meets.MAYBE
+        return met[0] if len(set(met)) == 1 else Meets.MAYBE
 
     def of(self, family: str) -> bool:
         """Whether any are of the family ("ip", "ip6"), which is so when no sources are known."""

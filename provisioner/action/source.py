@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from provisioner.action.definitions import check_definitions
 from provisioner.bundle.layout import Bundle, default_bundle_path
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.model import Inventory
@@ -18,8 +19,8 @@ _INDEX = "index.json"
 def bundle_of(inventory: Inventory, spec: ClusterSpec) -> Bundle:
     """The bundle at the spec's path, or the last one built.
 
-    Raises InputError, at the spec's value, when there is none at its path or it lacks the spec's version or multus;
-    ProvisionError when none was built or it is broken.
+    Raises InputError, at the spec's value, when there is none at its path, it lacks the spec's version or multus, or
+    its release does not take what the spec hands on; ProvisionError when none was built or it is broken.
     """
     path = Path(spec.bundle) if spec.bundle else default_bundle_path()
     if spec.bundle and not (path / _INDEX).exists():
@@ -36,6 +37,7 @@ def bundle_of(inventory: Inventory, spec: ClusterSpec) -> Bundle:
         raise InputError([Problem(*where, reason, _instead(wanted, there))])
     _check_images(inventory, spec, bundle)
     _check_multus(inventory, spec, bundle)
+    check_definitions(inventory, spec, bundle)
     return bundle
 
 

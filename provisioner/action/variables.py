@@ -72,7 +72,7 @@ class ClusterVariables:
         self._takeover = takeover
         self._bundle = bundle
         self._facts = facts
-        self._ports = ports_of(inventory, spec)
+        self._ports = ports_of(inventory, spec, facts)
         self.uuid = state.uuid
         self.control_planes = [host.name for host in inventory.group("kube_control_plane")]
         self.node_names = [name for name, node in spec.nodes.items() if node.node]

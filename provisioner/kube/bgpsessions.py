@@ -6,7 +6,6 @@ Node, Local), its peer's address, and its port where one is named; a node with a
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +77,8 @@ class Reading:
     mesh: bool = True
     speakers: Mapping[str, Speaker] = field(default_factory=dict)
     sessions: Mapping[tuple[str, str], Sessions] = field(default_factory=dict)
+    sockets: frozenset[str] = frozenset()
+    """Of the IP families that were asked for."""
 
     def read_by(self, node: str) -> dict[str, str]:
         """When the node's BIRDs last read their configuration, by socket."""
@@ -85,15 +86,15 @@ class Reading:
 
     def missing(self, nodes: Sequence[str], *, without_mesh: bool = False) -> list[str]:
         """What is not as it shall be on the cluster's `nodes`, in words; sessions with others are theirs alone.
-        `without_mesh`: each node has to have a session that stays when the mesh goes."""
-        sockets = {socket for each in self.speakers.values() for socket in each.addresses}
+        `without_mesh`: each node has to have a session that stays when the mesh goes, and those with routers outside
+        count as well."""
         found = []
         for name in nodes:
-            own = self.speakers.get(name)
-            if own is None or not own.addresses:
-                found.append(f"{name}: Calico knows no address of it")
+            own = self.speakers.get(name, Speaker(name, "", {}))
+            if not own.addresses or self.sockets - own.addresses.keys():
+                found.append(f"{name}: Calico knows no address of it, or of one IP family alone")
                 continue
-            for socket in sorted(sockets & own.addresses.keys()):
+            for socket in sorted(self.sockets):
                 found += [
                     f"{name}: {each}" for each in self._missing(own, socket, nodes, without_mesh=without_mesh)
                 ]
@@ -108,11 +109,10 @@ class Reading:
             address: each for address, each in known.items() if each.name in nodes and each.name != own.name
         }
         meshed, peered = mine.named(mesh=True), mine.named(mesh=False)
-        foreign = known.keys() - others.keys()
         # Two BIRDs that have two sessions with each other may leave it at one connection.
         up = {address for each in (meshed, peered) for address, line in each.items() if _is_up(line)}
         for address, line in (*meshed.items(), *peered.items()):
-            if address not in up and address not in foreign:
+            if address not in up and (address in others or (without_mesh and address not in known)):
                 yield line
         for address, each in sorted(others.items()):
             reflecting = bool(own.cluster or each.cluster)
@@ -145,13 +145,13 @@ def parse(text: str) -> Reading:
         place, _, lines = block.partition("\n")
         node, _, socket = place.rpartition(" ")
         found[(node, socket)] = _sessions(lines)
-    return Reading("\nmesh false" not in head, speakers, found)
+    return Reading("\nmesh false" not in head, speakers, found, frozenset(asked))
 
 
 def _speaker(row: Sequence[str], asked: set[str]) -> Speaker:
     _, name, label, cluster, four, six = row
     written = {
-        socket: str(ipaddress.ip_interface(each).ip)
+        socket: each.partition("/")[0]
         for socket, each in (("bird", four), ("bird6", six))
         if each and socket in asked
     }

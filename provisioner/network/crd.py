@@ -6,6 +6,7 @@ with the name that is near.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,16 +25,24 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 _OPEN = "x-kubernetes-preserve-unknown-fields"
 _EITHER = "x-kubernetes-int-or-string"
 
+_WORDS = re.compile(r"\^(?:\(\?i\))?\((\w+(?:\|\w+)*)\)\??\$")
+"""A pattern that is a choice of words."""
+_UNITS = "(ms|s|m|h)"
+_DURATION = "a number with its unit, such as 30s or 500ms"
+
 Schema = Mapping[str, Any]
+Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
 class Misfit:
-    """`path` below the object, with dots."""
+    """`path` below the object. `unknown`: there is no such field. `missing`: it has to be there, and is not."""
 
-    path: str
+    path: Path
     reason: str
     hint: str = ""
+    unknown: bool = False
+    missing: bool = False
 
 
 def check_objects(
@@ -62,49 +71,86 @@ def schema_of(upstream: Iterable[Mapping[str, Any]], kind: str, source: str) -> 
     raise ProvisionError(f"{source} has no CustomResourceDefinition of {kind}")
 
 
-def misfits(value: object, schema: Schema, path: str) -> Iterator[Misfit]:
-    """What of `value` is not as the `schema` says: names of fields, types, sets of values, numbers of entries."""
+def misfits(value: object, schema: Schema, *path: str | int) -> Iterator[Misfit]:
+    """What of the `value` at `path` is not as the `schema` says: names of fields, types, sets of values, patterns,
+    bounds, numbers of entries."""
     kind = schema.get("type", "")
-    if schema.get(_EITHER) or kind not in _TYPES:
+    if schema.get(_EITHER):
+        if isinstance(value, bool) or not isinstance(value, (int, str)):
+            yield Misfit(path, f"{_dotted(path)} has to be a number or a string, not {value!r}")
+        return
+    if kind not in _TYPES:
         return
     right = isinstance(value, _TYPES[kind]) and not (isinstance(value, bool) and kind != "boolean")
     if not right:
-        yield Misfit(path, f"{path} has to be {_article(kind)}, not {value!r}")
+        yield Misfit(
+            path, f"{_dotted(path)} has to be {_article(kind)}, not {value!r}", _retyped(value, schema)
+        )
     elif "enum" in schema and value not in schema["enum"]:
         known = [str(each) for each in schema["enum"] if each != ""]
-        yield Misfit(path, f"{path} cannot be {value!r}", hint_for(str(value), known))
+        yield Misfit(path, f"{_dotted(path)} cannot be {value!r}", hint_for(str(value), known))
     elif isinstance(value, dict):
         yield from _of_object(value, schema, path)
     elif isinstance(value, (list, tuple)):
         most = schema.get("maxItems")
         if most is not None and len(value) > most:
-            yield Misfit(path, f"{path} has {len(value)} entries, at most {most} may be there")
+            yield Misfit(path, f"{_dotted(path)} has {len(value)} entries, at most {most} may be there")
         for index, each in enumerate(value):
-            yield from misfits(each, schema.get("items", {}), f"{path}[{index}]")
+            yield from misfits(each, schema.get("items", {}), *path, index)
+    elif isinstance(value, str):
+        yield from _of_text(value, schema, path)
     elif isinstance(value, (int, float)):
         yield from _of_number(value, schema, path)
 
 
-def _of_object(value: Mapping[str, Any], schema: Schema, path: str) -> Iterator[Misfit]:
+def _of_object(value: Mapping[str, Any], schema: Schema, path: Path) -> Iterator[Misfit]:
     known: Mapping[str, Schema] = schema.get("properties", {})
     others = schema.get("additionalProperties")
     for name, each in value.items():
         if name in known:
-            yield from misfits(each, known[name], f"{path}.{name}")
+            yield from misfits(each, known[name], *path, name)
         elif isinstance(others, Mapping):
-            yield from misfits(each, others, f"{path}.{name}")
+            yield from misfits(each, others, *path, name)
         elif not others and not schema.get(_OPEN):
-            yield Misfit(f"{path}.{name}", f"{path} has no field '{name}'", hint_for(name, sorted(known)))
+            reason = f"{_dotted(path)} has no field '{name}'"
+            yield Misfit((*path, name), reason, hint_for(name, sorted(known)), unknown=True)
     for name in schema.get("required", ()):
         if name not in value and "default" not in known.get(name, {}):
-            yield Misfit(f"{path}.{name}", f"{path} lacks the field '{name}'")
+            yield Misfit(path, f"{_dotted(path)} lacks the field '{name}'", missing=True)
 
 
-def _of_number(value: float, schema: Schema, path: str) -> Iterator[Misfit]:
+def _of_text(value: str, schema: Schema, path: Path) -> Iterator[Misfit]:
+    """Patterns are Go's: (?i) may stand behind the first letter. One that Python cannot read is left to the API
+    server."""
+    pattern = str(schema.get("pattern", ""))
+    try:
+        fits = re.search(pattern.replace("(?i)", ""), value, re.IGNORECASE if "(?i)" in pattern else 0)
+    except re.error:
+        return
+    if not fits:
+        words = _WORDS.fullmatch(pattern)
+        hint = hint_for(value, words[1].split("|")) if words else _DURATION if _UNITS in pattern else ""
+        yield Misfit(path, f"{_dotted(path)} cannot be {value!r}", hint or f"it has to fit {pattern}")
+
+
+def _of_number(value: float, schema: Schema, path: Path) -> Iterator[Misfit]:
     least, most = schema.get("minimum"), schema.get("maximum")
     if (least is not None and value < least) or (most is not None and value > most):
         bounds = f"{'any' if least is None else least} to {'any' if most is None else most}"
-        yield Misfit(path, f"{path} is {value}, {bounds} go")
+        yield Misfit(path, f"{_dotted(path)} is {value}, {bounds} go")
+
+
+def _dotted(path: Path) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+
+
+def _retyped(value: object, schema: Schema) -> str:
+    kind = schema["type"]
+    number = kind in ("integer", "number") and isinstance(value, str) and value.isdecimal()
+    truth = kind == "boolean" and isinstance(value, str) and value.lower() in ("true", "false")
+    if kind == "string" and isinstance(value, (bool, int, float)):
+        return _DURATION if _UNITS in str(schema.get("pattern", "")) else "quote it"
+    return "leave out the quotes" if number or truth else ""
 
 
 def _article(kind: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from provisioner.kube.manifest import digest_of_text
 from provisioner.network.images import image_edits
+from provisioner.network.mtu import flannel_mtu
 from provisioner.network.patches import Edit, patch
 from provisioner.network.pod_template import Container
 from provisioner.spec.model import ClusterSpec
@@ -47,8 +48,8 @@ def _backend(spec: ClusterSpec) -> dict[str, Any]:
         said["Port"] = flannel.udp_port
     if flannel.direct_routing:
         said["DirectRouting"] = True
-    if flannel.mtu is not None:
-        said["MTU"] = flannel.mtu
+    if (mtu := flannel_mtu(spec)) is not None:
+        said["MTU"] = mtu
     return said
 
 
@@ -86,6 +87,14 @@ def _agent_edits(upstream: Sequence[dict[str, Any]], spec: ClusterSpec) -> Itera
         yield Edit(DAEMONS, (*agent.path, "securityContext", "privileged"), True, why, new=True)
 
 
+def goes_by_node_address(spec: ClusterSpec) -> bool:
+    """Whether flanneld is told the node's address to find its link by. Of two families that has to be the IPv4 one."""
+    flannel = spec.network.flannel
+    said = flannel.interface or flannel.interface_regex or flannel.can_reach
+    six_first = any(":" in each.address for each in spec.nodes.values())
+    return not said and not (len(spec.network.pod_cidrs) == 2 and six_first)
+
+
 def link_edits(spec: ClusterSpec, agent: Container, words: str) -> Iterator[Edit]:
     """By which flanneld finds its link. `words` is where its arguments stand. Without a word of the spec it is that of
     the node's address, by which the others know it: flanneld itself takes that of the default route, which may be there
@@ -99,10 +108,7 @@ def link_edits(spec: ClusterSpec, agent: Container, words: str) -> Iterator[Edit
     flags = [f"--{flag}={value}" for flag, value in said.items() if value is not None]
     for flag in flags:
         yield Edit(agent.target, (*agent.path, words, "+"), flag, "the link of the spec")
-    # Of two families it looks for the link by the IPv4 address.
-    if flags or (
-        len(spec.network.pod_cidrs) == 2 and any(":" in each.address for each in spec.nodes.values())
-    ):
+    if not goes_by_node_address(spec):
         return
     why = "the link that has the node's address"
     yield from agent.env_of_pod("HOST_IP", "status.hostIP", why)

@@ -63,14 +63,14 @@ def _calico(network: Network, nodes: int) -> Needs:
     calico = network.calico
     vxlan, ipip = (any(each.startswith(kind) for each in calico.encapsulations) for kind in ("VXLAN", "IPIP"))
     families = {":" in cidr for cidr in network.pod_cidrs}
-    tunnels = tuple(51821 if ipv6 else 51820 for ipv6 in sorted(families))
+    tunnels = tuple(calico.wireguard_port(6 if ipv6 else 4) for ipv6 in sorted(families))
     names = (("vxlan", vxlan), ("ipip", ipip), ("wireguard", calico.wireguard))
     bgp, typha = calico.backend == "bird", calico.with_typha(nodes)
     return Needs(
         f"Calico ({', '.join(sorted(calico.encapsulations))}{', WireGuard' * calico.wireguard})",
         modules=tuple(name for name, wanted in names if wanted),
         kernel=(5, 6) if calico.wireguard else (3, 10),
-        udp=(*((4789,) if vxlan else ()), *(tunnels if calico.wireguard else ())),
+        udp=(*((calico.vxlan_port,) if vxlan else ()), *(tunnels if calico.wireguard else ())),
         tcp=(*((calico.bgp.listen_port,) if bgp else ()), *((5473,) if typha else ())),
         protocols=("ipip",) if ipip else (),
         # A router between nodes has to be told of the pods, by a session with it.

@@ -20,6 +20,8 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
 """What of a plug-in's own section holds in each of its modes."""
 _VXLAN, _VXLAN6, _WIREGUARD, _WIREGUARD6, _IPIP = 50, 70, 60, 80, 20
 """Bytes that a packet grows by (Calico, docs, networking/configuring/mtu)."""
+_ETHERNET = 1500
+"""Bytes of a link of which nothing else is said."""
 
 
 def section_of(choice: Choice, site: Site) -> dict[str, Any]:
@@ -70,13 +72,14 @@ def _kept(choice: Choice, site: Site) -> dict[str, Any]:
 
 
 def _mtu(choice: Choice, network: Network, site: Site) -> dict[str, int]:
-    """Where the plug-in would not find it by itself: flannel looks at each host's own link alone, and Calico passes
-    over links whose names it does not know, and takes them to have 1460."""
+    """Where the plug-in would not find it by itself: flannel looks at each host's own link alone, and with IPv6 pods is
+    told (mtu.flannel_mtu); Calico passes over links whose names it does not know, and takes them to have 1460."""
     if not site.mtu:
         return {}
     if choice.plugin == "flannel":
         has = network.flannel.backend in ("vxlan", "wireguard")
-        return {"mtu": site.mtu} if site.mtus_differ and has else {}
+        told = network.flannel.backend == "vxlan" and site.ipv6 == "yes" and site.mtu > _ETHERNET
+        return {"mtu": site.mtu} if told or (site.mtus_differ and has) else {}
     if not site.odd_links and not site.mtus_differ:
         return {}
     return {"mtu": site.mtu - overhead(network.calico, ipv6=site.ipv6 == "yes")}

@@ -144,7 +144,9 @@ if command -v firewall-cmd >/dev/null && firewall-cmd -q --state 2>/dev/null; th
   echo firewalld
   firewall-cmd --list-all
   firewall-cmd --list-all-zones
-  [ ! -e /etc/firewalld/services/provision.xml ] || firewall-cmd --info-service=provision 2>/dev/null || :
+  for s in provision provision-nodes provision-routers; do
+    [ ! -e "/etc/firewalld/services/$s.xml" ] || firewall-cmd --info-service="$s" 2>/dev/null || :
+  done
 elif grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && command -v ufw >/dev/null; then
   echo ufw
   ufw status verbose

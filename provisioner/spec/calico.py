@@ -135,6 +135,22 @@ class Calico:
             return True
         return nodes > TYPHA_NODES if self.typha is None else self.typha
 
+    @property
+    def vxlan_port(self) -> int:
+        """UDP, between nodes (docs, reference/felix/configuration)."""
+        return self._port("vxlanPort", 4789)
+
+    def wireguard_port(self, version: int) -> int:
+        """UDP, between nodes; each IP family has a tunnel of its own."""
+        if version == 4:
+            return self._port("wireguardListeningPort", 51820)
+        return self._port("wireguardListeningPortV6", 51821)
+
+    def _port(self, field_name: str, default: int) -> int:
+        """Felix takes a variable of its container before the field."""
+        written = self.env.get(f"FELIX_{field_name.upper()}", self.felix.get(field_name, default))
+        return int(str(written))
+
     def method(self, version: int) -> str:
         """How a node finds its address of an IP family: of several CIDRs those of the family."""
         name, _, value = self.autodetection.partition("=")

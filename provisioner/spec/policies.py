@@ -9,6 +9,10 @@ from types import MappingProxyType
 KINDS = ("allow", "deny", "isolate")
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 DNS_NAMESPACE = "kube-system"
+DNS_LABELS: Mapping[str, str] = MappingProxyType({"k8s-app": "kube-dns"})
+"""Of the DNS's pods (templates/coredns)."""
+CALICO_NAMESPACES = frozenset({"calico-system", "tigera-operator", "calico-apiserver"})
+"""Calico's own under its operator: not all of its pods are in their hosts' network."""
 STANDING = frozenset({"default", DNS_NAMESPACE, "kube-public", "kube-node-lease"})
 """Namespaces that API servers make themselves (kubernetes, pkg/controlplane/controller/systemnamespaces)."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from provisioner.inventory.spelling import said
 from provisioner.inventory.words import hint_for
+from provisioner.spec.kernelnames import check_feature, check_setting, meant_by
 from provisioner.spec.values import RefusedError
 
 CHANNELS = ("combined", "rx", "tx")
@@ -105,11 +106,14 @@ def profile(text: str) -> None:
 
 
 def setting(text: str) -> None:
-    """A kernel setting's name with dots, of the network or of memory."""
+    """A kernel setting's name with dots, which is not nearly one that is known."""
     if not _SETTING.fullmatch(text):
-        raise RefusedError(f"{said(text)} is no kernel setting", "as net.core.somaxconn")
+        meant = meant_by(text)
+        hint = f"did you mean '{meant}'?" if meant else "as net.core.somaxconn"
+        raise RefusedError(f"{said(text)} is no kernel setting", hint)
     if text.startswith("net.netfilter.nf_conntrack_max") or text == "net.nf_conntrack_max":
         raise RefusedError(f"{said(text)} is set by kube-proxy at each start", "use tuning.conntrack_max")
+    check_setting(text)
 
 
 def setting_value(value: str | int) -> None:
@@ -125,6 +129,7 @@ def feature(text: str) -> None:
     _plain(
         text, "feature of a network link", "as `ethtool -k LINK` lists it, such as generic-receive-offload"
     )
+    check_feature(text)
 
 
 def _plain(text: str, what: str, hint: str) -> None:

@@ -7,15 +7,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
 from provisioner.action.connect import connect_to
-from provisioner.action.firewall import Ports, is_open, ports_of
+from provisioner.action.firewall import Ports, ports_of
+from provisioner.action.firewall import is_open as is_open_at
 from provisioner.action.virtualrouter import VirtualRouter
 from provisioner.inventory.model import load_inventory
 from provisioner.playbook.facts import Facts, parse_facts
@@ -24,7 +26,7 @@ from provisioner.playbook.render import render_file
 from provisioner.remote.session import Session
 from provisioner.shell.assemble import refusing_chains
 from provisioner.shell.script import Blob, Script
-from provisioner.spec.model import load_spec
+from provisioner.spec.model import ClusterSpec, load_spec
 
 ROOT = Path(__file__).parents[2]
 FIREWALL = ROOT / "templates/firewall/provision-firewall.j2"
@@ -93,8 +95,26 @@ def run(session: Session, text: str) -> str:
     return done.stdout.decode()
 
 
+def is_open(facts: Facts, protocol: str, port: str, others: Sequence[str]) -> bool:
+    own = [str(ip_interface(each).ip) for each in facts.addresses["eth0"]]
+    return is_open_at(facts, protocol, port, others, own)
+
+
 def facts_of(session: Session) -> Facts:
     return parse_facts("one", session.run(facts_script(firewall=True)).stdout, 1.0)
+
+
+LEFT = f"{NET}.13"
+"""A node that leaves with the network of before."""
+
+
+def told(session: Session, facts: Facts, ports: Ports, spec: ClusterSpec, action: str) -> None:
+    """As the units do it: what the script keeps lies where it lies on each host."""
+    variables = {"facts": facts, "firewall": ports, "cluster": spec, "refusing_chains": refusing_chains()}
+    text = render_file(FIREWALL, variables)
+    script = Script(f'sh "$W/firewall" {action}', {"firewall": Blob.of(text.encode())})
+    done = session.run(script, deadline=60)
+    assert done.status == 0, done.stderr.decode()
 
 
 @pytest.mark.soak
@@ -104,7 +124,8 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
     inventory = load_inventory(BASE)
     spec = load_spec(inventory)
     other = f"{NET}.12"
-    ports = replace(ports_of(inventory, spec)["cp1"], ipip=(other,))
+    ports = replace(ports_of(inventory, spec)["cp1"], ipip=(other,), nodes=(other,))
+    ports = replace(ports, router_tcp=("179",), routers=(f"{NET}.1",))
     kind, packages, start = FIREWALLS[name]
     with two_hosts(tmp_path, packages) as (session, _):
         run(session, "systemctl stop firewalld ufw 2>/dev/null || :")
@@ -114,23 +135,32 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
         before = facts_of(session)
         assert before.firewall == kind
         assert not any(is_open(before, *each, []) for each in ports.each())
+        assert not any(is_open(before, *each) for each in ports.narrow())
         assert not is_open(before, "ipip", "", [other])
         assert is_open(before, "tcp", "22", []) or kind == "firewalld", "which opens SSH as a service"
-        variables = {
-            "facts": before,
-            "firewall": ports,
-            "cluster": spec,
-            "refusing_chains": refusing_chains(),
-        }
-        text = render_file(FIREWALL, variables)
-        for action, expected in (("open", True), ("open", True), ("close", False)):
-            script = Script(f'sh "$W/firewall" {action}', {"firewall": Blob.of(text.encode())})
-            done = session.run(script, deadline=60)
-            assert done.status == 0, done.stderr.decode()
+        # For ufw IP in IP is all that a node sends.
+        before_that = replace(ports, tcp=(*ports.tcp, "9345"), node_udp=(*ports.node_udp, "4789"))
+        before_that = replace(before_that, nodes=(LEFT,), ipip=())
+        used = [("tcp", "9345", []), ("udp", "4789", [LEFT])]
+        for wanted, action, expected, running in (
+            (before_that, "open", False, True),
+            (ports, "open", True, True),
+            (ports, "open", True, True),
+            (ports, "settle", True, False),
+            (ports, "open", True, False),
+            (ports, "close", False, False),
+        ):
+            told(session, before, wanted, spec, action)
             after = facts_of(session)
             assert after.firewall == kind
-            assert {is_open(after, *each, []) for each in ports.each()} == {expected}, after.filters
+            assert {is_open(after, *each, []) for each in ports.each()} == {action != "close"}, after.filters
             assert is_open(after, "ipip", "", [other]) is expected, after.filters
+            narrow = {protocol: is_open(after, protocol, *each) for protocol, *each in ports.narrow()}
+            assert narrow == {"udp": expected, "tcp": action != "close"}, after.filters
+            assert {is_open(after, *each) for each in used} == {running}, f"{action}: the network of before"
+            strangers = [(protocol, port, ["192.0.2.7"]) for protocol, port, _ in ports.narrow()]
+            assert len(strangers) == 2
+            assert not any(is_open(after, *each) for each in strangers), after.filters
         assert facts_of(session).filters == before.filters
 
 
@@ -179,15 +209,7 @@ def test_load_balancers_hear_each_other(name: str, tmp_path: Path, monkeypatch: 
         assert not hears(first, second)
         for action, expected in (("open", True), ("close", False)):
             for each, (_, peer) in peers.items():
-                variables = {
-                    "facts": facts_of(each),
-                    "firewall": Ports(("6443",), vrrp=(f"{NET}.{peer}",)),
-                    "cluster": spec,
-                    "refusing_chains": refusing_chains(),
-                }
-                text = render_file(FIREWALL, variables)
-                script = Script(f'sh "$W/firewall" {action}', {"firewall": Blob.of(text.encode())})
-                done = each.run(script, deadline=60)
-                assert done.status == 0, done.stderr.decode()
+                ports = Ports(("6443",), vrrp=(f"{NET}.{peer}",))
+                told(each, facts_of(each), ports, spec, action)
                 assert is_open(facts_of(each), "vrrp", "", [f"{NET}.{peer}"]) is expected
             assert hears(first, second) is expected

@@ -126,6 +126,8 @@ def test_mtu_is_written_where_it_would_not_be_found(tmp_path: Path) -> None:
     assert mtu("flannel-vxlan", **odd) is None, "flannel takes the link's, whatever its name"
     assert mtu("flannel-vxlan", mtus_differ=True) == 1500, "flannel wants the hosts' MTU"
     assert mtu("flannel-host-gw", mtus_differ=True) is None, "it has no such option"
+    assert mtu("flannel-vxlan", pod_cidrs=DUAL) is None, "1500 is what it is told"
+    assert section_of(choices["flannel-vxlan"], Site(mtu=9000, pod_cidrs=DUAL))["flannel"]["mtu"] == 9000
 
 
 def test_what_an_inventory_says_stays() -> None:

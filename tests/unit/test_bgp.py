@@ -210,9 +210,13 @@ def test_sessions_by_their_names() -> None:
     one, two = "a bird\n" + UP.format("Mesh_10_0_0_11"), "b bird\n" + UP.format("Mesh_10_0_0_1")
     assert missing(meshed, "ab", one, two) == []
     assert missing(meshed, "ab", one) == ["b: has no session with a of the mesh"]
-    assert missing(meshed, "abc", one, two) == ["c: Calico knows no address of it"]
+    assert missing(meshed, "abc", one, two) == ["c: Calico knows no address of it, or of one IP family alone"]
     down = "Mesh_10_0_0_99 BGP master start 09:00:00 Active Socket: Connection refused"
     assert missing(meshed, "ab", f"{one}{down}\n", two) == [], "that node is none of ours"
+    router = "Node_10_0_0_254 BGP master start 09:00:00 Active Socket: Connection refused"
+    assert missing(meshed, "ab", f"{one}{router}\n", two) == [], "it is none of the nodes"
+    told = parse(f"{meshed}={one}{router}\n={two}").missing("ab", without_mesh=True)
+    assert f"a: {router}" in told, "but it may be who knows the way when the mesh is gone"
     reflected = HEAD.format(mesh="false", label="true", id=ID)
     ported = ("a bird\n" + UP.format("Node_10_0_0_11_port_178"), "b bird\n" + UP.format("Global_10_0_0_1"))
     assert missing(reflected, "ab", *ported) == []
@@ -231,4 +235,5 @@ def test_sessions_of_both_families() -> None:
     four = ("a bird\n" + UP.format("Mesh_10_0_0_11"), "b bird\n" + UP.format("Mesh_10_0_0_1"))
     six = ("a bird6\n" + UP.format("Mesh_fd00_98__11"), "b bird6\n" + UP.format("Mesh_fd00_98__1"))
     assert missing(meshed, "ab", *four, *six) == []
+    assert "z: Calico knows no address" in missing(meshed, "abz", *four, *six)[-1], "it has no IPv6 address"
     assert missing(meshed, "ab", *four, six[0], "b bird6\n") == ["b: has no session with a of the mesh"]

@@ -20,6 +20,9 @@ SPEC: dict[str, Any] = {
         "share": {"type": "number"},
         "wait": {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True},
         "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "level": {"type": "string", "pattern": "^(?i)(Debug|Info|Warning)?$"},
+        "pause": {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))*$"},
+        "go": {"type": "string", "pattern": r"^\pL(?P<x"},
         "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
         "uses": {"type": "array", "maxItems": 2, "items": {"type": "string", "enum": ["Workload", "Tunnel"]}},
     },
@@ -41,6 +44,7 @@ CRD = {
     [
         {"cidr": "x"},
         {"cidr": "x", "mode": "Enabled", "size": 20, "share": 1, "wait": "10%", "labels": {"a": "b"}},
+        {"cidr": "x", "level": "warning", "pause": "1.5s", "go": "what Python cannot read"},
         {"cidr": "x", "wait": 3, "free": {"any": [1]}, "uses": ["Tunnel"], "share": 0.5},
     ],
 )
@@ -53,11 +57,20 @@ def test_what_is_right_is_let_through(value: dict[str, Any]) -> None:
     [
         ({"mod": "Enabled"}, "spec has no field 'mod'", "did you mean 'mode'?"),
         ({"mode": "enabled"}, "spec.mode cannot be 'enabled'", "did you mean 'Enabled'?"),
-        ({"size": "26"}, "spec.size has to be an integer, not '26'", ""),
+        ({"size": "26"}, "spec.size has to be an integer, not '26'", "leave out the quotes"),
+        ({"level": "warn"}, "spec.level cannot be 'warn'", "known: Debug, Info, Warning"),
+        ({"level": "Warnin"}, "spec.level cannot be 'Warnin'", "did you mean 'Warning'?"),
+        ({"pause": "30"}, "spec.pause cannot be '30'", "a number with its unit, such as 30s or 500ms"),
+        ({"wait": True}, "spec.wait has to be a number or a string, not True", ""),
         ({"size": True}, "spec.size has to be an integer, not True", ""),
         ({"size": 33}, "spec.size is 33, 20 to 32 go", ""),
-        ({"cidr": 1}, "spec.cidr has to be a string, not 1", ""),
-        ({"labels": {"a": 1}}, "spec.labels.a has to be a string, not 1", ""),
+        ({"cidr": 1}, "spec.cidr has to be a string, not 1", "quote it"),
+        (
+            {"pause": 5},
+            "spec.pause has to be a string, not 5",
+            "a number with its unit, such as 30s or 500ms",
+        ),
+        ({"labels": {"a": 1}}, "spec.labels.a has to be a string, not 1", "quote it"),
         ({"uses": ["Workload", "Tunnell"]}, "spec.uses[1] cannot be 'Tunnell'", "did you mean 'Tunnel'?"),
         ({"uses": ["Tunnel"] * 3}, "spec.uses has 3 entries, at most 2 may be there", ""),
         ({"uses": "Tunnel"}, "spec.uses has to be an array, not 'Tunnel'", ""),
@@ -80,7 +93,7 @@ def test_all_faults_of_all_objects_are_told() -> None:
         "network.calico.pools: Pool of calico: spec.cidr has to be a string, not 1",
         "network.calico.pools: Pool of calico: spec has no field 'siz'",
     ]
-    assert caught.value.hint == "did you mean 'size'?"
+    assert caught.value.hint == "quote it; did you mean 'size'?"
 
 
 def test_the_stored_version_counts_and_a_kind_of_nobody_s_is_an_error() -> None:

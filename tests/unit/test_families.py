@@ -198,11 +198,12 @@ def test_what_links_do_not_tell(method: str) -> None:
         found_by(method, LINKS, 4)
 
 
-def test_a_link_for_logging_in_and_a_method_that_finds_nothing_are_refused() -> None:
+@pytest.mark.parametrize("install", ["manifest", "operator"])
+def test_a_link_for_logging_in_and_a_method_that_finds_nothing_are_refused(install: str) -> None:
     lab = load_cluster(LAB)[1]
 
     def spec(method: str) -> ClusterSpec:
-        calico = Calico(pools=(IPPool("pods", "10.244.0.0/16"),), autodetection=method)
+        calico = Calico(install, (IPPool("pods", "10.244.0.0/16"),), autodetection=method)
         return replace(lab, network=replace(lab.network, plugin="calico", calico=calico))
 
     known = {"worker1": LINKS}
@@ -212,8 +213,11 @@ def test_a_link_for_logging_in_and_a_method_that_finds_nothing_are_refused() -> 
         check_autodetection(spec("skip-interface=eth"), known)
     reason = "worker1: skip-interface=eth finds 192.0.2.21 on mgmt0, the others know it by 10.98.0.21"
     assert (caught.value.reason, "kubernetes-internal-ip" in caught.value.hint) == (reason, True)
-    with pytest.raises(ProvisionError, match="worker1: interface=en finds no IPv4 address"):
-        check_autodetection(spec("interface=en"), known)
+    for method in ("interface=en", "cidr=198.51.100.0/24"):
+        with pytest.raises(ProvisionError, match=f"worker1: {method} finds no IPv4 address"):
+            check_autodetection(spec(method), known)
+    with pytest.raises(ProvisionError, match=r"worker1: can-reach=192\.0\.2\.1 finds 192\.0\.2\.21 on mgmt0"):
+        check_autodetection(spec("can-reach=192.0.2.1"), known)
     check_autodetection(spec("interface=en"), {"registry1": LINKS})
     translated = {"worker1": linked(eth0="172.31.0.5/20")}
     check_autodetection(spec("first-found"), translated)

@@ -247,8 +247,15 @@ def test_each_role_has_its_ports() -> None:
     inventory = load_inventory(BASE)
     ports = ports_of(inventory, load_spec(inventory))
     assert ports["registry1"] == Ports(("5000",))
-    assert ports["cp1"] == Ports(("2379-2380", "6443", "10250", "30000-32767"), ("30000-32767", "8472"))
-    assert ports["worker1"] == Ports(("10250", "30000-32767"), ("30000-32767", "8472"))
+    assert ports["cp1"] == Ports(
+        ("2379-2380", "6443", "10250", "30000-32767"),
+        ("30000-32767",),
+        node_udp=("8472",),
+        nodes=("10.98.0.21", "10.98.0.22"),
+    )
+    assert ports["worker1"] == Ports(
+        ("10250", "30000-32767"), ("30000-32767",), node_udp=("8472",), nodes=("10.98.0.11", "10.98.0.22")
+    )
 
 
 def test_a_firewall_in_the_way_is_named_with_what_opens_it() -> None:

@@ -23,6 +23,8 @@ from provisioner.spec.model import load_spec
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "tests/data/spec/base.yaml"
 SCRIPT = ROOT / "templates/firewall/provision-firewall.j2"
+NODES = ("10.98.0.22", "fd00:98::22")
+ROUTER = "10.98.0.1"
 PODS = ("10.244.0.0/16", "fd00:1::/56")
 
 
@@ -30,7 +32,8 @@ def script(kind: str, vrrp: tuple[str, ...] = (), ipip: tuple[str, ...] = ()) ->
     inventory = load_inventory(BASE)
     spec = load_spec(inventory)
     dual = replace(spec, network=replace(spec.network, pod_cidrs=PODS))
-    ports = replace(ports_of(inventory, spec)["cp1"], vrrp=vrrp, ipip=ipip)
+    ports = replace(ports_of(inventory, spec)["cp1"], vrrp=vrrp, ipip=ipip, nodes=NODES)
+    ports = replace(ports, router_tcp=("179",), routers=(ROUTER,))
     facts = Facts(**{**GOOD, "firewall": kind})
     variables = {"facts": facts, "firewall": ports, "cluster": dual, "refusing_chains": refusing_chains()}
     return render_file(SCRIPT, variables)
@@ -41,6 +44,8 @@ FIREWALLD = """#!/bin/sh
 echo "${0##*/} $*" >>"$LOG"
 case "$*" in
   *--state*) [ ! -s "$THERE.jobs" ] ;;
+  *provision-nodes*--get-ports*) [ ! -s "$THERE.ports" ] || echo 8472/udp ;;
+  *provision-routers*--get-ports*) [ ! -s "$THERE.ports" ] || echo 179/tcp ;;
   *--get-ports*) cat "$THERE.ports" ;;
   *provision-vrrp*--get-protocols*) [ ! -s "$THERE.protocols" ] || echo vrrp ;;
   *provision-ipip*--get-protocols*) ! grep -q provision-ipip "$THERE" || echo 4 ;;
@@ -48,6 +53,8 @@ case "$*" in
   *--get-target*) echo ACCEPT ;;
   *--list-sources*) cat "$THERE.sources" ;;
   *--list-all-zones*) cat "$THERE" ;;
+  *--query-rich-rule=*provision-nodes* | *--query-rich-rule=*provision-routers*) [ -s "$THERE.ports" ] ;;
+  *--info-service=provision-nodes* | *--info-service=provision-routers*) [ -s "$THERE.ports" ] ;;
   *--query-rich-rule=*) grep -qF -- "${*##*-rich-rule=}" "$THERE" ;;
   *--info-service=provision-*) grep -q -- "${*##*=}" "$THERE" ;;
   *--info-* | *--query-*) [ -s "$THERE.ports" ] ;;
@@ -69,14 +76,15 @@ STAND_INS = {
 ZONES = (
     "internal (active)\n  services: a provision\n\npublic\n  services: a ssh\n\ntrusted\n  target: ACCEPT\n"
 )
-PORTS = "2379-2380/tcp 6443/tcp 10250/tcp 30000-32767/tcp 30000-32767/udp 8472/udp"
+PORTS = "2379-2380/tcp 6443/tcp 10250/tcp 30000-32767/tcp 30000-32767/udp"
 UFW_ALL = (
     "allow 2379:2380/tcp",
     "allow 6443/tcp",
     "allow 10250/tcp",
     "allow 30000:32767/tcp",
     "allow 30000:32767/udp",
-    "allow 8472/udp",
+    *(f"allow from {each} to any port 8472 proto udp" for each in NODES),
+    f"allow from {ROUTER} to any port 179 proto tcp",
     *(f"{each} {pods}" for pods in PODS for each in ("allow from", "route allow from", "route allow to")),
 )
 UFW_OURS = "".join(f"ufw {each} comment 'provision'\n" for each in UFW_ALL)
@@ -91,13 +99,21 @@ def told(
     action: str,
     *vrrp: str,
     ipip: str = "",
+    kept: str | None = None,
     **there: str,
 ) -> list[str]:
-    """What a stand-in for the firewall was told, where `there` (text, ports, protocols, sources, jobs) was."""
+    """What a stand-in for the firewall was told, where `there` (text, ports, protocols, sources, jobs) was, and `kept`
+    open."""
     for name, text in STAND_INS.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-    (folder / "script").write_text(script(kind, vrrp, tuple(ipip.split())))
+    text = script(kind, vrrp, tuple(ipip.split())).replace("/var/lib/provision", str(folder / "lib"))
+    (folder / "script").write_text(text)
+    if kept is None:
+        (folder / "lib/firewall-open").unlink(missing_ok=True)
+    else:
+        (folder / "lib").mkdir(exist_ok=True)
+        (folder / "lib/firewall-open").write_text(kept)
     for name in ("", ".ports", ".protocols", ".sources", ".jobs"):
         (folder / f"there{name}").write_text(there.get(name.lstrip(".") or "text", ""))
     (folder / "log").write_text("")
@@ -119,7 +135,13 @@ def test_firewalld_gets_a_service_and_a_zone_of_our_own(shell: list[str], tmp_pa
     said = told("firewalld", shell, tmp_path, "open")
     assert f"{OWN} --new-service=provision" in said
     assert f"{OWN} --service=provision --add-port=2379-2380/tcp" in said
-    assert f"{OWN} --service=provision --add-port=8472/udp" in said
+    assert f"{OWN} --service=provision --add-port=8472/udp" not in said, "from everywhere"
+    assert f"{OWN} --service=provision-nodes --add-port=8472/udp" in said
+    narrow = [each.partition("--add-rich-rule=")[2] for each in said if "rich-rule" in each]
+    assert narrow == [
+        f'rule family="ipv{family}" source address="{each}" service name="provision-{who}" accept'
+        for family, each, who in ((4, NODES[0], "nodes"), (6, NODES[1], "nodes"), (4, ROUTER, "routers"))
+    ]
     assert f"{OWN} --add-service=provision" in said
     assert f"{OWN} --zone=provision --add-source=10.244.0.0/16" in said
     assert said.count("firewall-cmd -q --reload") == 1
@@ -194,6 +216,8 @@ def test_firewalld_loses_the_rules_before_the_service_that_they_name(
         f"{OWN} --delete-service=provision",
         f"{OWN} --delete-service=provision-vrrp",
         f"{OWN} --delete-service=provision-ipip",
+        f"{OWN} --delete-service=provision-nodes",
+        f"{OWN} --delete-service=provision-routers",
         f"{OWN} --delete-zone=provision",
         "firewall-cmd -q --reload",
     ]
@@ -233,6 +257,8 @@ def test_firewalld_loses_what_is_ours(shell: list[str], tmp_path: Path) -> None:
         f"{OWN} --delete-service=provision",
         f"{OWN} --delete-service=provision-vrrp",
         f"{OWN} --delete-service=provision-ipip",
+        f"{OWN} --delete-service=provision-nodes",
+        f"{OWN} --delete-service=provision-routers",
         f"{OWN} --delete-zone=provision",
         "firewall-cmd -q --reload",
     ]
@@ -241,6 +267,8 @@ def test_firewalld_loses_what_is_ours(shell: list[str], tmp_path: Path) -> None:
         "firewall-offline-cmd -q --delete-service=provision",
         "firewall-offline-cmd -q --delete-service=provision-vrrp",
         "firewall-offline-cmd -q --delete-service=provision-ipip",
+        "firewall-offline-cmd -q --delete-service=provision-nodes",
+        "firewall-offline-cmd -q --delete-service=provision-routers",
         "firewall-offline-cmd -q --delete-zone=provision",
     ]
 
@@ -261,6 +289,38 @@ def test_ufw_keeps_what_was_there(shell: list[str], tmp_path: Path) -> None:
         else f"ufw delete {each}"
         for each in UFW_ALL
     ]
+
+
+SETTLED = (
+    "tcp 2379-2380 6443 10250 30000-32767\nudp 30000-32767\nvrrp \nipip \npods 10.244.0.0/16 fd00:1::/56\nnode_tcp \n"
+    "node_udp 8472\nnodes 10.98.0.22 fd00:98::22\nrouter_tcp 179\nrouters 10.98.0.1\n"
+)
+BEFORE = "tcp 6443\nudp \nipip 10.98.0.22\npods 10.244.0.0/16\nnode_tcp 5473\nnode_udp 4789 51820\nnodes 10.98.0.22\n"
+
+
+@shells
+def test_what_the_running_network_uses_stays_open_until_the_new_one_stands(
+    shell: list[str], tmp_path: Path
+) -> None:
+    """Nodes still send VXLAN of Calico's, WireGuard and IP in IP, and ask Typha, when the first stage opens others."""
+    ports = ("5473 proto tcp", "4789 proto udp", "51820 proto udp")
+    old = [f"allow from {node} to any port {each}" for node in NODES for each in ports]
+    old.append(f"allow from {NODES[0]}")
+    there = "".join(f"ufw {each} comment 'provision'\n" for each in [*UFW_ALL, *old, "allow 9/tcp"])
+    said = told("ufw", shell, tmp_path, "open", text=there, kept=BEFORE)
+    assert not [each for each in said if each.startswith("ufw delete") and each != "ufw delete allow 9/tcp"]
+    opened = (tmp_path / "lib/firewall-open").read_text()
+    assert "node_udp 8472 4789 51820\n" in opened
+    assert "ipip  10.98.0.22\n" in opened
+
+    again = told("ufw", shell, tmp_path, "open", text=there, kept=opened)
+    assert again == ["ufw delete allow 9/tcp"], "also when a run has ended between"
+    closed = told("ufw", shell, tmp_path, "settle", text=there, kept=opened)
+    assert closed == [f"ufw delete {each}" for each in [*old, "allow 9/tcp"]]
+    assert (tmp_path / "lib/firewall-open").read_text() == SETTLED
+    assert told("ufw", shell, tmp_path, "settle", text=there, kept=SETTLED) == [], "nothing is left to do"
+    assert told("ufw", shell, tmp_path, "stop", text=UFW_OURS, kept=SETTLED)
+    assert not (tmp_path / "lib/firewall-open").exists()
 
 
 @shells

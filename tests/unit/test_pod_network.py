@@ -108,6 +108,18 @@ CALICO = [
         (),
         (),
     ),
+    (
+        Calico(
+            pools=(IPPool("p", "10.244.0.0/16"),),
+            wireguard=True,
+            felix={"vxlanPort": 4790, "wireguardListeningPort": 51900},
+            env={"FELIX_VXLANPORT": "4791"},
+        ),
+        ("vxlan", "wireguard"),
+        (4791, 51900),
+        (),
+        (),
+    ),
 ]
 
 

@@ -148,6 +148,13 @@ def test_no_more_pods_than_addresses(tmp_path: Path, mask: int, pods: int) -> No
     assert spec.nodes["worker1"].max_pods == pods
 
 
+def test_calico_gives_a_node_further_blocks(tmp_path: Path) -> None:
+    many = ("        pod_cidrs:", "        plugin: calico\n        node_cidr_mask: 28\n        pod_cidrs:")
+    wanted = ("      registry:", "      nodes: {max_pods: 400}\n      registry:")
+    assert spec_of(tmp_path, many).nodes["worker1"].max_pods == NodeSpec.max_pods
+    assert spec_of(tmp_path, many, wanted).nodes["worker1"].max_pods == 400
+
+
 def test_a_control_plane_is_free_for_pods_when_it_is_a_node_as_well(tmp_path: Path) -> None:
     assert spec_of(tmp_path, ("worker1: {ansible_host: 10.98.0.21}", "cp1:")).nodes["cp1"].taints == ()
     assert spec_of(tmp_path, ("cp1: {", "cp1: {node: off, ")).nodes["cp1"] == NodeSpec("10.98.0.11", False)

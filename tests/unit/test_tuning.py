@@ -18,12 +18,14 @@ from provisioner.action.tuning import FEATURE, HostTuning, check_tuning, tuning_
 from provisioner.engine.events import Event, Note
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
+from provisioner.inventory.patterns import match
 from provisioner.network.mtu import link_of, mtu_misfits, overhead_of, pod_mtu
 from provisioner.playbook.compile import Compiler
 from provisioner.playbook.facts import Facts, parse_facts
 from provisioner.playbook.factscript import facts_script
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.resources.sysctl import setting_path
+from provisioner.spec.kernelnames import check_setting, check_value
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec
 from provisioner.spec.rules.tuning import _OURS
@@ -103,6 +105,23 @@ def test_the_specs_own_settings_win() -> None:
     assert Tuning().connections is None
 
 
+def test_the_profiles_settings_are_known_with_such_values() -> None:
+    for profile in known()["profiles"].values():
+        for key, value in profile["sysctls"].items():
+            check_setting(key)
+            check_value(key, value)
+
+
+@pytest.mark.parametrize("folder", ["core", "ipv4", "ipv6", "netfilter", "unix"])
+def test_no_setting_of_this_machines_kernel_is_taken_for_a_slip(folder: str) -> None:
+    """The names in kernel.yaml are enough: of a newer kernel none may be so near to an older name."""
+    root = Path("/proc/sys/net") / folder
+    for path in root.rglob("*"):
+        if path.is_file():
+            parts = (part.replace(".", "/") for part in path.relative_to("/proc/sys").parts)
+            check_setting(".".join(parts))
+
+
 # What hosts get
 
 
@@ -118,12 +137,12 @@ def test_a_host_without_a_word_about_it_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_links_are_found_by_name_and_by_driver(tmp_path: Path) -> None:
-    links = "links: [{name: eth9, rings: {rx: 4}}, {driver: ixgbe, channels: {combined: 2}, offloads: {a: false}}]"
+    links = "links: [{name: eth9, rings: {rx: 4}}, {driver: ixgbe, channels: {combined: 2}, offloads: {rx-all: false}}]"
     inventory, spec = load(tmp_path, cluster=f"tuning: {{{links}}}")
     more = {"mtus": {"lo": 65536, "eth0": 1500, "eth9": 1500}}
     found = nodes(spec, worker1=more)
     check_tuning(spec, found, inventory, lambda _: None)
-    by_driver = {"link": "eth0", "channels": {"combined": 2}, "offloads": {"a": False}}
+    by_driver = {"link": "eth0", "channels": {"combined": 2}, "offloads": {"rx-all": False}}
     assert tuning_of(spec, "worker1", found["worker1"], inventory).links == (
         {"link": "eth9", "rings": {"rx": 4}},
         by_driver,
@@ -375,7 +394,7 @@ def test_ipv6_needs_its_least(tmp_path: Path) -> None:
     _, spec = load(tmp_path, "flannel: {mtu: 1300}")
     both = replace(spec, network=replace(spec.network, pod_cidrs=("10.244.0.0/16", "fd00::/56")))
     reasons = [each.reason for each in mtu_misfits(both, nodes(spec))]
-    assert reasons[0] == "cp1: pods would have the MTU 1250, and IPv6 needs 1280"
+    assert reasons[0] == "cp1: pods would have the MTU 1230, and IPv6 needs 1280"
     assert list(mtu_misfits(spec, nodes(spec))) == []
 
 
@@ -412,10 +431,11 @@ def test_the_playbooks_take_what_hosts_get(tmp_path: Path, book: str) -> None:
     modules = base_modules()
     playbook = load_playbook(shipped("playbooks") / f"{book}.yaml", set(modules))
     compiler = Compiler(playbook, modules)
-    (stage,) = playbook.stages
+    stages = [each for each in playbook.stages if each.name != "links of control planes"]
 
     def names(tuning: HostTuning) -> set[str]:
-        return {each.id for each in compiler.stage(stage, "worker1", {"tuning": tuning})}
+        variables = {"tuning": tuning}
+        return {each.id for stage in stages for each in compiler.stage(stage, "worker1", variables)}
 
     found = names(tuning_of(spec, "worker1", facts(), inventory))
     assert names(tuning_of(spec, "registry1", facts(), inventory)) == set()
@@ -426,3 +446,20 @@ def test_the_playbooks_take_what_hosts_get(tmp_path: Path, book: str) -> None:
     else:
         assert {"ethtool:eth0 rings rx", "sysctl:net.ipv6.neigh.default.gc_thresh3"} < found
         assert len(found) == 11
+
+
+def test_links_of_one_member_of_etcd_are_set_at_a_time() -> None:
+    """A driver may take a link down for it."""
+    modules = base_modules()
+    playbook = load_playbook(shipped("playbooks") / "tuning.yaml", set(modules))
+    inventory = load_cluster(ROOT / "inventories/ha.yaml")[0]
+    tuned = {"tuning": HostTuning({}, ({"link": "eth0", "rings": {"rx": 4}},))}
+    compiler = Compiler(playbook, modules)
+    found = {
+        stage.serial: match(stage.hosts, list(inventory.hosts), inventory.groups)
+        for stage in playbook.stages
+        if any(each.kind == "ethtool" for each in compiler.stage(stage, "cp1", tuned))
+    }
+    assert found.keys() == {(1,), (1, 5)}
+    assert set(found[(1,)]) == {"cp1", "cp2", "cp3"}
+    assert found[(1, 5)] == tuple(name for name in inventory.groups["kube_node"] if name not in found[(1,)])

@@ -9,6 +9,7 @@ from provisioner.errors import Problem
 from provisioner.inventory.words import hint_for
 from provisioner.spec.calico import AUTODETECTION, REFLECTORS
 from provisioner.spec.draft import LOAD_BALANCER, Draft, Unusable
+from provisioner.spec.rules.calicoreach import by_vxlan_alone
 from provisioner.spec.values import IPNetwork, cidr, is_address
 from provisioner.spec.versions import PLUGINS
 
@@ -149,7 +150,7 @@ def reflectors_are_nodes(draft: Draft) -> Iterator[Problem]:
             at = (*_AT, "bgp", "route_reflectors", index)
             yield draft.problem(at, f"route_reflectors: {name} is named twice", "leave it out")
     mesh, peers = draft.get(*_AT, "bgp", "mesh"), draft.get(*_AT, "bgp", "peers")
-    if mesh is False and not written and not peers:
+    if mesh is False and not by_vxlan_alone(draft) and not written and not peers:
         reason = "mesh: without it, and without peers or route reflectors, no node learns where pods are"
         yield draft.problem(
             (*_AT, "bgp", "mesh"), reason, "name route_reflectors or peers, or leave the mesh on"

@@ -118,7 +118,9 @@ def pod_cidrs_hold_all_nodes(draft: Draft) -> Iterator[Problem]:
             reason = (
                 f"the pod CIDR {placed.network} has room for {room} nodes (/{mask} each), there are {nodes}"
             )
-            yield draft.problem(placed.path, reason, f"widen it, or raise {name}")
+            calico = draft.get("network", "plugin") == "calico"
+            beside = ", which kube-controller-manager goes by beside Calico's blocks" if calico else ""
+            yield draft.problem(placed.path, reason, f"widen it, or raise {name}{beside}")
         elif bits > MAX_SUBNET_BITS:
             reason = (
                 f"{name}: /{mask} is over {MAX_SUBNET_BITS} bits longer than the pod CIDR {placed.network}"

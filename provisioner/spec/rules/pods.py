@@ -38,9 +38,10 @@ def pods_at_most(draft: Draft) -> int:
 
 
 def _room(draft: Draft) -> int | None:
-    """A node's IPv4 addresses for pods; None when they have none, or that is not known."""
+    """A node's IPv4 addresses for pods; None when they have none, or that is not known, or Calico gives a node as many
+    blocks of a pool as it needs (docs, networking/ipam/get-started-ip-addresses)."""
     mask = draft.get("network", "node_cidr_mask", default=Network.node_cidr_mask)
     if isinstance(mask, Unusable) or all(each.network.version != 4 for each in draft.networks("pod_cidrs")):
         return None
-    further = draft.get("network", "plugin", default=Network.plugin) == "cilium"
-    return int((1 << (32 - mask)) - _TAKEN - further)
+    plugin = draft.get("network", "plugin", default=Network.plugin)
+    return None if plugin == "calico" else int((1 << (32 - mask)) - _TAKEN - (plugin == "cilium"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft
-from provisioner.spec.policies import DNS_NAMESPACE
+from provisioner.spec.policies import CALICO_NAMESPACES, DNS_LABELS, DNS_NAMESPACE
 from provisioner.spec.validation import Path
 from provisioner.spec.values import any_cidr
 from provisioner.spec.versions import ENFORCING
@@ -84,6 +84,17 @@ def policies_leave_the_cluster_its_dns(draft: Draft) -> Iterator[Problem]:
                 reason = f"namespaces: all pods of {namespace} would mean the cluster's DNS, too"
                 hint = "choose pods there by their labels, with a policy of the kind allow"
                 yield draft.problem((*at, "namespaces", index), reason, hint)
+            if namespace == DNS_NAMESPACE and policy.get("pods") and _all_in(policy["pods"], DNS_LABELS):
+                reason = f"pods: in {namespace} these are the cluster's DNS, which all pods need"
+                yield draft.problem((*at, "pods"), reason, "choose others", key=True)
+            if namespace in CALICO_NAMESPACES and not policy.get("pods"):
+                reason = f"namespaces: all pods of {namespace} would mean Calico's own, by which policies come about"
+                yield draft.problem((*at, "namespaces", index), reason, "leave it out")
+
+
+def _all_in(labels: Any, others: Mapping[str, str]) -> bool:
+    """Whether pods with the `others` are chosen by the labels."""
+    return isinstance(labels, dict) and labels.items() <= others.items()
 
 
 def _exceptions(draft: Draft, at: Path, peer: Mapping[str, Any]) -> Iterator[Problem]:

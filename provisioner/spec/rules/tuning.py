@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft, Unusable
+from provisioner.spec.kernelnames import TUNED, check_value
 from provisioner.spec.tuning import CHECKSUM
+from provisioner.spec.values import RefusedError
 
 _OURS = (
     "net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables",
@@ -14,6 +17,8 @@ _OURS = (
     "kernel.keys.root_maxbytes", "net.ipv6.conf.all.forwarding",
 )  # fmt: skip
 """What every node has (playbooks/nodes.yaml); the one of IPv6 where pods have addresses of it."""
+_FORWARDING = re.compile(r"net\.ipv[46]\.conf\.[^.]+\.forwarding")
+"""The same by other names: ip_forward is conf.all.forwarding, and sets it for every link (networking/ip-sysctl)."""
 _GROUPS = ("channels", "rings", "offloads")
 
 
@@ -42,9 +47,29 @@ def settings_are_nobody_elses(draft: Draft) -> Iterator[Problem]:
             each.network.version == 4 for each in draft.networks("pod_cidrs")
         ):
             continue
-        if name in _OURS and ("tuning", "sysctls", name) not in draft.bad:
+        path = ("tuning", "sysctls", name)
+        if path in draft.bad:
+            continue
+        if name in _OURS or _FORWARDING.fullmatch(name):
             reason = f"{name}: every node has this setting as Kubernetes needs it"
-            yield draft.problem(("tuning", "sysctls", name), reason, "leave it out", key=True)
+            yield draft.problem(path, reason, "leave it out", key=True)
+        elif not name.startswith(TUNED):
+            reason = f"{name}: tuning is of the network, of memory and of files, and this changes the machine"
+            yield draft.problem(path, reason, f"they begin with {', '.join(TUNED)}", key=True)
+
+
+def settings_take_their_values(draft: Draft) -> Iterator[Problem]:
+    settings = draft.get("tuning", "sysctls", default={})
+    if isinstance(settings, Unusable):
+        return
+    for name, value in settings.items():
+        path = ("tuning", "sysctls", name)
+        if path in draft.bad:
+            continue
+        try:
+            check_value(name, value)
+        except RefusedError as refused:
+            yield draft.problem(path, refused.reason, refused.hint)
 
 
 def checksums_are_of_a_tunnel(draft: Draft) -> Iterator[Problem]:

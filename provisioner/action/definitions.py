@@ -1,0 +1,50 @@
+"""What the spec hands on to a plug-in's own resources, held against the definitions of the release in the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from provisioner.bundle.layout import Bundle
+from provisioner.errors import InputError, Problem
+from provisioner.inventory.model import Inventory
+from provisioner.network.crd import misfits, schema_of
+from provisioner.network.podnetwork import PodNetwork
+from provisioner.spec.model import ClusterSpec
+
+_AT = ("network", "calico")
+
+
+def check_definitions(inventory: Inventory, spec: ClusterSpec, bundle: Bundle) -> None:
+    """Raises InputError with each field that the release has not, or not with such a value, where it is written."""
+    network = spec.network
+    if network.plugin not in ("calico", "canal"):
+        return
+    handed: dict[tuple[str, ...], tuple[str, Mapping[str, object]]] = {
+        (*_AT, "felix"): ("FelixConfiguration", network.calico.felix)
+    }
+    if network.calico.operated:
+        further = network.calico.operator.installation
+        handed[*_AT, "operator", "installation"] = ("Installation", further)
+    if not any(said for _, said in handed.values()):
+        return
+    read = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
+    problems = [
+        each
+        for path, (kind, said) in handed.items()
+        if said
+        for each in _problems(inventory, read, path, kind, said)
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _problems(
+    inventory: Inventory, read: PodNetwork, path: tuple[str, ...], kind: str, said: Mapping[str, object]
+) -> Iterator[Problem]:
+    """Of a part of an object: what is missing in it may be in the rest."""
+    schema = schema_of(read.upstream, kind, read.artifact)["properties"]["spec"]
+    for each in misfits(dict(said), schema, path[-1]):
+        partial = each.missing and kind == "Installation"
+        if not partial:
+            where = inventory.origin(None, "cluster", *path[:-1], *each.path, key=each.unknown)
+            yield Problem(*where, f"{each.reason} ({kind} of {read.artifact})", each.hint)

@@ -1,0 +1,78 @@
+"""Felix's settings whose bounds its own definition does not tell (Calico 3.28, felix/config/config_params.go; docs,
+reference/felix/configuration)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.errors import Problem
+from provisioner.spec.draft import Draft, Unusable
+from provisioner.spec.rules.calicoreach import encapsulations
+from provisioner.spec.validation import Path
+
+_AT = ("network", "calico")
+_TUNNELS = ("vxlanPort", "wireguardListeningPort", "wireguardListeningPortV6")
+_WIREGUARD = ((_TUNNELS[1], 51820, 4), (_TUNNELS[2], 51821, 6))
+_BOUNDS = {
+    **dict.fromkeys(_TUNNELS, (1, 65535)),
+    **dict.fromkeys(("healthPort", "metadataPort", "prometheusMetricsPort"), (0, 65535)),
+    "vxlanVNI": (1, 2**24 - 1),
+}
+_FAILSAFE = ("failsafeInboundHostPorts", "failsafeOutboundHostPorts")
+
+
+def felix_s_numbers_are_in_bounds(draft: Draft) -> Iterator[Problem]:
+    """What is no number at all, too, where it is a port that others have to let through."""
+    felix, env = draft.get(*_AT, "felix", default={}), draft.get(*_AT, "env", default={})
+    for name, bounds in _BOUNDS.items():
+        if not isinstance(felix, Unusable) and name in felix:
+            yield from _judged(draft, (*_AT, "felix", name), felix[name], bounds)
+        variable = f"FELIX_{name.upper()}"
+        if not isinstance(env, Unusable) and isinstance(env.get(variable), str):
+            text = env[variable]
+            number = int(text) if text.isascii() and text.isdecimal() else text
+            yield from _judged(draft, (*_AT, "env", variable), number, bounds)
+    for name in () if isinstance(felix, Unusable) else _FAILSAFE:
+        entries = felix.get(name)
+        for index, each in enumerate(entries if isinstance(entries, list) else ()):
+            if isinstance(each, dict) and "port" in each:
+                yield from _judged(draft, (*_AT, "felix", name, index, "port"), each["port"], (0, 65535))
+
+
+def felix_s_tunnels_have_ports_of_their_own(draft: Draft) -> Iterator[Problem]:
+    """Two sockets of a node."""
+    felix = draft.get(*_AT, "felix", default={})
+    if isinstance(felix, Unusable):
+        return
+    taken: dict[object, str] = {}
+    for name, default in _tunnels(draft):
+        port = felix.get(name, default)
+        other = taken.setdefault(port, name)
+        if other != name:
+            written = name if name in felix else other
+            reason = f"{written}: {other} and {name} would be one UDP port, {port}"
+            yield draft.problem((*_AT, "felix", written), reason, "choose another")
+
+
+def _tunnels(draft: Draft) -> Iterator[tuple[str, int]]:
+    """Those that there are, and their default ports."""
+    if any(each.startswith("VXLAN") for each in encapsulations(draft)):
+        yield _TUNNELS[0], 4789
+    if draft.get(*_AT, "wireguard") is True:
+        versions = {placed.network.version for placed in draft.networks("pod_cidrs")}
+        yield from ((name, port) for name, port, version in _WIREGUARD if version in versions)
+
+
+def _judged(draft: Draft, path: Path, value: object, bounds: tuple[int, int]) -> Iterator[Problem]:
+    least, most = bounds
+    name = path[-1]
+    if isinstance(value, bool) or not isinstance(value, int):
+        hint = (
+            "leave out the quotes" if isinstance(value, str) and value.isdecimal() else f"{least} to {most}"
+        )
+        yield draft.problem(path, f"{name}: must be a whole number, not {value!r}", hint)
+    elif not least <= value <= most:
+        way = "less than" if value < least else "more than"
+        yield draft.problem(
+            path, f"{name}: {value} is {way} {least if value < least else most}", f"{least} to {most}"
+        )

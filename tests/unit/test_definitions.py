@@ -1,0 +1,111 @@
+"""What the spec hands on to Calico's resources is told where it is written, by the definitions in the bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from broken import said, slipped
+
+from provisioner.action.definitions import check_definitions
+from provisioner.bundle.layout import Artifact, Bundle
+from provisioner.errors import InputError
+from provisioner.spec.load import load_cluster
+
+_FELIX = {
+    "type": "object",
+    "properties": {
+        "logSeverityScreen": {"type": "string", "pattern": "^(?i)(Debug|Info|Warning|Error|Fatal)?$"},
+        "maxIpsetSize": {"type": "integer"},
+        "failsafeInboundHostPorts": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["port", "protocol"],
+                "properties": {"port": {"type": "integer"}, "protocol": {"type": "string"}},
+            },
+        },
+    },
+}
+_INSTALLATION = {
+    "type": "object",
+    "required": ["variant"],
+    "properties": {
+        "variant": {"type": "string"},
+        "nonPrivileged": {"type": "string", "enum": ["Enabled", "Disabled"]},
+    },
+}
+
+FELIX = """\
+inventory.yaml:10:11: felix has no field 'logSeverityScren' (FelixConfiguration of calico) (did you mean \
+'logSeverityScreen'?)
+inventory.yaml:11:30: felix.logSeverityScreen cannot be 'Loud' (FelixConfiguration of calico) (known: Debug, Error, \
+Fatal, Info, Warning)
+inventory.yaml:12:25: felix.maxIpsetSize has to be an integer, not '7' (FelixConfiguration of calico) (leave out the \
+quotes)
+inventory.yaml:13:65: felix.failsafeInboundHostPorts[1] lacks the field 'protocol' (FelixConfiguration of calico)
+4 problems
+"""
+OPERATOR = """\
+inventory.yaml:10:11: installation has no field 'nonPrivilegd' (Installation of tigera-operator) (did you mean \
+'nonPrivileged'?)
+inventory.yaml:11:26: installation.nonPrivileged cannot be 'enabled' (Installation of tigera-operator) (did you mean \
+'Enabled'?)
+2 problems
+"""
+
+
+def definition(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+    version = {"storage": True, "schema": {"openAPIV3Schema": {"properties": {"spec": schema}}}}
+    return {
+        "kind": "CustomResourceDefinition",
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "metadata": {"name": kind},
+        "spec": {"names": {"kind": kind}, "versions": [version]},
+    }
+
+
+def judged(folder: Path, section: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is told of the section `network.calico`; "" when nothing is."""
+    manifest = folder / "manifest.yaml"
+    both = (definition("FelixConfiguration", _FELIX), definition("Installation", _INSTALLATION))
+    manifest.write_text(yaml.safe_dump_all(both))
+    artifacts = tuple(
+        Artifact(name, "v3.28.5", "linux/amd64", "0" * 64, 1, manifest)
+        for name in ("calico", "tigera-operator")
+    )
+    text = slipped(
+        {"        pod_cidrs": f"        plugin: calico\n        calico: {section}\n        pod_cidrs"}
+    )
+    monkeypatch.chdir(folder)
+    Path("inventory.yaml").write_text(text)
+    inventory, spec = load_cluster(Path("inventory.yaml"))
+    try:
+        check_definitions(inventory, spec, Bundle(folder, "digest", artifacts))
+    except InputError as error:
+        return said(error)
+    return ""
+
+
+def test_what_the_release_knows_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = "{felix: {logSeverityScreen: debug, failsafeInboundHostPorts: [{port: 22, protocol: TCP}]}}"
+    assert judged(tmp_path, section, monkeypatch) == ""
+    assert judged(tmp_path, "{}", monkeypatch) == ""
+
+
+def test_fields_and_values_have_their_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = """{felix: {
+          logSeverityScren: Debug,
+          logSeverityScreen: Loud,
+          maxIpsetSize: '7',
+          failsafeInboundHostPorts: [{port: 22, protocol: TCP}, {port: 23}]}}"""
+    assert judged(tmp_path, section, monkeypatch) == FELIX
+
+
+def test_an_operator_s_fields_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = """{install: operator, operator: {installation: {
+          nonPrivilegd: Enabled,
+          nonPrivileged: enabled}}}"""
+    assert judged(tmp_path, section, monkeypatch) == OPERATOR
