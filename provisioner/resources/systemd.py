@@ -134,7 +134,9 @@ class SystemdKind:
         lines = []
         if "enabled" in change.keys or change.action == "create":
             # Without --no-reload it has the manager read all units a second time.
-            lines.append(f"systemctl {'enable' if attrs['enabled'] else 'disable'} --no-reload -- {unit} 2>&1")
+            lines.append(
+                f"systemctl {'enable' if attrs['enabled'] else 'disable'} --no-reload -- {unit} 2>&1"
+            )
         lines.append("systemctl daemon-reload")
         if {"active", "inputs"} & set(change.keys) or change.action == "create":
             lines += [f"systemctl reset-failed -- {unit} 2>/dev/null || :", f"restart_unit {unit}"]
