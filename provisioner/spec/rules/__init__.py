@@ -72,6 +72,8 @@ RULES: tuple[Rule, ...] = (
     calicochoices.pools_choose_every_node,
     calicochoices.peers_choose_every_node,
     calicoreach.bgp_is_spoken,
+    calicoreach.cluster_ids_are_of_reflectors,
+    calicoreach.announced_services_are_ours,
     calicoreach.pools_hold_all_nodes,
     felix.felix_s_numbers_are_in_bounds,
     felix.felix_s_tunnels_have_ports_of_their_own,
