@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Problem
-from provisioner.spec.calico import IPPool
+from provisioner.spec.calico import BGP, IPPool
 from provisioner.spec.draft import Draft, Unusable
 from provisioner.spec.validation import Path
 from provisioner.spec.values import IPNetwork, cidr
@@ -42,7 +42,10 @@ def cluster_ids_are_of_reflectors(draft: Draft) -> Iterator[Problem]:
     bgp = draft.get(*_AT, "bgp", default={})
     if not isinstance(bgp, dict) or at in draft.bad or by_vxlan_alone(draft) or bgp.get("route_reflectors"):
         return
-    if "cluster_id" in bgp and (*_AT, "bgp", "route_reflectors") not in draft.bad:
+    if (
+        bgp.get("cluster_id", BGP.cluster_id) != BGP.cluster_id
+        and (*_AT, "bgp", "route_reflectors") not in draft.bad
+    ):
         reason = "cluster_id: there are no route reflectors, whose word it is"
         yield draft.problem(at, reason, "leave it out, or name bgp.route_reflectors", key=True)
 
