@@ -25,6 +25,7 @@ from provisioner.action.virtualrouter import (
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import InputError, ProvisionError
 from provisioner.playbook.facts import Facts
+from provisioner.spec.ciliumwords import is_known
 from provisioner.spec.model import ClusterSpec
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ def _tell(loaded: Loaded, spec: ClusterSpec, facts: Mapping[str, Facts], emit: E
             said = f"{', '.join(hosts)}: its peer {peer} is no host of the inventory any more: where it runs it will"
             hint = "unless `provision remove` took it out: put it back, and take it out by that, or switch it off"
             emit(Note(level="warning", message=f"{said} take {spec.load_balancer.vip}, too", hint=hint))
+    if unread := [key for key in spec.network.cilium.config if not is_known(key)]:
+        said = f"network.cilium.config: whether Cilium reads {', '.join(unread)} is not known, 1.16 does not"
+        emit(Note(level="warning", message=said, hint="`cilium-agent --help` lists what it reads"))
     if leave := unserved(loaded.inventory, spec, facts):
         said = f"clients that know the API server as {spec.endpoint} will be cut off: only {', '.join(leave)} serve it"
         hint = "they balance no more: name as endpoint what others serve, and give clients a new kubeconfig"

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from provisioner.action.betweenround import Host, exchanged, parties_of
+from provisioner.action.betweenrouters import calls_of, routers_of, silent
 from provisioner.action.firewall import is_open
 from provisioner.action.flows import Packet, flows_of, packets_of, size_port
 from provisioner.action.hostnetwork import link_mtu
@@ -59,7 +60,9 @@ class Between:
         large = [
             each for each in small if (each.protocol, each.port) == ("udp", port) and self._size(each.sender)
         ]
-        self.packets = [*small, *(each.of_size(self._size(each.sender)) for each in large)]
+        self._routers = routers_of(spec)
+        calls = calls_of(spec, [name for name in self._addresses if name in fresh])
+        self.packets = [*small, *(each.of_size(self._size(each.sender)) for each in large), *calls]
 
     def _let_in(self, packet: Packet) -> bool:
         """Whether the receiver's own firewall does not drop it for sure. Where it does, a run opens that (and what
@@ -84,7 +87,9 @@ class Between:
         if not self.packets:
             return
         began = time.monotonic()
-        count = len({name for each in self.packets for name in (each.sender, each.receiver)})
+        count = len(
+            {name for each in self.packets for name in (each.sender, each.receiver)} - {*self._routers}
+        )
         emit(Progress(task="between", subject=f"{count} hosts"))
         hosts, found = self._round(pool, self.packets)
         faults = self._neighbours(hosts)
@@ -94,9 +99,9 @@ class Between:
         if lost:
             later, found = self._round(pool, _again(lost))
             hosts = {**hosts, **later}
-            lines, more = self._losses(lost, found)
+            lines, more = self._losses([each for each in lost if each.receiver not in self._routers], found)
             faults, hints = [*lines, *faults], [*more, *hints]
-        for note in (*self._narrow(hosts), *self._untried(unknown)):
+        for note in (*self._narrow(hosts), *self._untried(unknown), *silent(found, self._routers)):
             emit(note)
         said = f"{len(self.packets)} packets between {count} hosts"
         emit(Step(task="between", subject=said, seconds=time.monotonic() - began, changed=False))
@@ -104,7 +109,7 @@ class Between:
             raise ProvisionError("\n".join(faults), "; ".join(dict.fromkeys(hints)))
 
     def _round(self, pool: Pool, packets: Sequence[Packet]) -> tuple[Mapping[str, Host], Found]:
-        hosts = exchanged(pool, parties_of(packets, self._addresses, self._local))
+        hosts = exchanged(pool, parties_of(packets, self._addresses, self._local), self._routers)
         return hosts, judged(packets, hosts)
 
     def _losses(self, lost: Sequence[Packet], again: Found) -> tuple[list[str], list[str]]:

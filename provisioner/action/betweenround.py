@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from provisioner.action.flows import Packet
@@ -92,9 +93,10 @@ def _shipped(name: str) -> str:
 def parties_of(
     packets: Sequence[Packet], addresses: Mapping[str, str], local: Mapping[str, bool]
 ) -> dict[str, Party]:
-    """By host; packets are known by their places."""
+    """By host; packets are known by their places. Who has no entry in `addresses` is no host, and takes no part."""
     numbered = list(enumerate(packets))
-    hosts = dict.fromkeys(name for each in packets for name in (each.sender, each.receiver))
+    names = dict.fromkeys(name for each in packets for name in (each.sender, each.receiver))
+    hosts = [name for name in names if name in addresses]
     return {
         host: Party(
             addresses[host],
@@ -106,10 +108,13 @@ def parties_of(
     }
 
 
-def exchanged(pool: Pool, parties: Mapping[str, Party]) -> dict[str, Host]:
-    """What each host told. Raises UnreachableError for hosts that are lost meanwhile, ProvisionError."""
+def exchanged(
+    pool: Pool, parties: Mapping[str, Party], others: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Host]:
+    """What each host told; `others` are addresses of those who are sent to and are no hosts. Raises UnreachableError
+    for hosts that are lost meanwhile, ProvisionError."""
     round_ = secrets.token_hex(4)
-    addresses = {host: party.address for host, party in parties.items()}
+    addresses = {**others, **{host: party.address for host, party in parties.items()}}
     talks: dict[str, Conversation] = {}
     names = list(parties)
 

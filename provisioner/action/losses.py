@@ -33,15 +33,16 @@ def judged(packets: Sequence[Packet], hosts: Mapping[str, Host]) -> dict[Packet,
 
 
 def _connection(number: int, packet: Packet, hosts: Mapping[str, Host]) -> str | Unknown:
-    """Who refuses where nobody listens has been reached. Where we listen it was a firewall's doing."""
-    sender, receiver = hosts[packet.sender], hosts[packet.receiver]
+    """Who refuses where nobody listens has been reached. Where we listen it was a firewall's doing. The receiver may be
+    none of the hosts."""
+    sender, receiver = hosts[packet.sender], hosts.get(packet.receiver)
     if lacks := sender.lacks & {"bash", "timeout"}:
         return Unknown(_without(packet.sender, lacks))
     said = sender.connected.get(number, LOST)
     if said == "open":
         return OPEN
     if said == _REFUSED_WORDS:
-        return REFUSED if ("tcp", packet.port) in receiver.listening else OPEN
+        return REFUSED if receiver and ("tcp", packet.port) in receiver.listening else OPEN
     return said if said == LOST else said[:1].lower() + said[1:]
 
 

@@ -11,6 +11,7 @@ from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.network.mtu import link_of, mtu_misfits
+from provisioner.network.podlinks import outdated_links
 from provisioner.playbook.facts import Facts
 from provisioner.resources.sysctl import setting_path
 from provisioner.spec.model import ClusterSpec
@@ -54,7 +55,7 @@ def check_tuning(spec: ClusterSpec, facts: Mapping[str, Facts], inventory: Inven
     """Raises ProvisionError for MTUs that do not fit, links that no node has and settings that a machine's kernel does
     not have. Says what is left out where a host cannot have it."""
     nodes = {name: each for name, each in facts.items() if spec.nodes[name].node}
-    misfits = list(mtu_misfits(spec, facts))
+    misfits = [*mtu_misfits(spec, facts), *outdated_links(spec, facts)]
     faults = [(each.reason, each.hint) for each in misfits if not each.doubtful]
     faults += [*_missing_links(spec, nodes), *_missing_settings(spec, nodes)]
     if faults:

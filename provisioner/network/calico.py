@@ -15,6 +15,7 @@ from provisioner.network.cniconfig import KEY, with_ipam
 from provisioner.network.images import image_edits
 from provisioner.network.patches import Edit, Path, patch
 from provisioner.network.pod_template import Container
+from provisioner.network.podsettings import pod_edits
 from provisioner.spec.calico import Calico, typha_replicas
 from provisioner.spec.model import ClusterSpec
 
@@ -48,7 +49,7 @@ def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable
     if calico.with_typha(_nodes(spec)):
         count = typha_replicas(_nodes(spec))
         found.append(Edit(TYPHA, ("spec", "replicas"), count, f"Typha for {_nodes(spec)} nodes"))
-    return found
+    return [*found, *pod_edits(spec, upstream)]
 
 
 def _nodes(spec: ClusterSpec) -> int:

@@ -20,6 +20,7 @@ from provisioner.network.images import image_edits
 from provisioner.network.mtu import canal_mtu
 from provisioner.network.patches import Edit, images_of, patch
 from provisioner.network.pod_template import Container
+from provisioner.network.podsettings import pod_edits
 from provisioner.spec.model import ClusterSpec
 
 ARTIFACT = "canal"
@@ -56,6 +57,7 @@ def edits(
         *image_edits(upstream, lambda reference: image(taken[reference])),
         *_config(spec, upstream),
         *_agents(spec, upstream),
+        *pod_edits(spec, upstream),
     ]
 
 

@@ -18,6 +18,7 @@ from provisioner.kube.objects import object_key
 from provisioner.network.images import image_edits
 from provisioner.network.patches import Edit, Path, patch
 from provisioner.network.pod_template import Container
+from provisioner.network.podsettings import pod_edits
 from provisioner.spec.model import ClusterSpec, Network
 
 CONFIG = "ConfigMap kube-system/cilium-config"
@@ -63,6 +64,7 @@ def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable
         found += _api_server(spec, upstream)
     if spec.network.cilium.hubble.relay:
         found.append(_relay(spec, by_key, source))
+    found += pod_edits(spec, upstream)
     return [*found, *_rolled(patch(upstream, found, source))]
 
 

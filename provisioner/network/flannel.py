@@ -14,6 +14,7 @@ from provisioner.network.images import image_edits
 from provisioner.network.mtu import flannel_mtu
 from provisioner.network.patches import Edit, patch
 from provisioner.network.pod_template import Container
+from provisioner.network.podsettings import pod_edits
 from provisioner.spec.model import ClusterSpec
 
 ARTIFACT = "kube-flannel"
@@ -75,6 +76,7 @@ def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable
         ),
         *image_edits(upstream, image),
         *_agent_edits(upstream, spec),
+        *pod_edits(spec, upstream),
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from provisioner.inventory.model import Host
 from provisioner.spec.buildattachments import build_attachments, build_multus
 from provisioner.spec.buildcalico import build_calico
+from provisioner.spec.buildnetworkpods import build_network_pods
 from provisioner.spec.buildpolicies import build_policies
 from provisioner.spec.cilium import build_cilium
 from provisioner.spec.dns import NODES_FILE, Dns, Forward, dns_replicas
@@ -86,6 +87,7 @@ def _network(draft: Draft) -> Network:
     cilium = build_cilium(written.pop("cilium", {}), cidrs["pod_cidrs"])
     policies = build_policies(written.pop("policies", ()))
     attachments = build_attachments(written.pop("attachments", ()))
+    pods = build_network_pods(written.pop("pods", {}))
     multus = build_multus(written.pop("multus", None), attachments)
     parts = {
         "flannel": flannel,
@@ -94,6 +96,7 @@ def _network(draft: Draft) -> Network:
         "policies": policies,
         "multus": multus,
         "attachments": attachments,
+        "pods": pods,
     }
     return Network(**(written | cidrs | parts))
 

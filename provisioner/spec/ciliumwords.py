@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 
 from provisioner.inventory.spelling import said
-from provisioner.inventory.words import hint_for
+from provisioner.inventory.words import distance, hint_for
 from provisioner.spec.cilium import IPAM
 from provisioner.spec.values import RefusedError
 
+_SLIPS = 2
+"""Two wrong letters make a slip; a key of which more are wrong may be of another version."""
 _CLOUD = MappingProxyType(
     {
         "eni": "it takes pods' addresses from Amazon's API",
@@ -120,3 +124,27 @@ def config_key(name: str) -> None:
         raise RefusedError(
             "keys of cilium-config are small letters, digits and '-'", f"did you mean '{near}'?"
         )
+    if near := _slip_of(name):
+        raise RefusedError("Cilium reads no such key", f"did you mean '{near}'?")
+
+
+def is_known(name: str) -> bool:
+    """Whether an agent or an operator of Cilium's reads the key of cilium-config (cilium.yaml)."""
+    return name in _known()
+
+
+def _slip_of(name: str) -> str:
+    """The key that is meant; "" for one that is there, and for one that is near to none."""
+    if is_known(name):
+        return ""
+    slips = [(distance(name, each), each) for each in _known() if abs(len(each) - len(name)) <= _SLIPS]
+    far, near = min(slips, default=(_SLIPS + 1, ""))
+    return near if far <= _SLIPS else ""
+
+
+@cache
+def _known() -> frozenset[str]:
+    import yaml
+
+    text = Path(__file__).with_name("cilium.yaml").read_text(encoding="utf-8")
+    return frozenset(yaml.safe_load(text)["keys"].split())

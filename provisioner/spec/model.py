@@ -13,6 +13,7 @@ from provisioner.spec.attachments import Attachment, Multus
 from provisioner.spec.calico import Calico
 from provisioner.spec.cilium import Cilium
 from provisioner.spec.dns import Dns
+from provisioner.spec.networkpods import NetworkPods
 from provisioner.spec.policies import Policy
 from provisioner.spec.tuning import Tuning
 
@@ -67,8 +68,9 @@ class Network:
     """CIDRs are in canonical form, one for each IP family, the primary family first.
 
     `node_cidr_mask` is the prefix length of each node's IPv4 pod CIDR, `node_cidr_mask_ipv6` that of its IPv6
-    one. `allow_untested`: versions need not have been tried together by anybody. `policies` say what pods may send and
-    get. `attachments` are networks that pods get beside the cluster's own; then there is `multus`.
+    one. `allow_untested`: versions need not have been tried together by anybody. `pods` are the plug-in's own;
+    `policies` say what others may send and get. `attachments` are networks that pods get beside the cluster's own; then
+    there is `multus`.
     """
 
     plugin: str = "flannel"
@@ -83,6 +85,7 @@ class Network:
     policies: tuple[Policy, ...] = ()
     multus: Multus | None = None
     attachments: tuple[Attachment, ...] = ()
+    pods: NetworkPods = field(default_factory=NetworkPods)
 
     @property
     def ipv6(self) -> bool:

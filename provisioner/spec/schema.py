@@ -12,6 +12,7 @@ from typing import Any
 from provisioner.inventory.words import hint_for
 from provisioner.spec import (
     attachments,
+    buildnetworkpods,
     calico,
     calicowords,
     cilium,
@@ -235,6 +236,7 @@ CLUSTER: Mapping[str, Any] = {
             ),
             "calico": _CALICO,
             "cilium": _CILIUM,
+            "pods": buildnetworkpods.SCHEMA,
             "policies": {"type": "list", "schema": _POLICY},
             "multus": _section({"variant": _text(allowed=list(attachments.VARIANTS))}),
             "attachments": {"type": "list", "schema": ATTACHMENT},

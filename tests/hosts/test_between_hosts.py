@@ -29,7 +29,7 @@ from provisioner.playbook.render import render_file
 from provisioner.remote.conversation import Conversation
 from provisioner.remote.pool import Pool
 from provisioner.shell.assemble import refusing_chains
-from provisioner.spec.calico import Calico, IPPool
+from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel, Network
 
@@ -163,6 +163,34 @@ def test_protocol_4_is_opened_to_those_who_send_it_and_closed_again(site: Site) 
         assert lost("open", *nodes) == []
         assert lost("open", nodes[0]) == ["c: IP protocol 4 does not arrive from b"]
         assert lost("close", *nodes) == everybody
+
+
+ROUTER = f"{ADDRESSES['c'].rpartition('.')[0]}.99"
+
+
+@pytest.mark.usefixtures("hasty")
+def test_routers_outside_are_called_by_the_nodes_that_have_a_session_with_them(site: Site) -> None:
+    """Who refuses is there; one that is silent is told of, and no more: it may not know these nodes yet."""
+    peers = (
+        BGPPeer("tor", "kubernetes.io/hostname == 'a'", ROUTER, 64600),
+        BGPPeer("inside", peers="has(rack)"),
+    )
+    calico = Calico(pools=IPIP.calico.pools, bgp=BGP(peers=peers))
+    network = replace(IPIP, calico=calico)
+    said = f"TCP 179 of the BGP peer tor ({ROUTER}) is not reached from a: "
+    assert site.check(network) == ([], "")
+    assert site.notes == [f"{said}no route to host"]
+    ip(f"-n pt-c addr add {ROUTER}/32 dev eth0")
+    try:
+        assert site.check(network) == ([], "")
+        assert site.notes == []
+        with filtered("c", f"ip daddr {ROUTER} tcp dport 179 drop"):
+            assert site.check(network) == ([], "")
+            assert site.notes == [f"{said}no answer"]
+            assert site.check(network, fresh=["b"]) == ([], "")
+            assert site.notes == [], "a has its session since long"
+    finally:
+        ip(f"-n pt-c addr del {ROUTER}/32 dev eth0")
 
 
 def opening(spec: ClusterSpec, ports: Ports) -> str:

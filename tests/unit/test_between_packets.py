@@ -25,7 +25,7 @@ from provisioner.action.losses import LOST, REFUSED, Unknown, judged, told, unse
 from provisioner.engine.events import Event, Note
 from provisioner.inventory.model import Inventory
 from provisioner.remote.pool import Pool
-from provisioner.spec.calico import Calico, IPPool
+from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel, Network
 
@@ -85,6 +85,18 @@ def test_each_mode_is_tried_with_what_it_sends(
     assert whats <= found
     others = {"UDP 8472", "UDP 4789", "UDP 51820", "TCP 179", "TCP 5473", "IP protocol 4"} - whats
     assert not others & found
+
+
+def test_routers_outside_are_called_at_their_own_port(ha: tuple[Inventory, ClusterSpec]) -> None:
+    """Nodes listen at another one here. More in tests/hosts."""
+    inventory, spec = ha
+    bgp = BGP(listen_port=1179, peers=(BGPPeer("tor", "all()", "192.0.2.1", 64600),))
+    spec = replace(spec, network=calico("IPIP", bgp=bgp))
+    check = Between(inventory, spec, {name: facts() for name in inventory.hosts}, list(inventory.hosts))
+    calls = [each for each in check.packets if "tor" in each.receiver]
+    assert {each.sender for each in calls} == {name for name, node in spec.nodes.items() if node.node}
+    assert {each.port for each in calls} == {179}
+    assert list(parties_of(calls, check._addresses, check._local)) == [each.sender for each in calls]
 
 
 def test_ip_in_ip_is_tried_over_ipv4_alone(ha: tuple[Inventory, ClusterSpec]) -> None:

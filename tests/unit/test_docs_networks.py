@@ -1,21 +1,26 @@
 """docs/networks.md: plug-in, mode, and how it is proved, made of the tables of the tests that prove it.
 
-`PROVISION_WRITE_DOCS=1 pytest tests/unit/test_docs_networks.py` writes it anew.
+`PROVISION_WRITE_DOCS=1 pytest tests/unit/test_docs_networks.py` writes it anew; `PROVISION_WRITE_DOCS=1 make soak` also
+writes down which of the long tests have passed (tests/unit/seen.py).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from seen import passed, record
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "networks.md"
 HEAD = """# Pod networks, and how each mode is proved
 
 Made by tests/unit/test_docs_networks.py from the tables of the tests that are named; it is no word about what might
-work.
+work. A date is the last day on which the test was seen to pass, and "a test" says that there is one, and no more: the
+long ones are no part of each run, one with PROVISION_WRITE_DOCS=1 writes down what it has seen (tests/data/seen.json).
 
 - **traffic**: a cluster on real hosts comes up with it, and the whole traffic gate passes: pods, services, node ports
   and DNS between all nodes; a second apply changes nothing (tests/cluster/test_networks.py, part of `make soak`).
@@ -62,8 +67,15 @@ PACKETS = {
 def attached() -> Iterator[tuple[str, ...]]:
     import test_accepted
 
+    # One test takes them all, of each version at hand.
+    days = [day for test, day in passed().items() if "::test_attachments_accepted[" in test]
+    said = min(days, default="a test")
     for name in test_accepted.ATTACHMENTS:
-        yield name, PACKETS.get(name, ""), "yes"
+        yield name, PACKETS.get(name, ""), said
+
+
+def _seen(test: str, name: str) -> str:
+    return passed().get(f"tests/cluster/test_networks.py::{test}[{name}]", "a test")
 
 
 def rows() -> Iterator[tuple[str, ...]]:
@@ -87,11 +99,11 @@ def rows() -> Iterator[tuple[str, ...]]:
         yield (
             plugin,
             mode,
-            "yes" if seen else "",
+            _seen("test_a_mode", name) if seen else "",
             (f"plain (no {seen.tunnel})" if seen.plain else seen.tunnel) if seen else "",
-            "yes" if name in between else "",
+            _seen("test_only_what_crosses_the_router_is_encapsulated", name) if name in between else "",
             "yes" if name in accepted else "",
-            "yes" if name in lacking else "",
+            _seen("test_what_is_lacking_is_told_before_anything_changes", name) if name in lacking else "",
         )
 
 
@@ -105,3 +117,23 @@ def test_the_page_is_what_the_tests_prove() -> None:
     if os.environ.get("PROVISION_WRITE_DOCS") == "1":
         PAGE.write_text(text, encoding="utf-8")
     assert PAGE.read_text(encoding="utf-8") == text, "PROVISION_WRITE_DOCS=1 writes it anew"
+
+
+def test_what_passed_is_written_down_until_it_fails(tmp_path: Path) -> None:
+    file = tmp_path / "seen.json"
+    file.write_text("{}")
+    test = "tests/cluster/test_networks.py::test_a_mode[flannel vxlan]"
+    record(test, good=True, file=file)
+    record("tests/unit/test_spec.py::test_x", good=True, file=file)
+    assert list(json.loads(file.read_text())) == [test]
+    record(test, good=False, file=file)
+    assert json.loads(file.read_text()) == {}
+
+
+def test_every_test_that_is_written_down_is_there() -> None:
+    """A mode of another name would be told of by nothing."""
+    text = (ROOT / "tests/cluster/test_networks.py").read_text() + (
+        ROOT / "tests/cluster/test_accepted.py"
+    ).read_text()
+    for test in passed():
+        assert f"def {test.partition('::')[2].partition('[')[0]}(" in text

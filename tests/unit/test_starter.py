@@ -41,7 +41,9 @@ def at_once(text: str) -> str:
     """Without what some other choice excludes: options of another back end, further ways to find the link, networks of
     ours on a cluster of others."""
     others = ("port_ipv6", "mode", "keepalive", "interface_regex", "can_reach", "node_address_second")
-    text = re.sub(r" {8}#(?:calico|cilium|attachments|policies):\n(?: {10}.*\n)+| {8}#multus: .*\n", "", text)
+    text = re.sub(
+        r" {8}#(?:calico|cilium|attachments|pods|policies):\n(?: {10}.*\n)+| {8}#multus: .*\n", "", text
+    )
     return re.sub(rf"^ {{10}}#?(?:{'|'.join(others)}): .*\n", "", text, flags=re.MULTILINE)
 
 

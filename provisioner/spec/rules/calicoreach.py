@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Problem
-from provisioner.spec.calico import IPPool
+from provisioner.spec.calico import BGP, IPPool
 from provisioner.spec.draft import Draft, Unusable
 from provisioner.spec.validation import Path
 from provisioner.spec.values import IPNetwork, cidr
@@ -36,12 +36,74 @@ def bgp_is_spoken(draft: Draft) -> Iterator[Problem]:
             yield draft.problem((*_AT, "bgp", name), reason, hint, key=True)
 
 
+def cluster_ids_are_of_reflectors(draft: Draft) -> Iterator[Problem]:
+    """It is the word by which route reflectors know their own (docs, reference/resources/node)."""
+    at = (*_AT, "bgp", "cluster_id")
+    bgp = draft.get(*_AT, "bgp", default={})
+    if not isinstance(bgp, dict) or at in draft.bad or by_vxlan_alone(draft) or bgp.get("route_reflectors"):
+        return
+    if (
+        bgp.get("cluster_id", BGP.cluster_id) != BGP.cluster_id
+        and (*_AT, "bgp", "route_reflectors") not in draft.bad
+    ):
+        reason = "cluster_id: there are no route reflectors, whose word it is"
+        yield draft.problem(at, reason, "leave it out, or name bgp.route_reflectors", key=True)
+
+
+def announced_services_are_ours(draft: Draft) -> Iterator[Problem]:
+    """Routers send the nodes whatever these announce: of other addresses that would be a hole."""
+    services = [each.network for each in draft.networks("service_cidrs")]
+    for at, network in _announced(draft, "service_cluster_ips"):
+        if services and not any(_holds(each, network) for each in services):
+            listed = " and ".join(map(str, services))
+            reason = f"service_cluster_ips: {network} is no part of the service CIDR {listed}"
+            yield draft.problem(at, reason, f"did you mean '{_of_family(services, network) or services[0]}'?")
+    owners = [(host.name, draft.address_of(host)) for host in draft.inventory.hosts.values()]
+    owners.append(("the endpoint", draft.virtual_address()))
+    pods = draft.networks("pod_cidrs")
+    for name in ("service_external_ips", "service_load_balancer_ips"):
+        for at, network in _announced(draft, name):
+            inside = [
+                f"{owner} ({known})" for owner, known in owners if known is not None and known in network
+            ]
+            inside += [
+                f"pods ({each.network})"
+                for each in pods
+                if _holds(network, each.network) or _holds(each.network, network)
+            ]
+            if inside:
+                named = ", ".join(inside[:3]) + (f" and {len(inside) - 3} more" if len(inside) > 3 else "")
+                reason = f"{name}: {network} is not of services alone: it has addresses of {named}"
+                yield draft.problem(at, reason, "announce what services alone have")
+
+
+def _announced(draft: Draft, name: str) -> Iterator[tuple[Path, IPNetwork]]:
+    at = (*_AT, "bgp", name)
+    written = draft.get(*at)
+    for index, text in enumerate(written if isinstance(written, list) else ()):
+        if (*at, index) not in draft.bad:
+            yield (*at, index), cidr(text)
+
+
+def _holds(whole: IPNetwork, part: IPNetwork) -> bool:
+    return whole.version == part.version and part.subnet_of(whole)  # type: ignore[arg-type]  # one version
+
+
+def _of_family(networks: list[IPNetwork], like: IPNetwork) -> IPNetwork | None:
+    return next((each for each in networks if each.version == like.version), None)
+
+
 def by_vxlan_alone(draft: Draft) -> bool:
     """False also where that is not known, because what decides it is wrong."""
     bgp, words = draft.get(*_AT, "bgp", default={}), encapsulations(draft)
     if not isinstance(bgp, dict) or any(bgp.get(name) for name in _ASKING):
         return False
     return bool(words) and all(word.startswith("VXLAN") for word in words)
+
+
+def spoken(draft: Draft) -> bool:
+    """Whether nodes speak BGP; True also where that is not known."""
+    return draft.get("network", "plugin") == "calico" and not by_vxlan_alone(draft)
 
 
 def encapsulations(draft: Draft) -> list[str]:

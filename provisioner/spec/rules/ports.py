@@ -6,8 +6,12 @@ from collections.abc import Iterator
 
 from provisioner.errors import Problem
 from provisioner.inventory.model import Host
+from provisioner.spec.calico import BGP, TYPHA_NODES
 from provisioner.spec.draft import API_PORT, CONTROL_PLANE, ETCD, LOAD_BALANCER, REGISTRY, Draft
 from provisioner.spec.model import Registry
+from provisioner.spec.rules.calicoreach import spoken
+
+_BGP = ("network", "calico", "bgp")
 
 _FIXED = {
     ETCD: (2379, 2380),
@@ -17,6 +21,13 @@ BESIDE_API_SERVERS = 8443
 """What to propose for load balancers on hosts where API_PORT is taken."""
 _CILIUM = (4240, 4244, 9234, 9878, 9879, 9890, 9891, 9963, 9964)
 """docs, operations/system_requirements (1.16); those behind the second on localhost, or for metrics."""
+_TYPHA = (5473, 9098)
+"""Its own, and that of its health on localhost (Calico 3.28, manifests/calico-typha.yaml)."""
+_FELIX = (
+    ("healthPort", 9099, "healthEnabled", True),
+    ("prometheusMetricsPort", 9091, "prometheusMetricsEnabled", False),
+)
+"""Fields of a port and its default, and of whether it is there (docs, reference/felix/configuration)."""
 _NODE = (10248, 10249, 10250, 10256)
 
 
@@ -44,7 +55,24 @@ def _taken(draft: Draft, host: Host) -> dict[int, str]:
         taken = {API_PORT: "its own load balancer"} | taken
     if draft.get("network", "plugin") == "cilium" and draft.is_node(host):
         taken |= dict.fromkeys(_CILIUM, "cilium")
+    if draft.get("network", "plugin") in ("calico", "canal") and draft.is_node(host):
+        taken |= dict(_of_calico(draft))
     return taken | (dict.fromkeys(_NODE, "kubelet and kube-proxy") if draft.is_node(host) else {})
+
+
+def _of_calico(draft: Draft) -> Iterator[tuple[int, str]]:
+    felix = draft.get("network", "calico", "felix", default={})
+    for name, default, switch, usual in _FELIX if isinstance(felix, dict) else ():
+        # The manifests switch health on by a variable, whatever Felix's own default is.
+        if felix.get(switch, usual) is True and isinstance(port := felix.get(name, default), int):
+            yield port, "calico-node"
+    if draft.get("network", "plugin") != "calico":
+        return
+    if spoken(draft) and isinstance(port := draft.get(*_BGP, "listen_port", default=BGP.listen_port), int):
+        yield port, "BGP of calico-node"
+    typha = draft.get("network", "calico", "typha", default=len(draft.nodes()) > TYPHA_NODES)
+    if typha is True or draft.get("network", "calico", "install") == "operator":
+        yield from ((port, "Typha") for port in _TYPHA)
 
 
 def _both_chosen(draft: Draft) -> Iterator[Problem]:
