@@ -20,20 +20,22 @@ from provisioner.registry.names import by_tag
 from provisioner.spec.model import ClusterSpec
 
 _OTHER = "choose another mode of the plug-in"
+_PUBLISHERS = (
+    "take the publisher's image (provision bundle build --source release), or the encapsulation VXLAN"
+)
 
 
 def check_pod_network(spec: ClusterSpec, facts: Mapping[str, Facts], images: Sequence[Image] = ()) -> None:
     """Raises ProvisionError naming every node that the mode cannot work on, and why, or an image of the bundle that
     cannot do it."""
-    if spec.network.plugin == "calico" and any(
-        each.startswith("IPIP") for each in spec.network.calico.encapsulations
-    ):
-        _check_bird(images)
     needs = needs_of(spec)
     nodes = {name: each for name, each in facts.items() if spec.nodes[name].node}
     faults = [*_kernels(needs, nodes), *(_apart(spec, nodes) if needs.adjacent else ())]
-    if faults:
-        raise ProvisionError("\n".join(f"{fault}: {needs.what} {why}" for fault, why in faults), _hint(needs))
+    unable = _without_tunnels(images) if _tunnels_by_bird(spec) else []
+    if faults or unable:
+        told = [*unable, *(f"{fault}: {needs.what} {why}" for fault, why in faults)]
+        hints = [*([_PUBLISHERS] if unable else []), *([_hint(needs)] if faults else [])]
+        raise ProvisionError("\n".join(told), "; ".join(hints))
 
 
 def check_images(spec: ClusterSpec, bundle: Bundle | None) -> None:
@@ -73,14 +75,20 @@ def check_combination(
         emit(Note(level="warning", message=each.reason))
 
 
-def _check_bird(images: Sequence[Image]) -> None:
+def _tunnels_by_bird(spec: ClusterSpec) -> bool:
+    network = spec.network
+    return network.plugin == "calico" and any(
+        each.startswith("IPIP") for each in network.calico.encapsulations
+    )
+
+
+def _without_tunnels(images: Sequence[Image]) -> list[str]:
     """Calico's own BIRD is a fork that knows IPIP tunnels; Debian's, in images that are built here, is not."""
-    for each in images:
-        if each.name.endswith("calico/node") and each.source == "module":
-            raise ProvisionError(
-                f"the bundle's {each.reference} cannot do IPIP: it was built with Debian's BIRD, which has no tunnels",
-                "take the publisher's image (provision bundle build --source release), or the encapsulation VXLAN",
-            )
+    return [
+        f"the bundle's {each.reference} cannot do IPIP: it was built with Debian's BIRD, which has no tunnels"
+        for each in images
+        if each.name.endswith("calico/node") and each.source == "module"
+    ]
 
 
 def _kernels(needs: Needs, nodes: Mapping[str, Facts]) -> Iterator[tuple[str, str]]:

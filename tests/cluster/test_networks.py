@@ -171,8 +171,8 @@ LACKING = [
     ),
     (flannel("ipip", "{backend: ipip}", "", ""), "back end ipip needs ipip, which the kernel"),
     (calico("WireGuard", "{wireguard: true}", "", ""), "WireGuard) needs wireguard, which the kernel"),
-    (calico("IPIP", "{encapsulation: IPIP}", "", ""), "cannot do IPIP: it was built with Debian's BIRD"),
-    (calico("IPIPCrossSubnet", "{encapsulation: IPIPCrossSubnet}", "", ""), "cannot do IPIP"),
+    (calico("IPIP", "{encapsulation: IPIP}", "", ""), "needs ipip, which the kernel"),
+    (calico("IPIPCrossSubnet", "{encapsulation: IPIPCrossSubnet}", "", ""), "needs ipip, which the kernel"),
 ]
 
 
