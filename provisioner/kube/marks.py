@@ -87,13 +87,13 @@ def note_line(node: str, names: frozenset[str]) -> str:
     return f"note {quote(json.dumps({'data': {node: ' '.join(sorted(names))}}))}"
 
 
-def ask(runner: Runner, script: str) -> bytes:
-    """What `script` prints. Raises ProvisionError when it fails."""
+def ask(runner: Runner, script: str, program: str = "kubectl") -> bytes:
+    """What `script` prints, which calls `program`. Raises ProvisionError when it fails."""
     result = runner.run(probe_script([Script(script)]), deadline=60 + LOCK_SECONDS)
     answer = parse_probes(result.stdout).get(0)
     if answer is None or answer.status != 0:
         said = (answer.stderr if answer else result.stderr).decode(errors="replace").strip()
-        raise ProvisionError(f"{runner.host}: kubectl failed: {said[-400:]}")
+        raise ProvisionError(f"{runner.host}: {program} failed: {said[-400:]}")
     return answer.stdout
 
 

@@ -32,7 +32,7 @@ def read_members(runner: Runner) -> list[Member]:
     ctl = etcdctl([OWN], seconds=10)
     # `endpoint health` fails as a whole when one member does not answer, and tells of all of them even so.
     script = f"{ctl} member list -w json\necho\necho '=='\n{ctl} endpoint health --cluster -w json 2>/dev/null || :\n"
-    listed, _, health = ask(runner, script).decode().partition("\n==\n")
+    listed, _, health = ask(runner, script, "etcdctl").decode().partition("\n==\n")
     well = {each["endpoint"] for each in json.loads(health.strip() or "[]") if each["health"]}
     return [
         Member(
@@ -78,7 +78,7 @@ def remove_member(runner: Runner, members: Sequence[Member], leaving: Member) ->
     hand_over = f"{etcdctl([leaving.client])} move-leader {quote(heir.identifier)} >/dev/null 2>&1 || :\n"
     left = f"{etcdctl()} member remove {quote(leaving.identifier)}"
     lines = (hand_over if leaving.healthy else "") + _PATIENT.format(left=left, seconds=_SETTLED)
-    ask(runner, locked(lines) + "\n")
+    ask(runner, locked(lines) + "\n", "etcdctl")
 
 
 _SETTLED = 30
