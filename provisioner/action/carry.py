@@ -53,12 +53,21 @@ def carry_out(
         locks |= lock(stack, pool, loaded, [host for host in changed if host not in locks])
         moved = disturbed(prepared.facts, pool, changed, emit)
         if not moved:
-            return plan, _executor(prepared, pool, emit, locks).run(plan)
+            return plan, _run(_executor(prepared, pool, emit, locks), plan, pool)
         emit(Note(message=f"{', '.join(moved)}: changed by another run since it was read; reading all again"))
         prepared = prepare(loaded, pool, emit)
     raise LockedError(
         f"{', '.join(moved)}: changed by another run each time that it was read", "wait for that run to end"
     )
+
+
+def _run(executor: Executor, plan: Plan, pool: Pool) -> Outcome:
+    try:
+        return executor.run(plan)
+    except BaseException:
+        # Interrupted: nobody goes on working once the locks are given back.
+        pool.close()
+        raise
 
 
 def _ask_for(

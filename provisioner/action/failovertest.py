@@ -8,6 +8,7 @@ from provisioner.action.failover import try_faults
 from provisioner.action.failoversite import GATE, Site, site_of
 from provisioner.action.virtualrouter import BALANCES
 from provisioner.engine.events import Emit, Failed, Note
+from provisioner.engine.watch import AGE
 from provisioner.errors import ProvisionError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _check_started(site: Site, watch: Watch) -> None:
     """What this run has started there must have lasted until we end it. Raises ProvisionError."""
     watch.wait()
     for host in site.balancers:
-        for each in watch.ask(host):
+        for each in watch.ask(host, AGE):
             raise ProvisionError(f"{host}: {each.resource} {each.reason}\n{each.stderr}".rstrip(), each.hint)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from threading import Event
 from typing import TYPE_CHECKING
 
 from provisioner.engine.events import Emit, Note
@@ -29,8 +28,6 @@ if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
 
 REGISTRY_SECONDS = 30.0
 ASK_SECONDS = 180.0
-_BEGUN_AGAIN = 40.0
-"""Seconds after which the plug-in's pod on a node that has just joined runs, also when it had to begin again twice."""
 
 
 def gates_of(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> Mapping[str, Gate]:
@@ -68,16 +65,10 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
     def pods() -> str:
         return running(cluster.network.daemons)
 
+    def all_networks() -> str:
+        return running(cluster.network.daemons, *cluster.attached.daemons)
+
     def traffic() -> str:
-        there, began = Event(), time.monotonic()
-
-        def all_networks() -> None:
-            running(cluster.network.daemons, *cluster.attached.daemons)
-            there.set()
-
-        def networked() -> bool:
-            return there.is_set() and (not others or time.monotonic() - began > _BEGUN_AGAIN)
-
         check = TrafficCheck(
             image=cluster.pullable(cluster.reference(AGNHOST)),
             nodes={name: cluster.spec.nodes[name].address for name in nodes},
@@ -85,10 +76,9 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
             run=prepared.loaded.run,
             touched=touched if others else (),
             hosts=hosts,
+            joined=bool(cluster.joining),
         )
-        return presence.beside(
-            all_networks, lambda: check(pool.session(first), everywhere, presence.check, networked)
-        )
+        return presence.beside(all_networks, lambda: check(pool.session(first), everywhere, presence.check))
 
     def everywhere(scripts: Mapping[str, Script]) -> Mapping[str, Answer | Exception]:
         def ask(session: Session) -> Answer:

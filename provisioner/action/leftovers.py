@@ -65,8 +65,11 @@ def _handed_over(
         for host, resources in stage.hosts.items()
     }
     at = having[0]
+    held = [
+        replace(each, needs=None) if any(map(_shares, each.hosts.values())) else each for each in desired[at:]
+    ]
     return (
-        [*desired[:at], Desired(LEAVING, leaving, barrier=True), *desired[at:]],
+        [*desired[:at], Desired(LEAVING, leaving, barrier=True), *held],
         replace(stage, hosts={host: each for host, each in rest.items() if each}),
     )
 

@@ -138,7 +138,7 @@ class ClusterVariables:
             "images": self.images,
             "image": self.pullable,
             "node_images": self._node_images([*network, *attached]),
-            "founding": bool(self._founders),
+            "founding": bool(self._founders) and not self.established,
             "pause_image": self.pullable(self.reference(PAUSE)),
             "corefile": corefile(spec.dns),
             "coredns_image": self.pullable(self.reference(COREDNS)),
@@ -161,8 +161,13 @@ class ClusterVariables:
 
     def _node_images(self, objects: Sequence[dict[str, Any]]) -> list[str]:
         """What each node runs of the network's `objects`, as it pulls them and in that order; and what the first check
-        needs."""
-        daemons = images_of([each for each in objects if each["kind"] == "DaemonSet"])
+        needs.
+
+        Not the network's where its pods are there already: one that starts on a new node before kube-proxy has made the
+        services' rules hangs for 30 s (the client's time for a connection), and its pull gives kube-proxy the time.
+        """
+        first = [each for each in objects if each["kind"] == "DaemonSet" and not self.established]
+        daemons = images_of(first)
         late = [self.pullable(self.reference(each)) for each in (COREDNS, AGNHOST)]
         return list(dict.fromkeys([self.pullable(self.reference(PAUSE)), *daemons, *late]))
 

@@ -28,12 +28,13 @@ class Ahead:
             for host, changes in stage.changes.items():
                 if changes:
                     self._left.setdefault(host, []).append(stage)
-        self._names = [stage.name for stage in stages]
-        self._places = {stage.name: place for place, stage in enumerate(stages)}
+        self._order = list(stages)
+        self._places = {stage.name: place for place, stage in reversed([*enumerate(stages)])}
+        # By identity: names may come again.
         self._at_work = {
-            stage.name: {host for host, each in stage.changes.items() if each} for stage in stages
+            id(stage): {host for host, each in stage.changes.items() if each} for stage in stages
         }
-        self._gates = {stage.name for stage in stages if stage.gate}
+        self._gates = {id(stage) for stage in stages if stage.gate}
         self._busy = set[str]()
         self._failed = set[str]()
         self._over = False
@@ -44,64 +45,92 @@ class Ahead:
     def passed(self, stages: Iterable[StagePlan]) -> None:
         """Their gates have been passed, or need not be."""
         with self._news:
-            self._gates -= {stage.name for stage in stages}
+            self._gates -= {id(stage) for stage in stages}
 
-    def begin(self, hosts: Iterable[str] = ()) -> None:
-        """Lets `hosts` (none: all) go on by themselves as far as they can. None of them may be at work."""
+    def begin(self) -> None:
+        """Lets all hosts that are not at work go on by themselves as far as they can."""
         with self._news:
-            ready = [each for each in hosts or self._left if each not in self._busy and self._next(each)]
+            ready = [each for each in self._left if each not in self._busy and self._next(each)]
             self._busy.update(ready)
         for host in ready:
             # Daemons: when a run is interrupted its connections end, and nobody waits for those who noticed late.
             Thread(target=self._host, args=(host,), name=f"ahead {host}", daemon=True).start()
 
-    def claim(self, host: str, stage: StagePlan) -> bool:
-        """Waits for what the host does ahead; whether `stage` is left to be done, and the host has not failed."""
+    def do(self, host: str, stage: StagePlan) -> bool:
+        """Does the stage there, unless that was done ahead; whether the host may go on."""
+        if not self._claimed(host, stage):
+            return host not in self._failed
+        well = self._tried(host, stage)
         with self._news:
-            self._news.wait_for(lambda: host not in self._busy or stage not in self._left[host])
-            return host not in self._failed and stage in self._left[host]
+            self._busy.discard(host)
+        self.begin()
+        return well
 
-    def done(self, host: str, stage: StagePlan) -> None:
-        """The host has done it."""
-        with self._news:
-            self._left[host].remove(stage)
-            self._at_work[stage.name].discard(host)
-            self._news.notify_all()
-
-    def end(self) -> None:
-        """Begins nothing more and waits for what is begun. Raises what was raised there."""
+    def stop(self) -> None:
+        """Begins nothing more."""
         with self._news:
             self._over = True
-            self._news.wait_for(lambda: not self._busy)
+
+    def check(self) -> None:
+        """Raises what was raised ahead: a defect, for failures are told."""
         for fault in self._faults:
             raise fault
 
+    def end(self) -> None:
+        """Begins nothing more and waits for what is begun. Raises as `check`."""
+        with self._news:
+            self._over = True
+            self._news.wait_for(lambda: not self._busy)
+        self.check()
+
     def _next(self, host: str) -> StagePlan | None:
         """What the host can do now, if it comes next on it."""
-        left = self._left.get(host)
-        if not left or self._over or left[0].needs is None or not self._met(left[0].needs):
+        left = self._left[host]
+        if not left or self._over or host in self._failed:
             return None
-        return left[0]
+        needs = left[0].needs
+        return left[0] if needs is not None and self._met(needs) else None
 
     def _met(self, needs: str) -> bool:
         """Whether that stage has ended, and all before it; one that this run leaves out has."""
-        upto = self._names[: self._places.get(needs, -1) + 1]
-        return not any(self._at_work[each] or each in self._gates for each in upto)
+        upto = self._order[: self._places.get(needs, -1) + 1]
+        return not any(self._at_work[id(each)] or id(each) in self._gates for each in upto)
+
+    def _claimed(self, host: str, stage: StagePlan) -> bool:
+        """Waits for what the host does ahead. Whether the stage is left to be done; then the host is at work."""
+        with self._news:
+            self._news.wait_for(lambda: host not in self._busy or stage not in self._left[host])
+            mine = host not in self._failed and stage in self._left[host]
+            if mine:
+                self._busy.add(host)
+            return mine
+
+    def _tried(self, host: str, stage: StagePlan) -> bool:
+        well = False
+        try:
+            well = self._work(host, stage)
+        finally:
+            with self._news:
+                if well:
+                    self._left[host].remove(stage)
+                    self._at_work[id(stage)].discard(host)
+                else:  # it does nothing more
+                    self._failed.add(host)
+                self._news.notify_all()
+        return well
 
     def _host(self, host: str) -> None:
         try:
             with self._room:
-                while stage := self._begun(host):
-                    if not self._work(host, stage):
-                        self._failed.add(host)
-                        break
-                    self.done(host, stage)
-        except Exception as fault:  # a defect; who waits for the end raises it
+                while (stage := self._begun(host)) and self._tried(host, stage):
+                    pass
+        except Exception as fault:  # a defect; `check` raises it
             self._faults.append(fault)
         finally:
             with self._news:
                 self._busy.discard(host)
                 self._news.notify_all()
+        self.begin()
 
     def _begun(self, host: str) -> StagePlan | None:
         with self._news:

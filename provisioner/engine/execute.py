@@ -104,23 +104,30 @@ class Executor:
         self._check_gates(plan)
         outcome, times = Outcome(), StageTimes()
         ahead = Ahead(plan.stages, lambda host, stage: self._item(host, stage, outcome, times))
+        try:
+            self._all(plan, outcome, times, ahead)
+        except BaseException:  # interrupted, or a defect: whoever works ahead does not go on
+            ahead.stop()
+            raise
+        ahead.end()
+        self._ended(plan.stages, outcome, times)
+        self._all_stays(outcome)
+        return outcome
+
+    def _all(self, plan: Plan, outcome: Outcome, times: StageTimes, ahead: Ahead) -> None:
         for index, segment in _segments(plan.stages):
             ahead.begin()
             self._segment(segment, outcome, times, ahead)
+            ahead.check()
             last = segment[-1]
             rest = sum(stage.count for stage in plan.stages[index:])
             changed = any(stage.count for stage in segment)
             self._stays(outcome, AGE)
             if outcome.ok and last.gate and (last.always or changed or rest):
-                ahead.begin()
                 self._gate(last, outcome)
             if not outcome.ok:
                 break
             ahead.passed(segment)
-        ahead.end()
-        self._ended(plan.stages, outcome, times)
-        self._all_stays(outcome)
-        return outcome
 
     def _stays(self, outcome: Outcome, age: float = 0.0) -> None:
         """What was started at least `age` seconds ago and does not run on has failed."""
@@ -157,7 +164,7 @@ class Executor:
         done = 0
         for batch in _batches(hosts, segment[-1].serial):
             done += len(batch)
-            answers = self._each(batch, lambda host: self._host(host, segment, outcome, times, ahead))
+            answers = self._each(batch, lambda host: _through(segment, host, ahead))
             for fault in answers.values():
                 if isinstance(fault, Exception):
                     raise fault
@@ -173,33 +180,18 @@ class Executor:
     def _ended(self, stages: Sequence[StagePlan], outcome: Outcome, times: StageTimes) -> None:
         """Tells of those that were begun, once each."""
         for stage in stages:
-            if times.end(stage.name):
+            if times.end(id(stage)):
                 failed = sum(1 for failure in outcome.failures if failure.stage == stage.name)
                 seconds = outcome.seconds.get(stage.name, 0.0)
                 count = outcome.changed.get(stage.name, 0)
                 self._emit(StageEnded(stage=stage.name, seconds=seconds, changed=count, failed=failed))
 
-    def _host(
-        self,
-        host: str,
-        segment: Sequence[StagePlan],
-        outcome: Outcome,
-        times: StageTimes,
-        ahead: Ahead,
-    ) -> None:
-        for stage in segment:
-            if stage.changes.get(host) and ahead.claim(host, stage):
-                if not self._item(host, stage, outcome, times):
-                    return
-                ahead.done(host, stage)
-        ahead.begin([host])
-
     def _item(self, host: str, stage: StagePlan, outcome: Outcome, times: StageTimes) -> bool:
         """Whether all of the stage's changes on the host were made."""
-        if times.begin(stage.name):
+        if times.begin(id(stage)):
             self._emit(StageStarted(stage=stage.name, hosts=tuple(stage.changes)))
         failure, done = self._work.carry_out(host, stage.name, stage.changes[host])
-        seconds = times.leave(stage.name)
+        seconds = times.leave(id(stage))
         with self._mutex:
             outcome.changed[stage.name] = outcome.changed.get(stage.name, 0) + done
             outcome.made[stage.name, host] = done
@@ -230,6 +222,13 @@ class Executor:
         seconds = time.monotonic() - began
         outcome.seconds[f"gate {name}"] = seconds
         self._emit(GatePassed(gate=name, seconds=seconds, detail=detail))
+
+
+def _through(segment: Sequence[StagePlan], host: str, ahead: Ahead) -> None:
+    """One host through its stages, up to one that fails."""
+    for stage in segment:
+        if stage.changes.get(host) and not ahead.do(host, stage):
+            return
 
 
 def _batches(hosts: Sequence[str], sizes: Sequence[int]) -> Iterator[Sequence[str]]:

@@ -15,14 +15,14 @@ class _Time:
 
 
 class StageTimes:
-    """Of one run, by the stages' names. Thread-safe."""
+    """Of one run, by the stages' numbers: names may come again. Thread-safe."""
 
     def __init__(self) -> None:
         self._mutex = Lock()
-        self._times: dict[str, _Time] = {}
-        self._told = set[str]()
+        self._times: dict[int, _Time] = {}
+        self._told = set[int]()
 
-    def begin(self, stage: str) -> bool:
+    def begin(self, stage: int) -> bool:
         """A host begins; whether it is the first one."""
         with self._mutex:
             first = stage not in self._times
@@ -32,7 +32,7 @@ class StageTimes:
             each.hosts += 1
         return first
 
-    def leave(self, stage: str) -> float:
+    def leave(self, stage: int) -> float:
         """A host has done its part; the stage's seconds up to now."""
         with self._mutex:
             each, now = self._times[stage], time.monotonic()
@@ -41,7 +41,7 @@ class StageTimes:
                 each.total += now - each.since
             return each.total + (now - each.since if each.hosts else 0.0)
 
-    def end(self, stage: str) -> bool:
+    def end(self, stage: int) -> bool:
         """Whether it was begun, and nobody has been told yet that it has ended."""
         with self._mutex:
             if stage not in self._times or stage in self._told:

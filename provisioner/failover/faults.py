@@ -109,11 +109,12 @@ END
 else
   {add}
 fi"""
+    # Both ways: a run that sets hosts up may have brought nft meanwhile.
     undo = f"""\
-if command -v nft >/dev/null; then
-  nft delete table inet provision_failover
-else
+if ! nft list table inet provision_failover >/dev/null 2>&1; then
   {remove}
+else
+  nft delete table inet provision_failover
 fi"""
     return Fault(APIS, do, undo, longest=3.0)
 

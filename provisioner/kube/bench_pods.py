@@ -17,7 +17,6 @@ from provisioner.kube.check_pods import (
     CheckPods,
     clearing,
     refused,
-    yes,
 )
 from provisioner.kube.complaints import Item, Waiting, complaints, stuck
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_EXEC, KUBECTL_WAITING
@@ -61,7 +60,7 @@ class BenchPods:
         of."""
         objects = {"objects.json": Blob.of(list_json(bench_objects(self.run, self.image, self.placement)))}
         script = Script(f"{locked(clearing() + CREATED)} || exit 1\n{self._look}", objects)
-        began, waiting = time.monotonic(), Waiting(yes)
+        began, waiting = time.monotonic(), Waiting()
         answer = runner.run(script, deadline=LOCK_SECONDS + 120)
         while answer.status == _NOT_YET:
             items = self._items(answer)

@@ -59,30 +59,21 @@ Present = Callable[[], None]
 """Asks whether the hosts are still there. Raises UnreachableError for those that are gone."""
 
 
-Networked = Callable[[], bool]
-"""Whether the network plug-in's own pods run."""
-
-
-def yes() -> bool:
-    """A `Networked` for a cluster whose network has been looked at."""
-    return True
-
-
 def nobody() -> None:
     """A `Present` for who is connected with no further host."""
 
 
 @dataclass(frozen=True)
 class CheckPods:
-    """Those of one `run`; `image` is agnhost's. They run on the nodes `only`, or, when that is empty, on all."""
+    """Those of one `run`; `image` is agnhost's. They run on the nodes `only`, or, when that is empty, on all. `joined`:
+    some nodes have just joined."""
 
     run: str
     image: str
     only: tuple[str, ...] = ()
+    joined: bool = False
 
-    def set_up(
-        self, runner: Runner, nodes: Sequence[str], present: Present = nobody, networked: Networked = yes
-    ) -> list[Item]:
+    def set_up(self, runner: Runner, nodes: Sequence[str], present: Present = nobody) -> list[Item]:
         """The running pods and the services, as the API has them; what killed runs left is removed.
 
         Raises ProvisionError with what each pod complains of, soon when it is the same all the time, and when a node
@@ -92,7 +83,7 @@ class CheckPods:
         objects = {"objects.json": Blob.of(list_json(check_objects(self.run, self.image, self.only)))}
         began = time.monotonic()
         answer = runner.run(Script(script, objects), deadline=LOCK_SECONDS + 90 + _REMOVAL)
-        items = self._await(runner, answer, began, present, Waiting(networked))
+        items = self._await(runner, answer, began, present)
         missing = _missing(items, nodes)
         if missing:
             raise ProvisionError(
@@ -111,10 +102,8 @@ class CheckPods:
                 f"look at what holds them, then `kubectl -n {NAMESPACE} delete daemonset,service,pod --all`",
             )
 
-    def _await(
-        self, runner: Runner, answer: Answer, began: float, present: Present, waiting: Waiting
-    ) -> list[Item]:
-        asked = began
+    def _await(self, runner: Runner, answer: Answer, began: float, present: Present) -> list[Item]:
+        waiting, asked = Waiting(joined=self.joined), began
         while answer.status == _NOT_YET:
             items = self._items(answer)
             told, now = complaints(items), time.monotonic()

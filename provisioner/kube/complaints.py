@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from provisioner.errors import ProvisionError
@@ -23,27 +23,27 @@ host's clock dates."""
 STUCK = 18.0
 """Seconds after which a pod that fails all the time is given up: a kubelet tries again after 10 to 15 s (kubernetes,
 pkg/kubelet/pod_workers.go: backOffPeriod and its jitter)."""
+JOINED = 60.0
+"""The same for one that gets no network on a cluster that a node has just joined: there the plug-in's own pod may have
+to begin again, after 10 s and then 20 s (kubernetes, pkg/kubelet/kubelet.go: MaxCrashLoopBackOff)."""
 _NO_NETWORK = "FailedCreatePodSandBox"
 
 
 class Waiting:
-    """For pods; it remembers since when each of them complains.
+    """For pods; it remembers since when each of them complains. `joined`: nodes have just joined."""
 
-    `networked` tells whether the network plug-in's own pods run. Before that no pod that gets no network is given up:
-    on a node that has just joined the plug-in may have to begin again (after 10 s and then 20 s: kubernetes,
-    pkg/kubelet/kubelet.go, MaxCrashLoopBackOff).
-    """
-
-    def __init__(self, networked: Callable[[], bool]) -> None:
-        self._networked = networked
+    def __init__(self, *, joined: bool = False) -> None:
+        self._networkless = JOINED if joined else STUCK
         self._since: dict[str, float] = {}
 
     def is_vain(self, told: Mapping[str, str]) -> bool:
         """Whether one of those that complain now has done so all the time, for too long."""
-        now, networked = time.monotonic(), self._networked()
-        counting = (name for name in told if networked or not told[name].startswith(_NO_NETWORK))
-        self._since = {name: self._since.get(name, now) for name in counting}
-        return any(now - moment >= STUCK for moment in self._since.values())
+        now = time.monotonic()
+        self._since = {name: self._since.get(name, now) for name in told}
+        return any(
+            now - moment >= (self._networkless if told[name].startswith(_NO_NETWORK) else STUCK)
+            for name, moment in self._since.items()
+        )
 
 
 def complaints(items: Sequence[Item]) -> dict[str, str]:

@@ -76,5 +76,21 @@ def remove_member(runner: Runner, members: Sequence[Member], leaving: Member) ->
     """Takes `leaving` out of the cluster. A leader hands over before. Raises ProvisionError when etcd refuses."""
     heir = next(each for each in members if each.votes and each.healthy and each != leaving)
     hand_over = f"{etcdctl([leaving.client])} move-leader {quote(heir.identifier)} >/dev/null 2>&1 || :\n"
-    lines = (hand_over if leaving.healthy else "") + f"{etcdctl()} member remove {quote(leaving.identifier)}"
+    left = f"{etcdctl()} member remove {quote(leaving.identifier)}"
+    lines = (hand_over if leaving.healthy else "") + _PATIENT.format(left=left, seconds=_SETTLED)
     ask(runner, locked(lines) + "\n")
+
+
+_SETTLED = 30
+"""Seconds: etcd removes nobody while the connection to a member that answers is less than 5 s old, as after its boot
+(etcd, server/etcdserver/server.go, HealthInterval)."""
+_PATIENT = """\
+end=$(($(date +%s) + {seconds}))
+until {left} >/dev/null 2>"$P/said"; do
+  if ! grep -q 'unhealthy cluster' "$P/said" || [ "$(date +%s)" -ge "$end" ]; then
+    cat "$P/said" >&2
+    exit 1
+  fi
+  sleep 1
+done
+"""

@@ -14,7 +14,7 @@ from typing import Any
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.asking import Asker, Broken, Target, Wishes, judge, questions
 from provisioner.kube.check_objects import NAMESPACE, NODE_PORT, PORT, cluster_ip
-from provisioner.kube.check_pods import CheckPods, Networked, Present, nobody, yes
+from provisioner.kube.check_pods import CheckPods, Present, nobody
 from provisioner.resources.model import Answer, Runner
 from provisioner.shell.script import Script
 
@@ -50,23 +50,23 @@ class TrafficCheck:
     two of the others is not asked for, and further nodes are left alone. Empty: all."""
     hosts: Collection[str] = ()
     """The nodes whose hosts ask, too: those that this run is connected with."""
+    joined: bool = False
+    """Whether some nodes have joined in this run."""
 
     @property
     def pods(self) -> CheckPods:
         """The objects that it makes, and takes away."""
-        return CheckPods(self.run, self.image, tuple(self.nodes) if self.touched else ())
+        return CheckPods(self.run, self.image, tuple(self.nodes) if self.touched else (), self.joined)
 
-    def __call__(
-        self, runner: Runner, everywhere: Everywhere, present: Present = nobody, networked: Networked = yes
-    ) -> str:
-        """How many connections work, in words. `runner` is a control plane's; `present` and `networked` are called
-        while pods are waited for.
+    def __call__(self, runner: Runner, everywhere: Everywhere, present: Present = nobody) -> str:
+        """How many connections work, in words. `runner` is a control plane's; `present` is called while pods are
+        waited for.
 
         Raises ProvisionError with every pair that does not talk, and when something of the check itself could not be
         removed; and UnreachableError for a host that is lost meanwhile.
         """
         try:
-            said = self._prove(runner, everywhere, present, networked)
+            said = self._prove(runner, everywhere, present)
         except ProvisionError as fault:
             raise _joined(fault, self._left(runner)) from None
         except BaseException:  # interrupted: what was made still goes
@@ -77,8 +77,8 @@ class TrafficCheck:
             raise left
         return said
 
-    def _prove(self, runner: Runner, everywhere: Everywhere, present: Present, networked: Networked) -> str:
-        items = self.pods.set_up(runner, list(self.nodes), present, networked)
+    def _prove(self, runner: Runner, everywhere: Everywhere, present: Present) -> str:
+        items = self.pods.set_up(runner, list(self.nodes), present)
         services = {item["metadata"]["name"]: item["spec"] for item in items if item["kind"] == "Service"}
         every = [_pod(item) for item in items if item["kind"] == "Pod"]
         wishes = self._wishes([pod for pod in every if pod.node in self.nodes], services)

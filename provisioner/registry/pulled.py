@@ -14,9 +14,15 @@ from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
 
 _CTR = "ctr --namespace k8s.io images"
-_READ = f"! command -v ctr >/dev/null || {_CTR} list --quiet 2>/dev/null || :\n"
+_READ = """
+if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
+  ctr --connect-timeout 2s --timeout 20s --namespace k8s.io images list --quiet 2>/dev/null || :
+fi
+"""
 """Nothing where containerd is not there yet, or does not run: then it has to be pulled anyway."""
-_PULL = """\
+_PULL = """
+# The registry is the site's own: what the login's environment says of a way out is not for it. In 1.x ctr itself asks.
+unset http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY
 {ctr} pull --hosts-dir /etc/containerd/certs.d --snapshotter overlayfs {image} >"$W/said" 2>&1 || {{
   tail -n 3 "$W/said" >&2
   exit 1

@@ -30,6 +30,21 @@ _CAUSES = (
             " read where there is no terminal"
         ),
     ),
+    (
+        r"ctr: .*lookup .*: (no such host|server misbehaving|i/o timeout)",
+        "the registry's name is not known there",
+        "let {host} resolve it (DNS, /etc/hosts), or name a host of the inventory's group 'registry'",
+    ),
+    (
+        "ctr: .*x509: ",
+        "the registry's certificate is not one that the node trusts, or not for that name",
+        "look at /etc/containerd/certs.d on {host} and at the clock there (`date`)",
+    ),
+    (
+        "ctr: .*: not found",
+        "the registry does not have the image",
+        "push the bundle's images first: `provision apply INVENTORY --stage images`, or apply without --limit",
+    ),
 )
 _KILLED = (
     "it was killed (SIGKILL)",

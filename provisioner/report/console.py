@@ -90,7 +90,13 @@ class Console:
                 self._doing.pop(name)
         elif isinstance(event, Changed | Failed | FaultEnded):
             self._doing.pop(event.host, None)
-        elif isinstance(event, StageEnded | GatePassed | RunStarted | RunEnded):
+        elif isinstance(event, StageEnded):
+            # Others of its stages are not over: hosts work ahead of each other.
+            told = f"{event.stage}: "
+            self._doing = {name: each for name, each in self._doing.items() if not each[0].startswith(told)}
+        elif isinstance(event, GatePassed):
+            self._doing.pop(f"gate {event.gate}", None)
+        elif isinstance(event, RunStarted | RunEnded):
             self._doing.clear()
 
     def _status(self) -> Table:

@@ -131,9 +131,13 @@ class SystemdKind:
         if not attrs.get("active"):
             verb = "enable" if attrs.get("enabled") else "disable"
             return Script(f"systemctl stop -- {unit} || :\nsystemctl {verb} -- {unit} 2>&1\n")
-        lines = ["systemctl daemon-reload"]
+        lines = []
         if "enabled" in change.keys or change.action == "create":
-            lines.append(f"systemctl {'enable' if attrs['enabled'] else 'disable'} -- {unit} 2>&1")
+            # Without --no-reload it has the manager read all units a second time.
+            lines.append(
+                f"systemctl {'enable' if attrs['enabled'] else 'disable'} --no-reload -- {unit} 2>&1"
+            )
+        lines.append("systemctl daemon-reload")
         if {"active", "inputs"} & set(change.keys) or change.action == "create":
             lines += [f"systemctl reset-failed -- {unit} 2>/dev/null || :", f"restart_unit {unit}"]
         script = _RESTART + "\n".join(lines) + "\n"

@@ -103,11 +103,29 @@ COUNTING = """
 nft delete table inet seen 2>/dev/null || :
 nft -f - <<'END'
 table inet seen {{
-  chain input {{ type filter hook input priority -200; {tunnel} counter; }}
+  counter tunnel {{ }}
+  counter plain {{ }}
+  counter plain6 {{ }}
+  chain all {{
+    type filter hook prerouting priority -300;
+    iifname "eth0" {tunnel} counter name tunnel
+    iifname "eth0" ip saddr 10.244.0.0/16 counter name plain
+    iifname "eth0" ip6 saddr fd00:244::/56 counter name plain6
+  }}
 }}
 END
 """
-COUNTED = "nft list table inet seen | sed -n 's/.*packets \\([0-9]*\\) .*/\\1/p'"
+COUNTED = """
+for each in tunnel plain plain6; do
+  nft list counter inet seen $each | sed -n 's/.*packets \\([0-9]*\\) .*/\\1/p'
+done
+"""
+
+
+def counted(lab: LabCluster, host: str) -> tuple[int, int, int]:
+    """Packets that came to the host since COUNTING: of the tunnel, and with pods' own addresses (IPv4, IPv6)."""
+    tunnel, plain, plain6 = lab.one(host, COUNTED).split()
+    return int(tunnel), int(plain), int(plain6)
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +154,10 @@ def test_a_mode(lab: LabCluster, mode: Mode, tmp_path: Path) -> None:
     verified = provision("verify", inventory, "--json")
     assert verified.status == 0, verified
     for host in NODES:
-        packets = int(lab.one(host, COUNTED))
-        assert (packets == 0) is mode.plain, f"{host}: {packets} packets of the tunnel"
+        tunnel, *plain = counted(lab, host)
+        assert (tunnel == 0) is mode.plain, f"{host}: {tunnel} packets of the tunnel"
+        wanted = [mode.plain, mode.plain and mode.families == 2]
+        assert [count > 0 for count in plain] == wanted, f"{host}: {plain} packets of pods as they are"
         if mode.link:
             assert mode.link in lab.one(host, f"ip -o link show {mode.link}")
     again = lab.apply(inventory=inventory)
@@ -232,7 +252,7 @@ def test_only_what_crosses_the_router_is_encapsulated(
     for sender, number in (("worker2", 140), ("cp1", 11)):
         segmented.one("worker1", COUNTING.format(tunnel=f"ip saddr {net}.{number} {mode.tunnel}"))
         assert provision("verify", inventory).status == 0
-        seen[sender] = int(segmented.one("worker1", COUNTED))
+        seen[sender] = counted(segmented, "worker1")[0]
     assert seen["worker2"] > 0, "through the router in the tunnel"
     assert seen["cp1"] == 0, "on the link as it is"
 
@@ -264,14 +284,6 @@ done
 wait
 """
 """Of a pod, without end: when it asked whom, and whether it was answered."""
-PLAIN = """
-nft delete table inet seen 2>/dev/null || :
-nft -f - <<'END'
-table inet seen {
-  chain all { type filter hook prerouting priority -300; iifname "eth0" ip saddr 10.244.0.0/16 counter; }
-}
-END
-"""
 SESSIONS = f"""
 export KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false
 pods='-n kube-system get pods -l k8s-app=calico-node'
@@ -380,10 +392,10 @@ def test_route_reflectors_change_on_a_running_cluster(
         assert (mesh != "false") is (not reflectors)
         servers = servers or talking(lab)
         for host in NODES:
-            lab.one(host, PLAIN)
+            lab.one(host, COUNTING.format(tunnel="udp dport 4789"))
         again = lab.apply(inventory=inventory)
         assert (again.status, again.changed) == (0, set()), again
-        assert all(int(lab.one(host, COUNTED)) > 0 for host in NODES), "other nodes' pods, by their addresses"
+        assert all(counted(lab, host)[1] > 0 for host in NODES), "other nodes' pods, by their addresses"
         now = heard(lab, servers)
         with capsys.disabled():
             for (one, other), each in now.items():

@@ -162,6 +162,37 @@ def test_a_failure_ahead_ends_the_run_and_is_not_tried_again() -> None:
     assert ended.failed == 1
 
 
+def test_a_failure_ahead_that_the_run_waits_for_is_not_tried_again() -> None:
+    """It is told while the run has come to it and waits."""
+    hosts = Hosts()
+    hosts.failing = {"ahead@b"}
+    pause = threading.Event()
+    hosts.waits["ahead_b"] = lambda: pause.wait(0.5)
+    outcome, events = run(
+        hosts, stage("1", "a"), stage("ahead", "b", needs="0"), stage("next", "b", needs="0")
+    )
+    assert hosts.lines.count("ahead@b") == 1
+    assert "next@b" not in hosts.lines
+    assert len(outcome.failures) == len([each for each in events if isinstance(each, Failed)]) == 1
+
+
+def test_who_is_interrupted_begins_nothing_more_ahead() -> None:
+    hosts = Hosts()
+    going = threading.Event()
+    hosts.waits["1_b"] = lambda: going.wait(SECONDS)
+
+    def interrupted() -> str:
+        raise KeyboardInterrupt
+
+    stages = stage("0", "a", gate="g"), *(stage(name, "b", needs="-") for name in "123")
+    with pytest.raises(KeyboardInterrupt):
+        run(hosts, *stages, g=interrupted)
+    going.set()
+    hosts.until("1@b")()
+    threading.Event().wait(0.3)
+    assert hosts.lines == ["0@a", "1@b"]
+
+
 def test_a_run_that_fails_waits_for_what_is_begun_and_begins_nothing_more() -> None:
     hosts = Hosts()
     hosts.failing = {"1@a"}
@@ -183,7 +214,29 @@ def test_a_defect_ahead_is_not_hidden() -> None:
 
     hosts.waits["ahead_b"] = defect
     with pytest.raises(KeyError):
-        run(hosts, stage("1", "a"), stage("ahead", "b", needs="0"))
+        run(
+            hosts,
+            stage("1", "a"),
+            stage("ahead", "b", needs="0"),
+            stage("2", "a", gate="g"),
+            g=hosts.gate("g"),
+        )
+    assert "gate g" not in hosts.lines
+    assert not [each for each in hosts.lines if each.startswith("ahead")]
+
+
+def test_what_is_needed_is_seen_as_soon_as_the_last_host_has_done_it() -> None:
+    """In the middle of a segment."""
+    hosts = Hosts()
+    hosts.waits["long_a"] = hosts.until("ahead@c")
+    run(hosts, stage("needed", "ac"), stage("long", "a", barrier=True), stage("ahead", "c", needs="needed"))
+    assert hosts.lines[-1] == "long@a"
+
+
+def test_stages_of_one_name_are_told_each() -> None:
+    hosts = Hosts()
+    _, events = run(hosts, stage("1", "a", barrier=True), stage("1", "b"))
+    assert len([each for each in events if isinstance(each, StageEnded)]) == 2
 
 
 def test_a_gate_that_does_not_pass_ends_the_run_once_others_are_done() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,16 +209,18 @@ def test_a_pod_that_fails_all_the_time_is_not_waited_for(host: Host, monkeypatch
     assert time.monotonic() - began < 5
 
 
-def test_one_without_a_network_is_waited_for_while_the_plug_in_is_not_there(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("joined", [False, True])
+def test_one_without_a_network_gets_more_time_where_a_node_has_joined(
+    host: Host, monkeypatch: pytest.MonkeyPatch, *, joined: bool
 ) -> None:
-    monkeypatch.setattr(complaining, "STUCK", 0.1)
+    monkeypatch.setattr(complaining, "STUCK", 0)
+    monkeypatch.setattr(complaining, "JOINED", 1)
     sandbox = event(1, "FailedCreatePodSandBox", "no subnet.env")
     host.prepare(rollout=1, pods=json.dumps({"items": [pod("ContainerCreating"), sandbox]}))
     began = time.monotonic()
     with pytest.raises(ProvisionError, match=r"p on worker1: FailedCreatePodSandBox: no subnet\.env"):
-        CHECK(host, nowhere, networked=lambda: time.monotonic() - began > 1)
-    assert time.monotonic() - began > 1
+        replace(CHECK, joined=joined)(host, nowhere)
+    assert (time.monotonic() - began > 1) is joined
 
 
 def gone() -> None:

@@ -157,6 +157,9 @@ def test_load_balancers_get_their_packages_and_listen_before_they_are_made(site:
     for module, what in (("package", "balancer_packages"), ("command", "virtual-router-free")):
         found = [hosts for hosts, each, said in wanted if each == module and what in said]
         assert found == ["load_balancer:kube_node"], what
+    for stage in stages:
+        if stage.name in ("load balancer files", "load balancers"):
+            assert stage.needs == "load balancer packages", "all have listened before one speaks"
 
 
 @pytest.mark.parametrize("other", ["99-hand.conf", "99-sysctl.conf", "99-z.conf"])
