@@ -108,8 +108,8 @@ def unsent(shut: Iterable[Packet], tried: Iterable[Packet], facts: Mapping[str, 
         whose = some(those) if (receiver, what) in partly or len(those) == 1 else "any other host"
         whats.setdefault((receiver, whose, facts[receiver].firewall), []).append(what)
     receivers: dict[tuple[str, str, str], list[str]] = {}
-    for (receiver, whose, firewall), each in whats.items():
-        receivers.setdefault((", ".join(each), whose, firewall), []).append(receiver)
+    for (receiver, whose, firewall), names in whats.items():
+        receivers.setdefault((", ".join(names), whose, firewall), []).append(receiver)
     return [
         f"not tried: {what} from {whose} to {some(those)}, which {firewall} drops there until a run opens it"
         for (what, whose, firewall), those in receivers.items()

@@ -155,7 +155,7 @@ def test_a_firewall_is_opened_and_closed(name: str, tmp_path: Path, monkeypatch:
             assert after.firewall == kind
             assert {is_open(after, *each, []) for each in ports.each()} == {action != "close"}, after.filters
             assert is_open(after, "ipip", "", [other]) is expected, after.filters
-            narrow = {protocol: is_open(after, protocol, *each) for protocol, *each in ports.narrow()}
+            narrow = {each[0]: is_open(after, *each) for each in ports.narrow()}
             assert narrow == {"udp": expected, "tcp": action != "close"}, after.filters
             assert {is_open(after, *each) for each in used} == {running}, f"{action}: the network of before"
             strangers = [(protocol, port, ["192.0.2.7"]) for protocol, port, _ in ports.narrow()]

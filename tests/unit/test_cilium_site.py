@@ -87,9 +87,13 @@ def test_ports_that_firewalls_are_asked_for(tmp_path: Path, monkeypatch: pytest.
     loaded = load(Request(inventory(tmp_path, section)))
     assert loaded.spec
     ports = ports_of(loaded.inventory, loaded.spec)
-    assert {"4240", "4244"} <= set(ports["worker1"].tcp)
-    assert {"6081", "51871"} <= set(ports["worker1"].udp)
-    assert not {"4240", "6081"} & {*ports["registry1"].tcp, *ports["registry1"].udp}
+    assert {"4240", "4244"} <= set(ports["worker1"].node_tcp)
+    assert {"6081", "51871"} <= set(ports["worker1"].node_udp)
+    assert not {"4240", "4244"} & set(ports["worker1"].tcp), "to nodes alone"
+    assert not {"4240", "6081"} & {
+        *(each for _, each in ports["registry1"].each()),
+        *ports["registry1"].node_tcp,
+    }
     assert "geneve" in loaded.kernel_modules
     assert _services({"kube_node"}, loaded.spec, BARE) == [KUBE_PROXY]
     network = replace(
