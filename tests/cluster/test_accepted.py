@@ -32,7 +32,8 @@ from provisioner.spec.attachments import (
 from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool, Operator
 from provisioner.spec.cilium import Cilium, Hubble
 from provisioner.spec.load import load_cluster
-from provisioner.spec.model import ClusterSpec, Flannel, Network
+from provisioner.spec.model import ClusterSpec, Flannel, Network, Taint
+from provisioner.spec.networkpods import ContainerPart, NetworkPods
 from provisioner.spec.versions import PLUGINS
 
 LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
@@ -100,6 +101,16 @@ CANAL = {
         Calico(mtu=1500, env={"FELIX_IPTABLESREFRESHINTERVAL": "90"}),
     ),
 }
+_LIMITED = ContainerPart({"cpu": "150m"}, {"memory": "900Mi"})
+_PROBED = replace(_LIMITED, liveness={"timeout": 20, "failures": 6}, readiness={"period": 30})
+_INFRA = (Taint("dedicated", "infra", "NoExecute"),)
+OWN_PODS = {
+    "flannel": NetworkPods(_INFRA, {"kube-flannel": _LIMITED}),
+    "calico": NetworkPods(_INFRA, {"calico-node": _PROBED}),
+    "canal": NetworkPods(_INFRA, {"calico-node": _PROBED}),
+    "cilium": NetworkPods(_INFRA, {"cilium-agent": _PROBED}),
+}
+"""By plug-in: settings of its own pods."""
 TWO = (POD, "fd00:244::/56")
 _SIX = IPPool("six", TWO[1], block_size=122, nat_outgoing=False)
 TWO_FAMILIES: dict[str, dict[str, Any]] = {
@@ -162,6 +173,7 @@ def specs(plugin: str) -> Iterator[tuple[str, ClusterSpec]]:
         modes = {name: replace(network, cilium=each) for name, each in CILIUM.items()}
     else:
         modes = {name: replace(network, flannel=one, calico=other) for name, (one, other) in CANAL.items()}
+    modes["its own pods"] = replace(next(iter(modes.values())), pods=OWN_PODS[plugin])
     for name, options in TWO_FAMILIES.items():
         if name.partition(" ")[0] == plugin:
             modes[name] = replace(network, pod_cidrs=TWO, **options)
