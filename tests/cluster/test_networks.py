@@ -103,20 +103,20 @@ COUNTING = """
 nft delete table inet seen 2>/dev/null || :
 nft -f - <<'END'
 table inet seen {{
-  counter tunnel {{ }}
-  counter plain {{ }}
-  counter plain6 {{ }}
-  chain all {{
+  counter outer {{ }}
+  counter own {{ }}
+  counter own6 {{ }}
+  chain came {{
     type filter hook prerouting priority -300;
-    iifname "eth0" {tunnel} counter name tunnel
-    iifname "eth0" ip saddr 10.244.0.0/16 counter name plain
-    iifname "eth0" ip6 saddr fd00:244::/56 counter name plain6
+    iifname "eth0" {tunnel} counter name outer
+    iifname "eth0" ip saddr 10.244.0.0/16 counter name own
+    iifname "eth0" ip6 saddr fd00:244::/56 counter name own6
   }}
 }}
 END
 """
 COUNTED = """
-for each in tunnel plain plain6; do
+for each in outer own own6; do
   nft list counter inet seen $each | sed -n 's/.*packets \\([0-9]*\\) .*/\\1/p'
 done
 """
