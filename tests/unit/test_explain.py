@@ -69,7 +69,7 @@ TEXTS = {"kube-flannel": FLANNEL, "calico": CALICO, "multus": MULTUS, "multus-th
 NETWORKS = {
     "vxlan": Network(),
     "udp on a link": Network(flannel=Flannel("udp", interface="eth1")),
-    "Calico": Network(plugin="calico", calico=Calico(pools=POOLS, mtu=1400, env={"FELIX_X": "y"})),
+    "Calico": Network(plugin="calico", calico=Calico(pools=POOLS, mtu=1400, env={"FELIX_LOGPREFIX": "y"})),
     "thin": Network(multus=Multus("thin")),
     "thick": Network(multus=Multus("thick"), attachments=(Attachment("a", "macvlan", master="eth1"),)),
 }
@@ -140,7 +140,7 @@ def test_what_was_and_is_there(lab: ClusterSpec) -> None:
         {"name": "CALICO_IPV4POOL_IPIP", "value": "Never"},
     )
     added = [each.after for each in patches if each.path == f"spec.template.spec.{node}.env"]
-    assert {"name": "FELIX_X", "value": "y"} in added
+    assert {"name": "FELIX_LOGPREFIX", "value": "y"} in added
     assert all(each.before is None for each in patches if each.path.endswith(".env"))
 
 
