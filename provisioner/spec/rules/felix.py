@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft, Unusable
+from provisioner.spec.felixwords import variable_of
 from provisioner.spec.rules.calicoreach import encapsulations
 from provisioner.spec.validation import Path
 
@@ -37,6 +38,21 @@ def felix_s_numbers_are_in_bounds(draft: Draft) -> Iterator[Problem]:
         for index, each in enumerate(entries if isinstance(entries, list) else ()):
             if isinstance(each, dict) and "port" in each:
                 yield from _judged(draft, (*_AT, "felix", name, index, "port"), each["port"], (0, 65535))
+
+
+def felix_s_settings_are_said_once(draft: Draft) -> Iterator[Problem]:
+    """Of a field and its variable Felix takes the variable: the other one would be a lie."""
+    felix, env = draft.get(*_AT, "felix"), draft.get(*_AT, "env")
+    if not isinstance(felix, dict) or not isinstance(env, dict):
+        return
+    fields = {variable_of(str(name)): name for name in felix}
+    for variable in env:
+        field = fields.get(str(variable).upper())
+        if field is not None and (*_AT, "felix", field) not in draft.bad:
+            reason = (
+                f"{variable}: network.calico.felix says {field} already, and Felix would take the variable"
+            )
+            yield draft.problem((*_AT, "env", variable), reason, "leave one of them out", key=True)
 
 
 def felix_s_tunnels_have_ports_of_their_own(draft: Draft) -> Iterator[Problem]:
