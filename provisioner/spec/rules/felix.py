@@ -15,8 +15,9 @@ _AT = ("network", "calico")
 _TUNNELS = ("vxlanPort", "wireguardListeningPort", "wireguardListeningPortV6")
 _WIREGUARD = ((_TUNNELS[1], 51820, 4), (_TUNNELS[2], 51821, 6))
 _BOUNDS = {
-    **dict.fromkeys(_TUNNELS, (1, 65535)),
-    **dict.fromkeys(("healthPort", "metadataPort", "prometheusMetricsPort"), (0, 65535)),
+    # Of 0 a socket has some port, and the probes that ask Felix's health want to know which.
+    **dict.fromkeys((*_TUNNELS, "healthPort"), (1, 65535)),
+    **dict.fromkeys(("metadataPort", "prometheusMetricsPort"), (0, 65535)),
     "vxlanVNI": (1, 2**24 - 1),
 }
 _FAILSAFE = ("failsafeInboundHostPorts", "failsafeOutboundHostPorts")
@@ -38,6 +39,17 @@ def felix_s_numbers_are_in_bounds(draft: Draft) -> Iterator[Problem]:
         for index, each in enumerate(entries if isinstance(entries, list) else ()):
             if isinstance(each, dict) and "port" in each:
                 yield from _judged(draft, (*_AT, "felix", name, index, "port"), each["port"], (0, 65535))
+
+
+def felix_s_health_is_reached(draft: Draft) -> Iterator[Problem]:
+    """The probes put the host and its port together as they are (node/pkg/health), and Felix takes no brackets."""
+    for key, name in (("felix", "healthHost"), ("env", variable_of("healthHost"))):
+        section = draft.get(*_AT, key)
+        host = section.get(name) if isinstance(section, dict) else None
+        if isinstance(host, str) and ":" in host:
+            reason = "the probes of calico-node write no brackets around an IPv6 address, and would not reach"
+            hint = "use a name or an IPv4 address"
+            yield draft.problem((*_AT, key, name), f"{name}: {reason} {host}", hint)
 
 
 def felix_s_settings_are_said_once(draft: Draft) -> Iterator[Problem]:
