@@ -69,17 +69,24 @@ def felix_s_settings_are_said_once(draft: Draft) -> Iterator[Problem]:
 
 def felix_s_tunnels_have_ports_of_their_own(draft: Draft) -> Iterator[Problem]:
     """Two sockets of a node."""
-    felix = draft.get(*_AT, "felix", default={})
-    if isinstance(felix, Unusable):
-        return
-    taken: dict[object, str] = {}
+    taken: dict[str, tuple[str, Path]] = {}
     for name, default in _tunnels(draft):
-        port = felix.get(name, default)
-        other = taken.setdefault(port, name)
+        path, value = setting_of(draft, name, default)
+        other, its_path = taken.setdefault(str(value), (name, path))
         if other != name:
-            written = name if name in felix else other
-            reason = f"{written}: {other} and {name} would be one UDP port, {port}"
-            yield draft.problem((*_AT, "felix", written), reason, "choose another")
+            written = path or its_path
+            reason = f"{written[-1]}: {other} and {name} would be one UDP port, {value}"
+            yield draft.problem(written, reason, "choose another")
+
+
+def setting_of(draft: Draft, name: str, default: object = "") -> tuple[Path, object]:
+    """A setting's place and value, by its field or its variable, which is a text; (), `default` where there is none, or
+    a section that is wrong."""
+    for key, written in (("env", variable_of(name)), ("felix", name)):
+        section = draft.get(*_AT, key)
+        if isinstance(section, dict) and written in section:
+            return (*_AT, key, written), section[written]
+    return (), default
 
 
 def _tunnels(draft: Draft) -> Iterator[tuple[str, int]]:

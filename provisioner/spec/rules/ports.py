@@ -8,9 +8,9 @@ from provisioner.errors import Problem
 from provisioner.inventory.model import Host
 from provisioner.spec.calico import BGP, TYPHA_NODES
 from provisioner.spec.draft import API_PORT, CONTROL_PLANE, ETCD, LOAD_BALANCER, REGISTRY, Draft
-from provisioner.spec.felixwords import variable_of
 from provisioner.spec.model import Registry
 from provisioner.spec.rules.calicoreach import spoken
+from provisioner.spec.rules.felix import setting_of
 
 _BGP = ("network", "calico", "bgp")
 
@@ -62,8 +62,8 @@ def _taken(draft: Draft, host: Host) -> dict[int, str]:
 
 def _of_calico(draft: Draft) -> Iterator[tuple[int, str]]:
     for name, default, switch in _FELIX:
-        on = not switch or str(_setting(draft, switch, "")).lower() in _TRUE
-        port = str(_setting(draft, name, default))
+        on = not switch or str(setting_of(draft, switch)[1]).lower() in _TRUE
+        port = str(setting_of(draft, name, default)[1])
         if on and port.isascii() and port.isdecimal():
             yield int(port), "calico-node"
     if draft.get("network", "plugin") != "calico":
@@ -73,15 +73,6 @@ def _of_calico(draft: Draft) -> Iterator[tuple[int, str]]:
     typha = draft.get("network", "calico", "typha", default=len(draft.nodes()) > TYPHA_NODES)
     if typha is True or draft.get("network", "calico", "install") == "operator":
         yield from ((port, "Typha") for port in _TYPHA)
-
-
-def _setting(draft: Draft, name: str, default: object) -> object:
-    """Felix's, by its field or its variable; one that is wrong is none."""
-    for key, written in (("env", variable_of(name)), ("felix", name)):
-        found = draft.get("network", "calico", key, default={})
-        if isinstance(found, dict) and written in found:
-            return found[written]
-    return default
 
 
 def _both_chosen(draft: Draft) -> Iterator[Problem]:
