@@ -10,7 +10,7 @@ from provisioner.inventory.model import Inventory
 from provisioner.inventory.words import nearest
 from provisioner.network.crd import misfits, schema_of
 from provisioner.network.podnetwork import PodNetwork
-from provisioner.spec.felixwords import PREFIX, variables_of
+from provisioner.spec.felixwords import PREFIX, variable_of, variables_of
 from provisioner.spec.model import ClusterSpec
 
 _AT = ("network", "calico")
@@ -48,6 +48,7 @@ def _unread(inventory: Inventory, read: PodNetwork, variables: Sequence[str]) ->
         return
     fields = schema_of(read.upstream, "FelixConfiguration", read.artifact)["properties"]["spec"]["properties"]
     known = {each.removeprefix(PREFIX): each for each in variables_of(fields)}
+    known = {**{each.upper(): variable_of(each) for each in fields}, **known}
     for name in variables:
         if name not in known.values():
             near = nearest(name[len(PREFIX) :], sorted(known))

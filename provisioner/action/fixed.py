@@ -120,7 +120,13 @@ def with_fixed(
     if never_ran(spec, facts, owned):
         return replace(state, fixed=wanted)
     pools: Fixed = {"pools": [*dict.fromkeys(_pools(state.fixed) + _pools(wanted))]} if _pools(wanted) else {}
-    return replace(state, fixed={**wanted, **state.fixed, **pools})
+    # Calico's WireGuard goes at all nodes at once, by one object: then its port may be another when it comes again.
+    kept = {
+        name: each
+        for name, each in state.fixed.items()
+        if name in wanted or not name.startswith("wireguard_")
+    }
+    return replace(state, fixed={**wanted, **kept, **pools})
 
 
 def _pools(fixed: Fixed) -> list[str]:

@@ -21,6 +21,7 @@ _FELIX = {
         "maxIpsetSize": {"type": "integer"},
         "vxlanPort": {"type": "integer"},
         "netlinkTimeout": {"type": "string"},
+        "wireguardKeepAlive": {"type": "string"},
         "failsafeInboundHostPorts": {
             "type": "array",
             "items": {
@@ -60,7 +61,9 @@ inventory.yaml:13:11: felix_max_ipset_size: Felix of calico reads no such variab
 'FELIX_MAXIPSETSIZE'?)
 inventory.yaml:14:11: FELIX_NETLINKTIMEOUT: Felix of calico reads no such variable (did you mean \
 'FELIX_NETLINKTIMEOUTSECS'?)
-5 problems
+inventory.yaml:15:11: FELIX_WIREGUARDKEEPALIVE: Felix of calico reads no such variable (did you mean \
+'FELIX_WIREGUARDPERSISTENTKEEPALIVE'?)
+6 problems
 """
 OPERATOR = """\
 inventory.yaml:10:11: installation has no field 'nonPrivilegd' (Installation of tigera-operator) (did you mean \
@@ -124,7 +127,8 @@ def test_variables_are_of_fields_or_known_without(tmp_path: Path, monkeypatch: p
           FELIX_AUTODETECTION: first-found,
           FELIX_LOGSEVERITYSCREN: Info,
           felix_max_ipset_size: '7',
-          FELIX_NETLINKTIMEOUT: '9'}}"""
+          FELIX_NETLINKTIMEOUT: '9',
+          FELIX_WIREGUARDKEEPALIVE: '9'}}"""
     assert judged(tmp_path, section, monkeypatch) == VARIABLES
     good = "FELIX_VXLANPORT: '4790', FELIX_NETLINKTIMEOUTSECS: '9', FELIX_TYPHAREADTIMEOUT: '60', AS: '1'"
     assert judged(tmp_path, f"{{env: {{{good}}}}}", monkeypatch) == ""

@@ -214,6 +214,22 @@ def test_calico_keeps_what_both_ends_have_in_common(
         check_fixed(inventory, of(replace(before, **change)), state)
 
 
+def test_a_port_of_wireguard_s_is_forgotten_with_it(changed: tuple[Inventory, ClusterSpec]) -> None:
+    inventory, spec = changed
+
+    def of(calico: Calico) -> ClusterSpec:
+        return replace(spec, network=replace(spec.network, plugin="calico", calico=calico))
+
+    facts = hosts(inventory, cp1=replace(BARE, owned=API_SERVER))
+    owned = {host: parse_owned(each.owned) for host, each in facts.items()}
+    on, moved = of(_ENCRYPTED), of(replace(_ENCRYPTED, felix={"wireguardListeningPort": 9}))
+    state = replace(STATE, fixed=fixed_of(on))
+    with pytest.raises(InputError, match="wireguard_ipv4: the cluster runs with UDP 51820"):
+        check_fixed(inventory, moved, with_fixed(moved, state, facts, owned))
+    off = with_fixed(of(replace(_ENCRYPTED, wireguard=False)), state, facts, owned)
+    check_fixed(inventory, moved, with_fixed(moved, off, facts, owned))
+
+
 def test_what_calico_s_pools_do_not_use_is_not_fixed(changed: tuple[Inventory, ClusterSpec]) -> None:
     spec = replace(changed[1], network=replace(changed[1].network, plugin="calico"))
     routed = Calico(pools=(replace(_VXLAN, encapsulation="None"),))
