@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from provisioner.bundle.layout import Bundle
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.model import Inventory
+from provisioner.inventory.words import nearest
 from provisioner.network.crd import misfits, schema_of
 from provisioner.network.podnetwork import PodNetwork
+from provisioner.spec.felixwords import PREFIX, variable_of, variables_of
 from provisioner.spec.model import ClusterSpec
 
 _AT = ("network", "calico")
@@ -25,7 +27,8 @@ def check_definitions(inventory: Inventory, spec: ClusterSpec, bundle: Bundle) -
     if network.calico.operated:
         further = network.calico.operator.installation
         handed[*_AT, "operator", "installation"] = ("Installation", further)
-    if not any(said for _, said in handed.values()):
+    variables = [name for name in network.calico.env if name.upper().startswith(PREFIX)]
+    if not variables and not any(said for _, said in handed.values()):
         return
     read = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
     problems = [
@@ -34,8 +37,28 @@ def check_definitions(inventory: Inventory, spec: ClusterSpec, bundle: Bundle) -
         if said
         for each in _problems(inventory, read, path, kind, said)
     ]
+    problems += _unread(inventory, read, variables)
     if problems:
         raise InputError(problems)
+
+
+def _unread(inventory: Inventory, read: PodNetwork, variables: Sequence[str]) -> Iterator[Problem]:
+    """Felix passes over a variable that it does not know."""
+    if not variables:
+        return
+    fields = schema_of(read.upstream, "FelixConfiguration", read.artifact)["properties"]["spec"]["properties"]
+    known = {each.removeprefix(PREFIX): each for each in variables_of(fields)}
+    known = {**{each.upper(): variable_of(each) for each in fields}, **known}
+    for name in variables:
+        if name not in known.values():
+            near = nearest(name[len(PREFIX) :], sorted(known))
+            hint = (
+                f"did you mean '{known[near]}'?"
+                if near
+                else f"{PREFIX}, and a field's name in capital letters"
+            )
+            where = inventory.origin(None, "cluster", *_AT, "env", name, key=True)
+            yield Problem(*where, f"{name}: Felix of {read.artifact} reads no such variable", hint)
 
 
 def _problems(

@@ -36,8 +36,10 @@ _REASONS = {
     "service_cidrs": "services keep their addresses, the cluster's DNS service among them",
     "existing": "its services are its builder's, and the other way round",
     "plugin": "pods keep the addresses and the links that the other one gave them",
-    "backend": "nodes that have changed already and those that have not do not reach each other's pods",
-    "wire": "nodes that have changed already and those that have not do not reach each other's pods",
+    **dict.fromkeys(
+        ("backend", "wire", "wireguard_ipv4", "wireguard_ipv6"),
+        "nodes that have changed already and those that have not do not reach each other's pods",
+    ),
     "ipam": "pods have addresses of the parts that nodes were given so",
     "services": "connections of pods are translated by the one, and the other does not know of them",
     "pools": "nodes have blocks of it, and pods their addresses",
@@ -83,7 +85,7 @@ def wire_of(network: Network) -> Fixed:
         port = network.cilium.udp_port
         return {"wire": f"UDP {port}"} if port else {}
     if network.carrier != "flannel":
-        return {}
+        return _wires_of_calico(network)
     flannel = network.flannel
     if flannel.backend == "vxlan":
         return {"wire": f"UDP {flannel.udp_port}, VNI {flannel.vni}{', GBP' * flannel.gbp}"}
@@ -91,6 +93,19 @@ def wire_of(network: Network) -> Fixed:
         both = f" and {flannel.port_ipv6}" if flannel.mode == "separate" and network.ipv6 else ""
         return {"wire": f"UDP {flannel.udp_port}{both}, mode {flannel.mode}"}
     return {"wire": f"UDP {flannel.udp_port}"} if flannel.udp_port else {}
+
+
+def _wires_of_calico(network: Network) -> Fixed:
+    """Apart, because WireGuard may go and come beside VXLAN: a node without it gets what is not encrypted. Felix takes
+    its own port for that of all others (3.28, felix/wireguard)."""
+    calico = network.calico
+    vxlan: Fixed = {"wire": f"UDP {calico.vxlan_port}, VNI {calico.vxlan_vni}"}
+    versions = sorted({6 if ":" in each.cidr else 4 for each in calico.pools})
+    wireguard: Fixed = {
+        f"wireguard_ipv{each}": f"UDP {calico.wireguard_port(each)}" for each in versions if calico.wireguard
+    }
+    tunnelled = any(each.startswith("VXLAN") for each in calico.encapsulations)
+    return {**(vxlan if tunnelled else {}), **wireguard}
 
 
 def with_fixed(
@@ -105,7 +120,13 @@ def with_fixed(
     if never_ran(spec, facts, owned):
         return replace(state, fixed=wanted)
     pools: Fixed = {"pools": [*dict.fromkeys(_pools(state.fixed) + _pools(wanted))]} if _pools(wanted) else {}
-    return replace(state, fixed={**wanted, **state.fixed, **pools})
+    # Calico's WireGuard goes at all nodes at once, by one object: then its port may be another when it comes again.
+    kept = {
+        name: each
+        for name, each in state.fixed.items()
+        if name in wanted or not name.startswith("wireguard_")
+    }
+    return replace(state, fixed={**wanted, **kept, **pools})
 
 
 def _pools(fixed: Fixed) -> list[str]:
@@ -150,7 +171,7 @@ def check_fixed(inventory: Inventory, spec: ClusterSpec, state: ClusterState) ->
 
 def _place(name: str, spec: ClusterSpec) -> tuple[str, ...]:
     """A backend is of the plug-in's section; Calico's comes of its encapsulation."""
-    if name in ("wire", "pools"):
+    if name == "pools" or name.startswith("wire"):
         return ("network", spec.network.carrier, *(["pools"] if name == "pools" else []))
     if name != "backend":
         return _PLACES[name]

@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from provisioner.kube.manifest import digest_of_text
-from provisioner.network.calicoresources import beaten_variables, bgp_objects, felix_objects, pool_object
+from provisioner.network.calicoresources import (
+    beaten_variables,
+    bgp_objects,
+    felix_objects,
+    pool_object,
+    probed_variables,
+)
 from provisioner.network.cniconfig import KEY, with_ipam
 from provisioner.network.images import image_edits
 from provisioner.network.patches import Edit, Path, patch
@@ -98,6 +104,8 @@ def _node(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], cni: str) -> It
     yield from node.env("FELIX_IPV6SUPPORT", str(6 in families).lower(), "the families of the pod CIDRs")
     for name, value in sorted(calico.env.items()):
         yield from node.env(name, value, "env of the spec")
+    for name, value in probed_variables(calico).items():
+        yield from node.env(name, value, "felix of the spec, which the probes would not know")
     yield from node.without(beaten_variables(calico), "felix of the spec, which it would beat")
     if calico.backend != "bird":
         for probe, word in (("livenessProbe", "-bird-live"), ("readinessProbe", "-bird-ready")):

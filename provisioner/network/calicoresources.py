@@ -7,10 +7,12 @@ from typing import Any
 
 from provisioner.network.crd import check_objects
 from provisioner.spec.calico import BGP, REFLECTORS, BGPPeer, Calico, IPPool
+from provisioner.spec.felixwords import variable_of
 
 REFLECTOR = "route-reflector"
 """The label of nodes that are route reflectors (docs, networking/configuring/bgp)."""
 _CRD = "crd.projectcalico.org/v1"
+_PROBED = ("healthHost", "healthPort")
 Object = dict[str, Any]
 
 
@@ -92,4 +94,10 @@ def felix_objects(calico: Calico, upstream: Sequence[Object], source: str) -> li
 def beaten_variables(calico: Calico) -> set[str]:
     """Variables of calico-node for what the spec has Felix told: Felix takes a variable before its configuration
     (docs, reference/felix/configuration), so that the manifest's own must not be there. What env says stays."""
-    return {f"FELIX_{name.upper()}" for name in calico.felix} - calico.env.keys()
+    return {variable_of(name) for name in calico.felix} - calico.env.keys() - probed_variables(calico).keys()
+
+
+def probed_variables(calico: Calico) -> dict[str, str]:
+    """Where calico-node's probes ask for Felix's health: they know that by variables alone (3.28, node/pkg/health), and
+    would restart without end what answers elsewhere."""
+    return {variable_of(name): str(calico.felix[name]) for name in _PROBED if name in calico.felix}

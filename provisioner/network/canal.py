@@ -13,7 +13,7 @@ from typing import Any
 from provisioner.errors import ProvisionError
 from provisioner.kube.manifest import digest_of_text
 from provisioner.network.calico import OURS
-from provisioner.network.calicoresources import beaten_variables, felix_objects
+from provisioner.network.calicoresources import beaten_variables, felix_objects, probed_variables
 from provisioner.network.cniconfig import MTU, with_ipam
 from provisioner.network.flannel import link_edits, net_conf
 from provisioner.network.images import image_edits
@@ -84,6 +84,8 @@ def _agents(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
     yield from node.env("FELIX_IPV6SUPPORT", str(True in families).lower(), "the families of the pod CIDRs")
     for name, value in sorted(calico.env.items()):
         yield from node.env(name, value, "env of the spec")
+    for name, value in probed_variables(calico).items():
+        yield from node.env(name, value, "felix of the spec, which the probes would not know")
     yield from node.without(beaten_variables(calico), "felix of the spec, which it would beat")
     installer = Container.of(upstream, DAEMONS, "install-cni", "initContainers")
     yield from installer.env(

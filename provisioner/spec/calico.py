@@ -138,15 +138,20 @@ class Calico:
     @property
     def vxlan_port(self) -> int:
         """UDP, between nodes (docs, reference/felix/configuration)."""
-        return self._port("vxlanPort", 4789)
+        return self._number("vxlanPort", 4789)
+
+    @property
+    def vxlan_vni(self) -> int:
+        """The number of VXLAN's network, on all nodes."""
+        return self._number("vxlanVNI", 4096)
 
     def wireguard_port(self, version: int) -> int:
         """UDP, between nodes; each IP family has a tunnel of its own."""
         if version == 4:
-            return self._port("wireguardListeningPort", 51820)
-        return self._port("wireguardListeningPortV6", 51821)
+            return self._number("wireguardListeningPort", 51820)
+        return self._number("wireguardListeningPortV6", 51821)
 
-    def _port(self, field_name: str, default: int) -> int:
+    def _number(self, field_name: str, default: int) -> int:
         """Felix takes a variable of its container before the field."""
         written = self.env.get(f"FELIX_{field_name.upper()}", self.felix.get(field_name, default))
         return int(str(written))

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from provisioner.inventory.spelling import said
 from provisioner.inventory.words import hint_for
 from provisioner.spec.calico import ENCAPSULATIONS
+from provisioner.spec.felixwords import KEYS_OF_VARIABLES, PREFIX, setting
 from provisioner.spec.values import RefusedError, cidr, host, regular_expression
 
 _BARE = ("first-found", "kubernetes-internal-ip")
@@ -38,11 +39,7 @@ _ELSEWHERE = MappingProxyType(
         "NO_DEFAULT_POOLS": "pools",
         "CALICO_NETWORKING_BACKEND": "encapsulation",
         "CLUSTER_TYPE": "encapsulation",
-        "FELIX_IPV6SUPPORT": "pools",
-        "FELIX_IPINIPMTU": "mtu",
-        "FELIX_VXLANMTU": "mtu",
-        "FELIX_WIREGUARDMTU": "mtu",
-        "FELIX_WIREGUARDENABLED": "wireguard",
+        **KEYS_OF_VARIABLES,
     }
 )
 """Variables that a key of the section stands for."""
@@ -96,30 +93,6 @@ def cluster_id(text: str) -> None:
         raise RefusedError(f"{said(text)} is not four numbers with dots", "such as 244.0.0.1") from None
 
 
-_FIELDS = MappingProxyType(
-    {
-        **{
-            name.removeprefix("FELIX_").lower(): key
-            for name, key in _ELSEWHERE.items()
-            if name.startswith("FELIX_")
-        },
-        "vxlanmtuv6": "mtu",
-        "wireguardmtuv6": "mtu",
-        "wireguardenabledv6": "wireguard",
-        "vxlanenabled": "encapsulation",
-        "ipipenabled": "encapsulation",
-    }
-)
-"""Fields of a FelixConfiguration that a key of the section stands for, in small letters."""
-
-
-def felix_field(name: str) -> None:
-    """A field of FelixConfiguration that the spec has no key for; whether there is such a one the release's own
-    definition says."""
-    if name.lower() in _FIELDS:
-        raise RefusedError("it has a key of its own", f"use network.calico.{_FIELDS[name.lower()]}")
-
-
 def variable(name: str) -> None:
     """A variable of the container calico-node that the spec has no key for."""
     meant = _SLIPS.get(name, name)
@@ -130,6 +103,7 @@ def variable(name: str) -> None:
             else f"{name} has a key of its own"
         )
         raise RefusedError(unknown, f"use network.calico.{_ELSEWHERE[meant]}")
-    if name in VARIABLES or re.fullmatch("FELIX_[A-Z0-9]+", name):
-        return
-    raise RefusedError("Calico reads no such variable", hint_for(name, [*VARIABLES, *_ELSEWHERE]))
+    if name.upper().startswith(PREFIX):
+        setting(name[len(PREFIX) :])  # whether there is such a one depends on the release
+    elif name not in VARIABLES:
+        raise RefusedError("Calico reads no such variable", hint_for(name, [*VARIABLES, *_ELSEWHERE]))

@@ -18,6 +18,7 @@ from provisioner.spec import (
     cilium,
     ciliumwords,
     dns,
+    felixwords,
     labels,
     nameservers,
     policies,
@@ -83,7 +84,7 @@ _CALICO = _section(
                 "installation": {"type": "dict", "keysrules": _text()},
             }
         ),
-        "felix": {"type": "dict", "keysrules": _text(calicowords.felix_field)},
+        "felix": {"type": "dict", "keysrules": _text(felixwords.setting)},
         "env": {
             "type": "dict",
             "keysrules": _text(calicowords.variable),

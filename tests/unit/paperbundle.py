@@ -55,8 +55,10 @@ spec:
                 wireguardEnabled: {type: boolean}
                 logSeverityScreen: {type: string}
                 reportingInterval: {type: string}
+                healthPort: {type: integer}
+                healthHost: {type: string}
 """
-"""The definition of a FelixConfiguration with the fields that the tool itself writes."""
+"""The definition of a FelixConfiguration with the fields that the tool itself writes or reads."""
 
 _MULTUS = """
 apiVersion: apiextensions.k8s.io/v1

@@ -91,7 +91,8 @@ def test_flannel_carries_and_calico_enforces(folder: Path) -> None:
 @pytest.mark.upstream
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
 def test_no_variable_beats_what_felix_is_told(folder: Path) -> None:
-    told = made(folder, cluster(felix={"defaultEndpointToHostAction": "Drop"}))
+    told = made(folder, cluster(felix={"defaultEndpointToHostAction": "Drop", "healthPort": 9199}))
+    assert env(containers(told)["calico-node"])["FELIX_HEALTHPORT"] == "9199", "the probes would not know it"
     assert "FELIX_DEFAULTENDPOINTTOHOSTACTION" in env(containers(made(folder, cluster()))["calico-node"])
     assert "FELIX_DEFAULTENDPOINTTOHOSTACTION" not in env(containers(told)["calico-node"])
 

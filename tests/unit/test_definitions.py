@@ -19,6 +19,9 @@ _FELIX = {
     "properties": {
         "logSeverityScreen": {"type": "string", "pattern": "^(?i)(Debug|Info|Warning|Error|Fatal)?$"},
         "maxIpsetSize": {"type": "integer"},
+        "vxlanPort": {"type": "integer"},
+        "netlinkTimeout": {"type": "string"},
+        "wireguardKeepAlive": {"type": "string"},
         "failsafeInboundHostPorts": {
             "type": "array",
             "items": {
@@ -47,6 +50,20 @@ inventory.yaml:12:25: felix.maxIpsetSize has to be an integer, not '7' (FelixCon
 quotes)
 inventory.yaml:13:65: felix.failsafeInboundHostPorts[1] lacks the field 'protocol' (FelixConfiguration of calico)
 4 problems
+"""
+VARIABLES = """\
+inventory.yaml:10:11: FELIX_VXLANPROT: Felix of calico reads no such variable (did you mean 'FELIX_VXLANPORT'?)
+inventory.yaml:11:11: FELIX_AUTODETECTION: Felix of calico reads no such variable (FELIX_, and a field's name in \
+capital letters)
+inventory.yaml:12:11: FELIX_LOGSEVERITYSCREN: Felix of calico reads no such variable (did you mean \
+'FELIX_LOGSEVERITYSCREEN'?)
+inventory.yaml:13:11: felix_max_ipset_size: Felix of calico reads no such variable (did you mean \
+'FELIX_MAXIPSETSIZE'?)
+inventory.yaml:14:11: FELIX_NETLINKTIMEOUT: Felix of calico reads no such variable (did you mean \
+'FELIX_NETLINKTIMEOUTSECS'?)
+inventory.yaml:15:11: FELIX_WIREGUARDKEEPALIVE: Felix of calico reads no such variable (did you mean \
+'FELIX_WIREGUARDPERSISTENTKEEPALIVE'?)
+6 problems
 """
 OPERATOR = """\
 inventory.yaml:10:11: installation has no field 'nonPrivilegd' (Installation of tigera-operator) (did you mean \
@@ -102,6 +119,19 @@ def test_fields_and_values_have_their_places(tmp_path: Path, monkeypatch: pytest
           maxIpsetSize: '7',
           failsafeInboundHostPorts: [{port: 22, protocol: TCP}, {port: 23}]}}"""
     assert judged(tmp_path, section, monkeypatch) == FELIX
+
+
+def test_variables_are_of_fields_or_known_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = """{env: {
+          FELIX_VXLANPROT: '4790',
+          FELIX_AUTODETECTION: first-found,
+          FELIX_LOGSEVERITYSCREN: Info,
+          felix_max_ipset_size: '7',
+          FELIX_NETLINKTIMEOUT: '9',
+          FELIX_WIREGUARDKEEPALIVE: '9'}}"""
+    assert judged(tmp_path, section, monkeypatch) == VARIABLES
+    good = "FELIX_VXLANPORT: '4790', FELIX_NETLINKTIMEOUTSECS: '9', FELIX_TYPHAREADTIMEOUT: '60', AS: '1'"
+    assert judged(tmp_path, f"{{env: {{{good}}}}}", monkeypatch) == ""
 
 
 def test_an_operator_s_fields_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,10 @@ TEXTS = {"kube-flannel": FLANNEL, "calico": CALICO, "multus": MULTUS, "multus-th
 NETWORKS = {
     "vxlan": Network(),
     "udp on a link": Network(flannel=Flannel("udp", interface="eth1")),
-    "Calico": Network(plugin="calico", calico=Calico(pools=POOLS, mtu=1400, env={"FELIX_X": "y"})),
+    "Calico's health elsewhere": Network(
+        plugin="calico", calico=Calico(pools=POOLS, felix={"healthPort": 9199, "healthHost": "127.0.0.2"})
+    ),
+    "Calico": Network(plugin="calico", calico=Calico(pools=POOLS, mtu=1400, env={"FELIX_LOGPREFIX": "y"})),
     "thin": Network(multus=Multus("thin")),
     "thick": Network(multus=Multus("thick"), attachments=(Attachment("a", "macvlan", master="eth1"),)),
 }
@@ -140,8 +143,20 @@ def test_what_was_and_is_there(lab: ClusterSpec) -> None:
         {"name": "CALICO_IPV4POOL_IPIP", "value": "Never"},
     )
     added = [each.after for each in patches if each.path == f"spec.template.spec.{node}.env"]
-    assert {"name": "FELIX_X", "value": "y"} in added
+    assert {"name": "FELIX_LOGPREFIX", "value": "y"} in added
     assert all(each.before is None for each in patches if each.path.endswith(".env"))
+
+
+def test_probes_are_told_where_felix_answers(lab: ClusterSpec) -> None:
+    """They know it by variables alone, and Felix takes those before its fields."""
+    (upstream, applied, _), _ = parts(lab, NETWORKS["Calico's health elsewhere"])
+    (settings,) = [each["spec"] for each in applied if each["kind"] == "FelixConfiguration"]
+    (daemons,) = [each for each in applied if each["kind"] == "DaemonSet"]
+    (node,) = daemons["spec"]["template"]["spec"]["containers"]
+    told = {each["name"]: each["value"] for each in node["env"]}
+    assert (told["FELIX_HEALTHPORT"], told["FELIX_HEALTHHOST"]) == ("9199", "127.0.0.2")
+    assert (settings["healthPort"], settings["healthHost"]) == (9199, "127.0.0.2")
+    assert "HEALTH" not in str(upstream)
 
 
 def test_telling_changes_nothing() -> None:

@@ -165,6 +165,78 @@ def test_calico_keeps_its_pools_and_may_get_more(changed: tuple[Inventory, Clust
             check_fixed(inventory, of(*pools), state)
 
 
+_VXLAN, _SIX = IPPool("pods", "10.244.0.0/16"), IPPool("six", "fd00:244::/56")
+_ENCRYPTED = Calico(pools=(_VXLAN, _SIX), wireguard=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "reason"),
+    [
+        (
+            Calico(pools=(_VXLAN,)),
+            {"felix": {"vxlanPort": 4790}},
+            "wire: the cluster runs with UDP 4789, VNI 4096,",
+        ),
+        (
+            Calico(pools=(_VXLAN,)),
+            {"felix": {"vxlanVNI": 1}},
+            "wire: the cluster runs with UDP 4789, VNI 4096,",
+        ),
+        (
+            Calico(pools=(_VXLAN,)),
+            {"env": {"FELIX_VXLANVNI": "1"}},
+            "wire: the cluster runs with UDP 4789, VNI 4096,",
+        ),
+        (
+            _ENCRYPTED,
+            {"felix": {"wireguardListeningPort": 9}},
+            "wireguard_ipv4: the cluster runs with UDP 51820",
+        ),
+        (
+            _ENCRYPTED,
+            {"felix": {"wireguardListeningPortV6": 9}},
+            "wireguard_ipv6: the cluster runs with UDP 51821",
+        ),
+    ],
+)
+def test_calico_keeps_what_both_ends_have_in_common(
+    changed: tuple[Inventory, ClusterSpec], before: Calico, change: dict[str, Any], reason: str
+) -> None:
+    inventory, spec = changed
+
+    def of(calico: Calico) -> ClusterSpec:
+        return replace(spec, network=replace(spec.network, plugin="calico", calico=calico))
+
+    state = replace(STATE, fixed=fixed_of(of(before)))
+    for others in ({"mtu": 1400}, {"wireguard": not before.wireguard}):  # nodes take them one by one
+        check_fixed(inventory, of(replace(before, **others)), state)
+    with pytest.raises(InputError, match=reason):
+        check_fixed(inventory, of(replace(before, **change)), state)
+
+
+def test_a_port_of_wireguard_s_is_forgotten_with_it(changed: tuple[Inventory, ClusterSpec]) -> None:
+    inventory, spec = changed
+
+    def of(calico: Calico) -> ClusterSpec:
+        return replace(spec, network=replace(spec.network, plugin="calico", calico=calico))
+
+    facts = hosts(inventory, cp1=replace(BARE, owned=API_SERVER))
+    owned = {host: parse_owned(each.owned) for host, each in facts.items()}
+    on, moved = of(_ENCRYPTED), of(replace(_ENCRYPTED, felix={"wireguardListeningPort": 9}))
+    state = replace(STATE, fixed=fixed_of(on))
+    with pytest.raises(InputError, match="wireguard_ipv4: the cluster runs with UDP 51820"):
+        check_fixed(inventory, moved, with_fixed(moved, state, facts, owned))
+    off = with_fixed(of(replace(_ENCRYPTED, wireguard=False)), state, facts, owned)
+    check_fixed(inventory, moved, with_fixed(moved, off, facts, owned))
+
+
+def test_what_calico_s_pools_do_not_use_is_not_fixed(changed: tuple[Inventory, ClusterSpec]) -> None:
+    spec = replace(changed[1], network=replace(changed[1].network, plugin="calico"))
+    routed = Calico(pools=(replace(_VXLAN, encapsulation="None"),))
+    fixed = fixed_of(replace(spec, network=replace(spec.network, calico=routed)))
+    assert not [name for name in fixed if name.startswith("wire")]
+
+
 def test_calico_s_backend_is_told_by_what_makes_it(changed: tuple[Inventory, ClusterSpec]) -> None:
     inventory, spec = changed
     pools = (IPPool("pods", "10.244.0.0/16"),)

@@ -114,6 +114,17 @@ def test_nodes_look_for_images_in_the_private_registry() -> None:
     assert container["image"] == f"registry.lab.internal:5000/site/tigera/operator@sha256:{'0' * 64}"
 
 
+def test_why_an_image_is_another_fits_what_it_is() -> None:
+    def whys(image: Callable[[str], str]) -> set[str]:
+        return {each.why for each in PodNetwork(cluster(), PAPER.__getitem__).patched(image)}
+
+    assert whys(private) == {"images come from the private registry, by digest"}
+    by_tag = (
+        "images come from the private registry, by tag: the bundle has not this one, others have put it there"
+    )
+    assert whys(lambda reference: private(reference).partition("@")[0] + ":v1.30.4") == {by_tag}
+
+
 def test_the_operator_comes_last_and_its_definitions_first() -> None:
     kinds = dict.fromkeys(key.partition(" ")[0] for key in made(PAPER.__getitem__))
     assert list(kinds) == ["CustomResourceDefinition", "FelixConfiguration", "Installation", "Deployment"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft, Unusable
+from provisioner.spec.felixwords import variable_of
 from provisioner.spec.rules.calicoreach import encapsulations
 from provisioner.spec.validation import Path
 
@@ -14,8 +15,9 @@ _AT = ("network", "calico")
 _TUNNELS = ("vxlanPort", "wireguardListeningPort", "wireguardListeningPortV6")
 _WIREGUARD = ((_TUNNELS[1], 51820, 4), (_TUNNELS[2], 51821, 6))
 _BOUNDS = {
-    **dict.fromkeys(_TUNNELS, (1, 65535)),
-    **dict.fromkeys(("healthPort", "metadataPort", "prometheusMetricsPort"), (0, 65535)),
+    # Of 0 a socket has some port, and the probes that ask Felix's health want to know which.
+    **dict.fromkeys((*_TUNNELS, "healthPort"), (1, 65535)),
+    **dict.fromkeys(("metadataPort", "prometheusMetricsPort"), (0, 65535)),
     "vxlanVNI": (1, 2**24 - 1),
 }
 _FAILSAFE = ("failsafeInboundHostPorts", "failsafeOutboundHostPorts")
@@ -39,19 +41,52 @@ def felix_s_numbers_are_in_bounds(draft: Draft) -> Iterator[Problem]:
                 yield from _judged(draft, (*_AT, "felix", name, index, "port"), each["port"], (0, 65535))
 
 
+def felix_s_health_is_reached(draft: Draft) -> Iterator[Problem]:
+    """The probes put the host and its port together as they are (node/pkg/health), and Felix takes no brackets."""
+    for key, name in (("felix", "healthHost"), ("env", variable_of("healthHost"))):
+        section = draft.get(*_AT, key)
+        host = section.get(name) if isinstance(section, dict) else None
+        if isinstance(host, str) and ":" in host:
+            reason = "the probes of calico-node write no brackets around an IPv6 address, and would not reach"
+            hint = "use a name or an IPv4 address"
+            yield draft.problem((*_AT, key, name), f"{name}: {reason} {host}", hint)
+
+
+def felix_s_settings_are_said_once(draft: Draft) -> Iterator[Problem]:
+    """Of a field and its variable Felix takes the variable: the other one would be a lie."""
+    felix, env = draft.get(*_AT, "felix"), draft.get(*_AT, "env")
+    if not isinstance(felix, dict) or not isinstance(env, dict):
+        return
+    fields = {variable_of(str(name)): name for name in felix}
+    for variable in env:
+        field = fields.get(str(variable).upper())
+        if field is not None and (*_AT, "felix", field) not in draft.bad:
+            reason = (
+                f"{variable}: network.calico.felix says {field} already, and Felix would take the variable"
+            )
+            yield draft.problem((*_AT, "env", variable), reason, "leave one of them out", key=True)
+
+
 def felix_s_tunnels_have_ports_of_their_own(draft: Draft) -> Iterator[Problem]:
     """Two sockets of a node."""
-    felix = draft.get(*_AT, "felix", default={})
-    if isinstance(felix, Unusable):
-        return
-    taken: dict[object, str] = {}
+    taken: dict[str, tuple[str, Path]] = {}
     for name, default in _tunnels(draft):
-        port = felix.get(name, default)
-        other = taken.setdefault(port, name)
+        path, value = setting_of(draft, name, default)
+        other, its_path = taken.setdefault(str(value), (name, path))
         if other != name:
-            written = name if name in felix else other
-            reason = f"{written}: {other} and {name} would be one UDP port, {port}"
-            yield draft.problem((*_AT, "felix", written), reason, "choose another")
+            written = path or its_path
+            reason = f"{written[-1]}: {other} and {name} would be one UDP port, {value}"
+            yield draft.problem(written, reason, "choose another")
+
+
+def setting_of(draft: Draft, name: str, default: object = "") -> tuple[Path, object]:
+    """A setting's place and value, by its field or its variable, which is a text; (), `default` where there is none, or
+    a section that is wrong."""
+    for key, written in (("env", variable_of(name)), ("felix", name)):
+        section = draft.get(*_AT, key)
+        if isinstance(section, dict) and written in section:
+            return (*_AT, key, written), section[written]
+    return (), default
 
 
 def _tunnels(draft: Draft) -> Iterator[tuple[str, int]]:

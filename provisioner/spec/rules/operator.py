@@ -1,4 +1,5 @@
-"""What Calico's operator takes, and what the spec says in words of its own instead (tigera/operator, api/v1)."""
+"""What Calico's operator takes, and what the spec says in words of its own instead (tigera/operator, api/v1 and
+pkg/render/node.go)."""
 
 from __future__ import annotations
 
@@ -52,6 +53,12 @@ def the_operator_has_its_own_way(draft: Draft) -> Iterator[Problem]:
         reason = "env: the operator takes no variables of calico-node"
         yield draft.problem(
             (*_AT, "env"), reason, "say it in network.calico.felix, or use install: manifest", key=True
+        )
+    felix = draft.get(*_AT, "felix")
+    if isinstance(felix, Mapping) and "healthHost" in felix:
+        reason = "healthHost: the operator's liveness probe asks Felix at localhost, and would restart it without end"
+        yield draft.problem(
+            (*_AT, "felix", "healthHost"), reason, "leave it out, or use install: manifest", key=True
         )
     if draft.get(*_AT, "typha") is False:
         reason = "typha: the operator always runs Typha"

@@ -10,6 +10,7 @@ from provisioner.spec.calico import BGP, TYPHA_NODES
 from provisioner.spec.draft import API_PORT, CONTROL_PLANE, ETCD, LOAD_BALANCER, REGISTRY, Draft
 from provisioner.spec.model import Registry
 from provisioner.spec.rules.calicoreach import spoken
+from provisioner.spec.rules.felix import setting_of
 
 _BGP = ("network", "calico", "bgp")
 
@@ -23,11 +24,10 @@ _CILIUM = (4240, 4244, 9234, 9878, 9879, 9890, 9891, 9963, 9964)
 """docs, operations/system_requirements (1.16); those behind the second on localhost, or for metrics."""
 _TYPHA = (5473, 9098)
 """Its own, and that of its health on localhost (Calico 3.28, manifests/calico-typha.yaml)."""
-_FELIX = (
-    ("healthPort", 9099, "healthEnabled", True),
-    ("prometheusMetricsPort", 9091, "prometheusMetricsEnabled", False),
-)
-"""Fields of a port and its default, and of whether it is there (docs, reference/felix/configuration)."""
+_FELIX = (("healthPort", 9099, ""), ("prometheusMetricsPort", 9091, "prometheusMetricsEnabled"))
+"""Fields of a port and its default, and of whether it is there, "" for always (docs, reference/felix/configuration)."""
+_TRUE = ("true", "1", "yes", "y", "t")
+"""As Felix reads a variable (3.28, felix/config/param_types.go)."""
 _NODE = (10248, 10249, 10250, 10256)
 
 
@@ -61,11 +61,11 @@ def _taken(draft: Draft, host: Host) -> dict[int, str]:
 
 
 def _of_calico(draft: Draft) -> Iterator[tuple[int, str]]:
-    felix = draft.get("network", "calico", "felix", default={})
-    for name, default, switch, usual in _FELIX if isinstance(felix, dict) else ():
-        # The manifests switch health on by a variable, whatever Felix's own default is.
-        if felix.get(switch, usual) is True and isinstance(port := felix.get(name, default), int):
-            yield port, "calico-node"
+    for name, default, switch in _FELIX:
+        on = not switch or str(setting_of(draft, switch)[1]).lower() in _TRUE
+        port = str(setting_of(draft, name, default)[1])
+        if on and port.isascii() and port.isdecimal():
+            yield int(port), "calico-node"
     if draft.get("network", "plugin") != "calico":
         return
     if spoken(draft) and isinstance(port := draft.get(*_BGP, "listen_port", default=BGP.listen_port), int):
