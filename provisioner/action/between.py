@@ -1,7 +1,8 @@
 """What hosts need of each other, tried with packets before anything changes: ports, protocols, sizes, neighbours.
 
 Every kind of packet that the cluster will send goes from each host to the others (flows.ALL_PAIRS says to which, where
-there are many). What is lost is sent once more, so that one lost datagram is no fault. Nothing stays on the hosts.
+there are many), where pods have two IP families over each of them. What is lost is sent once more, so that one lost
+datagram is no fault. Nothing stays on the hosts.
 """
 
 from __future__ import annotations
