@@ -127,9 +127,9 @@ def _having(version: int, addresses: Mapping[str, Sequence[str]]) -> tuple[str, 
 
 
 def _tried(spec: ClusterSpec, version: int) -> tuple[int, ...]:
-    """UDP ports that are tried over one of two IP families; where pods' packets are not wrapped, one of theirs."""
+    """UDP ports that are tried over one of two IP families; where pods' packets are in none, that of `size_port`."""
     way = way_of(spec.network, version)
-    return way.udp or ((NODE_PORTS[1],) if way.plain else ())
+    return way.udp or ((NODE_PORTS[1],) if way.plain or way.protocols else ())
 
 
 def _both(*groups: Iterable[str]) -> tuple[str, ...]:

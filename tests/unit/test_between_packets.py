@@ -132,7 +132,7 @@ FAMILIES: list[tuple[Network, set[str]]] = [
     (two_pools("VXLAN", "VXLAN"), {f"UDP 4789{FOUR}", f"UDP 4789{SIX}"}),
     (
         two_pools("IPIP", "None"),
-        {"IP protocol 4", f"TCP 179{FOUR}", f"TCP 179{SIX}", PLAIN + SIX},
+        {"IP protocol 4", f"TCP 179{FOUR}", f"TCP 179{SIX}", PLAIN + FOUR, PLAIN + SIX},
     ),
     (
         two_pools("VXLAN", "VXLANCrossSubnet", wireguard=True, typha=True),
