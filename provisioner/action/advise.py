@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from provisioner.action.advisereleases import releases_in
 from provisioner.engine.advice import UNKNOWN, Advice, Answered, Question
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.words import nearest
@@ -57,7 +58,8 @@ def advise(
         _refuse_missing(missing, inventory)
     asked = {each.name: _asked(each, ask) for each in missing} if ask is not None and not rest_unknown else {}
     answers = [_answered(each.name, said, asked, known.answers) for each in questions]
-    site = site_of({each.name: each.value for each in answers}, known.else_)
+    further = known.else_ if inventory is not None else {"releases": releases_in(None)}
+    site = site_of({each.name: each.value for each in answers}, further)
     try:
         advice = judge(site, advice_table())
     except InputError as fault:  # which of the hosts it is due to stands among the remarks

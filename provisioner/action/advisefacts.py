@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.action.advise import Known
+from provisioner.action.advisereleases import releases_in
 from provisioner.action.connect import connect_to
 from provisioner.action.gather import gather_each
 from provisioner.action.podnetwork import network_of
@@ -59,6 +60,7 @@ def known_of(spec: ClusterSpec, written: Mapping[str, Any], facts: Mapping[str, 
         },
         else_={
             "architectures": frozenset(each.architecture for each in facts.values()),
+            "releases": releases_in(spec.bundle),
             "proxy": spec.proxy.mode,
             "pod_cidrs": spec.network.pod_cidrs,
             "service_cidrs": spec.network.service_cidrs,

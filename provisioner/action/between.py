@@ -1,7 +1,8 @@
 """What hosts need of each other, tried with packets before anything changes: ports, protocols, sizes, neighbours.
 
 Every kind of packet that the cluster will send goes from each host to the others (flows.ALL_PAIRS says to which, where
-there are many). What is lost is sent once more, so that one lost datagram is no fault. Nothing stays on the hosts.
+there are many), where pods have two IP families over each of them. What is lost is sent once more, so that one lost
+datagram is no fault. Nothing stays on the hosts.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from provisioner.action.betweenround import Host, exchanged, parties_of
+from provisioner.action.betweenround import Host, address_of, exchanged, parties_of
 from provisioner.action.betweenrouters import calls_of, routers_of, silent
+from provisioner.action.families import node_addresses
 from provisioner.action.firewall import is_open
-from provisioner.action.flows import Packet, flows_of, packets_of, size_port
+from provisioner.action.flows import Packet, flows_of, is_of_size, packets_of
 from provisioner.action.hostnetwork import link_mtu
 from provisioner.action.losses import LOST, OPEN, Unknown, judged, some, told, unsent
 from provisioner.action.virtualrouter import has_address
@@ -50,19 +52,29 @@ class Between:
         self._addresses = {
             name: spec.nodes[name].address for name in facts if is_ip(spec.nodes[name].address)
         }
-        self._local = {name: has_address(address, facts[name]) for name, address in self._addresses.items()}
-        every = packets_of(flows_of(inventory, spec, facts), fresh)
+        # Nodes' of the other IP family, where pods have two.
+        self._seconds = {
+            name: further
+            for name in self._addresses
+            for further in node_addresses(spec, name, facts[name])[1:]
+        }
+        self._local = {
+            name: all(has_address(each, facts[name]) for each in filter(None, [own, self._seconds.get(name)]))
+            for name, own in self._addresses.items()
+        }
+        every = packets_of(flows_of(inventory, spec, facts, self._seconds), fresh)
         # By receiver: what its firewall says is read once.
         heard = {each for each in sorted(every, key=lambda each: each.receiver) if self._let_in(each)}
         small = [each for each in every if each in heard]
         self._shut = [each for each in every if each not in heard] if spec.firewall == "manage" else []
-        port = size_port(spec)
-        large = [
-            each for each in small if (each.protocol, each.port) == ("udp", port) and self._size(each.sender)
-        ]
+        large = [each for each in small if is_of_size(each, spec) and self._size(each.sender, each.version)]
         self._routers = routers_of(spec)
         calls = calls_of(spec, [name for name in self._addresses if name in fresh])
-        self.packets = [*small, *(each.of_size(self._size(each.sender)) for each in large), *calls]
+        self.packets = [
+            *small,
+            *(each.of_size(self._size(each.sender, each.version)) for each in large),
+            *calls,
+        ]
 
     def _let_in(self, packet: Packet) -> bool:
         """Whether the receiver's own firewall does not drop it for sure. Where it does, a run opens that (and what
@@ -70,12 +82,15 @@ class Between:
         receiver = self._facts[packet.receiver]
         if not receiver.firewall:
             return True
-        sender, own = self._addresses[packet.sender], self._addresses[packet.receiver]
+        sender, own = (self._address(name, packet.version) for name in (packet.sender, packet.receiver))
         return is_open(receiver, packet.protocol, str(packet.port or ""), [sender], [own])
 
-    def _size(self, sender: str) -> int:
+    def _address(self, name: str, version: int) -> str:
+        return address_of(name, version, self._addresses, self._seconds)
+
+    def _size(self, sender: str, version: int = 0) -> int:
         """In bytes, of the largest packet that will leave it; 0 where its link is not known."""
-        address = self._addresses[sender]
+        address = self._address(sender, version)
         wanted = wire_mtu(self._spec)
         known = link_mtu(address, self._facts[sender])
         return min(wanted, known) if wanted and known else known
@@ -109,7 +124,9 @@ class Between:
             raise ProvisionError("\n".join(faults), "; ".join(dict.fromkeys(hints)))
 
     def _round(self, pool: Pool, packets: Sequence[Packet]) -> tuple[Mapping[str, Host], Found]:
-        hosts = exchanged(pool, parties_of(packets, self._addresses, self._local), self._routers)
+        hosts = exchanged(
+            pool, parties_of(packets, self._addresses, self._local, self._seconds), self._routers
+        )
         return hosts, judged(packets, hosts)
 
     def _losses(self, lost: Sequence[Packet], again: Found) -> tuple[list[str], list[str]]:
@@ -119,16 +136,19 @@ class Between:
         }
         lines = told(twice, self.packets)
         hints = [_DROPPED] if lines else []
-        large: dict[tuple[str, int, int], list[str]] = {}
+        large: dict[tuple[str, int, int, int], list[str]] = {}
         for each in lost:
             if each.size and again[each] == LOST and again[each.of_size(0)] == OPEN:
                 passed = max(
                     other.size for other, said in again.items() if said == OPEN and _same(other, each)
                 )
-                large.setdefault((each.sender, each.size, passed), []).append(each.receiver)
-        for (sender, size, passed), receivers in large.items():
+                large.setdefault((each.sender, each.size, each.version, passed), []).append(each.receiver)
+        for (sender, size, version, passed), receivers in large.items():
+            over = f" over IPv{version}" if version else ""
             most = f"of {passed} they do" if passed else f"nor of {_LADDER[-1]}"
-            lines.append(f"{sender}: packets of {size} bytes do not arrive at {some(receivers)}, {most}")
+            lines.append(
+                f"{sender}: packets of {size} bytes{over} do not arrive at {some(receivers)}, {most}"
+            )
             key = with_wire_mtu(self._spec, passed)
             or_else = f", or set {key}" if passed else ""
             hints.append(f"let the network carry packets as large as its links do{or_else}")
@@ -136,7 +156,7 @@ class Between:
 
     def _neighbours(self, hosts: Mapping[str, Host]) -> list[str]:
         """Where nodes are to be each other's gateways, no other machine may answer for one's address."""
-        names = {address: name for name, address in self._addresses.items()}
+        names = self._names()
         return [
             f"{host}: {mac} answers for {names[address]} ({address}), which has no such link"
             for host, each in hosts.items()
@@ -149,16 +169,23 @@ class Between:
 
     def _narrow(self, hosts: Mapping[str, Host]) -> Iterator[Note]:
         """Ways of which a router has told that they take less than the link; what is larger goes in pieces, or not."""
-        found: dict[tuple[str, int], list[str]] = {}
-        names = {address: name for name, address in self._addresses.items()}
+        found: dict[tuple[str, int, int], dict[str, None]] = {}
+        names = self._names()
         for host, each in hosts.items():
             for address, mtu in each.mtus.items():
-                if address in names and mtu < self._size(host):
-                    found.setdefault((host, mtu), []).append(names[address])
-        for (host, mtu), receivers in found.items():
-            said = f"{host}: the way to {some(receivers)} takes {mtu} bytes a packet, its link {self._size(host)}"
+                size = self._size(host, 6 if ":" in address else 4)
+                if address in names and mtu < size:
+                    found.setdefault((host, mtu, size), {})[names[address]] = None
+        for (host, mtu, size), receivers in found.items():
+            said = f"{host}: the way to {some(list(receivers))} takes {mtu} bytes a packet, its link {size}"
             key = with_wire_mtu(self._spec, mtu)
             yield Note(level="warning", message=said, hint=f"set {key}")
+
+    def _names(self) -> dict[str, str]:
+        """By their addresses."""
+        return {
+            address: name for known in (self._addresses, self._seconds) for name, address in known.items()
+        }
 
     def _untried(self, unknown: Mapping[Packet, Unknown]) -> Iterator[Note]:
         """That a port of the cluster's own is in use on a host that is part of it is no news."""

@@ -27,6 +27,7 @@ PATIENCE = 3
 _LATE = 1.5
 """Seconds that a datagram may be on its way, once all hosts have sent."""
 _WHAT = "the check of what passes between hosts"
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ class Host:
 
 @dataclass(frozen=True)
 class Party:
-    """A host's part in a round: its address, which it listens on where `local`, and what it sends and receives, by
-    numbers."""
+    """A host's part in a round: its addresses (`second`: of the other IP family, "" where it has none), on which it
+    listens where `local`, and what it sends and receives, by numbers."""
 
     address: str
     local: bool
     sends: Mapping[int, Packet]
     receives: Mapping[int, Packet]
+    second: str = ""
 
     def script(self, round_: str) -> Script:
         """The conversation's script."""
@@ -62,7 +64,7 @@ class Party:
             for protocol in ("tcp", "udp")
         }
         raw = any(each.protocol == "ipip" for each in (*self.sends.values(), *self.receives.values()))
-        where = f"[{self.address}]" if ":" in self.address else self.address
+        where = f"{self.address} {self.second}".rstrip()
         head = f"RUN={round_}\nTCP={quote(words(ports['tcp']))}\nUDP={quote(words(ports['udp']))}\n"
         head += f"ADDRESS={quote(where if self.local else '')}\nRAW={'ipip' if raw else ''}\n"
         head += f"LIMIT={LIMIT}\nPATIENCE={PATIENCE}\n"
@@ -75,11 +77,11 @@ class Party:
         payload = {name: Blob.of(_shipped(file).encode()) for name, file in parts.items()}
         return Script(head + _shipped("between.sh"), payload)
 
-    def orders(self, addresses: Mapping[str, str]) -> str:
+    def orders(self, addresses: Mapping[str, str], seconds: Mapping[str, str] = _NOBODY) -> str:
         """What it is told to send."""
         lines = []
         for number, each in self.sends.items():
-            address = addresses[each.receiver]
+            address = address_of(each.receiver, each.version, addresses, seconds)
             overhead = (40 if ":" in address else 20) + 8
             size = max(each.size - overhead, 48)
             lines.append(f"{each.protocol} {number} {address} {each.port} {size}\n")
@@ -90,8 +92,17 @@ def _shipped(name: str) -> str:
     return resources.files("provisioner.shell").joinpath(name).read_text(encoding="utf-8")
 
 
+def address_of(name: str, version: int, addresses: Mapping[str, str], seconds: Mapping[str, str]) -> str:
+    """That of the IP `version`; the first one where it is 0, or there is no other."""
+    own = addresses[name]
+    return own if not version or (":" in own) is (version == 6) else seconds.get(name, own)
+
+
 def parties_of(
-    packets: Sequence[Packet], addresses: Mapping[str, str], local: Mapping[str, bool]
+    packets: Sequence[Packet],
+    addresses: Mapping[str, str],
+    local: Mapping[str, bool],
+    seconds: Mapping[str, str] = _NOBODY,
 ) -> dict[str, Party]:
     """By host; packets are known by their places. Who has no entry in `addresses` is no host, and takes no part."""
     numbered = list(enumerate(packets))
@@ -103,18 +114,20 @@ def parties_of(
             local[host],
             {number: each for number, each in numbered if each.sender == host},
             {number: each for number, each in numbered if each.receiver == host},
+            seconds.get(host, ""),
         )
         for host in hosts
     }
 
 
 def exchanged(
-    pool: Pool, parties: Mapping[str, Party], others: Mapping[str, str] = MappingProxyType({})
+    pool: Pool, parties: Mapping[str, Party], others: Mapping[str, str] = _NOBODY
 ) -> dict[str, Host]:
     """What each host told; `others` are addresses of those who are sent to and are no hosts. Raises UnreachableError
     for hosts that are lost meanwhile, ProvisionError."""
     round_ = secrets.token_hex(4)
     addresses = {**others, **{host: party.address for host, party in parties.items()}}
+    seconds = {host: party.second for host, party in parties.items()}
     talks: dict[str, Conversation] = {}
     names = list(parties)
 
@@ -123,7 +136,7 @@ def exchanged(
         talk.hear(lambda lines: "ready" in lines, 15.0)
 
     def send(host: str) -> None:
-        talks[host].say(parties[host].orders(addresses))
+        talks[host].say(parties[host].orders(addresses, seconds))
         talks[host].hear(lambda lines: "sent" in lines, PATIENCE + 12.0)
 
     def listen(host: str) -> None:

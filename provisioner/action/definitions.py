@@ -1,4 +1,4 @@
-"""What the spec hands on to a plug-in's own resources, held against the definitions of the release in the bundle."""
+"""What the spec hands on to a plug-in's own resources and pods, held against the release in the bundle."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from provisioner.inventory.model import Inventory
 from provisioner.inventory.words import nearest
 from provisioner.network.crd import misfits, schema_of
 from provisioner.network.podnetwork import PodNetwork
+from provisioner.network.podsettings import pod_misfits
 from provisioner.spec.felixwords import PREFIX, variable_of, variables_of
 from provisioner.spec.model import ClusterSpec
 
@@ -18,28 +19,45 @@ _AT = ("network", "calico")
 
 def check_definitions(inventory: Inventory, spec: ClusterSpec, bundle: Bundle) -> None:
     """Raises InputError with each field that the release has not, or not with such a value, where it is written."""
+    read = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
+    problems = [
+        *(
+            each
+            for path, (kind, said) in _handed(spec).items()
+            if said
+            for each in _problems(inventory, read, path, kind, said)
+        ),
+        *_unread(inventory, read, _variables(spec)),
+        *(_pod_problems(inventory, spec, read) if spec.network.pods.containers else ()),
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _handed(spec: ClusterSpec) -> dict[tuple[str, ...], tuple[str, Mapping[str, object]]]:
+    """By its place, the kind of object that it is a part of, and what is said."""
     network = spec.network
     if network.plugin not in ("calico", "canal"):
-        return
+        return {}
     handed: dict[tuple[str, ...], tuple[str, Mapping[str, object]]] = {
         (*_AT, "felix"): ("FelixConfiguration", network.calico.felix)
     }
     if network.calico.operated:
         further = network.calico.operator.installation
         handed[*_AT, "operator", "installation"] = ("Installation", further)
-    variables = [name for name in network.calico.env if name.upper().startswith(PREFIX)]
-    if not variables and not any(said for _, said in handed.values()):
-        return
-    read = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
-    problems = [
-        each
-        for path, (kind, said) in handed.items()
-        if said
-        for each in _problems(inventory, read, path, kind, said)
-    ]
-    problems += _unread(inventory, read, variables)
-    if problems:
-        raise InputError(problems)
+    return handed
+
+
+def _pod_problems(inventory: Inventory, spec: ClusterSpec, read: PodNetwork) -> Iterator[Problem]:
+    for each in pod_misfits(spec.network.pods, read.upstream):
+        where = inventory.origin(None, "cluster", "network", "pods", *each.path, key=each.key)
+        yield Problem(*where, f"{each.reason} ({read.artifact})", each.hint)
+
+
+def _variables(spec: ClusterSpec) -> list[str]:
+    """Those of Felix."""
+    calico = spec.network.plugin in ("calico", "canal")
+    return [name for name in spec.network.calico.env if calico and name.upper().startswith(PREFIX)]
 
 
 def _unread(inventory: Inventory, read: PodNetwork, variables: Sequence[str]) -> Iterator[Problem]:

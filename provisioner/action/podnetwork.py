@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 
+from provisioner.action.families import node_addresses
 from provisioner.action.preflight import version_of
 from provisioner.bundle.layout import Bundle, Image
 from provisioner.engine.events import Emit, Note
@@ -105,16 +106,26 @@ def _kernels(needs: Needs, nodes: Mapping[str, Facts]) -> Iterator[tuple[str, st
 def _apart(spec: ClusterSpec, nodes: Mapping[str, Facts]) -> Iterator[tuple[str, str]]:
     """Nodes that see another one behind a router: the route to its pods has that node for a gateway, which the kernel
     takes only where it is on the link."""
+    every = {
+        name: tuple(map(ipaddress.ip_address, node_addresses(spec, name, each)))
+        for name, each in nodes.items()
+    }
     for name, each in nodes.items():
-        own = ipaddress.ip_address(spec.nodes[name].address)
-        network = network_of(own, each)
-        if network is None:
-            continue
-        others = [other for other in nodes if ipaddress.ip_address(spec.nodes[other].address) not in network]
-        if others:
-            named = ", ".join(f"{other} ({spec.nodes[other].address})" for other in others[:3])
-            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-            yield name, f"needs all nodes in one subnet, and {named}{more} is not in its {network}"
+        for place, own in enumerate(every[name]):
+            network = network_of(own, each)
+            # A single IPv6 address may be of a link whose network a router has told of.
+            if network is None or (own.version == 6 and network.num_addresses == 1):
+                continue
+            # The first ones are compared whatever they are: a node with none of the family is not in the subnet.
+            others = [
+                (other, found[place])
+                for other, found in every.items()
+                if place < len(found) and not any(one in network for one in found)
+            ]
+            if others:
+                named = ", ".join(f"{other} ({address})" for other, address in others[:3])
+                more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+                yield name, f"needs all nodes in one subnet, and {named}{more} is not in its {network}"
 
 
 def network_of(

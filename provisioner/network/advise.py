@@ -8,7 +8,8 @@ from itertools import combinations
 
 from provisioner.engine.advice import Advice, Alternative, Better, Measured, Reason, Requirements
 from provisioner.errors import InputError, Problem
-from provisioner.network.advicetable import Choice, Rule, Table
+from provisioner.network.advicetable import Choice, Elsewhere, Rule, Table
+from provisioner.network.combinations import kernel_for
 from provisioner.network.needs import Needs, network_needs
 from provisioner.network.section import network_of, section_of, to_fill_in
 from provisioner.network.site import Site
@@ -58,7 +59,7 @@ def judge(site: Site, table: Table) -> Advice:
 
 def _verdict(choice: Choice, site: Site, table: Table) -> _Verdict:
     rules = [rule for rule in table.rules if rule.about & choice.traits and site.fits(rule.when)]
-    needs = network_needs(network_of(section_of(choice, site)), site.nodes or 0)
+    needs = network_needs(network_of(section_of(choice, site)), site.nodes or 0, site.releases)
     return _Verdict(
         choice,
         needs,
@@ -151,15 +152,22 @@ def _others(best: _Verdict, verdicts: Sequence[_Verdict]) -> Iterator[Alternativ
 
 def _elsewhere(site: Site, table: Table) -> Iterator[Alternative]:
     for each in table.elsewhere:
-        reasons = (each.why, *(reason for when, reason in each.against if site.fits(when)))
+        reasons = (each.why, *_against(each, site))
         yield Alternative(each.name, each.title, True, reasons, installable=False)
 
 
 def _better(best: _Verdict, site: Site, table: Table) -> Iterator[Better]:
     for each in table.elsewhere:
         if each.fits is not None and site.fits(each.fits[0]):
-            against = (reason for when, reason in each.against if site.fits(when))
-            yield Better(each.name, each.title, (each.fits[1], each.why, *against), best.choice.title)
+            reasons = (each.fits[1], each.why, *_against(each, site))
+            yield Better(each.name, each.title, reasons, best.choice.title)
+
+
+def _against(each: Elsewhere, site: Site) -> Iterator[Reason]:
+    yield from (reason for when, reason in each.against if site.fits(when))
+    wanted = kernel_for(each.name, site.releases.get(each.name))
+    if site.kernel is not None and site.kernel < wanted.version:
+        yield Reason(f"it needs Linux {'.'.join(map(str, wanted.version))}", wanted.source)
 
 
 def _measured(choice: Choice, site: Site, table: Table) -> Iterator[Measured]:

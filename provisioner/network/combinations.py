@@ -44,6 +44,34 @@ def misfits(spec: ClusterSpec, images: Sequence[str], kernels: Mapping[str, str]
             yield from _of_agent(spec, plugin, version, kernels)
 
 
+@dataclass(frozen=True)
+class Kernel:
+    """The oldest that goes, and who says so."""
+
+    version: Version = (0, 0)
+    source: str = ""
+
+
+def kernel_for(plugin: str, release: Version | None) -> Kernel:
+    """Of a plug-in's release; any where its publisher names none, or nobody knows the release."""
+    for rule in _rules().get(plugin, {}).get("tested", ()):
+        if _pair(rule["version"]) == release:
+            return Kernel(_pair(rule["kernel"]), rule["source"])
+    return Kernel()
+
+
+def kernel_with(feature: str) -> Kernel:
+    """Of what a kernel brings by itself ("wireguard")."""
+    rule = _rules()["features"][feature]
+    return Kernel(_pair(rule["kernel"]), rule["source"])
+
+
+def releases_of(images: Sequence[str]) -> dict[str, Version]:
+    """By plug-in, of those whose agent's image is among the references `images`."""
+    known = {plugin: version_of(plugin, images) for plugin in ("flannel", "calico", "cilium")}
+    return {plugin: version for plugin, version in known.items() if version is not None}
+
+
 def _of_agent(
     spec: ClusterSpec, plugin: str, version: Version, kernels: Mapping[str, str]
 ) -> Iterator[Misfit]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+from provisioner.network.combinations import Version, kernel_for, kernel_with
 from provisioner.spec.model import ClusterSpec, Network
 
 
 @dataclass(frozen=True)
 class Needs:
-    """`modules` of the kernel, of at least the version `kernel`; `udp` and `tcp` ports of every node, and IP
+    """`modules` of the kernel, of at least the version `kernel`, which the mode wants, and the plug-in's release where
+    that is given (that of a bundle is judged by network.combinations); `udp` and `tcp` ports of every node, and IP
     `protocols` by name, that the others send to. `adjacent`: each node is in the others' subnet, because none is asked
     to route; `apart` says what to do where they are not. `architectures`: those that there is a program for; any when
     there are none. `what` asks for it, in words.
@@ -31,11 +35,19 @@ def needs_of(spec: ClusterSpec) -> Needs:
     return network_needs(spec.network, sum(node.node for node in spec.nodes.values()))
 
 
-def network_needs(network: Network, nodes: int) -> Needs:
-    """Of a network for so many nodes."""
+def network_needs(
+    network: Network, nodes: int, releases: Mapping[str, Version] = MappingProxyType({})
+) -> Needs:
+    """Of a network for so many nodes, by plug-ins of these `releases`."""
     if network.plugin == "cilium":
-        return _cilium(network)
-    return _calico(network, nodes) if network.plugin == "calico" else _flannel(network)
+        found = _cilium(network)
+    else:
+        found = _calico(network, nodes) if network.plugin == "calico" else _flannel(network)
+    feature = kernel_with("wireguard").version if "wireguard" in found.modules else (0, 0)
+    plugins = ("flannel", "calico") if network.plugin == "canal" else (network.plugin,)
+    return replace(
+        found, kernel=max(feature, *(kernel_for(each, releases.get(each)).version for each in plugins))
+    )
 
 
 def _cilium(network: Network) -> Needs:
@@ -49,7 +61,6 @@ def _cilium(network: Network) -> Needs:
     return Needs(
         f"Cilium ({', '.join(parts)})",
         modules=("cls_bpf", "sch_ingress", "ip_set", "ip_set_hash_ip", "xt_set", *tunnel, *wireguard),
-        kernel=(5, 6) if cilium.wireguard else (5, 4),
         udp=(*((cilium.udp_port,) if tunnel else ()), *((51871,) if wireguard else ())),
         tcp=(4240, *((4244,) if cilium.hubble.relay else ())),
         adjacent=not cilium.tunnelled and cilium.auto_direct_node_routes,
@@ -69,7 +80,6 @@ def _calico(network: Network, nodes: int) -> Needs:
     return Needs(
         f"Calico ({', '.join(sorted(calico.encapsulations))}{', WireGuard' * calico.wireguard})",
         modules=tuple(name for name, wanted in names if wanted),
-        kernel=(5, 6) if calico.wireguard else (3, 10),
         udp=(*((calico.vxlan_port,) if vxlan else ()), *(tunnels if calico.wireguard else ())),
         tcp=(*((calico.bgp.listen_port,) if bgp else ()), *((5473,) if typha else ())),
         protocols=("ipip",) if ipip else (),
@@ -90,7 +100,7 @@ def _flannel(network: Network) -> Needs:
             what, adjacent=True, apart="use vxlan, with direct_routing where some nodes share a subnet"
         )
     if flannel.backend == "wireguard":
-        return Needs(what, modules=("wireguard",), kernel=(5, 6), udp=_wireguard_ports(network))
+        return Needs(what, modules=("wireguard",), udp=_wireguard_ports(network))
     if flannel.backend == "ipip":
         return Needs(what, modules=("ipip",), protocols=("ipip",))
     return Needs(what, modules=("tun",), udp=(flannel.udp_port,), architectures=("amd64",))

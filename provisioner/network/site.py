@@ -22,7 +22,7 @@ class Site:
 
     What follows is only known of an inventory: `architectures`; `proxy`, kube-proxy's mode; the CIDRs; `written`, its
     section `network`; the smallest `mtu` of the nodes' links, 0 when it is not known, whether the MTUs differ, and
-    `odd_links`, whose names Calico's own search for the MTU passes over.
+    `odd_links`, whose names Calico's own search for the MTU passes over. `releases`: the plug-ins' in the bundle.
     """
 
     environment: str = UNKNOWN
@@ -44,6 +44,7 @@ class Site:
     mtu: int = 0
     mtus_differ: bool = False
     odd_links: tuple[str, ...] = ()
+    releases: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def ipv6(self) -> str:

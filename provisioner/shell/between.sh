@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Listens, says where, then sends what it is told, and tells what arrives: a conversation (remote.conversation).
-# RUN names the round, TCP and UDP are ports, ADDRESS is what to listen on ("" for any), RAW is IPIP where that is wanted,
+# RUN names the round, TCP and UDP are ports, ADDRESS are those to listen on ("" for any), RAW is IPIP where that is wanted,
 # LIMIT the seconds after which all ends, whatever becomes of the other side.
 
 have() { command -v "$1" >/dev/null; }
@@ -38,7 +38,11 @@ free() {
     if taken "$protocol" "$p"; then
       echo "busy $protocol $p"
     else
-      wanted="$wanted -l ${ADDRESS:+$ADDRESS:}$p"
+      [ -n "$ADDRESS" ] || wanted="$wanted -l $p"
+      for a in $ADDRESS; do
+        case $a in *:*) a="[$a]" ;; esac
+        wanted="$wanted -l $a:$p"
+      done
       asked="$asked $protocol:$p"
     fi
   done

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.action.advise import fault_of, site_of
-from provisioner.bundle import catalogue
+from provisioner.action.advisereleases import releases_in
+from provisioner.bundle import catalogue, oci, publish, write
+from provisioner.bundle.archive import Entry, write_archive
+from provisioner.bundle.publish import Layer
+from provisioner.bundle.store import Store
 from provisioner.engine.advice import UNKNOWN, Advice
 from provisioner.errors import InputError
 from provisioner.network.advicetable import Choice, advice_table
@@ -29,6 +33,7 @@ DATA = Path(__file__).parents[1] / "data"
 CASES: list[dict[str, Any]] = yaml.safe_load((DATA / "advice.yaml").read_text())
 BASE: dict[str, Any] = yaml.safe_load((DATA / "spec" / "base.yaml").read_text())
 TABLE = advice_table()
+BUILT = releases_in("/without a bundle")
 DUAL = ("10.244.0.0/16", "fd00:10:244::/56")
 
 
@@ -44,7 +49,7 @@ def site(case: dict[str, Any]) -> Site:
     for question in TABLE.questions:
         assert fault_of(question, case["site"].get(question.name, UNKNOWN)) is None, question.name
     unknown = {each.name: UNKNOWN for each in TABLE.questions}
-    return site_of(unknown | case["site"], further)
+    return site_of(unknown | case["site"], {"releases": BUILT} | further)
 
 
 def loaded(folder: Path, section: dict[str, Any]) -> ClusterSpec:
@@ -78,6 +83,30 @@ def test_contradictions_are_told(case: dict[str, Any]) -> None:
     with pytest.raises(InputError) as caught:
         judge(site(case), TABLE)
     assert [str(each) for each in caught.value.problems] == case["told"]
+
+
+def test_kernels_are_judged_by_the_releases_in_the_bundle() -> None:
+    """Calico wants another one from 3.29 on."""
+    assert BUILT["calico"] == (3, 28)
+    for releases, lacks in ((BUILT, False), (BUILT | {"calico": (3, 32)}, True)):
+        advice = judge(Site(kernel=(4, 19), policy="no", releases=releases), TABLE)
+        said = {each.name: [reason.text for reason in each.reasons] for each in advice.alternatives}
+        told = "it needs Linux 5.10, and there is 4.19" in said.get("calico-ipip", [])
+        assert told is lacks
+
+
+def test_releases_are_those_of_the_bundle(tmp_path: Path) -> None:
+    """What is not in it would be built."""
+    store = Store(tmp_path / "store")
+    component = next(each for each in catalogue.load() if each.name == "calico-node")
+    with store.workspace() as workspace:
+        diff_id = write_archive([Entry("/program", data=b"")], workspace / "layer")
+        layer = Layer(store.add_file(workspace / "layer", oci.LAYER), diff_id)
+        image = publish.image(replace(component, tag="v3.32.1"), [layer], "module", store)
+    write.write_bundle([image], store, tmp_path / "bundle")
+    assert releases_in(str(tmp_path / "bundle")) == {**BUILT, "calico": (3, 32)}
+    (tmp_path / "bundle" / "index.json").write_text("{")
+    assert releases_in(str(tmp_path / "bundle")) == BUILT, "that it is broken is told by those who want it"
 
 
 def test_every_choice_is_named_once() -> None:

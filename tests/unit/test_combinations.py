@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.network.combinations import _rules, misfits, version_of
+from provisioner.network.combinations import _rules, misfits, releases_of, version_of
+from provisioner.network.needs import needs_of, network_needs
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel, Kubernetes, Proxy
 
@@ -86,5 +87,30 @@ def test_versions_are_those_of_the_agent(image: str, version: tuple[int, int] | 
 
 def test_every_line_has_its_source() -> None:
     for name, rules in _rules().items():
-        for rule in () if name == "operator" else (*rules["tested"], *rules["broken"]):
+        listed = name not in ("operator", "features")
+        for rule in (*rules["tested"], *rules["broken"]) if listed else ():
             assert rule["source"], rule
+    for rule in _rules()["features"].values():
+        assert rule["source"], rule
+
+
+@pytest.mark.parametrize(
+    ("plugin", "version", "kernel"),
+    [
+        ("calico", "3.28", (3, 10)),
+        ("calico", "3.32", (5, 10)),
+        ("cilium", "1.15", (4, 19)),
+        ("cilium", "1.16", (5, 4)),
+    ],
+)
+def test_a_release_s_kernel_is_the_same_to_the_check_and_to_advice(
+    lab: ClusterSpec, plugin: str, version: str, kernel: tuple[int, int]
+) -> None:
+    spec = replace(lab, network=replace(lab.network, plugin=plugin))
+    images = [f"x/{'calico/node' if plugin == 'calico' else 'cilium/cilium'}:v{version}.1"]
+    wanted = ".".join(map(str, kernel))
+    before = f"{kernel[0]}.{kernel[1] - 1}.0"
+    assert network_needs(spec.network, 3, releases_of(images)).kernel == kernel
+    assert needs_of(spec).kernel == (0, 0), "what goes with which release is judged by the bundle's"
+    lines = [each.reason for each in misfits(spec, images, {"new": f"{wanted}.0", "old": before})]
+    assert any(line.startswith("old: ") and f"wants Linux {wanted} or newer" in line for line in lines)

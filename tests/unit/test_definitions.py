@@ -1,4 +1,4 @@
-"""What the spec hands on to Calico's resources is told where it is written, by the definitions in the bundle."""
+"""What the spec hands on to Calico's resources, and to pods, is told where it is written, by what is in the bundle."""
 
 from __future__ import annotations
 
@@ -40,6 +40,18 @@ _INSTALLATION = {
         "nonPrivileged": {"type": "string", "enum": ["Enabled", "Disabled"]},
     },
 }
+_CONTAINER = {
+    "name": "calico-node",
+    "resources": {"requests": {"cpu": "250m"}, "limits": {"memory": "512Mi"}},
+    "livenessProbe": {"periodSeconds": 10},
+}
+_AGENT = {
+    "kind": "DaemonSet",
+    "metadata": {"name": "calico-node", "namespace": "kube-system"},
+    "spec": {
+        "template": {"spec": {"initContainers": [{"name": "upgrade-ipam"}], "containers": [_CONTAINER]}}
+    },
+}
 
 FELIX = """\
 inventory.yaml:10:11: felix has no field 'logSeverityScren' (FelixConfiguration of calico) (did you mean \
@@ -72,6 +84,17 @@ inventory.yaml:11:26: installation.nonPrivileged cannot be 'enabled' (Installati
 'Enabled'?)
 2 problems
 """
+PODS = """\
+inventory.yaml:10:29: cpu: calico-node asks for 250m in the manifest, and may have 100m at most here (calico) (at \
+least 250m, or requests: {cpu: 100m} beside it)
+inventory.yaml:11:34: memory: calico-node asks for 600Mi here, and may have 512Mi at most in the manifest (calico) (at \
+most 512Mi, or limits: {memory: 600Mi} beside it)
+inventory.yaml:12:15: readiness: calico-node has no such probe in the manifest (calico) (it has a liveness probe)
+inventory.yaml:14:11: containers: the manifest has no container calico-nod (calico) (did you mean 'calico-node'?)
+inventory.yaml:15:26: liveness: upgrade-ipam has no such probe in the manifest (calico) (leave it out; one of \
+liveness has calico-node)
+5 problems
+"""
 
 
 def definition(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -84,17 +107,17 @@ def definition(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def judged(folder: Path, section: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What is told of the section `network.calico`; "" when nothing is."""
+def judged(folder: Path, section: str, monkeypatch: pytest.MonkeyPatch, key: str = "calico") -> str:
+    """What is told of that section of `network`; "" when nothing is."""
     manifest = folder / "manifest.yaml"
-    both = (definition("FelixConfiguration", _FELIX), definition("Installation", _INSTALLATION))
-    manifest.write_text(yaml.safe_dump_all(both))
+    definitions = (definition("FelixConfiguration", _FELIX), definition("Installation", _INSTALLATION))
+    manifest.write_text(yaml.safe_dump_all((*definitions, _AGENT)))
     artifacts = tuple(
         Artifact(name, "v3.28.5", "linux/amd64", "0" * 64, 1, manifest)
         for name in ("calico", "tigera-operator")
     )
     text = slipped(
-        {"        pod_cidrs": f"        plugin: calico\n        calico: {section}\n        pod_cidrs"}
+        {"        pod_cidrs": f"        plugin: calico\n        {key}: {section}\n        pod_cidrs"}
     )
     monkeypatch.chdir(folder)
     Path("inventory.yaml").write_text(text)
@@ -139,3 +162,33 @@ def test_an_operator_s_fields_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
           nonPrivilegd: Enabled,
           nonPrivileged: enabled}}}"""
     assert judged(tmp_path, section, monkeypatch) == OPERATOR
+
+
+def test_pods_that_the_api_server_would_refuse_have_their_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the manifest's own amounts."""
+    section = """{containers: {calico-node: {
+              limits: {cpu: 100m},
+              requests: {memory: 600Mi},
+              readiness: {period: 5},
+              liveness: {period: 5}},
+          calico-nod: {limits: {cpu: '1'}},
+          upgrade-ipam: {liveness: {period: 5}}}}"""
+    assert judged(tmp_path, section, monkeypatch, "pods") == PODS
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "limits: {cpu: 250m}",
+        "limits: {cpu: 100m}, requests: {cpu: '0.1'}",
+        "requests: {memory: 0.5Gi}, limits: {cpu: '1'}",
+        "requests: {memory: 1Gi}, limits: {memory: 1Gi}",
+    ],
+)
+def test_amounts_that_go_with_the_manifest_s(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = f"{{containers: {{calico-node: {{{part}}}}}}}"
+    assert judged(tmp_path, section, monkeypatch, "pods") == ""

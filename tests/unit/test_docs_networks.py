@@ -32,6 +32,8 @@ long ones are no part of each run, one with PROVISION_WRITE_DOCS=1 writes down w
   Cilium's images need a compiler for the kernel's programs, and their publisher: it is rendered and taken, not run.
 - **refused**: what the lab's kernel lacks, or the bundle's image, is named before anything is changed.
 
+Calico's "policy only" is `plugin: canal`: flannel's network, and Calico for policies.
+
 | plug-in | mode | traffic | on the wire | across a router | accepted | refused |
 | --- | --- | --- | --- | --- | --- | --- |
 """

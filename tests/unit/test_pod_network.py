@@ -76,6 +76,29 @@ def test_host_gw_wants_one_subnet(lab: ClusterSpec) -> None:
     check_pod_network(with_flannel(spec, Flannel(direct_routing=True)), facts(spec))
 
 
+@pytest.mark.parametrize(
+    ("prefix", "far", "refused"),
+    [(64, "fd00::5", False), (64, "fd00:0:0:1::5", True), (128, "fd00:0:0:1::5", False)],
+)
+def test_host_gw_wants_one_subnet_of_each_family(
+    lab: ClusterSpec, prefix: int, far: str, refused: bool
+) -> None:
+    """A single address of a link says nothing of its network, of which routers tell."""
+    host_gw = replace(
+        with_flannel(lab, Flannel("host-gw")).network, pod_cidrs=("10.244.0.0/16", "fd00:1::/56")
+    )
+    spec = replace(lab, network=host_gw)
+    known = facts(spec)
+    for number, (name, each) in enumerate(known.items(), 1):
+        second = far if name == "worker2" else f"fd00::{number + 16:x}"
+        known[name] = replace(each, addresses={"eth0": (*each.addresses["eth0"], f"{second}/{prefix}")})
+    if refused:
+        with pytest.raises(ProvisionError, match=r"cp1: .* one subnet, and worker2 \(fd00:0:0:1::5\)"):
+            check_pod_network(spec, known)
+    else:
+        check_pod_network(spec, known)
+
+
 def test_cilium_s_own_routes_want_one_subnet(lab: ClusterSpec) -> None:
     far = replace(lab.nodes["worker2"], address="10.77.0.5")
     nodes = {**lab.nodes, "worker2": far}

@@ -102,7 +102,8 @@ def test_all_pods_bear_the_taints_and_containers_have_their_part(tmp_path: Path)
     ("section", "reason", "hint"),
     [
         ("nod: {limits: {cpu: 1m}}", "the manifest has no container nod", "did you mean 'node'?"),
-        ("controller: {liveness: {period: 5}}", "Deployment net/controller has no spec", ""),
+        ("controller: {liveness: {period: 5}}", "liveness: controller has no such probe", "has node"),
+        ("node: {limits: {cpu: 100m}}", "cpu: node asks for 250m in the manifest", "at least 250m"),
     ],
 )
 def test_what_no_pod_has_is_an_error(tmp_path: Path, section: str, reason: str, hint: str) -> None:
