@@ -30,7 +30,7 @@ echo "mesh $({KUBECTL} get {MESH.partition(" ")[0]} -o jsonpath='{{.items[*].spe
 {KUBECTL} get nodes -o jsonpath={quote(_NODES)}
 {KUBECTL} -n NAMESPACE get pods -l k8s-app=calico-node -o jsonpath={quote(_PODS)} >"$P/pods"
 while read -r pod node; do
-  for socket in SOCKETS; do
+  for socket in BIRDS; do
     echo "=$node $socket"
     {KUBECTL_EXEC} -n NAMESPACE exec "$pod" -c calico-node -- \\
       sh -c "birdcl -s /var/run/calico/$socket.ctl show status; birdcl -s /var/run/calico/$socket.ctl show protocols" \\
@@ -132,7 +132,7 @@ def _is_up(line: str) -> bool:
 def script(namespace: str, families: Sequence[str]) -> str:
     """Reads all that `parse` wants, of the IP `families` (IPv4, IPv6)."""
     sockets = " ".join(_SOCKETS[each] for each in families)
-    return _READ.replace("NAMESPACE", quote(namespace)).replace("SOCKETS", sockets)
+    return _READ.replace("NAMESPACE", quote(namespace)).replace("BIRDS", sockets)
 
 
 def parse(text: str) -> Reading:

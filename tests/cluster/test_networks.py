@@ -376,7 +376,7 @@ def test_route_reflectors_change_on_a_running_cluster(
     for reflectors in WAY:
         bgp = f", bgp: {{route_reflectors: [{', '.join(reflectors)}]}}" if reflectors else ""
         inventory = chosen(lab, calico("", f"{{encapsulation: None{bgp}}}", "", ""), tmp_path)
-        done = lab.apply(inventory=inventory)
+        done = lab.apply("--yes", inventory=inventory)  # in the end an object of BGP is deleted
         assert is_verified(done), done
         # The mesh's sessions are between those that reflect nothing; with reflectors there are none.
         wanted = {

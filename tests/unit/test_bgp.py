@@ -15,7 +15,8 @@ from bgpcluster import BGPCluster
 from provisioner.errors import ProvisionError
 from provisioner.kube import bgp
 from provisioner.kube.bgp import CalicoMeshKind, CalicoReflectorsKind
-from provisioner.kube.bgpsessions import parse
+from provisioner.kube.bgpsessions import parse, script
+from provisioner.kube.kubectl import KUBECTL_EXEC
 from provisioner.playbook.compile import Compiler
 from provisioner.playbook.load import load_playbook
 from provisioner.resources.model import Change, Present, Resource
@@ -237,3 +238,10 @@ def test_sessions_of_both_families() -> None:
     assert missing(meshed, "ab", *four, *six) == []
     assert "z: Calico knows no address" in missing(meshed, "abz", *four, *six)[-1], "it has no IPv6 address"
     assert missing(meshed, "ab", *four, six[0], "b bird6\n") == ["b: has no session with a of the mesh"]
+
+
+def test_both_families_are_asked_for_by_the_program_as_it_is() -> None:
+    """What is put in for the families has no part in kubectl's own variables."""
+    text = script("kube-system", ["IPv4", "IPv6"])
+    assert "for socket in bird bird6; do" in text
+    assert KUBECTL_EXEC in text
