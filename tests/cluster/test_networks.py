@@ -89,7 +89,11 @@ MODES = [
     calico("None", "{encapsulation: None}", "udp dport 4789", "", plain=True),
     canal("vxlan", "{backend: vxlan}", "udp dport 8472", "flannel.1"),
     canal("host-gw", "{backend: host-gw}", "udp dport 8472", "", plain=True),
+    two_families(flannel("vxlan", "{backend: vxlan}", "udp dport 8472", "flannel-v6.1")),
     two_families(flannel("host-gw", "{backend: host-gw}", "udp dport 8472", "", plain=True)),
+    two_families(calico("VXLAN", "{encapsulation: VXLAN}", "udp dport 4789", "vxlan-v6.calico")),
+    two_families(calico("None", "{encapsulation: None}", "udp dport 4789", "", plain=True)),
+    two_families(canal("vxlan", "{backend: vxlan}", "udp dport 8472", "flannel-v6.1")),
     calico("Typha", "{encapsulation: VXLAN, typha: true}", "udp dport 4789", "vxlan.calico"),
     calico(
         "route reflectors",
