@@ -24,7 +24,8 @@ long ones are no part of each run, one with PROVISION_WRITE_DOCS=1 writes down w
 
 - **traffic**: a cluster on real hosts comes up with it, and the whole traffic gate passes: pods, services, node ports
   and DNS between all nodes; a second apply changes nothing (tests/cluster/test_networks.py, part of `make soak`).
-- **on the wire**: packets of the tunnel are counted there on every node; "plain": within a subnet none of them is seen, and those of pods are, as they were sent.
+- **on the wire**: packets of the tunnel are counted there on every node; "plain": within a subnet none
+  of them is seen, and those of pods are, as they were sent.
 - **across a router**: a lab with two subnets: what crosses the router is in the tunnel, what stays in its subnet is
   not.
 - **accepted**: what is rendered for it from every version of the manifests at hand is taken by a real API server's dry
