@@ -101,7 +101,7 @@ CANAL = {
         Calico(mtu=1500, env={"FELIX_IPTABLESREFRESHINTERVAL": "90"}),
     ),
 }
-_LIMITED = ContainerPart({"cpu": "150m"}, {"memory": "900Mi"})
+_LIMITED = ContainerPart({"cpu": "100m"}, {"memory": "900Mi"})
 _PROBED = replace(_LIMITED, liveness={"timeout": 20, "failures": 6}, readiness={"period": 30})
 _INFRA = (Taint("dedicated", "infra", "NoExecute"),)
 OWN_PODS = {
