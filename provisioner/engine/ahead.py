@@ -19,7 +19,7 @@ Work = Callable[[str, StagePlan], bool]
 
 
 class Ahead:
-    """For one run of `stages`. A stage counts as done on a host when `done` was said of it, by whoever did it."""
+    """For one run of `stages`: what hosts do ahead, and (`do`) what the run does where it stands."""
 
     def __init__(self, stages: Sequence[StagePlan], work: Work) -> None:
         self._work = work

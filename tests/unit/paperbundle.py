@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 from papercilium import IMAGES as CILIUM
@@ -38,26 +39,37 @@ spec:
           securityContext: {privileged: false}
 """
 
-FELIX = """
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: felixconfigurations.crd.projectcalico.org}
-spec:
-  names: {kind: FelixConfiguration}
-  versions:
-    - name: v1
-      schema:
-        openAPIV3Schema:
-          properties:
-            spec:
-              type: object
-              properties:
-                wireguardEnabled: {type: boolean}
-                logSeverityScreen: {type: string}
-                reportingInterval: {type: string}
-                healthPort: {type: integer}
-                healthHost: {type: string}
-"""
+
+def definition(name: str, kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A CustomResourceDefinition whose objects have a `spec` of that schema."""
+    version = {"name": "v1", "storage": True}
+    version["schema"] = {"openAPIV3Schema": {"properties": {"spec": schema}}}
+    return {
+        "kind": "CustomResourceDefinition",
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "metadata": {"name": name},
+        "spec": {"names": {"kind": kind}, "versions": [version]},
+    }
+
+
+def of_types(types: str) -> dict[str, Any]:
+    """A schema of an object, by the types of its fields in YAML."""
+    return {"type": "object", "properties": yaml.safe_load(types)}
+
+
+FELIX = yaml.safe_dump(
+    definition(
+        "felixconfigurations.crd.projectcalico.org",
+        "FelixConfiguration",
+        of_types("""
+wireguardEnabled: {type: boolean}
+logSeverityScreen: {type: string}
+reportingInterval: {type: string}
+healthPort: {type: integer}
+healthHost: {type: string}
+"""),
+    )
+)
 """The definition of a FelixConfiguration with the fields that the tool itself writes or reads."""
 
 _MULTUS = """

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from broken import said, slipped
+from paperbundle import definition
 
 from provisioner.action.definitions import check_definitions
 from provisioner.bundle.layout import Artifact, Bundle
@@ -97,20 +97,13 @@ liveness has calico-node)
 """
 
 
-def definition(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
-    version = {"storage": True, "schema": {"openAPIV3Schema": {"properties": {"spec": schema}}}}
-    return {
-        "kind": "CustomResourceDefinition",
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "metadata": {"name": kind},
-        "spec": {"names": {"kind": kind}, "versions": [version]},
-    }
-
-
 def judged(folder: Path, section: str, monkeypatch: pytest.MonkeyPatch, key: str = "calico") -> str:
     """What is told of that section of `network`; "" when nothing is."""
     manifest = folder / "manifest.yaml"
-    definitions = (definition("FelixConfiguration", _FELIX), definition("Installation", _INSTALLATION))
+    definitions = (
+        definition("f", "FelixConfiguration", _FELIX),
+        definition("i", "Installation", _INSTALLATION),
+    )
     manifest.write_text(yaml.safe_dump_all((*definitions, _AGENT)))
     artifacts = tuple(
         Artifact(name, "v3.28.5", "linux/amd64", "0" * 64, 1, manifest)

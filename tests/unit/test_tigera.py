@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paperbundle import FELIX
+import yaml
+from paperbundle import FELIX, definition, of_types
 
 from provisioner.action.podnetwork import check_images
 from provisioner.bundle.layout import Artifact, Bundle, Image
@@ -29,43 +30,36 @@ FOLDERS = {folder.name: folder for folder in VERSIONS}
 POOL = IPPool("pods", "10.244.0.0/16")
 PAPER = {
     "tigera-operator": (
-        """
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: installations.operator.tigera.io}
-spec:
-  names: {kind: Installation}
-  versions:
-    - name: v1
-      schema:
-        openAPIV3Schema:
-          properties:
-            spec:
-              type: object
-              properties:
-                variant: {type: string}
-                registry: {type: string}
-                imagePath: {type: string}
-                flexVolumePath: {type: string}
-                kubeletVolumePluginPath: {type: string}
-                calicoNetwork:
-                  type: object
-                  properties:
-                    bgp: {type: string}
-                    mtu: {type: integer}
-                    nodeAddressAutodetectionV4: {type: object, properties: {kubernetes: {type: string}}}
-                    ipPools:
-                      type: array
-                      items:
-                        type: object
-                        properties:
-                          cidr: {type: string}
-                          encapsulation: {type: string}
-                          blockSize: {type: integer}
-                          natOutgoing: {type: string}
-                          nodeSelector: {type: string}
----
-"""
+        yaml.safe_dump(
+            definition(
+                "installations.operator.tigera.io",
+                "Installation",
+                of_types("""
+variant: {type: string}
+registry: {type: string}
+imagePath: {type: string}
+flexVolumePath: {type: string}
+kubeletVolumePluginPath: {type: string}
+calicoNetwork:
+  type: object
+  properties:
+    bgp: {type: string}
+    mtu: {type: integer}
+    nodeAddressAutodetectionV4: {type: object, properties: {kubernetes: {type: string}}}
+    ipPools:
+      type: array
+      items:
+        type: object
+        properties:
+          cidr: {type: string}
+          encapsulation: {type: string}
+          blockSize: {type: integer}
+          natOutgoing: {type: string}
+          nodeSelector: {type: string}
+"""),
+            )
+        )
+        + "---\n"
         + FELIX
         + """
 ---
