@@ -27,6 +27,7 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
 }
 _AGAIN = {
     ("calico", "vxlan"): "have VXLAN or VXLANCrossSubnet in all pools, and no bgp options",
+    ("calico", "none"): "write policy_only: true again",
     ("calico", "bird"): "have a pool without VXLAN, or bgp options, as before",
 }
 """What makes a backend that has no key of its own."""
@@ -170,13 +171,14 @@ def check_fixed(inventory: Inventory, spec: ClusterSpec, state: ClusterState) ->
 
 
 def _place(name: str, spec: ClusterSpec) -> tuple[str, ...]:
-    """A backend is of the plug-in's section; Calico's comes of its encapsulation."""
+    """A backend is of the plug-in's section; Calico's comes of its encapsulation, or there is none."""
     if name == "pools" or name.startswith("wire"):
         return ("network", spec.network.carrier, *(["pools"] if name == "pools" else []))
     if name != "backend":
         return _PLACES[name]
-    carrier = spec.network.carrier
-    return ("network", carrier, "encapsulation" if carrier == "calico" else "backend")
+    carrier, calico = spec.network.carrier, spec.network.calico
+    key = "policy_only" if calico.policy_only else "encapsulation"
+    return ("network", carrier, key if carrier == "calico" else "backend")
 
 
 def _said(value: object) -> str:

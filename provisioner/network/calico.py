@@ -10,30 +10,22 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from provisioner.kube.manifest import digest_of_text
-from provisioner.network.calicoresources import (
-    beaten_variables,
-    bgp_objects,
-    felix_objects,
-    pool_object,
-    probed_variables,
-)
-from provisioner.network.cniconfig import KEY, with_ipam
+from provisioner.network import policyonly
+from provisioner.network.calicoagent import CONFIG, DAEMONS, agent_edits, typha_edit
+from provisioner.network.calicoresources import bgp_objects, felix_objects, pool_object
+from provisioner.network.cniconfig import KEY, with_plugin
 from provisioner.network.images import image_edits
 from provisioner.network.patches import Edit, Path, patch
 from provisioner.network.pod_template import Container
 from provisioner.network.podsettings import pod_edits
-from provisioner.spec.calico import Calico, typha_replicas
+from provisioner.spec.calico import Calico
 from provisioner.spec.model import ClusterSpec
-
-CONFIG = "ConfigMap kube-system/calico-config"
-DAEMONS = "DaemonSet kube-system/calico-node"
-TYPHA = "Deployment kube-system/calico-typha"
-OURS = ("bandwidth", "flannel", "host-local", "loopback", "portmap", "tuning")
-"""CNI plug-ins that Calico's installer has beside its own (3.28, cni-plugin/Dockerfile)."""
 
 
 def artifact_of(spec: ClusterSpec) -> str:
     """The upstream manifest that has all the parts."""
+    if spec.network.calico.policy_only:
+        return policyonly.ARTIFACT
     return "calico-typha" if spec.network.calico.with_typha(_nodes(spec)) else "calico"
 
 
@@ -50,11 +42,12 @@ def objects(
 def edits(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], image: Callable[[str], str]) -> list[Edit]:
     """What is changed in the manifest, and why. Raises ProvisionError where it lacks a container."""
     calico = spec.network.calico
+    if calico.policy_only:
+        return [*policyonly.edits(spec, upstream, image), *pod_edits(spec, upstream)]
     cni = _cni(spec, upstream)
     found = [*_config(calico, cni), *_node(spec, upstream, cni), *image_edits(upstream, image)]
     if calico.with_typha(_nodes(spec)):
-        count = typha_replicas(_nodes(spec))
-        found.append(Edit(TYPHA, ("spec", "replicas"), count, f"Typha for {_nodes(spec)} nodes"))
+        found.append(typha_edit(_nodes(spec)))
     return [*found, *pod_edits(spec, upstream)]
 
 
@@ -76,7 +69,9 @@ def _cni(spec: ClusterSpec, upstream: Sequence[dict[str, Any]]) -> str:
     if families == {4}:
         return ""
     asked = {f"assign_ipv{version}": str(version in families).lower() for version in (4, 6)}
-    return with_ipam(upstream, artifact_of(spec), lambda ipam: {**ipam, **asked})
+    return with_plugin(
+        upstream, artifact_of(spec), lambda plugin: {**plugin, "ipam": {**plugin["ipam"], **asked}}
+    )
 
 
 def _families(spec: ClusterSpec) -> set[int]:
@@ -101,19 +96,10 @@ def _node(spec: ClusterSpec, upstream: Sequence[dict[str, Any]], cni: str) -> It
     kind = ["k8s", *(["bgp"] if calico.backend == "bird" else [])]
     yield from node.env("CLUSTER_TYPE", ",".join(kind), "what the backend is")
     yield from _addresses(node, calico, families)
-    yield from node.env("FELIX_IPV6SUPPORT", str(6 in families).lower(), "the families of the pod CIDRs")
-    for name, value in sorted(calico.env.items()):
-        yield from node.env(name, value, "env of the spec")
-    for name, value in probed_variables(calico).items():
-        yield from node.env(name, value, "felix of the spec, which the probes would not know")
-    yield from node.without(beaten_variables(calico), "felix of the spec, which it would beat")
+    yield from agent_edits(spec, upstream, DAEMONS)
     if calico.backend != "bird":
         for probe, word in (("livenessProbe", "-bird-live"), ("readinessProbe", "-bird-ready")):
             yield node.removed((probe, "exec", "command"), word, "without BGP there is no BIRD to ask")
-    installer = Container.of(upstream, DAEMONS, "install-cni", "initContainers")
-    yield from installer.env(
-        "SKIP_CNI_BINARIES", ",".join(OURS), "nodes have these plug-ins, of another version"
-    )
     digest = digest_of_text(json.dumps([calico.backend, calico.mtu, *([cni] if cni else [])]))
     path: Path = ("spec", "template", "metadata", "annotations")
     yield Edit(

@@ -12,12 +12,12 @@ from typing import Any
 
 from provisioner.errors import ProvisionError
 from provisioner.kube.manifest import digest_of_text
-from provisioner.network.calico import OURS
-from provisioner.network.calicoresources import beaten_variables, felix_objects, probed_variables
-from provisioner.network.cniconfig import MTU, with_ipam
+from provisioner.network.calicoagent import agent_edits
+from provisioner.network.calicoresources import felix_objects
+from provisioner.network.cniconfig import MTU, node_ranges, with_plugin
 from provisioner.network.flannel import link_edits, net_conf
 from provisioner.network.images import image_edits
-from provisioner.network.mtu import canal_mtu
+from provisioner.network.mtu import given_mtu
 from provisioner.network.patches import Edit, images_of, patch
 from provisioner.network.pod_template import Container
 from provisioner.network.podsettings import pod_edits
@@ -62,14 +62,17 @@ def edits(
 
 
 def _config(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
-    mtu, conf = canal_mtu(spec), net_conf(spec)
+    mtu, conf = given_mtu(spec), net_conf(spec)
     yield Edit(CONFIG, ("data", "net-conf.json"), conf, "pod CIDRs and backend of the spec")
     yield Edit(
         CONFIG, ("data", "veth_mtu"), str(mtu), "the MTU of pods: Felix does not look at flannel's tunnel"
     )
     digested = [conf, str(mtu)]
-    if any(":" in cidr for cidr in spec.network.pod_cidrs):
-        cni = _with_ranges(upstream, spec, mtu)
+    if spec.network.ipv6:
+        ranges = node_ranges(spec.network.pod_cidrs)
+        cni = with_plugin(upstream, ARTIFACT, lambda plugin: {**plugin, "ipam": ranges}).replace(
+            MTU, str(mtu)
+        )
         yield Edit(CONFIG, ("data", "cni_network_config"), cni, "pods have an address of each family")
         digested.append(cni)
     annotation = {"provision.dev/config": digest_of_text(json.dumps(digested))}
@@ -78,28 +81,11 @@ def _config(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
 
 
 def _agents(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
-    calico, families = spec.network.calico, {":" in cidr for cidr in spec.network.pod_cidrs}
     node = Container.of(upstream, DAEMONS, "calico-node")
     yield from node.env("NO_DEFAULT_POOLS", "true", "nodes take pods' addresses from their pod CIDRs")
-    yield from node.env("FELIX_IPV6SUPPORT", str(True in families).lower(), "the families of the pod CIDRs")
-    for name, value in sorted(calico.env.items()):
-        yield from node.env(name, value, "env of the spec")
-    for name, value in probed_variables(calico).items():
-        yield from node.env(name, value, "felix of the spec, which the probes would not know")
-    yield from node.without(beaten_variables(calico), "felix of the spec, which it would beat")
-    installer = Container.of(upstream, DAEMONS, "install-cni", "initContainers")
-    yield from installer.env(
-        "SKIP_CNI_BINARIES", ",".join(OURS), "nodes have these plug-ins, of another version"
-    )
+    yield from agent_edits(spec, upstream, DAEMONS)
     agent = Container.of(upstream, DAEMONS, "kube-flannel")
     yield from link_edits(spec, agent, "command")
-
-
-def _with_ranges(upstream: Sequence[Object], spec: ClusterSpec, mtu: int) -> str:
-    """The CNI configuration with one range for each family (cni-plugin, docs of host-local)."""
-    words = ["usePodCidrIPv6" if ":" in cidr else "usePodCidr" for cidr in spec.network.pod_cidrs]
-    ipam = {"type": "host-local", "ranges": [[{"subnet": each}] for each in words]}
-    return with_ipam(upstream, ARTIFACT, lambda _: ipam).replace(MTU, str(mtu))
 
 
 def _is_flannel(reference: str) -> bool:

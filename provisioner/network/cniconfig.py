@@ -14,19 +14,26 @@ MTU = "__CNI_MTU__"
 """The one place holder that stands outside of quotes, for a number."""
 
 
-def with_ipam(
+def with_plugin(
     upstream: Sequence[dict[str, Any]], source: str, change: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> str:
-    """The configuration with another section `ipam` of the plug-in calico: what `change` makes of the one that is
-    there. Place holders stay. Raises ProvisionError where `source` has none."""
+    """The configuration with what `change` makes of the plug-in calico's own part. Place holders stay. Raises
+    ProvisionError where `source` has none."""
     text = _written(upstream, source)
     try:
         conf = json.loads(text.replace(MTU, f'"{MTU}"'))
-        (first, *_) = [each for each in conf["plugins"] if each["type"] == "calico"]
-        first["ipam"] = change(dict(first["ipam"]))
+        plugins: list[dict[str, Any]] = conf["plugins"]
+        place = [each["type"] for each in plugins].index("calico")
+        plugins[place] = change(plugins[place])
     except (ValueError, KeyError, TypeError) as fault:
         raise ProvisionError(f"{source}: its {KEY} cannot be read: {fault}") from None
     return json.dumps(conf, indent=2).replace(f'"{MTU}"', MTU)
+
+
+def node_ranges(pod_cidrs: Sequence[str]) -> dict[str, Any]:
+    """Addresses of the node's own pod CIDRs, one of each family (cni-plugin, docs of host-local)."""
+    words = ["usePodCidrIPv6" if ":" in cidr else "usePodCidr" for cidr in pod_cidrs]
+    return {"type": "host-local", "ranges": [[{"subnet": each}] for each in words]}
 
 
 def _written(upstream: Sequence[dict[str, Any]], source: str) -> str:

@@ -75,17 +75,23 @@ def flannel_mtu(spec: ClusterSpec) -> int | None:
     return (mtu or _ETHERNET) - unreckoned if unreckoned else mtu
 
 
-def canal_mtu(spec: ClusterSpec) -> int:
-    """What pods get under canal, on all hosts alike: Calico's plug-in gives it, which sees no tunnel of flannel's."""
-    if spec.network.calico.mtu:
-        return spec.network.calico.mtu
-    return (spec.network.flannel.mtu or _ETHERNET) - overhead_of(spec)
+def given_mtu(spec: ClusterSpec) -> int:
+    """What pods get where Calico is there for policies alone, on all hosts alike: its plug-in is told, and looks at no
+    link."""
+    outer = spec.network.flannel.mtu if spec.network.plugin == "canal" else None
+    return spec.network.calico.mtu or (outer or _ETHERNET) - overhead_of(spec)
+
+
+def _is_given(spec: ClusterSpec) -> bool:
+    return spec.network.plugin == "canal" or (
+        spec.network.plugin == "calico" and spec.network.calico.policy_only
+    )
 
 
 def pod_mtu(spec: ClusterSpec, facts: Facts, link: str) -> int | None:
     """What pods get on a host; None where that is not known."""
-    if spec.network.plugin == "canal":
-        return canal_mtu(spec)
+    if _is_given(spec):
+        return given_mtu(spec)
     if spec.network.plugin in _OUTER:
         outer = wire_mtu(spec) or facts.mtus.get(link)
         return outer - overhead_of(spec) if outer else None
@@ -97,8 +103,8 @@ def pod_mtu(spec: ClusterSpec, facts: Facts, link: str) -> int | None:
 
 def wire_mtu(spec: ClusterSpec) -> int:
     """The size of the largest packet between nodes that the spec asks for; 0 where it leaves that to links."""
-    if spec.network.plugin == "canal":
-        return canal_mtu(spec) + overhead_of(spec)
+    if _is_given(spec):
+        return given_mtu(spec) + overhead_of(spec)
     if spec.network.plugin == "flannel":
         return spec.network.flannel.mtu or (_ETHERNET if _unreckoned(spec) else 0)
     if spec.network.plugin == "cilium":

@@ -77,8 +77,9 @@ def _calico(network: Network, nodes: int) -> Needs:
     tunnels = tuple(calico.wireguard_port(6 if ipv6 else 4) for ipv6 in sorted(families))
     names = (("vxlan", vxlan), ("ipip", ipip), ("wireguard", calico.wireguard))
     bgp, typha = calico.backend == "bird", calico.with_typha(nodes)
+    modes = ", ".join(sorted(calico.encapsulations)) or "policies alone"
     return Needs(
-        f"Calico ({', '.join(sorted(calico.encapsulations))}{', WireGuard' * calico.wireguard})",
+        f"Calico ({modes}{', WireGuard' * calico.wireguard})",
         modules=tuple(name for name, wanted in names if wanted),
         udp=(*((calico.vxlan_port,) if vxlan else ()), *(tunnels if calico.wireguard else ())),
         tcp=(*((calico.bgp.listen_port,) if bgp else ()), *((5473,) if typha else ())),

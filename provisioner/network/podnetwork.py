@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from provisioner.engine.patched import Patched
-from provisioner.network import calico, canal, cilium, flannel, tigera
+from provisioner.network import calico, calicoagent, canal, cilium, flannel, tigera
 from provisioner.network.patches import Edit, explained, images_of, parse_manifest
 from provisioner.spec.model import ClusterSpec
 
@@ -15,7 +15,7 @@ Object = dict[str, Any]
 
 _DAEMONS = {
     "flannel": flannel.DAEMONS,
-    "calico": calico.DAEMONS,
+    "calico": calicoagent.DAEMONS,
     "canal": canal.DAEMONS,
     "cilium": cilium.DAEMONS,
 }

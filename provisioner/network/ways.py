@@ -56,7 +56,7 @@ def _calico(calico: Calico, encapsulations: set[str], version: int) -> Way:
         ),
         bgp=(calico.bgp.listen_port,) if routed else (),
         protocols=("ipip",) if ipip else (),
-        plain="None" in encapsulations,
+        plain="None" in encapsulations or calico.policy_only,
     )
 
 

@@ -24,9 +24,8 @@ def build_calico(written: Mapping[str, Any], pod_cidrs: Sequence[str]) -> Calico
     pools = written.get("pools") or [
         {"name": "pods" if ":" not in each else "pods-ipv6", "cidr": each} for each in pod_cidrs
     ]
-    return Calico(
-        pools=tuple(_pool(each, written) for each in pools), bgp=_bgp(written.get("bgp", {})), **given
-    )
+    own = () if written.get("policy_only") else tuple(_pool(each, written) for each in pools)
+    return Calico(pools=own, bgp=_bgp(written.get("bgp", {})), **given)
 
 
 def _operator(written: Mapping[str, Any]) -> Operator:

@@ -93,8 +93,9 @@ class Operator:
 class Calico:
     """`install`: by its manifests, or by an `operator` that makes of one object what they say. `mtu` of pods, 0 for
     what the hosts' links leave. `autodetection` is the method by which a node finds its address. `felix` are fields of
-    FelixConfiguration, `env` further variables of the container calico-node. `typha` None: from TYPHA_NODES nodes
-    on."""
+    FelixConfiguration, `env` further variables of the container calico-node. `typha` None: above TYPHA_NODES nodes.
+    `policy_only`: it brings no packets from node to node, others' routers do, to each node's pod CIDR; then it has no
+    pools."""
 
     install: str = "manifest"
     pools: tuple[IPPool, ...] = ()
@@ -106,6 +107,7 @@ class Calico:
     felix: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     operator: Operator = field(default_factory=Operator)
+    policy_only: bool = False
 
     @property
     def operated(self) -> bool:
@@ -118,7 +120,9 @@ class Calico:
     @property
     def backend(self) -> str:
         """bird where routes are announced by BGP: that is how IPIP and plain packets find their node; VXLAN does
-        without (Felix writes its routes, also those of CrossSubnet)."""
+        without (Felix writes its routes, also those of CrossSubnet). none where routes are others'."""
+        if self.policy_only:
+            return "none"
         tunnelled = all(each.startswith("VXLAN") for each in self.encapsulations)
         return "vxlan" if tunnelled and not self.bgp.asked_for else "bird"
 
@@ -130,8 +134,8 @@ class Calico:
         return tuple(sorted({"IPv6" if ":" in each else "IPv4" for each in cidrs}))
 
     def with_typha(self, nodes: int) -> bool:
-        """The operator has it always, and of as many replicas as its rule says."""
-        if self.operated:
+        """The operator and the manifest for policies alone have it always."""
+        if self.operated or self.policy_only:
             return True
         return nodes > TYPHA_NODES if self.typha is None else self.typha
 

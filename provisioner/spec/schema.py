@@ -53,6 +53,7 @@ _SELINUX_BOOLEANS = {"type": "list", "schema": _text(values.selinux_boolean)}
 _CALICO = _section(
     {
         "install": _text(allowed=list(calico.INSTALLS)),
+        "policy_only": {"type": "boolean"},
         "encapsulation": _text(calicowords.encapsulation),
         "block_size": _number(20, 32),
         "block_size_ipv6": _number(116, 128),

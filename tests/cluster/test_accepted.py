@@ -50,6 +50,7 @@ CALICO = {
     **{each: Calico(pools=(IPPool("pods", POD, each),)) for each in ("VXLAN", "VXLANCrossSubnet")},
     **{each: Calico(pools=(IPPool("pods", POD, each),)) for each in ("IPIP", "IPIPCrossSubnet", "None")},
     "Typha": Calico(pools=(IPPool("pods", POD),), typha=True),
+    "policy only": Calico(policy_only=True, mtu=1400, felix={"logSeverityScreen": "Warning"}),
     "WireGuard": Calico(pools=(IPPool("pods", POD),), wireguard=True, mtu=1390),
     "route reflectors": Calico(
         pools=(IPPool("pods", POD, "None"),),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 
 import pytest
 from lab_cluster import (
     ADMIN,
     BESIDE,
     DEFAULT_LAB,
+    Done,
     LabCluster,
     edited,
     is_verified,
@@ -48,7 +51,8 @@ pytestmark = pytest.mark.soak
 class Mode:
     """`spec` in place of the plug-in's own part; `tunnel` are packets (nft) that carry those of pods between nodes, or,
     `plain`, must not be seen. `link` is the one that the plug-in makes, "" for none. `families`: how many IP families
-    nodes, pods and services have."""
+    nodes, pods and services have. `routed`: the way to other nodes' pods is not the plug-in's, it is laid by hand.
+    `typha`: agents are told by it alone."""
 
     name: str
     plugin: str
@@ -57,6 +61,8 @@ class Mode:
     link: str
     plain: bool = False
     families: int = 1
+    routed: bool = False
+    typha: bool = False
 
 
 def flannel(name: str, options: str, tunnel: str, link: str, *, plain: bool = False) -> Mode:
@@ -94,13 +100,20 @@ MODES = [
     two_families(calico("VXLAN", "{encapsulation: VXLAN}", "udp dport 4789", "vxlan-v6.calico")),
     two_families(calico("None", "{encapsulation: None}", "udp dport 4789", "", plain=True)),
     two_families(canal("vxlan", "{backend: vxlan}", "udp dport 8472", "flannel-v6.1")),
-    calico("Typha", "{encapsulation: VXLAN, typha: true}", "udp dport 4789", "vxlan.calico"),
+    replace(
+        calico("Typha", "{encapsulation: VXLAN, typha: true}", "udp dport 4789", "vxlan.calico"), typha=True
+    ),
     calico(
         "route reflectors",
         "{encapsulation: None, bgp: {route_reflectors: [cp1, worker1]}}",
         "udp dport 4789",
         "",
         plain=True,
+    ),
+    replace(
+        calico("policy only", "{policy_only: true}", "udp dport 4789", "", plain=True),
+        routed=True,
+        typha=True,
     ),
 ]
 COUNTING = """
@@ -143,13 +156,43 @@ def chosen(lab: LabCluster, mode: Mode, folder: Path) -> Path:
     return lab.edited(folder, {PLUGIN: f"        plugin: {mode.plugin}\n", FLANNEL: mode.spec, CIDRS: cidrs})
 
 
+def routed(lab: LabCluster) -> bool:
+    """Each node gets, as from a router, the way to the pods of those that are there; whether all are."""
+    words = '{range .items[*]}{.metadata.name} {.spec.podCIDR}{"\\n"}{end}'
+    answer = lab.one("cp1", f"{ADMIN} get nodes -o jsonpath='{words}' 2>/dev/null || :")
+    pods = dict(line.split() for line in answer.splitlines() if line.count(" ") == 1 and line.split()[1:])
+    for host in NODES:
+        ways = [f"ip route replace {pods[node]} via {lab.address(node)}" for node in pods if node != host]
+        lab.one(host, "\n".join([":", *ways]))
+    return pods.keys() == set(NODES)
+
+
+def brought_up(lab: LabCluster, mode: Mode, inventory: Path) -> Done:
+    if not mode.routed:
+        return lab.apply(inventory=inventory)
+    ended = Event()
+
+    def lay() -> None:
+        while not routed(lab) and not ended.wait(1):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        laid = pool.submit(lay)
+        try:
+            done = lab.apply(inventory=inventory)
+        finally:
+            ended.set()
+    laid.result()
+    return done
+
+
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_a_mode(lab: LabCluster, mode: Mode, tmp_path: Path) -> None:
     lab.bare()
     if mode.families == 2:
         lab.on("kube_control_plane:kube_node", SECOND_ADDRESS)
     inventory = chosen(lab, mode, tmp_path)
-    done = lab.apply(inventory=inventory)
+    done = brought_up(lab, mode, inventory)
     assert is_verified(done), done
     resolvers = lab.objects("-n kube-system pods -l k8s-app=kube-dns --field-selector status.phase=Running")
     assert {len(each["status"]["podIPs"]) for each in resolvers} == {mode.families}
@@ -164,6 +207,9 @@ def test_a_mode(lab: LabCluster, mode: Mode, tmp_path: Path) -> None:
         assert [count > 0 for count in plain] == wanted, f"{host}: {plain} packets of pods as they are"
         if mode.link:
             assert mode.link in lab.one(host, f"ip -o link show {mode.link}")
+    if mode.typha:
+        for host in NODES:
+            assert lab.one(host, "ss -Htn state established dport = :5473"), f"{host} asks no Typha"
     again = lab.apply(inventory=inventory)
     assert (again.status, again.changed) == (0, set()), again
 
@@ -210,7 +256,7 @@ spec:
 def test_policies_are_enforced_under_calico(lab: LabCluster, tmp_path: Path) -> None:
     """On the cluster that the last mode left, or one of its own."""
     mode = MODES[-1]
-    done = lab.apply(inventory=chosen(lab, mode, tmp_path))
+    done = brought_up(lab, mode, chosen(lab, mode, tmp_path))
     assert is_verified(done), done
     lab.kubectl("create namespace guarded")
     agnhost = lab.agnhost()

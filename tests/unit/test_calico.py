@@ -13,7 +13,7 @@ import pytest
 from provisioner.errors import ProvisionError
 from provisioner.kube.components import components
 from provisioner.kube.objects import object_key
-from provisioner.network import calico
+from provisioner.network import calico, calicoagent
 from provisioner.network.needs import needs_of
 from provisioner.network.patches import images_of, parse_manifest
 from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool, typha_replicas
@@ -43,7 +43,7 @@ def made(folder: Path, spec: ClusterSpec) -> dict[str, dict[str, Any]]:
 
 
 def env(objects: dict[str, dict[str, Any]]) -> dict[str, str]:
-    container = objects[calico.DAEMONS]["spec"]["template"]["spec"]["containers"][0]
+    container = objects[calicoagent.DAEMONS]["spec"]["template"]["spec"]["containers"][0]
     return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
@@ -61,7 +61,7 @@ MODES = {
 def test_each_mode(folder: Path, encapsulation: str) -> None:
     backend, ipip, vxlan = MODES[encapsulation]
     objects = made(folder, cluster(Calico(pools=(replace(POOL, encapsulation=encapsulation),))))
-    assert objects[calico.CONFIG]["data"]["calico_backend"] == backend
+    assert objects[calicoagent.CONFIG]["data"]["calico_backend"] == backend
     pool = objects["IPPool pods"]["spec"]
     assert (pool["ipipMode"], pool["vxlanMode"]) == (ipip, vxlan)
     variables = env(objects)
@@ -69,11 +69,11 @@ def test_each_mode(folder: Path, encapsulation: str) -> None:
     assert variables["IP_AUTODETECTION_METHOD"] == "kubernetes-internal-ip"
     assert variables["CALICO_IPV4POOL_IPIP"] == "Never"
     assert "CALICO_IPV4POOL_CIDR" not in variables, "Calico refuses it beside NO_DEFAULT_POOLS"
-    pod = objects[calico.DAEMONS]["spec"]["template"]["spec"]
+    pod = objects[calicoagent.DAEMONS]["spec"]["template"]["spec"]
     (installer,) = [each for each in pod["initContainers"] if each["name"] == "install-cni"]
     skipped = {each["name"]: each.get("value") for each in installer["env"]}["SKIP_CNI_BINARIES"]
     assert skipped == "bandwidth,flannel,host-local,loopback,portmap,tuning"
-    container = objects[calico.DAEMONS]["spec"]["template"]["spec"]["containers"][0]
+    container = objects[calicoagent.DAEMONS]["spec"]["template"]["spec"]["containers"][0]
     asked = container["livenessProbe"]["exec"]["command"] + container["readinessProbe"]["exec"]["command"]
     assert ({"-bird-live", "-bird-ready"} <= set(asked)) is (backend == "bird")
     assert {"-felix-live", "-felix-ready"} <= set(asked)
@@ -84,7 +84,7 @@ def test_images_are_private_and_pools_come_before_agents(folder: Path) -> None:
     objects = made(folder, cluster(Calico(pools=(POOL,), typha=True)))
     assert all(each.startswith("registry.lab.internal:5000/") for each in images_of(objects.values()))
     keys = list(objects)
-    assert keys.index("IPPool pods") < keys.index(calico.DAEMONS)
+    assert keys.index("IPPool pods") < keys.index(calicoagent.DAEMONS)
     assert keys.index("IPPool pods") > keys.index("CustomResourceDefinition ippools.crd.projectcalico.org")
 
 
@@ -117,7 +117,7 @@ def test_pods_ask_for_an_address_of_each_family(folder: Path, cidrs: str) -> Non
     """The CNI plug-in asks for IPv6 only where it is told to, and for IPv4 unless it is told not to."""
     pools = tuple(each for each in (POOL, SIX) if each.cidr in cidrs.split())
     objects = made(folder, cluster(Calico(pools=pools), tuple(cidrs.split())))
-    written = objects[calico.CONFIG]["data"]["cni_network_config"]
+    written = objects[calicoagent.CONFIG]["data"]["cni_network_config"]
     # What the installer does with it: the MTU is a number, all other place holders are in quotes.
     conf = json.loads(written.replace("__CNI_MTU__", "1450"))
     assert conf["plugins"][0]["ipam"] == ASKED[cidrs]
@@ -132,7 +132,7 @@ def test_a_further_family_rolls_the_agents(folder: Path) -> None:
 
     def digest(*cidrs: str) -> str:
         pools = tuple(each for each in (POOL, SIX) if each.cidr in cidrs)
-        daemons = made(folder, cluster(Calico(pools=pools), cidrs))[calico.DAEMONS]
+        daemons = made(folder, cluster(Calico(pools=pools), cidrs))[calicoagent.DAEMONS]
         return str(daemons["spec"]["template"]["metadata"]["annotations"]["provision.dev/config"])
 
     assert len({digest(*each.split()) for each in ASKED}) == 3
@@ -141,9 +141,9 @@ def test_a_further_family_rolls_the_agents(folder: Path) -> None:
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
 def test_typha_follows_the_nodes(folder: Path) -> None:
     objects = made(folder, cluster(Calico(pools=(POOL,), typha=True)))
-    assert objects[calico.TYPHA]["spec"]["replicas"] == 2, "for three nodes"
-    assert objects[calico.CONFIG]["data"]["typha_service_name"] == "calico-typha"
-    assert calico.TYPHA not in made(folder, cluster(Calico(pools=(POOL,))))
+    assert objects[calicoagent.TYPHA]["spec"]["replicas"] == 2, "for three nodes"
+    assert objects[calicoagent.CONFIG]["data"]["typha_service_name"] == "calico-typha"
+    assert calicoagent.TYPHA not in made(folder, cluster(Calico(pools=(POOL,))))
 
 
 @pytest.mark.parametrize(

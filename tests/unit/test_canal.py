@@ -13,7 +13,7 @@ import pytest
 from provisioner.kube.objects import object_key
 from provisioner.network import canal
 from provisioner.network.combinations import misfits
-from provisioner.network.mtu import canal_mtu, mtu_misfits
+from provisioner.network.mtu import given_mtu, mtu_misfits
 from provisioner.network.needs import needs_of
 from provisioner.network.patches import images_of
 from provisioner.network.podnetwork import PodNetwork
@@ -137,7 +137,7 @@ def test_a_new_configuration_rolls_the_pods(folder: Path) -> None:
     ],
 )
 def test_pods_get_what_the_tunnel_leaves(flannel: Flannel, mtu: int, pods: int) -> None:
-    assert canal_mtu(cluster(flannel, mtu=mtu)) == pods
+    assert given_mtu(cluster(flannel, mtu=mtu)) == pods
 
 
 def test_an_mtu_that_the_links_do_not_carry_is_told_with_its_key() -> None:

@@ -29,11 +29,14 @@ long ones are no part of each run, one with PROVISION_WRITE_DOCS=1 writes down w
 - **across a router**: a lab with two subnets: what crosses the router is in the tunnel, what stays in its subnet is
   not.
 - **accepted**: what is rendered for it from every version of the manifests at hand is taken by a real API server's dry
-  run (tests/cluster/test_accepted.py).
+  run (tests/cluster/test_accepted.py). Of Calico's those are calico.yaml, calico-typha.yaml, calico-policy-only.yaml,
+  canal.yaml and tigera-operator.yaml: calico-vxlan.yaml and custom-resources.yaml are what edits of these make,
+  calico-etcd.yaml and calico-bpf.yaml are for another store and another data plane.
   Cilium's images need a compiler for the kernel's programs, and their publisher: it is rendered and taken, not run.
 - **refused**: what the lab's kernel lacks, or the bundle's image, is named before anything is changed.
 
-Calico's "policy only" is `plugin: canal`: flannel's network, and Calico for policies.
+Calico for policies alone is `policy_only: true`, where routers that are not of the cluster know the way to each node's
+pod CIDR (the test lays those routes), and `plugin: canal`, where flannel carries packets.
 
 | plug-in | mode | traffic | on the wire | across a router | accepted | refused |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -57,14 +60,24 @@ its publisher answers.
 | type | packets | accepted |
 | --- | --- | --- |
 """
+_MACVLAN = "test_pods_on_macvlan_reach_each_other_as_the_mode_has_it"
 PACKETS = {
-    **{f"macvlan {mode}": "yes" for mode in ("bridge", "private", "vepa", "passthru")},
-    **{f"ipvlan {mode}": "where the kernel has ipvlan; else refused by the plug-in" for mode in ("l2", "l3")},
-    "bridge": "yes",
-    "bridge with a VLAN": "where the kernel's bridge filters VLANs; else refused by the plug-in",
-    "host-device": "yes",
+    "macvlan bridge": f"{_MACVLAN}[bridge-True-True]",
+    "macvlan private": f"{_MACVLAN}[private-False-False]",
+    "macvlan vepa": f"{_MACVLAN}[vepa-False-True]",
+    "macvlan passthru": "test_macvlan_passthru_is_for_one_pod",
+    "ipvlan l2": "test_ipvlan[l2]",
+    "ipvlan l3": "test_ipvlan[l3]",
+    "bridge": "test_bridge_with_a_gateway_and_a_route",
+    "bridge with a VLAN": "test_vlans_of_a_bridge_are_apart",
+    "host-device": "test_a_device_of_the_host_moves_into_the_pod_and_back",
 }
-"""By tests/hosts/test_attachments.py."""
+"""Which test of tests/hosts/test_attachments.py has it."""
+CHOOSY = {
+    **{f"ipvlan {mode}": "ipvlan" for mode in ("l2", "l3")},
+    "bridge with a VLAN": "a bridge that filters VLANs",
+}
+"""What a kernel may lack; then the test sees the plug-in refuse it."""
 
 
 def attached() -> Iterator[tuple[str, ...]]:
@@ -74,11 +87,24 @@ def attached() -> Iterator[tuple[str, ...]]:
     days = [day for test, day in passed().items() if "::test_attachments_accepted[" in test]
     said = min(days, default="a test")
     for name in test_accepted.ATTACHMENTS:
-        yield name, PACKETS.get(name, ""), said
+        day = (
+            passed().get(f"tests/hosts/test_attachments.py::{PACKETS[name]}", "a test")
+            if name in PACKETS
+            else ""
+        )
+        lacking = f", or refused where the kernel lacks {CHOOSY[name]}" if name in CHOOSY else ""
+        yield name, f"{day}{lacking}", said
 
 
 def _seen(test: str, name: str) -> str:
     return passed().get(f"tests/cluster/test_networks.py::{test}[{name}]", "a test")
+
+
+def _accepted(plugin: str) -> str:
+    """One test takes all modes of a version: the day of the one that was seen longest ago."""
+    prefix = "tests/cluster/test_accepted.py::test_accepted["
+    days = [day for test, day in passed().items() if test.startswith(prefix) and f"-{plugin}-" in test]
+    return min(days, default="a test")
 
 
 def rows() -> Iterator[tuple[str, ...]]:
@@ -105,7 +131,7 @@ def rows() -> Iterator[tuple[str, ...]]:
             _seen("test_a_mode", name) if seen else "",
             (f"plain (no {seen.tunnel})" if seen.plain else seen.tunnel) if seen else "",
             _seen("test_only_what_crosses_the_router_is_encapsulated", name) if name in between else "",
-            "yes" if name in accepted else "",
+            _accepted(plugin.lower()) if name in accepted else "",
             _seen("test_what_is_lacking_is_told_before_anything_changes", name) if name in lacking else "",
         )
 
@@ -135,8 +161,6 @@ def test_what_passed_is_written_down_until_it_fails(tmp_path: Path) -> None:
 
 def test_every_test_that_is_written_down_is_there() -> None:
     """A mode of another name would be told of by nothing."""
-    text = (ROOT / "tests/cluster/test_networks.py").read_text() + (
-        ROOT / "tests/cluster/test_accepted.py"
-    ).read_text()
-    for test in passed():
-        assert f"def {test.partition('::')[2].partition('[')[0]}(" in text
+    for test in [*passed(), *(f"tests/hosts/test_attachments.py::{each}" for each in PACKETS.values())]:
+        file, _, name = test.partition("::")
+        assert f"def {name.partition('[')[0]}(" in (ROOT / file).read_text(), test

@@ -12,7 +12,7 @@ from test_tuning import NINE, SMALL, load, nodes
 from provisioner.action.tuning import check_tuning
 from provisioner.errors import ProvisionError
 from provisioner.network.flannel import net_conf
-from provisioner.network.mtu import canal_mtu, mtu_misfits, overhead_of, pod_mtu, wire_mtu
+from provisioner.network.mtu import given_mtu, mtu_misfits, overhead_of, pod_mtu, wire_mtu
 from provisioner.spec.model import Flannel
 
 SIX = ("10.244.0.0/16", "fd00::/56")
@@ -33,7 +33,7 @@ def test_vxlan_among_ipv6_addresses_adds_more_than_flannel_reckons_with(tmp_path
         check_tuning(both, nodes(both, worker1=SMALL), inventory, lambda _: None)
     assert "set network.flannel.mtu: 1400," in caught.value.hint
     canal = replace(both, network=replace(both.network, plugin="canal"))
-    assert (canal_mtu(canal), wire_mtu(canal)) == (1430, 1500)
+    assert (given_mtu(canal), wire_mtu(canal)) == (1430, 1500)
 
 
 def test_large_links_are_to_be_told_where_flannel_does_not_look(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ RULES: tuple[Rule, ...] = (
     flannel.tunnels_have_ports_of_their_own,
     calico.sections_belong_to_the_plugin,
     calico.canal_has_flannel_carry,
+    calico.policies_alone_have_others_carry,
     calico.pools_are_of_the_pods,
     calico.families_have_pools,
     calico.blocks_fit_pod_cidrs,

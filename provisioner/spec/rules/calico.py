@@ -9,7 +9,7 @@ from provisioner.errors import Problem
 from provisioner.inventory.words import hint_for
 from provisioner.spec.calico import AUTODETECTION, REFLECTORS
 from provisioner.spec.draft import LOAD_BALANCER, Draft, Unusable
-from provisioner.spec.rules.calicoreach import by_vxlan_alone
+from provisioner.spec.rules.calicoreach import policy_only, spoken
 from provisioner.spec.values import IPNetwork, cidr, is_address
 from provisioner.spec.versions import PLUGINS
 
@@ -45,6 +45,18 @@ def canal_has_flannel_carry(draft: Draft) -> Iterator[Problem]:
                 f"{name}: under canal flannel brings packets from node to node, and Calico has none of it"
             )
             hint = f"leave it out ({', '.join(_UNDER_CANAL)} are there), or set network.plugin: calico"
+            yield draft.problem((*_AT, name), reason, hint, key=True)
+
+
+def policies_alone_have_others_carry(draft: Draft) -> Iterator[Problem]:
+    """What is said of Calico's own network would be read by nobody."""
+    written = draft.get(*_AT)
+    if draft.get("network", "plugin") != "calico" or not isinstance(written, dict) or not policy_only(draft):
+        return
+    for name in written:
+        if name not in ("policy_only", *_UNDER_CANAL):
+            reason = f"{name}: with policy_only others' routers carry pods' packets, and Calico enforces policies alone"
+            hint = f"leave it out ({', '.join(_UNDER_CANAL)} are there), or policy_only"
             yield draft.problem((*_AT, name), reason, hint, key=True)
 
 
@@ -150,7 +162,7 @@ def reflectors_are_nodes(draft: Draft) -> Iterator[Problem]:
             at = (*_AT, "bgp", "route_reflectors", index)
             yield draft.problem(at, f"route_reflectors: {name} is named twice", "leave it out")
     mesh, peers = draft.get(*_AT, "bgp", "mesh"), draft.get(*_AT, "bgp", "peers")
-    if mesh is False and not by_vxlan_alone(draft) and not written and not peers:
+    if mesh is False and spoken(draft) and not written and not peers:
         reason = "mesh: without it, and without peers or route reflectors, no node learns where pods are"
         yield draft.problem(
             (*_AT, "bgp", "mesh"), reason, "name route_reflectors or peers, or leave the mesh on"
@@ -178,7 +190,7 @@ def _block(draft: Draft, index: int, pool: Mapping[str, Any], network: IPNetwork
 
 def blocks_fit_pod_cidrs(draft: Draft) -> Iterator[Problem]:
     """Without pools of its own each pod CIDR is one. Of one that holds no block nobody gets an address."""
-    if draft.get("network", "plugin") != "calico" or draft.get(*_AT, "pools"):
+    if draft.get("network", "plugin") != "calico" or draft.get(*_AT, "pools") or policy_only(draft):
         return
     for placed in draft.networks("pod_cidrs"):
         network = placed.network

@@ -103,12 +103,21 @@ def by_vxlan_alone(draft: Draft) -> bool:
 
 def spoken(draft: Draft) -> bool:
     """Whether nodes speak BGP; True also where that is not known."""
-    return draft.get("network", "plugin") == "calico" and not by_vxlan_alone(draft)
+    if draft.get("network", "plugin") != "calico" or policy_only(draft):
+        return False
+    return not by_vxlan_alone(draft)
+
+
+def policy_only(draft: Draft) -> bool:
+    """Calico is there for policies alone, and others' routers carry pods' packets."""
+    return draft.get(*_AT, "policy_only") is True
 
 
 def encapsulations(draft: Draft) -> list[str]:
     """Of Calico's pools; none where it is not Calico that carries packets, or where they are wrong."""
     if draft.get("network", "plugin") != "calico" or isinstance(draft.get(*_AT, default={}), Unusable):
+        return []
+    if policy_only(draft):
         return []
     pools = draft.get(*_AT, "pools") or [{}]
     default = draft.get(*_AT, "encapsulation", default=IPPool.encapsulation)
@@ -121,7 +130,7 @@ def encapsulations(draft: Draft) -> list[str]:
 def pools_hold_all_nodes(draft: Draft) -> Iterator[Problem]:
     """A node's pods get their addresses from blocks of its own: whoever gets none borrows addresses of others' blocks,
     one by one, while there are some (docs, reference/architecture, IP address management)."""
-    if draft.get("network", "plugin") != "calico":
+    if draft.get("network", "plugin") != "calico" or policy_only(draft):
         return
     nodes = len(draft.nodes())
     for placed in draft.networks("pod_cidrs"):

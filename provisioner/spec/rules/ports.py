@@ -9,7 +9,7 @@ from provisioner.inventory.model import Host
 from provisioner.spec.calico import BGP, TYPHA_NODES
 from provisioner.spec.draft import API_PORT, CONTROL_PLANE, ETCD, LOAD_BALANCER, REGISTRY, Draft
 from provisioner.spec.model import Registry
-from provisioner.spec.rules.calicoreach import spoken
+from provisioner.spec.rules.calicoreach import policy_only, spoken
 from provisioner.spec.rules.felix import setting_of
 
 _BGP = ("network", "calico", "bgp")
@@ -71,7 +71,7 @@ def _of_calico(draft: Draft) -> Iterator[tuple[int, str]]:
     if spoken(draft) and isinstance(port := draft.get(*_BGP, "listen_port", default=BGP.listen_port), int):
         yield port, "BGP of calico-node"
     typha = draft.get("network", "calico", "typha", default=len(draft.nodes()) > TYPHA_NODES)
-    if typha is True or draft.get("network", "calico", "install") == "operator":
+    if typha is True or policy_only(draft) or draft.get("network", "calico", "install") == "operator":
         yield from ((port, "Typha") for port in _TYPHA)
 
 

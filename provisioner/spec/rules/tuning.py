@@ -95,6 +95,8 @@ def _vxlan(draft: Draft) -> bool:
     calico = draft.get("network", "calico", default={})
     if isinstance(calico, Unusable):
         return True
+    if calico.get("policy_only") is True:
+        return False
     default = calico.get("encapsulation", "VXLAN")
     pools = calico.get("pools") or [{}]
     words = [pool.get("encapsulation", default) if isinstance(pool, dict) else default for pool in pools]
