@@ -10,6 +10,7 @@ from provisioner.inventory.spelling import said
 from provisioner.inventory.words import hint_for
 from provisioner.spec.calico import ENCAPSULATIONS
 from provisioner.spec.felixwords import KEYS_OF_VARIABLES, PREFIX, setting
+from provisioner.spec.othernames import key_elsewhere
 from provisioner.spec.values import RefusedError, cidr, host, regular_expression
 
 _BARE = ("first-found", "kubernetes-internal-ip")
@@ -106,4 +107,6 @@ def variable(name: str) -> None:
     if name.upper().startswith(PREFIX):
         setting(name[len(PREFIX) :])  # whether there is such a one depends on the release
     elif name not in VARIABLES:
-        raise RefusedError("Calico reads no such variable", hint_for(name, [*VARIABLES, *_ELSEWHERE]))
+        here = key_elsewhere(("network", "calico", "env", name))
+        hint = f"use {here}" if here else hint_for(name, [*VARIABLES, *_ELSEWHERE])
+        raise RefusedError("Calico reads no such variable", hint)
