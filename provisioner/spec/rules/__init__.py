@@ -113,6 +113,7 @@ RULES: tuple[Rule, ...] = (
     taints.taints_do_not_clash,
     tuning.links_are_found_in_one_way,
     tuning.settings_are_nobody_elses,
+    tuning.settings_are_said_once,
     tuning.settings_take_their_values,
     tuning.checksums_are_of_a_tunnel,
 )
