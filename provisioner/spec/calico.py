@@ -93,8 +93,8 @@ class Operator:
 class Calico:
     """`install`: by its manifests, or by an `operator` that makes of one object what they say. `mtu` of pods, 0 for
     what the hosts' links leave. `autodetection` is the method by which a node finds its address. `felix` are fields of
-    FelixConfiguration, `env` further variables of the container calico-node. `typha` None: from TYPHA_NODES nodes
-    on."""
+    FelixConfiguration, `env` further variables of the container calico-node. `typha` None: above TYPHA_NODES
+    nodes."""
 
     install: str = "manifest"
     pools: tuple[IPPool, ...] = ()
