@@ -10,8 +10,9 @@ from provisioner.inventory.spelling import said
 from provisioner.inventory.words import hint_for
 from provisioner.spec.calico import ENCAPSULATIONS
 from provisioner.spec.felixwords import KEYS_OF_VARIABLES, PREFIX, setting
+from provisioner.spec.goregexp import regular_expression
 from provisioner.spec.othernames import key_elsewhere
-from provisioner.spec.values import RefusedError, cidr, host, regular_expression
+from provisioner.spec.values import RefusedError, cidr, host
 
 _BARE = ("first-found", "kubernetes-internal-ip")
 _WITH_VALUE = ("can-reach", "interface", "skip-interface", "cidr")

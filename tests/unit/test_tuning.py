@@ -409,6 +409,23 @@ def test_ipv6_needs_its_least(tmp_path: Path) -> None:
     assert list(mtu_misfits(spec, nodes(spec))) == []
 
 
+@pytest.mark.parametrize(
+    ("section", "mtu"),
+    [
+        ("{encapsulation: VXLAN}", 1450),
+        ("{felix: {mtuIfacePattern: '^bond'}}", 8950),
+        ("{felix: {mtuIfacePattern: ond}}", 8950),
+        ("{env: {FELIX_MTUIFACEPATTERN: '^(bond|dummy)[[:digit:]]$'}}", 1350),
+        ("{felix: {mtuIfacePattern: wlan}}", 1410),
+        ("{felix: {mtuIfacePattern: ''}}", 1450),
+    ],
+)
+def test_felix_looks_at_the_links_of_the_specs_pattern(tmp_path: Path, section: str, mtu: int) -> None:
+    _, spec = load(tmp_path, f"{CALICO}\n        calico: {section}")
+    links = {"mtus": {"lo": 65536, "eth0": 1500, "bond0": 9000, "dummy0": 1400}}
+    assert pod_mtu(spec, facts(**links), "bond0") == mtu
+
+
 LINKS = {
     "mtus": {"lo": 1, "eth0": 1500, "eth1": 9000},
     "addresses": {"eth1": ("10.98.0.21/24",), "eth0": ("10.0.0.5/8",)},

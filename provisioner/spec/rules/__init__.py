@@ -77,6 +77,7 @@ RULES: tuple[Rule, ...] = (
     calicoreach.announced_services_are_ours,
     calicoreach.pools_hold_all_nodes,
     felix.felix_s_numbers_are_in_bounds,
+    felix.felix_s_patterns_are_patterns,
     felix.felix_s_health_is_reached,
     felix.felix_s_settings_are_said_once,
     felix.felix_s_tunnels_have_ports_of_their_own,
