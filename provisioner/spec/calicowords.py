@@ -72,11 +72,7 @@ def autodetection(text: str) -> None:
     if method in _BARE and not equals:
         return
     if method not in _WITH_VALUE:
-        hint = (
-            hint_for(method, [*_BARE, *_WITH_VALUE])
-            if equals or method not in _BARE
-            else f"write {method} alone"
-        )
+        hint = hint_for(method, [*_BARE, *_WITH_VALUE])
         if re.fullmatch(r"(?:eth|en|bond|ens|eno)\w*", text):
             hint = f"did you mean 'interface={text}'?"
         raise RefusedError(f"there is no autodetection method {said(text)}", hint)
@@ -84,6 +80,8 @@ def autodetection(text: str) -> None:
         raise RefusedError(f"the method {method} wants a value", f"known: {', '.join(_METHODS)}")
     check = {"can-reach": host, "cidr": cidr}.get(method, regular_expression)
     for each in [value] if method == "can-reach" else value.split(","):
+        if not each.strip():
+            raise RefusedError(f"{said(text)} has nothing before or after a ','", "leave that ',' out")
         check(each)
 
 

@@ -107,7 +107,9 @@ def check_value(name: str, value: str | int) -> None:
     wide = count == 3 or not name.startswith("net.") or name.endswith("_wide")
     most = _known()["most"].get(plain, 2**64 - 1 if wide else 2**32 - 1)
     for each in numbers:
-        if not -(2**31) <= _read(each) <= most:
+        if _read(each) < -(2**31):
+            raise RefusedError(f"{name}: {each} is less than the kernel takes", f"at least {-(2**31)}")
+        if _read(each) > most:
             raise RefusedError(f"{name}: {each} is more than the kernel takes", f"at most {most}")
 
 

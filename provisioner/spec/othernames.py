@@ -12,9 +12,11 @@ def key_elsewhere(path: tuple[Any, ...], known: Iterable[str] = ()) -> str:
     """What says here what others mean by the key at `path`, where none but the `known` ones are; "" for a name of
     nobody, and for one of the spec's own in another spelling."""
     *places, name = (*_places(path[:-1]), _folded(path[-1]))
-    spelt = name in map(_folded, known)
+    spelt, tables = name in map(_folded, known), _tables("keys")
+    if ".".join(places[:2]) not in tables:
+        return ""
     for depth in range(len(places), 0, -1):
-        here = _tables("keys").get(".".join(places[:depth]), {}).get(name)
+        here = tables.get(".".join(places[:depth]), {}).get(name)
         if here or (spelt and depth == len(places)):
             return here or ""
     return ""

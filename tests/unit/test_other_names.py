@@ -17,6 +17,7 @@ TEXT = resources.files("provisioner.spec").joinpath("othernames.yaml").read_text
 TABLES = yaml.safe_load(TEXT)
 KEYS = [(place, name, here) for place, names in TABLES["keys"].items() for name, here in names.items()]
 VALUES = [(place, name, here) for place, names in TABLES["values"].items() for name, here in names.items()]
+OF_FLANNEL = {name.lower(): here for name, here in TABLES["keys"]["network.flannel"].items()}
 KEY = re.compile(r"\b(?:network|dns|proxy)(?:\.\w+)+")
 
 
@@ -50,7 +51,10 @@ def test_a_key_is_found_where_it_is_and_below(place: str, name: str, here: str) 
     assert rules_of(place), "a place of the spec"
     for spelt in (name, name.upper(), name.replace("_", "-")):
         assert key_elsewhere((*path, spelt)) == here
-        assert key_elsewhere((*path, 0, "unheard", spelt)) == here
+        below = ("flannel",) if path == ("network",) else (0, "unheard")
+        nearer = OF_FLANNEL.get(name.lower(), here) if below == ("flannel",) else here
+        assert key_elsewhere((*path, *below, spelt)) == nearer
+        assert key_elsewhere(("network", "pods", spelt)) == ""
 
 
 @pytest.mark.parametrize(("place", "name", "here"), VALUES)
