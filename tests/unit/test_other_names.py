@@ -61,8 +61,11 @@ def test_a_key_is_found_where_it_is_and_below(place: str, name: str, here: str) 
 def test_a_word_is_refused_and_what_it_is_here_is_taken(place: str, name: str, here: str) -> None:
     rules = rules_of(place)
     assert isinstance(rules, dict)
-    assert refusal(rules, name) is not None
     assert value_elsewhere(tuple(place.split(".")), name) == here
+    if rules["type"] == "boolean":
+        assert isinstance(yaml.safe_load(here), bool)
+        return
+    assert refusal(rules, name) is not None
     assert [each for each in re.findall(r"[\w-]+", here) if refusal(rules, each) is None]
 
 
