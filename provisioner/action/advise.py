@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from provisioner.network.advicetable import advice_table
 from provisioner.network.advise import judge
 from provisioner.network.site import MODULES, Site, version_of
 
+_MOST_NODES = 100_000
 TOLD_BY_HOSTS = ("environment", "nodes", "subnets", "kernel", "modules")
 Ask = Callable[[Question], str]
 
@@ -95,23 +97,44 @@ def fault_of(question: Question, text: str) -> tuple[str, str] | None:
     if text == UNKNOWN:
         return None
     if question.choices:
-        near = nearest(text, question.choices)
+        near = nearest(text, (*question.choices, UNKNOWN))
         hint = f"did you mean '{near}'?" if near else _possible(question)
         return None if text in question.choices else (f"'{text}' is no answer to: {question.text}", hint)
-    if question.name == "nodes" and not (text.isdecimal() and 0 < int(text) <= 100_000):
-        return f"'{text}' is no number of nodes", "such as 3"
-    if question.name == "kernel" and version_of(text) is None:
-        return f"'{text}' is no version of a kernel", "such as 6.1"
-    if question.name == "modules" and not text.strip(" ,"):
+    fault = _FREE[question.name](text)
+    return (fault[0], f"did you mean '{UNKNOWN}'?") if fault and nearest(text, (UNKNOWN,)) else fault
+
+
+def _number_fault(text: str) -> tuple[str, str] | None:
+    if not re.fullmatch(r"-?[0-9]{1,20}", text):
+        return f"'{text}' is no number of nodes", "a whole number in digits alone, such as 3"
+    if int(text) < 1:
+        return f"{text} is less than 1", f"1 to {_MOST_NODES}"
+    return (f"{text} is more than {_MOST_NODES}", f"1 to {_MOST_NODES}") if int(text) > _MOST_NODES else None
+
+
+def _kernel_fault(text: str) -> tuple[str, str] | None:
+    """What `uname -r` says is an answer; of two versions the first would not be the oldest."""
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)+([-+~_][\w.+~-]*)?", text) and version_of(text) is not None:
+        return None
+    return f"'{text}' is no version of a kernel", "such as 6.1"
+
+
+def _modules_fault(text: str) -> tuple[str, str] | None:
+    if not text.strip(" ,"):
         return "it names no module", f"some of {','.join(MODULES)}, or none"
-    strange = [each for each in _names(text) if each not in MODULES] if question.name == "modules" else []
-    if strange:
-        near = nearest(strange[0], MODULES)
-        return (
-            f"'{strange[0]}' is none of the modules that matter",
-            f"did you mean '{near}'?" if near else f"{', '.join(MODULES)}, or none",
-        )
-    return None
+    names = [each.strip() for each in text.split(",") if each.strip()]
+    if "none" in names and len(names) > 1:
+        return "none is said beside modules", "leave none out, or the modules"
+    strange = next((each for each in names if each not in (*MODULES, "none")), None)
+    if strange is None:
+        return None
+    near = nearest(strange, (*MODULES, "none"))
+    hint = f"did you mean '{near}'?" if near else f"{', '.join(MODULES)}, or none"
+    return f"'{strange}' is none of the modules that matter", hint
+
+
+_FREE = MappingProxyType({"nodes": _number_fault, "kernel": _kernel_fault, "modules": _modules_fault})
+"""What judges the answer to a question without choices."""
 
 
 def _check(questions: Iterable[Question], said: Mapping[str, str]) -> None:

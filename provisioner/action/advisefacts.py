@@ -18,14 +18,13 @@ from provisioner.engine.advice import UNKNOWN, Advice
 from provisioner.network import section
 from provisioner.network.site import MODULES, version_of
 from provisioner.playbook.facts import Facts
+from provisioner.spec.goregexp import compiled
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Network
 
 _CLOUDS = ("amazon", "google")
 _AMBIGUOUS = ("", "microsoft")
 """Hyper-V is a site's own, or Azure's."""
-_MTU_LINKS = re.compile("(?:en|wl|ww|sl|ib)[Pcopsvx].*|(?:eth|wlan|wwan).*")
-"""Where Calico looks for the MTU (Felix, MTUIfacePattern, 3.26 to 3.32)."""
 
 
 def read_hosts(path: Path) -> Known:
@@ -45,6 +44,8 @@ def known_of(spec: ClusterSpec, written: Mapping[str, Any], facts: Mapping[str, 
     links = {name: _link(spec.nodes[name].address, each) for name, each in facts.items()}
     mtus = [facts[name].mtus[link] for name, link in links.items() if link in facts[name].mtus]
     whole = len(mtus) == len(facts)
+    looked_at = compiled(spec.network.calico.mtu_links)
+    odd = {links[name] for name, each in facts.items() if _odd(each, looked_at)}
     return Known(
         answers={
             "environment": _environment(facts),
@@ -67,7 +68,7 @@ def known_of(spec: ClusterSpec, written: Mapping[str, Any], facts: Mapping[str, 
             "written": written,
             "mtu": min(mtus) if whole else 0,
             "mtus_differ": whole and len(set(mtus)) > 1,
-            "odd_links": tuple(sorted({links[name] for name, each in facts.items() if _odd(each)} - {""})),
+            "odd_links": tuple(sorted(odd - {""})),
         },
         remarks=tuple(_remarks(spec, facts)),
         after=lambda advice: _about(advice, spec, running=any(each.mark for each in facts.values())),
@@ -107,8 +108,9 @@ def _link(address: str, facts: Facts) -> str:
     return ""
 
 
-def _odd(facts: Facts) -> bool:
-    return bool(facts.mtus) and not any(_MTU_LINKS.fullmatch(link) for link in facts.mtus)
+def _odd(facts: Facts, looked_at: re.Pattern[str]) -> bool:
+    """Calico sees none of the links."""
+    return bool(facts.mtus) and not any(map(looked_at.search, facts.mtus))
 
 
 def _remarks(spec: ClusterSpec, facts: Mapping[str, Facts]) -> Iterator[str]:

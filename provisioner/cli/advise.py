@@ -12,7 +12,8 @@ _YES_NO = ("yes", "no", "unknown")
 
 
 def _choice(name: str, words: tuple[str, ...], text: str) -> Callable[..., Any]:
-    return click.option(name, type=click.Choice(words), help=text)
+    """Any word is taken here: what is wrong with answers is told of all of them at once."""
+    return click.option(name, metavar=f"[{'|'.join(words)}]", help=text)
 
 
 @click.command()

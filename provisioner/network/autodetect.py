@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from provisioner.inventory.addresses import is_ip
 from provisioner.playbook.facts import Facts
+from provisioner.spec.goregexp import compiled
 
 _NEVER = (
     "^(?:docker|cbr|dummy|podman|virbr|lxcbr|veth|lo|br-|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns)",
@@ -60,4 +61,4 @@ def _candidates(
 
 
 def _matches(patterns: Sequence[str], link: str) -> bool:
-    return any(re.search(each, link) for each in patterns)
+    return any(compiled(each).search(link) for each in patterns)

@@ -8,13 +8,13 @@ Cilium 1.16, pkg/mtu.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from provisioner.inventory.addresses import is_ip
 from provisioner.network import cilium
 from provisioner.playbook.facts import Facts
+from provisioner.spec.goregexp import compiled
 from provisioner.spec.model import ClusterSpec
 
 IPV6_LEAST = 1280
@@ -22,8 +22,6 @@ IPV6_LEAST = 1280
 _FLANNEL = {"vxlan": 50, "wireguard": 80, "ipip": 20, "udp": 28, "host-gw": 0}
 _OUTER = ("flannel", "cilium")
 """Plug-ins whose key is the MTU of the hosts' links; Calico's is that of the pods."""
-_CALICO_PATTERN = re.compile(r"((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)")
-"""The names of links at which Felix looks (mtuIfacePattern)."""
 _ETHERNET = 1500
 """Bytes of a link of which nothing else is said (IEEE 802.3)."""
 _CALICO_BLIND = 1460
@@ -97,7 +95,8 @@ def pod_mtu(spec: ClusterSpec, facts: Facts, link: str) -> int | None:
         return outer - overhead_of(spec) if outer else None
     if spec.network.calico.mtu:
         return spec.network.calico.mtu
-    seen = [mtu for name, mtu in facts.mtus.items() if _CALICO_PATTERN.match(name)]
+    looked_at = compiled(spec.network.calico.mtu_links)
+    seen = [mtu for name, mtu in facts.mtus.items() if looked_at.search(name)]
     return min(seen, default=_CALICO_BLIND) - overhead_of(spec) if facts.mtus else None
 
 
@@ -171,7 +170,7 @@ def _matching(pattern: str, facts: Facts) -> str:
     """The first one by name or address, as flannel looks for it."""
     for link in facts.mtus:
         texts = [link, *(each.partition("/")[0] for each in facts.addresses.get(link, ()))]
-        if any(re.search(pattern, text) for text in texts):
+        if any(compiled(pattern).search(text) for text in texts):
             return link
     return ""
 

@@ -67,5 +67,5 @@ class Site:
 
 def version_of(text: str) -> tuple[int, int] | None:
     """The first two numbers of a kernel's release; None when there are none."""
-    found = re.match(r"(\d{1,3})\.(\d{1,4})", text)
+    found = re.match(r"([0-9]{1,3})\.([0-9]{1,4})(?![0-9])", text)
     return (int(found[1]), int(found[2])) if found else None

@@ -9,6 +9,9 @@ from types import MappingProxyType
 
 ENCAPSULATIONS = ("VXLAN", "VXLANCrossSubnet", "IPIP", "IPIPCrossSubnet", "None")
 """As the operator's Installation names them."""
+MTU_LINKS = "^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)"
+"""The names of links at which Felix looks for the hosts' MTU (felix/config/config_params.go, MTUIfacePattern, 3.26 to
+3.32)."""
 INSTALLS = ("manifest", "operator")
 FEATURES = ("api_server", "csi", "flex_volume")
 """What the operator makes only where it is asked for."""
@@ -148,6 +151,12 @@ class Calico:
     def vxlan_vni(self) -> int:
         """The number of VXLAN's network, on all nodes."""
         return self._number("vxlanVNI", 4096)
+
+    @property
+    def mtu_links(self) -> str:
+        """The pattern of links' names that Felix finds the hosts' MTU at; what is empty counts as not there."""
+        written = self.env.get("FELIX_MTUIFACEPATTERN") or self.felix.get("mtuIfacePattern") or MTU_LINKS
+        return str(written)
 
     def wireguard_port(self, version: int) -> int:
         """UDP, between nodes; each IP family has a tunnel of its own."""

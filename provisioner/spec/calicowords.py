@@ -10,7 +10,9 @@ from provisioner.inventory.spelling import said
 from provisioner.inventory.words import hint_for
 from provisioner.spec.calico import ENCAPSULATIONS
 from provisioner.spec.felixwords import KEYS_OF_VARIABLES, PREFIX, setting
-from provisioner.spec.values import RefusedError, cidr, host, regular_expression
+from provisioner.spec.goregexp import regular_expression
+from provisioner.spec.othernames import key_elsewhere
+from provisioner.spec.values import RefusedError, cidr, host
 
 _BARE = ("first-found", "kubernetes-internal-ip")
 _WITH_VALUE = ("can-reach", "interface", "skip-interface", "cidr")
@@ -70,11 +72,7 @@ def autodetection(text: str) -> None:
     if method in _BARE and not equals:
         return
     if method not in _WITH_VALUE:
-        hint = (
-            hint_for(method, [*_BARE, *_WITH_VALUE])
-            if equals or method not in _BARE
-            else f"write {method} alone"
-        )
+        hint = hint_for(method, [*_BARE, *_WITH_VALUE])
         if re.fullmatch(r"(?:eth|en|bond|ens|eno)\w*", text):
             hint = f"did you mean 'interface={text}'?"
         raise RefusedError(f"there is no autodetection method {said(text)}", hint)
@@ -82,6 +80,8 @@ def autodetection(text: str) -> None:
         raise RefusedError(f"the method {method} wants a value", f"known: {', '.join(_METHODS)}")
     check = {"can-reach": host, "cidr": cidr}.get(method, regular_expression)
     for each in [value] if method == "can-reach" else value.split(","):
+        if not each.strip():
+            raise RefusedError(f"{said(text)} has nothing before or after a ','", "leave that ',' out")
         check(each)
 
 
@@ -106,4 +106,6 @@ def variable(name: str) -> None:
     if name.upper().startswith(PREFIX):
         setting(name[len(PREFIX) :])  # whether there is such a one depends on the release
     elif name not in VARIABLES:
-        raise RefusedError("Calico reads no such variable", hint_for(name, [*VARIABLES, *_ELSEWHERE]))
+        here = key_elsewhere(("network", "calico", "env", name))
+        hint = f"use {here}" if here else hint_for(name, [*VARIABLES, *_ELSEWHERE])
+        raise RefusedError("Calico reads no such variable", hint)

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
+from provisioner.spec.othernames import key_elsewhere
 from provisioner.spec.values import RefusedError
 
+AT = ("network", "calico", "felix")
 PREFIX = "FELIX_"
 _PARAMETERS: Mapping[str, str] = MappingProxyType(
     {
@@ -92,6 +94,9 @@ def setting(name: str) -> None:
     release's own definition says. Raises RefusedError."""
     if name.lower() in _REFUSED:
         raise RefusedError(*_REFUSED[name.lower()])
+    here = key_elsewhere((*AT, name))
+    if here and not here.startswith(".".join(AT)):
+        raise RefusedError("Felix has no such setting", f"use {here}")
 
 
 def _refused() -> Iterator[tuple[str, tuple[str, str]]]:

@@ -24,6 +24,41 @@ _WORDS = {**dict.fromkeys(("on", "yes", "true"), "1"), **dict.fromkeys(("off", "
 _COUNTS = {1: "one whole number", 2: "two whole numbers", 3: "three whole numbers"}
 
 
+_WITH_DOT = "net.ipv4.conf.eth0/7.rp_filter"
+_PREFIX = re.compile(r"/?proc/sys/|/")
+_SWAP = str.maketrans("./", "/.")
+_OWNERS = ("conf", "neigh")
+"""Folders of the kernel's that have one for each link, by its name."""
+
+
+def dotted(name: str) -> str:
+    """The name with dots between its parts, and a slash for each dot within one: the first separator is that of all
+    (sysctl(8))."""
+    first = next((char for char in name if char in "./"), ".")
+    return name.translate(_SWAP) if first == "/" else name
+
+
+def check_parts(name: str) -> None:
+    """Raises RefusedError for a `dotted` name of which a part has a dot within that is no link's name, and for a link's
+    name of several parts: it would lead to another setting, or to none."""
+    parts = name.split(".")
+    for before, part, behind in zip(["", *parts], parts, [*parts[1:], ""], strict=False):
+        if "/" in part and not (before in _OWNERS and behind and part.strip("/")):
+            meant = name.replace("/", ".")
+            hint = f"did you mean '{meant}'?" if part.strip("/") else f"such as {_WITH_DOT}"
+            raise RefusedError("only a link's name has a dot within, written as the other separator", hint)
+    link = _OF_LINKS.fullmatch(name)
+    if link and "." in link[3]:
+        *more, last = link[3].split(".")
+        meant = f"{link[1]}.{'/'.join([link[2], *more])}.{last}"
+        raise RefusedError("a dot of a link's name is written as a slash", f"did you mean '{meant}'?")
+
+
+def without_prefix(text: str) -> str:
+    """With dots for whatever separates, and without what all names have in common."""
+    return _PREFIX.sub("", text, count=1).replace("/", ".")
+
+
 @cache
 def _known() -> Mapping[str, Any]:
     import yaml
@@ -72,7 +107,9 @@ def check_value(name: str, value: str | int) -> None:
     wide = count == 3 or not name.startswith("net.") or name.endswith("_wide")
     most = _known()["most"].get(plain, 2**64 - 1 if wide else 2**32 - 1)
     for each in numbers:
-        if not -(2**31) <= _read(each) <= most:
+        if _read(each) < -(2**31):
+            raise RefusedError(f"{name}: {each} is less than the kernel takes", f"at least {-(2**31)}")
+        if _read(each) > most:
             raise RefusedError(f"{name}: {each} is more than the kernel takes", f"at most {most}")
 
 

@@ -12,7 +12,14 @@ from typing import Any
 
 from provisioner.inventory.spelling import said
 from provisioner.inventory.words import hint_for
-from provisioner.spec.kernelnames import check_feature, check_setting, meant_by
+from provisioner.spec.kernelnames import (
+    check_feature,
+    check_parts,
+    check_setting,
+    dotted,
+    meant_by,
+    without_prefix,
+)
 from provisioner.spec.values import RefusedError
 
 CHANNELS = ("combined", "rx", "tx")
@@ -85,7 +92,7 @@ def build_tuning(written: Mapping[str, Any]) -> Tuning:
     """Of a section without faults."""
     given = dict(written)
     links = tuple(_link(each) for each in given.pop("links", ()))
-    sysctls = {key: " ".join(str(value).split()) for key, value in given.pop("sysctls", {}).items()}
+    sysctls = {dotted(key): " ".join(str(value).split()) for key, value in given.pop("sysctls", {}).items()}
     return Tuning(
         profiles=tuple(dict.fromkeys(given.pop("profiles", ()))),
         sysctls=MappingProxyType(sysctls),
@@ -106,14 +113,17 @@ def profile(text: str) -> None:
 
 
 def setting(text: str) -> None:
-    """A kernel setting's name with dots, which is not nearly one that is known."""
-    if not _SETTING.fullmatch(text):
-        meant = meant_by(text)
+    """A kernel setting's name, with dots or with slashes, which is not nearly one that is known."""
+    name = dotted(text)
+    if not _SETTING.fullmatch(name):
+        bare = without_prefix(text)
+        meant = bare if bare != text and _SETTING.fullmatch(bare) else meant_by(text)
         hint = f"did you mean '{meant}'?" if meant else "as net.core.somaxconn"
         raise RefusedError(f"{said(text)} is no kernel setting", hint)
-    if text.startswith("net.netfilter.nf_conntrack_max") or text == "net.nf_conntrack_max":
+    check_parts(name)
+    if name.startswith("net.netfilter.nf_conntrack_max") or name == "net.nf_conntrack_max":
         raise RefusedError(f"{said(text)} is set by kube-proxy at each start", "use tuning.conntrack_max")
-    check_setting(text)
+    check_setting(name)
 
 
 def setting_value(value: str | int) -> None:

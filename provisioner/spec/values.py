@@ -198,19 +198,6 @@ def interface(text: str) -> None:
         )
 
 
-def regular_expression(text: str) -> None:
-    """One that Go's package regexp takes: what RE2 lacks is refused."""
-    if re.search(r"\(\?(?:=|!|<[=!]|P=|>)|\\[1-9]", text):
-        reason = f"{said(text)} looks around or back, which Go's regular expressions cannot"
-        raise RefusedError(reason, "such as ^(eth|en)")
-    try:
-        re.compile(text)
-    except re.error as fault:
-        raise RefusedError(
-            f"{said(text)} is not a regular expression: {fault}", "such as ^(eth|en)"
-        ) from None
-
-
 def selinux_boolean(text: str) -> None:
     if not _SELINUX_BOOLEAN.fullmatch(text):
         near = re.sub(r"[- .]", "_", text.lower())

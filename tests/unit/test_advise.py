@@ -25,6 +25,7 @@ from provisioner.network.advise import judge
 from provisioner.network.needs import needs_of, network_needs
 from provisioner.network.section import network_of, section_of
 from provisioner.network.site import Site
+from provisioner.spec.calico import TYPHA_NODES, Calico
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec
 from provisioner.spec.versions import PLUGINS
@@ -223,6 +224,15 @@ def test_the_table_names_what_there_is() -> None:
     assert not proposed & others
     bundled = {each.version for each in catalogue.load() if each.name == "calico"}
     assert [each.startswith("v3.28.") for each in bundled] == [True], "the rule on proxy: nftables names it"
+
+
+@pytest.mark.parametrize("nodes", [TYPHA_NODES - 1, TYPHA_NODES, TYPHA_NODES + 1])
+def test_typha_is_spoken_of_where_it_is_set_up(nodes: int) -> None:
+    advice = judge(Site(policy="yes", nodes=nodes), TABLE)
+    assert advice.plugin == "calico"
+    said = [each.text for each in advice.reasons_for if "Typha" in each.text]
+    assert bool(said) == Calico().with_typha(nodes)
+    assert all(f"above {TYPHA_NODES} nodes" in each for each in said)
 
 
 @given(

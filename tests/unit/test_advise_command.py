@@ -47,9 +47,8 @@ def desk(
 def test_options_are_the_questions() -> None:
     options = {each.name: each for each in command.params if isinstance(each, click.Option)}
     for question in advice_table().questions:
-        kind = options.pop(question.name).type
-        choices = list(kind.choices) if isinstance(kind, click.Choice) else []
-        assert choices == ([*question.choices, UNKNOWN] if question.choices else [])
+        listed = options.pop(question.name).metavar
+        assert not question.choices or listed == f"[{'|'.join((*question.choices, UNKNOWN))}]"
     assert options.keys() == {"rest_unknown", "as_json"}
 
 
@@ -124,7 +123,18 @@ def test_nobody_is_there_to_be_asked(desk: Desk) -> None:
 
 WRONG = [
     (["--kernel", "six"], "--kernel: 'six' is no version of a kernel (such as 6.1)"),
-    (["--nodes", "0"], "--nodes: '0' is no number of nodes (such as 3)"),
+    (["--kernel", "6.1,5.15"], "--kernel: '6.1,5.15' is no version of a kernel (such as 6.1)"),
+    (["--nodes", "0"], "--nodes: 0 is less than 1 (1 to 100000)"),
+    (["--nodes", "-3"], "--nodes: -3 is less than 1 (1 to 100000)"),
+    (["--nodes", "200000"], "--nodes: 200000 is more than 100000 (1 to 100000)"),
+    *(
+        (
+            ["--nodes", each],
+            f"--nodes: '{each}' is no number of nodes (a whole number in digits alone, such as 3)",
+        )
+        for each in ("3.5", "1,000", "\u0663", "many", "")
+    ),
+    (["--nodes", "unknwon"], "--nodes: 'unknwon' is no number of nodes (did you mean 'unknown'?)"),
     (
         ["--modules", "vxlan,wiregard"],
         "--modules: 'wiregard' is none of the modules that matter (did you mean 'wireguard'?)",
@@ -132,9 +142,10 @@ WRONG = [
     (["--modules", ""], "--modules: it names no module (some of vxlan,wireguard,ipip,tun, or none)"),
     (["no.yaml"], "no.yaml: there is no such inventory"),
     (["--l7", "yes", "--policy", "no"], "--l7, --policy: policies of layer 7 are NetworkPolicies"),
+    (["--modules", "none,vxlan"], "--modules: none is said beside modules (leave none out, or the modules)"),
     (
         ["--team", "old"],
-        "error: Invalid value for '--team': 'old' is not one of 'new', 'seasoned', 'unknown'",
+        "Is the team new to networks of clusters, or seasoned? (new, seasoned or unknown)",
     ),
 ]
 
@@ -145,6 +156,19 @@ def test_wrong_answers(desk: Desk, words: list[str], reason: str) -> None:
     assert said.status == 3
     assert said.out == ""
     assert reason in said.err
+
+
+SLIPS = [(each.name, choice) for each in advice_table().questions for choice in each.choices]
+
+
+@pytest.mark.parametrize(("name", "meant"), SLIPS, ids=["-".join(each) for each in SLIPS])
+def test_of_a_slip_in_a_word_the_nearest_is_told(desk: Desk, name: str, meant: str) -> None:
+    slip = f"{meant}{meant[-1]}".upper()
+    said = desk.type("advise", "--rest-unknown", f"--{name}", slip, "--nodes", "0")
+    assert (said.status, said.out) == (3, "")
+    assert f"--{name}: '{slip}' is no answer to: " in said.err
+    assert f"(did you mean '{meant}'?)" in said.err
+    assert "--nodes: 0 is less than 1" in said.err, "all at once"
 
 
 def test_a_terminal_is_asked(tmp_path: Path) -> None:

@@ -113,6 +113,14 @@ def test_mtus_of_the_links_that_nodes_reach_each_other_by(spec: ClusterSpec) -> 
     )
 
 
+def test_links_are_odd_by_the_pattern_that_the_advice_keeps(spec: ClusterSpec) -> None:
+    calico = replace(spec.network.calico, felix={"mtuIfacePattern": "^bond"})
+    told = replace(spec, network=replace(spec.network, calico=calico))
+    bond: dict[str, Any] = {"mtus": {"bond0": 1500}, "addresses": {"bond0": ("10.98.0.21/24",)}}
+    assert "bond0" in known_of(spec, {}, facts(spec, worker1=bond)).else_["odd_links"]
+    assert "bond0" not in known_of(told, {}, facts(spec, worker1=bond)).else_["odd_links"]
+
+
 def advised(monkeypatch: pytest.MonkeyPatch, known: Known, **given: str) -> Any:
     monkeypatch.setattr(advisefacts, "read_hosts", lambda path: known)
     names = {each.name for each in advice_table().questions}

@@ -25,7 +25,7 @@ from provisioner.playbook.facts import Facts, parse_facts
 from provisioner.playbook.factscript import facts_script
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.resources.sysctl import setting_path
-from provisioner.spec.kernelnames import check_setting, check_value
+from provisioner.spec.kernelnames import check_parts, check_setting, check_value, dotted
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec
 from provisioner.spec.rules.tuning import _OURS
@@ -105,6 +105,13 @@ def test_the_specs_own_settings_win() -> None:
     assert Tuning().connections is None
 
 
+def test_a_setting_with_slashes_is_the_one_with_dots(tmp_path: Path) -> None:
+    settings = "{net/core/rmem_max: 7, net/ipv4/conf/eth0.7/rp_filter: 2}"
+    _, spec = load(tmp_path, cluster=f"tuning: {{profiles: [network-throughput], sysctls: {settings}}}")
+    assert dict(spec.tuning.sysctls) == {"net.core.rmem_max": "7", "net.ipv4.conf.eth0/7.rp_filter": "2"}
+    assert spec.tuning.settings["net.core.rmem_max"] == "7"
+
+
 def test_the_profiles_settings_are_known_with_such_values() -> None:
     for profile in known()["profiles"].values():
         for key, value in profile["sysctls"].items():
@@ -118,8 +125,12 @@ def test_no_setting_of_this_machines_kernel_is_taken_for_a_slip(folder: str) -> 
     root = Path("/proc/sys/net") / folder
     for path in root.rglob("*"):
         if path.is_file():
-            parts = (part.replace(".", "/") for part in path.relative_to("/proc/sys").parts)
-            check_setting(".".join(parts))
+            own = path.relative_to("/proc/sys")
+            name = ".".join(part.replace(".", "/") for part in own.parts)
+            check_setting(name)
+            check_parts(name)
+            assert dotted(str(own)) == dotted(name) == name
+            assert setting_path(name) == setting_path(str(own)) == str(path)
 
 
 # What hosts get
@@ -396,6 +407,23 @@ def test_ipv6_needs_its_least(tmp_path: Path) -> None:
     reasons = [each.reason for each in mtu_misfits(both, nodes(spec))]
     assert reasons[0] == "cp1: pods would have the MTU 1230, and IPv6 needs 1280"
     assert list(mtu_misfits(spec, nodes(spec))) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "mtu"),
+    [
+        ("{encapsulation: VXLAN}", 1450),
+        ("{felix: {mtuIfacePattern: '^bond'}}", 8950),
+        ("{felix: {mtuIfacePattern: ond}}", 8950),
+        ("{env: {FELIX_MTUIFACEPATTERN: '^(bond|dummy)[[:digit:]]$'}}", 1350),
+        ("{felix: {mtuIfacePattern: wlan}}", 1410),
+        ("{felix: {mtuIfacePattern: ''}}", 1450),
+    ],
+)
+def test_felix_looks_at_the_links_of_the_specs_pattern(tmp_path: Path, section: str, mtu: int) -> None:
+    _, spec = load(tmp_path, f"{CALICO}\n        calico: {section}")
+    links = {"mtus": {"lo": 65536, "eth0": 1500, "bond0": 9000, "dummy0": 1400}}
+    assert pod_mtu(spec, facts(**links), "bond0") == mtu
 
 
 LINKS = {

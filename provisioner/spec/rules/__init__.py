@@ -78,6 +78,7 @@ RULES: tuple[Rule, ...] = (
     calicoreach.announced_services_are_ours,
     calicoreach.pools_hold_all_nodes,
     felix.felix_s_numbers_are_in_bounds,
+    felix.felix_s_patterns_are_patterns,
     felix.felix_s_health_is_reached,
     felix.felix_s_settings_are_said_once,
     felix.felix_s_tunnels_have_ports_of_their_own,
@@ -114,6 +115,7 @@ RULES: tuple[Rule, ...] = (
     taints.taints_do_not_clash,
     tuning.links_are_found_in_one_way,
     tuning.settings_are_nobody_elses,
+    tuning.settings_are_said_once,
     tuning.settings_take_their_values,
     tuning.checksums_are_of_a_tunnel,
 )

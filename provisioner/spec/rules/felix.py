@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft, Unusable
 from provisioner.spec.felixwords import variable_of
+from provisioner.spec.goregexp import regular_expression
 from provisioner.spec.rules.calicoreach import encapsulations
 from provisioner.spec.validation import Path
+from provisioner.spec.values import RefusedError
 
 _AT = ("network", "calico")
 _TUNNELS = ("vxlanPort", "wireguardListeningPort", "wireguardListeningPortV6")
@@ -20,6 +22,7 @@ _BOUNDS = {
     **dict.fromkeys(("metadataPort", "prometheusMetricsPort"), (0, 65535)),
     "vxlanVNI": (1, 2**24 - 1),
 }
+_LINKS = "mtuIfacePattern"
 _FAILSAFE = ("failsafeInboundHostPorts", "failsafeOutboundHostPorts")
 
 
@@ -39,6 +42,22 @@ def felix_s_numbers_are_in_bounds(draft: Draft) -> Iterator[Problem]:
         for index, each in enumerate(entries if isinstance(entries, list) else ()):
             if isinstance(each, dict) and "port" in each:
                 yield from _judged(draft, (*_AT, "felix", name, index, "port"), each["port"], (0, 65535))
+
+
+def felix_s_patterns_are_patterns(draft: Draft) -> Iterator[Problem]:
+    """Of one that it cannot read Felix takes the default, with a line in its log."""
+    for key, name in (("felix", _LINKS), ("env", variable_of(_LINKS))):
+        section = draft.get(*_AT, key)
+        if not isinstance(section, dict) or name not in section or (*_AT, key, name) in draft.bad:
+            continue
+        try:
+            if not isinstance(section[name], str):
+                raise RefusedError(
+                    f"must be a text, not {section[name]!r}", "a regular expression, such as ^bond"
+                )
+            regular_expression(section[name])
+        except RefusedError as refused:
+            yield draft.problem((*_AT, key, name), f"{name}: {refused.reason}", refused.hint)
 
 
 def felix_s_health_is_reached(draft: Draft) -> Iterator[Problem]:

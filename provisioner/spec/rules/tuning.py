@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft, Unusable
-from provisioner.spec.kernelnames import TUNED, check_value
+from provisioner.spec.kernelnames import TUNED, check_value, dotted
 from provisioner.spec.tuning import CHECKSUM
 from provisioner.spec.values import RefusedError
 
@@ -42,19 +42,22 @@ def settings_are_nobody_elses(draft: Draft) -> Iterator[Problem]:
     settings = draft.get("tuning", "sysctls", default={})
     if isinstance(settings, Unusable):
         return
-    for name in settings:
+    for written in settings:
+        name = dotted(written)
         if name.startswith("net.ipv6.") and all(
             each.network.version == 4 for each in draft.networks("pod_cidrs")
         ):
             continue
-        path = ("tuning", "sysctls", name)
+        path = ("tuning", "sysctls", written)
         if path in draft.bad:
             continue
         if name in _OURS or _FORWARDING.fullmatch(name):
-            reason = f"{name}: every node has this setting as Kubernetes needs it"
+            reason = f"{written}: every node has this setting as Kubernetes needs it"
             yield draft.problem(path, reason, "leave it out", key=True)
         elif not name.startswith(TUNED):
-            reason = f"{name}: tuning is of the network, of memory and of files, and this changes the machine"
+            reason = (
+                f"{written}: tuning is of the network, of memory and of files, and this changes the machine"
+            )
             yield draft.problem(path, reason, f"they begin with {', '.join(TUNED)}", key=True)
 
 
@@ -67,9 +70,22 @@ def settings_take_their_values(draft: Draft) -> Iterator[Problem]:
         if path in draft.bad:
             continue
         try:
-            check_value(name, value)
+            check_value(dotted(name), value)
         except RefusedError as refused:
             yield draft.problem(path, refused.reason, refused.hint)
+
+
+def settings_are_said_once(draft: Draft) -> Iterator[Problem]:
+    """Of two spellings of one setting the last would hold."""
+    settings = draft.get("tuning", "sysctls", default={})
+    if isinstance(settings, Unusable):
+        return
+    first: dict[str, str] = {}
+    for name in settings:
+        other = first.setdefault(dotted(name), name)
+        if other != name and ("tuning", "sysctls", name) not in draft.bad:
+            reason = f"{name}: it is the same setting as {other}"
+            yield draft.problem(("tuning", "sysctls", name), reason, "leave one of them out", key=True)
 
 
 def checksums_are_of_a_tunnel(draft: Draft) -> Iterator[Problem]:
