@@ -156,12 +156,12 @@ class Between:
 
     def _neighbours(self, hosts: Mapping[str, Host]) -> list[str]:
         """Where nodes are to be each other's gateways, no other machine may answer for one's address."""
-        names = self._names()
+        names, adjacent = self._names(), needs_of(self._spec).adjacent
         return [
             f"{host}: {mac} answers for {names[address]} ({address}), which has no such link"
             for host, each in hosts.items()
             for address, mac in each.neighbours.items()
-            if needs_of(self._spec).adjacent
+            if (6 if ":" in address else 4) in adjacent
             and address in names
             and (macs := self._facts[names[address]].macs)
             and mac not in macs.values()
