@@ -6,7 +6,7 @@ Where the cluster is another's, or a mode only rendered, nothing of this is aske
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from provisioner.action.families import node_addresses
 from provisioner.action.preflight import version_of
@@ -31,11 +31,19 @@ def check_pod_network(spec: ClusterSpec, facts: Mapping[str, Facts], images: Seq
     cannot do it."""
     needs = needs_of(spec)
     nodes = {name: each for name, each in facts.items() if spec.nodes[name].node}
-    faults = [*_kernels(needs, nodes), *(_apart(spec, nodes) if needs.adjacent else ())]
+    kernels, apart = list(_kernels(needs, nodes)), list(_apart(spec, nodes, needs.adjacent))
     unable = _without_tunnels(images) if _tunnels_by_bird(spec) else []
-    if faults or unable:
-        told = [*unable, *(f"{fault}: {needs.what} {why}" for fault, why in faults)]
-        hints = [*([_PUBLISHERS] if unable else []), *([_hint(needs)] if faults else [])]
+    if kernels or apart or unable:
+        told = [*unable, *(f"{host}: {needs.what} {why}" for host, why in (*kernels, *apart))]
+        hints = [
+            *([_PUBLISHERS] if unable else []),
+            *(
+                [f"install the kernel's extra modules, or {_OTHER}" if needs.modules else _OTHER]
+                if kernels
+                else []
+            ),
+            *([needs.apart] if apart else []),
+        ]
         raise ProvisionError("\n".join(told), "; ".join(hints))
 
 
@@ -103,16 +111,18 @@ def _kernels(needs: Needs, nodes: Mapping[str, Facts]) -> Iterator[tuple[str, st
             yield name, f"is made for {' and '.join(needs.architectures)}, this host is {each.architecture}"
 
 
-def _apart(spec: ClusterSpec, nodes: Mapping[str, Facts]) -> Iterator[tuple[str, str]]:
-    """Nodes that see another one behind a router: the route to its pods has that node for a gateway, which the kernel
-    takes only where it is on the link."""
+def _apart(
+    spec: ClusterSpec, nodes: Mapping[str, Facts], versions: Collection[int]
+) -> Iterator[tuple[str, str]]:
+    """Nodes that see another one behind a router, over one of the IP `versions`: the route to its pods has that node
+    for a gateway, which the kernel takes only where it is on the link."""
     every = {
         name: tuple(map(ipaddress.ip_address, node_addresses(spec, name, each)))
         for name, each in nodes.items()
     }
     for name, each in nodes.items():
         for place, own in enumerate(every[name]):
-            network = network_of(own, each)
+            network = network_of(own, each) if own.version in versions else None
             # A single IPv6 address may be of a link whose network a router has told of.
             if network is None or (own.version == 6 and network.num_addresses == 1):
                 continue
@@ -137,9 +147,3 @@ def network_of(
             if each.ip == own:
                 return each.network
     return None
-
-
-def _hint(needs: Needs) -> str:
-    if needs.adjacent:
-        return needs.apart
-    return f"install the kernel's extra modules, or {_OTHER}" if needs.modules else _OTHER

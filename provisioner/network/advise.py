@@ -127,7 +127,7 @@ def _advice(best: _Verdict, verdicts: Sequence[_Verdict], site: Site, table: Tab
             needs.udp,
             needs.tcp,
             needs.protocols,
-            needs.adjacent,
+            bool(needs.adjacent),
         ),
         alternatives=(*_others(best, verdicts), *_elsewhere(site, table)),
         better=tuple(_better(best, site, table)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from provisioner.network.combinations import Version, kernel_for, kernel_with
+from provisioner.network.ways import way_of
 from provisioner.spec.model import ClusterSpec, Network
 
 
@@ -14,9 +15,9 @@ from provisioner.spec.model import ClusterSpec, Network
 class Needs:
     """`modules` of the kernel, of at least the version `kernel`, which the mode wants, and the plug-in's release where
     that is given (that of a bundle is judged by network.combinations); `udp` and `tcp` ports of every node, and IP
-    `protocols` by name, that the others send to. `adjacent`: each node is in the others' subnet, because none is asked
-    to route; `apart` says what to do where they are not. `architectures`: those that there is a program for; any when
-    there are none. `what` asks for it, in words.
+    `protocols` by name, that the others send to. `adjacent`: IP versions over which each node is in the others' subnet,
+    because none is asked to route; `apart` says what to do where they are not. `architectures`: those that there is a
+    program for; any when there are none. `what` asks for it, in words.
     """
 
     what: str
@@ -25,7 +26,7 @@ class Needs:
     udp: tuple[int, ...] = ()
     tcp: tuple[int, ...] = ()
     protocols: tuple[str, ...] = ()
-    adjacent: bool = False
+    adjacent: tuple[int, ...] = ()
     apart: str = ""
     architectures: tuple[str, ...] = ()
 
@@ -63,7 +64,7 @@ def _cilium(network: Network) -> Needs:
         modules=("cls_bpf", "sch_ingress", "ip_set", "ip_set_hash_ip", "xt_set", *tunnel, *wireguard),
         udp=(*((cilium.udp_port,) if tunnel else ()), *((51871,) if wireguard else ())),
         tcp=(4240, *((4244,) if cilium.hubble.relay else ())),
-        adjacent=not cilium.tunnelled and cilium.auto_direct_node_routes,
+        adjacent=_versions(network) if not cilium.tunnelled and cilium.auto_direct_node_routes else (),
         apart="use routing_mode: tunnel, or auto_direct_node_routes: false where routers know the way to pods",
         architectures=("amd64", "arm64"),
     )
@@ -73,8 +74,7 @@ def _calico(network: Network, nodes: int) -> Needs:
     """Calico 3.28, docs, getting-started/kubernetes/requirements."""
     calico = network.calico
     vxlan, ipip = (any(each.startswith(kind) for each in calico.encapsulations) for kind in ("VXLAN", "IPIP"))
-    families = {":" in cidr for cidr in network.pod_cidrs}
-    tunnels = tuple(calico.wireguard_port(6 if ipv6 else 4) for ipv6 in sorted(families))
+    tunnels = tuple(calico.wireguard_port(version) for version in _versions(network))
     names = (("vxlan", vxlan), ("ipip", ipip), ("wireguard", calico.wireguard))
     bgp, typha = calico.backend == "bird", calico.with_typha(nodes)
     modes = ", ".join(sorted(calico.encapsulations)) or "policies alone"
@@ -85,7 +85,9 @@ def _calico(network: Network, nodes: int) -> Needs:
         tcp=(*((calico.bgp.listen_port,) if bgp else ()), *((5473,) if typha else ())),
         protocols=("ipip",) if ipip else (),
         # A router between nodes has to be told of the pods, by a session with it.
-        adjacent="None" in calico.encapsulations and all(each.address is None for each in calico.bgp.peers),
+        adjacent=()
+        if any(each.address for each in calico.bgp.peers)
+        else tuple(version for version in _versions(network) if way_of(network, version).plain),
         apart="use VXLANCrossSubnet, or name the router among network.calico.bgp.peers",
     )
 
@@ -98,7 +100,9 @@ def _flannel(network: Network) -> Needs:
         return Needs(what, modules=("vxlan",), udp=(flannel.udp_port,))
     if flannel.backend == "host-gw":
         return Needs(
-            what, adjacent=True, apart="use vxlan, with direct_routing where some nodes share a subnet"
+            what,
+            adjacent=_versions(network),
+            apart="use vxlan, with direct_routing where some nodes share a subnet",
         )
     if flannel.backend == "wireguard":
         return Needs(what, modules=("wireguard",), udp=_wireguard_ports(network))
@@ -109,10 +113,16 @@ def _flannel(network: Network) -> Needs:
 
 def _wireguard_ports(network: Network) -> tuple[int, ...]:
     """In the mode separate each IP family has a tunnel of its own."""
-    flannel, families = network.flannel, {":" in cidr for cidr in network.pod_cidrs}
+    flannel = network.flannel
     if flannel.mode != "separate":
         return (flannel.udp_port,)
-    return tuple(flannel.port_ipv6 if ipv6 else flannel.udp_port for ipv6 in sorted(families))
+    ports = {4: flannel.udp_port, 6: flannel.port_ipv6}
+    return tuple(ports[version] for version in _versions(network))
+
+
+def _versions(network: Network) -> tuple[int, ...]:
+    """Of IP, that pods have."""
+    return tuple(sorted({6 if ":" in cidr else 4 for cidr in network.pod_cidrs}))
 
 
 def links_of(spec: ClusterSpec) -> tuple[str, ...]:

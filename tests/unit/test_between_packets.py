@@ -14,21 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from test_firewall import STRICT, facts
 
 from provisioner.action.between import Between
 from provisioner.action.betweenround import Host, Party, heard, parties_of
-from provisioner.action.firewall import NODE_PORTS
 from provisioner.action.flows import Flow, Packet, flows_of, packets_of
-from provisioner.action.losses import LOST, REFUSED, Unknown, judged, told, unsent
-from provisioner.engine.events import Event, Note
+from provisioner.action.losses import LOST, REFUSED, Unknown, judged, told
 from provisioner.inventory.model import Inventory
-from provisioner.remote.pool import Pool
 from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
-from provisioner.spec.cilium import Cilium
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel, Network
 
@@ -102,121 +98,6 @@ def test_routers_outside_are_called_at_their_own_port(ha: tuple[Inventory, Clust
     assert list(parties_of(calls, check._addresses, check._local)) == [each.sender for each in calls]
 
 
-DUAL = ("10.244.0.0/16", "fd00:244::/56")
-FOUR, SIX = " over IPv4", " over IPv6"
-
-
-def two_pools(four: str, six: str, **more: Any) -> Network:
-    pools = tuple(
-        IPPool(f"p{number}", cidr, encapsulation=kind)
-        for number, (cidr, kind) in enumerate(zip(DUAL, (four, six), strict=True))
-    )
-    return Network(plugin="calico", pod_cidrs=DUAL, calico=Calico(pools=pools, **more))
-
-
-def flannel(*what: Any, **more: Any) -> Network:
-    return Network(pod_cidrs=DUAL, flannel=Flannel(*what, **more))
-
-
-def cilium(**more: Any) -> Network:
-    return Network(plugin="cilium", pod_cidrs=DUAL, cilium=Cilium(**more))
-
-
-PLAIN = f"UDP {NODE_PORTS[1]}"
-FAMILIES: list[tuple[Network, set[str]]] = [
-    (flannel(), {f"UDP 8472{FOUR}", f"UDP 8472{SIX}"}),
-    (flannel("host-gw"), {PLAIN + FOUR, PLAIN + SIX}),
-    (flannel("wireguard"), {f"UDP 51820{FOUR}", f"UDP 51821{SIX}"}),
-    (flannel("wireguard", mode="ipv6"), {f"UDP 51820{SIX}"}),
-    (flannel("wireguard", mode="auto"), {f"UDP 51820{FOUR}"}),
-    (two_pools("VXLAN", "VXLAN"), {f"UDP 4789{FOUR}", f"UDP 4789{SIX}"}),
-    (
-        two_pools("IPIP", "None"),
-        {"IP protocol 4", f"TCP 179{FOUR}", f"TCP 179{SIX}", PLAIN + FOUR, PLAIN + SIX},
-    ),
-    (
-        two_pools("VXLAN", "VXLANCrossSubnet", wireguard=True, typha=True),
-        {f"UDP {port}" for port in (f"4789{FOUR}", f"4789{SIX}", f"51820{FOUR}", f"51821{SIX}")}
-        | {"TCP 5473"},
-    ),
-    (cilium(), {f"UDP 8472{FOUR}", "TCP 4240"}),
-    (cilium(routing_mode="native"), {PLAIN + FOUR, PLAIN + SIX, "TCP 4240"}),
-]
-
-
-@pytest.mark.parametrize(("network", "whats"), FAMILIES, ids=range(len(FAMILIES)))
-def test_of_two_families_each_is_tried_by_the_way_that_it_takes(
-    ha: tuple[Inventory, ClusterSpec], network: Network, whats: set[str]
-) -> None:
-    inventory, spec = ha
-    spec = replace(spec, network=network)
-    nodes = [name for name, node in spec.nodes.items() if node.node]
-    check = Between(inventory, spec, of_both(spec), list(inventory.hosts))
-    always = {"TCP 10250", "TCP 6443", "TCP 2379", "TCP 2380", "TCP 5000", f"TCP {spec.endpoint.port}"}
-    assert {each.what for each in check.packets} - always == whats
-    for each in parties_of(check.packets, check._addresses, check._local, check._seconds).values():
-        orders = dict(
-            zip(each.sends.values(), each.orders(check._addresses, check._seconds).splitlines(), strict=False)
-        )
-        for packet, line in orders.items():
-            own = spec.nodes[packet.receiver].address
-            assert line.split()[2] == (check._seconds[packet.receiver] if packet.version == 6 else own)
-    for what in whats:
-        mine = [each for each in check.packets if each.what == what]
-        pairs = {(each.sender, each.receiver) for each in mine if not each.size}
-        assert len(pairs) == len(nodes) * (len(nodes) - 1)
-        assert {each.size for each in mine if each.size} <= {1500}
-    assert {each.version for each in check.packets if each.size} == {
-        6 if each.endswith(SIX) else 4 for each in whats if each.startswith("UDP")
-    }
-
-
-def of_both(spec: ClusterSpec) -> dict[str, Any]:
-    """Facts of hosts with an address of each family, of which the second is written nowhere."""
-    return {
-        name: facts(addresses={"eth0": (f"{node.address}/24", f"fd00::{number}/64")}, mtus={"eth0": 1500})
-        for number, (name, node) in enumerate(spec.nodes.items(), 1)
-    }
-
-
-def test_a_firewall_is_asked_for_the_family_by_which_a_packet_comes(
-    ha: tuple[Inventory, ClusterSpec],
-) -> None:
-    inventory, spec = ha
-    spec = replace(spec, network=flannel(), firewall="manage")
-    known = of_both(spec)
-    rule = "ip saddr 0.0.0.0/0 udp dport 8472 accept"
-    known["worker1"] = replace(known["worker1"], firewall="nftables", filters=STRICT % rule)
-    check = Between(inventory, spec, known, list(inventory.hosts))
-    got = {each.what for each in check.packets if each.receiver == "worker1"}
-    assert f"UDP 8472{FOUR}" in got
-    assert f"UDP 8472{SIX}" not in got
-    assert any(f"UDP 8472{SIX}" in line for line in unsent(check._shut, check.packets, known))
-
-
-def test_who_answers_for_a_second_address_is_known(ha: tuple[Inventory, ClusterSpec]) -> None:
-    inventory, spec = ha
-    spec = replace(spec, network=flannel("host-gw"))
-    known = {
-        name: replace(each, macs={"eth0": f"02:00:00:00:00:{number:02}"})
-        for number, (name, each) in enumerate(of_both(spec).items())
-    }
-    check = Between(inventory, spec, known, list(inventory.hosts))
-    second = check._seconds["worker1"]
-    told = {"cp1": Host(spec.nodes["cp1"].address, neighbours={second: "02:00:00:00:00:99"})}
-    assert check._neighbours(told) == [
-        f"cp1: 02:00:00:00:00:99 answers for worker1 ({second}), which has no such link"
-    ]
-
-
-def test_one_family_is_tried_once(ha: tuple[Inventory, ClusterSpec]) -> None:
-    """Whatever other addresses hosts have."""
-    inventory, spec = ha
-    check = Between(inventory, spec, of_both(spec), list(inventory.hosts))
-    assert check._seconds == {}
-    assert not any(each.version for each in check.packets)
-
-
 def test_ip_in_ip_is_tried_over_ipv4_alone(ha: tuple[Inventory, ClusterSpec]) -> None:
     inventory, spec = ha
     nodes = {**spec.nodes, "worker1": replace(spec.nodes["worker1"], address="fd00::7")}
@@ -247,55 +128,6 @@ def test_protocol_4_is_not_sent_where_the_firewall_is_known_to_drop_it(
     receivers = {each.receiver for each in packets if each.protocol == "ipip"}
     assert ("worker1" in receivers) is tried
     assert "worker2" in receivers
-
-
-def test_what_the_run_opens_is_tried_once_it_is_open_and_named_before(
-    ha: tuple[Inventory, ClusterSpec],
-) -> None:
-    """Each pair by itself: of those who come the nodes that are there do not know yet."""
-    inventory, spec = ha
-    spec = replace(spec, firewall="manage", network=Network())
-    nodes = [name for name, node in spec.nodes.items() if node.node]
-    newcomer, *others = sorted(nodes, reverse=True)
-    known_to_all = ", ".join(spec.nodes[each].address for each in others)
-
-    def tried(rule: str) -> tuple[set[tuple[str, str]], list[str]]:
-        walled = facts(firewall="nftables", filters=STRICT % rule)
-        known = {name: walled if name in nodes else facts() for name in inventory.hosts}
-        check = Between(inventory, spec, known, list(inventory.hosts))
-        said = unsent(check._shut, check.packets, known)
-        return {(e.sender, e.receiver) for e in check.packets if e.what == "UDP 8472"}, said
-
-    pairs, said = tried("tcp dport { 2379-2380, 6443, 10250 } accept")
-    assert pairs == set()
-    (line,) = said
-    assert line.startswith("not tried: UDP 8472 from any other host to ")
-    assert line.endswith(", which nftables drops there until a run opens it")
-    assert all(each in line for each in nodes[:6])
-
-    pairs, said = tried(
-        f"meta l4proto tcp accept\n\t\tip daddr 10.244.0.0/16 accept\n\t\t"
-        f"ip saddr {{ {known_to_all} }} udp dport 8472 accept"
-    )
-    assert {sender for sender, _ in pairs} == set(others)
-    assert {receiver for _, receiver in pairs} == set(nodes)
-    (line,) = said
-    assert f"UDP 8472 from {newcomer} to " in line
-    assert all(f"{each}," in line for each in sorted(others)[:6])
-    assert tried("meta l4proto { tcp, udp } accept")[1] == []
-
-
-def test_a_run_says_what_it_does_not_try(ha: tuple[Inventory, ClusterSpec]) -> None:
-    inventory, spec = ha
-    walled = facts(firewall="nftables", filters=STRICT % "tcp dport 22 accept")
-    known = dict.fromkeys(inventory.hosts, walled)
-    for firewall, count in (("manage", 1), ("check", 0)):
-        check = Between(inventory, replace(spec, firewall=firewall), known, list(known))
-        events: list[Event] = []
-        check.run(cast("Pool", None), events.append)
-        notes = [each for each in events if isinstance(each, Note) and each.level == "warning"]
-        assert bool(notes) is bool(count), "the other is refused with the ports by name"
-        assert all("provision check" in each.hint for each in notes)
 
 
 def test_those_who_are_at_work_do_not_try_each_other(ha: tuple[Inventory, ClusterSpec]) -> None:

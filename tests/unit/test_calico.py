@@ -237,11 +237,11 @@ def test_peers(folder: Path) -> None:
 def test_plain_packets_want_one_subnet_unless_a_router_is_told() -> None:
     """Sessions among nodes tell no router between them where pods are."""
 
-    def adjacent(*peers: BGPPeer) -> bool:
+    def adjacent(*peers: BGPPeer) -> tuple[int, ...]:
         flat = replace(POOL, encapsulation="None")
         return needs_of(cluster(Calico(pools=(flat,), bgp=BGP(peers=peers)))).adjacent
 
     inside = BGPPeer("rack", peers="rack == 'a'")
-    assert adjacent()
-    assert adjacent(inside)
+    assert adjacent() == (4,)
+    assert adjacent(inside) == (4,)
     assert not adjacent(inside, BGPPeer("router", address="10.98.0.1", as_number=64513))

@@ -212,13 +212,13 @@ def test_the_same_input_gives_the_same_objects() -> None:
 
 NETFILTER = ("cls_bpf", "sch_ingress", "ip_set", "ip_set_hash_ip", "xt_set")
 NEEDS = [
-    (Cilium(), ("vxlan",), (0, 0), (8472,), (4240,), False),
-    (Cilium(tunnel_protocol="geneve"), ("geneve",), (0, 0), (6081,), (4240,), False),
-    (Cilium("native"), (), (0, 0), (), (4240,), True),
-    (Cilium("native", auto_direct_node_routes=False), (), (0, 0), (), (4240,), False),
+    (Cilium(), ("vxlan",), (0, 0), (8472,), (4240,), ()),
+    (Cilium(tunnel_protocol="geneve"), ("geneve",), (0, 0), (6081,), (4240,), ()),
+    (Cilium("native"), (), (0, 0), (), (4240,), (4,)),
+    (Cilium("native", auto_direct_node_routes=False), (), (0, 0), (), (4240,), ()),
     (
         replace(RELAY, wireguard=True, tunnel_port=7000),
-        ("vxlan", "wireguard"), (5, 6), (7000, 51871), (4240, 4244), False,
+        ("vxlan", "wireguard"), (5, 6), (7000, 51871), (4240, 4244), (),
     ),
 ]  # fmt: skip
 
@@ -230,7 +230,7 @@ def test_needs(
     kernel: tuple[int, int],
     udp: tuple[int, ...],
     tcp: tuple[int, ...],
-    adjacent: bool,
+    adjacent: tuple[int, ...],
 ) -> None:
     found = needs_of(cluster(options))
     assert found == Needs(

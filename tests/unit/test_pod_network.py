@@ -18,6 +18,7 @@ from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel
 
 LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
+DUAL = ("10.244.0.0/16", "fd00:1::/56")
 MODULES = ("vxlan", "wireguard", "ipip", "tun")
 
 
@@ -30,6 +31,15 @@ def facts(spec: ClusterSpec, modules: tuple[str, ...] = MODULES, kernel: str = "
     bare = Facts("amd64", kernel, "h", "debian", "12", 0.0, False, 1, {}, "eth0", modules=modules)
     return {
         name: replace(bare, addresses={"eth0": (f"{node.address}/24",)}) for name, node in spec.nodes.items()
+    }
+
+
+def of_both(spec: ClusterSpec, far: str = "", prefix: int = 64) -> dict[str, Facts]:
+    """Facts of hosts with an address of each family; worker2's second one is `far`, where that is given."""
+    return {
+        name: replace(each, addresses={"eth0": (*each.addresses["eth0"], f"{second}/{prefix}")})
+        for number, (name, each) in enumerate(facts(spec).items(), 0x10)
+        for second in [far if far and name == "worker2" else f"fd00::{number:x}"]
     }
 
 
@@ -84,14 +94,9 @@ def test_host_gw_wants_one_subnet_of_each_family(
     lab: ClusterSpec, prefix: int, far: str, refused: bool
 ) -> None:
     """A single address of a link says nothing of its network, of which routers tell."""
-    host_gw = replace(
-        with_flannel(lab, Flannel("host-gw")).network, pod_cidrs=("10.244.0.0/16", "fd00:1::/56")
-    )
+    host_gw = replace(with_flannel(lab, Flannel("host-gw")).network, pod_cidrs=DUAL)
     spec = replace(lab, network=host_gw)
-    known = facts(spec)
-    for number, (name, each) in enumerate(known.items(), 1):
-        second = far if name == "worker2" else f"fd00::{number + 16:x}"
-        known[name] = replace(each, addresses={"eth0": (*each.addresses["eth0"], f"{second}/{prefix}")})
+    known = of_both(spec, far, prefix)
     if refused:
         with pytest.raises(ProvisionError, match=r"cp1: .* one subnet, and worker2 \(fd00:0:0:1::5\)"):
             check_pod_network(spec, known)
@@ -157,7 +162,62 @@ def test_what_calico_needs(
 ) -> None:
     needs = needs_of(replace(lab, network=replace(lab.network, plugin="calico", calico=calico)))
     assert (needs.modules, needs.udp, needs.tcp, needs.protocols) == (modules, udp, tcp, protocols)
-    assert needs.adjacent is (not modules)
+    assert needs.adjacent == (() if modules else (4,))
+
+
+PLAIN = [("VXLAN", "None", (6,)), ("None", "VXLAN", (4,)), ("IPIP", "None", (6,)), ("None", "None", (4, 6))]
+
+
+@pytest.mark.parametrize(("four", "six", "versions"), PLAIN)
+def test_one_subnet_is_wanted_of_the_families_whose_packets_go_plain(
+    lab: ClusterSpec, four: str, six: str, versions: tuple[int, ...]
+) -> None:
+    pools = (IPPool("p4", DUAL[0], four), IPPool("p6", DUAL[1], six))
+    network = replace(lab.network, plugin="calico", pod_cidrs=DUAL, calico=Calico(pools=pools))
+    apart = {4: "10.77.0.5", 6: "fd00:0:0:1::5"}
+    assert needs_of(replace(lab, network=network)).adjacent == versions
+    for version, address in apart.items():
+        nodes = dict(lab.nodes)
+        if version == 4:
+            nodes["worker2"] = replace(nodes["worker2"], address=address)
+        spec = replace(lab, network=network, nodes=nodes)
+        known = of_both(spec, address if version == 6 else "")
+        if version in versions:
+            with pytest.raises(ProvisionError) as caught:
+                check_pod_network(spec, known)
+            assert f"needs all nodes in one subnet, and worker2 ({address})" in caught.value.reason
+        else:
+            check_pod_network(spec, known)
+
+
+def test_own_routes_want_one_subnet_of_each_family_of_pods(lab: ClusterSpec) -> None:
+    host_gw = replace(lab.network, flannel=Flannel("host-gw"))
+    native = replace(lab.network, plugin="cilium", cilium=Cilium("native"))
+    for network in (host_gw, native):
+        for cidrs, versions in ((DUAL, (4, 6)), (DUAL[:1], (4,))):
+            spec = replace(lab, network=replace(network, pod_cidrs=cidrs))
+            assert needs_of(spec).adjacent == versions
+
+
+def test_what_to_do_goes_with_what_is_missing(lab: ClusterSpec) -> None:
+    """A mode may need a module for one family, and one subnet for the other."""
+    pools = (IPPool("p4", DUAL[0], "VXLAN"), IPPool("p6", DUAL[1], "None"))
+    spec = replace(
+        lab, network=replace(lab.network, plugin="calico", pod_cidrs=DUAL, calico=Calico(pools=pools))
+    )
+    bare = {name: replace(each, modules=()) for name, each in of_both(spec).items()}
+    with pytest.raises(ProvisionError, match="needs vxlan") as caught:
+        check_pod_network(spec, bare)
+    assert caught.value.hint.startswith("install the kernel's extra modules")
+    assert "VXLANCrossSubnet" not in caught.value.hint
+    far = of_both(spec, "fd00:0:0:1::5")
+    with pytest.raises(ProvisionError, match="one subnet") as caught:
+        check_pod_network(spec, far)
+    assert caught.value.hint.startswith("use VXLANCrossSubnet")
+    with pytest.raises(ProvisionError) as caught:
+        check_pod_network(spec, {name: replace(each, modules=()) for name, each in far.items()})
+    assert "extra modules" in caught.value.hint
+    assert "VXLANCrossSubnet" in caught.value.hint
 
 
 def test_an_image_without_tunnels_is_refused(lab: ClusterSpec) -> None:
