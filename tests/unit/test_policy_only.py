@@ -80,12 +80,7 @@ def test_a_new_configuration_rolls_the_pods(folder: Path) -> None:
 
 def test_nodes_need_no_more_of_each_other_than_typha() -> None:
     needs = needs_of(cluster())
-    assert (needs.what, needs.udp, needs.tcp, needs.adjacent) == (
-        "Calico (policies alone)",
-        (),
-        (5473,),
-        False,
-    )
+    assert (needs.what, needs.udp, needs.tcp, needs.adjacent) == ("Calico (policies alone)", (), (5473,), ())
     assert way_of(cluster().network, 4) == Way(plain=True)
     assert cluster().network.backend == "none"
 
