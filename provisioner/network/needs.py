@@ -84,9 +84,9 @@ def _calico(network: Network, nodes: int) -> Needs:
         udp=(*((calico.vxlan_port,) if vxlan else ()), *(tunnels if calico.wireguard else ())),
         tcp=(*((calico.bgp.listen_port,) if bgp else ()), *((5473,) if typha else ())),
         protocols=("ipip",) if ipip else (),
-        # A router between nodes has to be told of the pods, by a session with it.
+        # A router between nodes has to be told of the pods, by a session with it, or knows of them by itself.
         adjacent=()
-        if any(each.address for each in calico.bgp.peers)
+        if calico.policy_only or any(each.address for each in calico.bgp.peers)
         else tuple(version for version in _versions(network) if way_of(network, version).plain),
         apart="use VXLANCrossSubnet, or name the router among network.calico.bgp.peers",
     )
