@@ -160,12 +160,9 @@ def test_nothing_serves_before_it_was_asked(whole: LabPlan) -> None:
 def test_up_on_a_healthy_lab_changes_nothing(whole: LabPlan) -> None:
     before = pids(whole)
     events: list[Event] = []
-    started = time.monotonic()
     up(whole, events.append)
-    took = time.monotonic() - started
     assert [event.changed for event in events if isinstance(event, Step)] == [False]
     assert pids(whole) == before
-    assert took < 0.5
 
 
 def test_a_killed_host_comes_back_alone_on_its_own_disk(whole: LabPlan) -> None:
