@@ -115,15 +115,16 @@ def settings_of(spec: ClusterSpec) -> tuple[str, ...] | None:
     return tuple(setting_path(key) for key in spec.tuning.settings)
 
 
-def load(request: Request) -> Loaded:
-    """Reads and checks all input files; no host is reached. Raises InputError with every problem."""
+def load(request: Request, bundle: Bundle | None = None) -> Loaded:
+    """Reads and checks all input files; no host is reached. `bundle` takes the place of the spec's own. Raises
+    InputError with every problem."""
     inventory, spec = _inputs_of(request)
     site = "existing.yaml" if spec and spec.existing else "site.yaml"
     path = request.playbook or shipped("playbooks") / site
     modules = {*BASE_MODULES, *(CLUSTER_MODULES if spec else ())}
     playbook = load_playbook(path, modules)
     check_choice(request.selection, request.limit, playbook, inventory)
-    bundle = _bundle(inventory, spec) if spec else None
+    bundle = _bundle(inventory, spec, bundle) if spec else None
     run = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     loaded = Loaded(request, inventory, spec, playbook, bundle, run)
     if not loaded.named:
@@ -146,10 +147,13 @@ def _inputs_of(request: Request) -> tuple[Inventory, ClusterSpec | None]:
     return load_cluster(request.inventory)
 
 
-def _bundle(inventory: Inventory, spec: ClusterSpec) -> Bundle:
-    from provisioner.action.source import bundle_of
+def _bundle(inventory: Inventory, spec: ClusterSpec, given: Bundle | None) -> Bundle:
+    from provisioner.action.source import bundle_of, check_bundle
 
-    return bundle_of(inventory, spec)
+    if given is None:
+        return bundle_of(inventory, spec)
+    check_bundle(inventory, spec, given)
+    return given
 
 
 def matching(inventory: Inventory, stage: Stage) -> Sequence[Host]:

@@ -27,18 +27,24 @@ def bundle_of(inventory: Inventory, spec: ClusterSpec) -> Bundle:
         where = inventory.origin(None, "cluster", "bundle")
         raise InputError([Problem(*where, f"bundle: there is no bundle at {path}", _nearest_bundle(path))])
     bundle = Bundle.open(path)
+    check_bundle(inventory, spec, bundle)
+    return bundle
+
+
+def check_bundle(inventory: Inventory, spec: ClusterSpec, bundle: Bundle) -> None:
+    """Raises InputError, at the spec's value, when it lacks the spec's version or multus, or its release does not take
+    what the spec hands on."""
     wanted = spec.kubernetes.version
     there = sorted(
         {each.version.removeprefix("v") for each in bundle.artifacts() if each.name == "kube-apiserver"}
     )
     if wanted not in there:
         where = inventory.origin(None, "cluster", "kubernetes", "version")
-        reason = f"version: the bundle {path} has no Kubernetes {wanted}"
+        reason = f"version: the bundle {bundle.path} has no Kubernetes {wanted}"
         raise InputError([Problem(*where, reason, _instead(wanted, there))])
     _check_images(inventory, spec, bundle)
     _check_multus(inventory, spec, bundle)
     check_definitions(inventory, spec, bundle)
-    return bundle
 
 
 def _check_images(inventory: Inventory, spec: ClusterSpec, bundle: Bundle) -> None:

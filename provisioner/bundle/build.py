@@ -63,28 +63,56 @@ def build(
     chosen = catalogue.select(every, [*components, *asked] if components else None)
     store = Store(platformdirs.user_cache_path("provision") / "build")
     names = {*(components or ()), *requested}
-    wanted = [each for each in chosen if isinstance(each, Component) and _is_wanted(each, names, store)]
-    systems = [each for each in chosen if isinstance(each, Distribution)]
+    parts = [each for each in chosen if isinstance(each, Distribution) or _is_wanted(each, names, store)]
+    left_out = None if components else list(_left_out(every))
+    return _made(parts, Target(source, output, left_out), store, emit)
+
+
+def build_chosen(
+    chosen: Sequence[Component | Distribution], *, source: str, output: Path | None, emit: Emit
+) -> Bundle:
+    """Make a bundle of these and nothing else, as `build`. Raises ProvisionError, LockedError, also for what cannot be
+    had now."""
+    store = Store(platformdirs.user_cache_path("provision") / "build")
+    return _made(chosen, Target(source, output, None), store, emit)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Of a build: where parts come `source` from, the folder `output` (None: below the user's cache), and the images
+    that a bundle of the whole catalogue is without; None for one of some parts, which have all to be had."""
+
+    source: str
+    output: Path | None
+    left_out: list[str] | None
+
+
+def _made(chosen: Sequence[Component | Distribution], target: Target, store: Store, emit: Emit) -> Bundle:
     try:
         with store.lock():
-            named = bool(components)
-            usual = [each for each in wanted if not (each.own or each.published_only)]
-            plans = _plan(usual, source, store, emit)
-            plans += published(
-                [each for each in wanted if not each.on_request], source, store, emit, named=named
-            )
-            plans += [_from_release(each, store) for each in wanted if each.on_request]
-            plans += _plan_own(wanted, store, emit)
-            finished = _finish(plans, store, emit)
-            finished += _finish_packages(systems, store, emit, named=named)
-            if not components:
-                prove_complete(finished, store, list(_left_out(every)))
-            target = _write(finished, store, output, whole=not components)
+            finished = _finished(chosen, target, store, emit)
+            if target.left_out is not None:
+                prove_complete(finished, store, target.left_out)
+            written = _write(finished, store, target.output, whole=target.left_out is not None)
     except OSError as error:
         raise ProvisionError(
             f"the bundle could not be built: {error}", f"is there space below {store.root}?"
         ) from error
-    return Bundle.open(target)
+    return Bundle.open(written)
+
+
+def _finished(
+    chosen: Sequence[Component | Distribution], target: Target, store: Store, emit: Emit
+) -> list[Finished]:
+    wanted = [each for each in chosen if isinstance(each, Component)]
+    systems = [each for each in chosen if isinstance(each, Distribution)]
+    named, source = target.left_out is None, target.source
+    plans = _plan([each for each in wanted if not (each.own or each.published_only)], source, store, emit)
+    plans += published([each for each in wanted if not each.on_request], source, store, emit, named=named)
+    plans += [_from_release(each, store) for each in wanted if each.on_request]
+    plans += _plan_own(wanted, store, emit)
+    finished = _finish(plans, store, emit)
+    return finished + _finish_packages(systems, store, emit, named=named)
 
 
 def check_requested(every: Iterable[Component | Distribution], names: Sequence[str]) -> list[str]:

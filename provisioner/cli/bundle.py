@@ -40,7 +40,19 @@ def command(ctx: click.Context) -> None:
     "inventory",
     type=click.Path(path_type=Path),
     metavar="INVENTORY",
-    help="Download through the http_proxy of this inventory's cluster.",
+    help="What this inventory's cluster is installed from, and nothing else; through its http_proxy.",
+)
+@click.option(
+    "--facts",
+    type=click.Path(path_type=Path),
+    help="With --for: its hosts, as `render --save-facts` wrote them.",
+)
+@click.option(
+    "--os",
+    "systems",
+    multiple=True,
+    metavar="NAME",
+    help="With --for: their distribution (debian-12), without facts.",
 )
 @click.option(
     "--with",
@@ -56,20 +68,42 @@ def build(
     source: str,
     output: Path | None,
     inventory: Path | None,
+    facts: Path | None,
+    systems: tuple[str, ...],
     requested: tuple[str, ...],
 ) -> None:
     """Build the bundle, or one of the named COMPONENTs only. What is cached is not built again."""
     from provisioner.bundle import build as building
 
     emit = _emit(ctx.obj)
+    _check_site(inventory, facts, systems, components, requested)
     if inventory is not None:
+        from provisioner.action.bundlefor import Site, build_for
         from provisioner.action.proxied import use_proxy_of
 
         use_proxy_of(inventory, emit)
-    bundle = building.build(
-        components=components or None, source=source, output=output, emit=emit, requested=requested
-    )
+        bundle = build_for(Site(inventory, facts, systems), source=source, output=output, emit=emit)
+    else:
+        bundle = building.build(
+            components=components or None, source=source, output=output, emit=emit, requested=requested
+        )
     emit(Note(message=f"{bundle.path}  {bundle.digest}"))
+
+
+def _check_site(
+    inventory: Path | None,
+    facts: Path | None,
+    systems: tuple[str, ...],
+    components: tuple[str, ...] = (),
+    requested: tuple[str, ...] = (),
+) -> None:
+    """Raises UsageError for options that do not go together."""
+    if inventory is None and (facts or systems):
+        raise click.UsageError("--facts and --os say what the hosts of --for INVENTORY are")
+    if facts and systems:
+        raise click.UsageError("--facts says what the hosts are, so leave --os out")
+    if inventory is not None and (components or requested):
+        raise click.UsageError("--for INVENTORY says what is wanted: leave COMPONENT and --with out")
 
 
 @command.command()
@@ -90,14 +124,44 @@ def inspect(ctx: click.Context, path: Path | None) -> None:
 
 @command.command()
 @click.argument("path", type=_PATH, required=False)
+@click.option(
+    "--for",
+    "inventory",
+    type=click.Path(path_type=Path),
+    metavar="INVENTORY",
+    help="Also that it has all that this inventory's cluster is installed from.",
+)
+@click.option(
+    "--facts",
+    type=click.Path(path_type=Path),
+    help="With --for: its hosts, as `render --save-facts` wrote them.",
+)
+@click.option(
+    "--os",
+    "systems",
+    multiple=True,
+    metavar="NAME",
+    help="With --for: their distribution (debian-12), without facts.",
+)
 @click.pass_context
-def verify(ctx: click.Context, path: Path | None) -> None:
-    """Prove by their digests that all files of the bundle at PATH are whole."""
+def verify(
+    ctx: click.Context,
+    path: Path | None,
+    inventory: Path | None,
+    facts: Path | None,
+    systems: tuple[str, ...],
+) -> None:
+    """Prove by their digests that all files of the bundle at PATH are whole, and, with --for, that it is complete."""
     from provisioner.bundle import verify as verification
     from provisioner.bundle.layout import Bundle, default_bundle_path
 
     emit = _emit(ctx.obj)
+    _check_site(inventory, facts, systems)
     bundle = Bundle.open(path or default_bundle_path())
+    if inventory is not None:
+        from provisioner.action.bundlefor import Site, prove_complete_for
+
+        prove_complete_for(Site(inventory, facts, systems), bundle, emit)
     size = verification.verify(bundle, emit)
     emit(Note(message=f"{bundle.path} is whole: {size / 1e6:.0f} MB, {bundle.digest}"))
 
