@@ -5,7 +5,7 @@ kept. So a bundle is made of that and nothing else, and another one is held agai
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -60,11 +60,9 @@ def check_systems(systems: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The catalogue's components that the stages name, those of them that were not there, and the packages of operating
-    systems that hosts are asked for."""
+    """The catalogue's components that the stages name, and the packages of systems that hosts are asked for."""
 
     components: tuple[Component, ...]
-    missing: tuple[Component, ...]
     packages: tuple[Distribution, ...]
 
 
@@ -83,7 +81,7 @@ def build_for(site: Site, *, source: str, output: Path | None, emit: Emit) -> Bu
                 made[component] = part.artifact(component)
             return made[component]
 
-        wanted = _wanted(site, lambda: as_sketch(catalogue.load(), folder, make), emit)
+        wanted = _wanted(site, as_sketch(catalogue.load(), folder, make), emit)
     said = f"{site.inventory} asks for {_counted(wanted)}"
     emit(Note(message=said))
     return building.build_chosen(
@@ -108,18 +106,28 @@ def missing_for(site: Site, bundle: Bundle, emit: Emit) -> list[str]:
     inventory."""
     check_systems(site.systems)
     with tempfile.TemporaryDirectory() as name:
-        wanted = _wanted(site, lambda: as_lacking(bundle, catalogue.load(), Path(name)), emit)
-    lines = [f"{each.wanted_name} ({each.platform}), from {_origin(each)}" for each in wanted.missing]
-    for system in wanted.packages:
+        held = as_lacking(bundle, catalogue.load(), Path(name))
+        try:
+            packages = _wanted(site, held, emit).packages
+        except ProvisionError:
+            if all(each.kind != "manifest" for each in held.asked.missing.values()):
+                raise
+            packages = ()  # the text that is not there decides what else is asked for
+    lines = [_missing(each) for each in held.asked.missing.values()]
+    for system in packages:
         there = bundle.packages(system.name, system.platform)
         lacking = there.missing(system.packages) if there else system.packages
         lines += [f"package {each} of {system.name}, from its archive ({system.suite})" for each in lacking]
     return lines
 
 
-def _wanted(site: Site, bundle: Callable[[], AskedBundle], emit: Emit) -> Wanted:
-    made = bundle()
-    loaded = load(Request(site.inventory), made)
+def _missing(component: Component) -> str:
+    further = ", and all that it asks for" if component.kind == "manifest" else ""
+    return f"{component.wanted_name} ({component.platform}), from {_origin(component)}{further}"
+
+
+def _wanted(site: Site, bundle: AskedBundle, emit: Emit) -> Wanted:
+    loaded = load(Request(site.inventory), bundle)
     if loaded.spec is None or loaded.spec.existing is not None:
         place = loaded.inventory.origin(None, "cluster", "existing", key=True)
         reason = "existing: what a cluster of others needs is known once its hosts have been read"
@@ -129,8 +137,7 @@ def _wanted(site: Site, bundle: Callable[[], AskedBundle], emit: Emit) -> Wanted
         compile_with(loaded, facts, emit, for_show=True)
         for each in _packages(loaded, facts):
             packages[each.name] = _joined(packages.get(each.name), each)
-    asked = made.asked
-    return Wanted(tuple(asked.components.values()), tuple(asked.missing.values()), tuple(packages.values()))
+    return Wanted(tuple(bundle.asked.components.values()), tuple(packages.values()))
 
 
 def _packages(loaded: Loaded, facts: Mapping[str, Facts]) -> Iterator[Distribution]:
