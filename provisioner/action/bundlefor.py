@@ -18,7 +18,7 @@ from provisioner.bundle import catalogue
 from provisioner.bundle.asked import AskedBundle, as_lacking, as_sketch
 from provisioner.bundle.catalogue import Component, Distribution
 from provisioner.bundle.layout import Artifact, Bundle
-from provisioner.engine.events import Emit, Note, silent
+from provisioner.engine.events import Emit, Note
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.words import hint_for
 from provisioner.playbook.facts import Facts
@@ -76,7 +76,7 @@ def build_for(site: Site, *, source: str, output: Path | None, emit: Emit) -> Bu
         def make(component: str) -> Artifact:
             if component not in made:
                 part = building.build(
-                    components=[component], source=source, output=folder / component, emit=silent
+                    components=[component], source=source, output=folder / component, emit=emit
                 )
                 made[component] = part.artifact(component)
             return made[component]
