@@ -121,12 +121,20 @@ class Running:
             self.process.communicate()
 
 
-def provision(*words: str | Path, seconds: float = _CALL_SECONDS) -> Done:
-    """Runs `provision WORDS` to its end, which comes within `seconds`."""
+def provision(
+    *words: str | Path, seconds: float = _CALL_SECONDS, env: Mapping[str, str] | None = None
+) -> Done:
+    """Runs `provision WORDS` to its end, which comes within `seconds`; in this environment, or one as ours."""
     began = time.monotonic()
     argv = [str(PROVISION), *map(str, words)]
     done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        env=env,
     )
     return Done(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
 
