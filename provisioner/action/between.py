@@ -2,7 +2,8 @@
 
 Every kind of packet that the cluster will send goes from each host to the others (flows.ALL_PAIRS says to which, where
 there are many), where pods have two IP families over each of them. What is lost is sent once more, so that one lost
-datagram is no fault. Nothing stays on the hosts.
+datagram is no fault. Nothing stays on the hosts. What their own firewalls drop until a run opens them is tried by a
+gate of that run (action.gates), as soon as it has.
 """
 
 from __future__ import annotations
@@ -37,44 +38,51 @@ _PROXY = (
     "a router answers in its place, or another machine has its address; or choose a mode with encapsulation"
 )
 _DROPPED = "look at what lies between these hosts (security groups, switches, routers), and there at `nft list ruleset`"
-_LATER = "`provision check` tries it, once a run has opened the firewalls"
+_LATER = "a run tries it once it has opened them"
 
 Found = dict[Packet, str | Unknown]
 
 
 class Between:
-    """The check, for the hosts of which there are `facts`; of `fresh` ones at least one is in each pair."""
+    """The check, for the hosts of which there are `facts`; of `fresh` ones at least one is in each pair. Of hosts whose
+    firewalls a run has `opened` since their facts were read: what they dropped until then, from whomever, and no more.
+    """
 
     def __init__(
-        self, inventory: Inventory, spec: ClusterSpec, facts: Mapping[str, Facts], fresh: Collection[str]
+        self,
+        inventory: Inventory,
+        spec: ClusterSpec,
+        facts: Mapping[str, Facts],
+        fresh: Collection[str],
+        *,
+        opened: Collection[str] = (),
     ) -> None:
         self._spec, self._facts, self._fresh = spec, facts, fresh
         self._addresses = {
             name: spec.nodes[name].address for name in facts if is_ip(spec.nodes[name].address)
         }
-        # Nodes' of the other IP family, where pods have two.
-        self._seconds = {
-            name: further
-            for name in self._addresses
-            for further in node_addresses(spec, name, facts[name])[1:]
-        }
+        self._seconds = _seconds_of(spec, {name: facts[name] for name in self._addresses})
         self._local = {
             name: all(has_address(each, facts[name]) for each in filter(None, [own, self._seconds.get(name)]))
             for name, own in self._addresses.items()
         }
-        every = packets_of(flows_of(inventory, spec, facts, self._seconds), fresh)
+        self._routers = routers_of(spec)
+        every = packets_of(flows_of(inventory, spec, facts, self._seconds), opened or fresh)
         # By receiver: what its firewall says is read once.
         heard = {each for each in sorted(every, key=lambda each: each.receiver) if self._let_in(each)}
-        small = [each for each in every if each in heard]
-        self._shut = [each for each in every if each not in heard] if spec.firewall == "manage" else []
-        large = [each for each in small if is_of_size(each, spec) and self._size(each.sender, each.version)]
-        self._routers = routers_of(spec)
-        calls = calls_of(spec, [name for name in self._addresses if name in fresh])
-        self.packets = [
-            *small,
-            *(each.of_size(self._size(each.sender, each.version)) for each in large),
-            *calls,
+        shut = [each for each in every if each not in heard] if spec.firewall == "manage" else []
+        small = [each for each in (shut if opened else every) if each.receiver in opened or each in heard]
+        calls = calls_of(spec, [name for name in self._addresses if name in fresh and not opened])
+        self._shut = [] if opened else shut
+        self.packets = [*self._with_large(small), *calls]
+
+    def _with_large(self, small: Sequence[Packet]) -> list[Packet]:
+        sized = [
+            each.of_size(size)
+            for each in small
+            if is_of_size(each, self._spec) and (size := self._size(each.sender, each.version))
         ]
+        return [*small, *sized]
 
     def _let_in(self, packet: Packet) -> bool:
         """Whether the receiver's own firewall does not drop it for sure. Where it does, a run opens that (and what
@@ -102,10 +110,30 @@ class Between:
         if not self.packets:
             return
         began = time.monotonic()
-        count = len(
+        emit(Progress(task="between", subject=f"{self._count} hosts"))
+        fault = self._tried(pool, emit)
+        emit(Step(task="between", subject=self._said, seconds=time.monotonic() - began, changed=False))
+        if fault:
+            raise fault
+
+    def gate(self, pool: Pool, emit: Emit) -> str:
+        """How much arrives, in words. Raises as `run`."""
+        if fault := self._tried(pool, emit):
+            raise fault
+        return self._said
+
+    @property
+    def _count(self) -> int:
+        return len(
             {name for each in self.packets for name in (each.sender, each.receiver)} - {*self._routers}
         )
-        emit(Progress(task="between", subject=f"{count} hosts"))
+
+    @property
+    def _said(self) -> str:
+        return f"{len(self.packets)} packets between {self._count} hosts"
+
+    def _tried(self, pool: Pool, emit: Emit) -> ProvisionError | None:
+        """What is wrong."""
         hosts, found = self._round(pool, self.packets)
         faults = self._neighbours(hosts)
         hints = [_PROXY] if faults else []
@@ -118,10 +146,7 @@ class Between:
             faults, hints = [*lines, *faults], [*more, *hints]
         for note in (*self._narrow(hosts), *self._untried(unknown), *silent(found, self._routers)):
             emit(note)
-        said = f"{len(self.packets)} packets between {count} hosts"
-        emit(Step(task="between", subject=said, seconds=time.monotonic() - began, changed=False))
-        if faults:
-            raise ProvisionError("\n".join(faults), "; ".join(dict.fromkeys(hints)))
+        return ProvisionError("\n".join(faults), "; ".join(dict.fromkeys(hints))) if faults else None
 
     def _round(self, pool: Pool, packets: Sequence[Packet]) -> tuple[Mapping[str, Host], Found]:
         hosts = exchanged(
@@ -196,6 +221,11 @@ class Between:
         for said, whats in whys.items():
             level = "info" if said.usual else "warning"
             yield Note(level=level, message=f"not checked: {', '.join(whats)}, because {said.why}")
+
+
+def _seconds_of(spec: ClusterSpec, facts: Mapping[str, Facts]) -> dict[str, str]:
+    """Nodes' addresses of the other IP family, where pods have two."""
+    return {name: further for name, each in facts.items() for further in node_addresses(spec, name, each)[1:]}
 
 
 def _again(lost: Sequence[Packet]) -> list[Packet]:

@@ -28,14 +28,17 @@ if TYPE_CHECKING:  # slow to import, and without a cluster there are no gates
 
 REGISTRY_SECONDS = 30.0
 ASK_SECONDS = 180.0
+_FIREWALL_OPEN = "firewall_open"
 
 
-def gates_of(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> Mapping[str, Gate]:
-    """Gates by name; none without a cluster. `watch` is asked before a gate stops something by itself."""
+def gates_of(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> Mapping[str, Gate | None]:
+    """Gates by name, None for one that has nothing to ask in this run; none without a cluster. `watch` is asked before
+    a gate stops something by itself."""
     cluster = prepared.cluster
     if cluster is None:
         return {}
     return {
+        _FIREWALL_OPEN: _firewall_open(prepared, pool, emit),
         "registry_ready": lambda: _registry_ready(prepared),
         **_of_api(prepared, cluster, pool, emit, watch),
         **_of_network(prepared, cluster, pool),
@@ -155,6 +158,21 @@ def _touched(loaded: Loaded, names: Sequence[str]) -> Sequence[str]:
         return names
     limited = {host.name for host in loaded.inventory.match(loaded.request.limit)}
     return [name for name in names if name in limited] or names
+
+
+def _firewall_open(prepared: Prepared, pool: Pool, emit: Emit) -> Gate | None:
+    """Tries what could not be tried before the run had opened the hosts' firewalls: the ports are nobody's yet, and
+    nothing builds on them. What others have built is as its builder wants it."""
+    loaded, spec = prepared.loaded, prepared.loaded.spec
+    opened = {host for stage in prepared.desired if stage.gate == _FIREWALL_OPEN for host in stage.hosts}
+    if spec is None or spec.existing is not None or not opened:
+        return None
+    from provisioner.action.between import Between
+    from provisioner.action.newcomers import newcomers
+
+    facts = prepared.facts
+    check = Between(loaded.inventory, spec, facts, newcomers(spec, facts), opened=opened)
+    return (lambda: check.gate(pool, emit)) if check.packets else None
 
 
 def _registry_ready(prepared: Prepared) -> str:

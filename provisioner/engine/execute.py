@@ -79,13 +79,14 @@ class Outcome:
 
 
 class Executor:
-    """Runs a plan once. `gates` by name; `work` changes one host's stage; `each` runs it for several hosts in parallel
-    and ends it when the run is interrupted (Pool.each); `watch` knows what was started and has to stay."""
+    """Runs a plan once. `gates` by name, None for one that has nothing to ask in this run; `work` changes one host's
+    stage; `each` runs it for several hosts in parallel and ends it when the run is interrupted (Pool.each); `watch`
+    knows what was started and has to stay."""
 
     def __init__(
         self,
         work: HostWork,
-        gates: Mapping[str, Gate],
+        gates: Mapping[str, Gate | None],
         emit: Emit,
         *,
         each: Each = in_threads,
@@ -204,9 +205,12 @@ class Executor:
 
     def _gate(self, stage: StagePlan, outcome: Outcome) -> None:
         name, began = str(stage.gate), time.monotonic()
+        gate = self._gates[name]
+        if gate is None:
+            return
         self._emit(GateStarted(gate=name))
         try:
-            detail = self._gates[name]()
+            detail = gate()
         except ProvisionError as fault:
             failure = Failed(
                 stage=stage.name,

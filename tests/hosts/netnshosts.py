@@ -39,16 +39,19 @@ def debian() -> Path:
     return layers(plan_of(load_inventory(ROOT / "inventories/lab.yaml")), silent)[-1]
 
 
+def nft(host: str, words: str) -> str:
+    argv = ["ip", "netns", "exec", f"pt-{host}", "chroot", str(debian()), "nft", words]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
 @contextmanager
 def filtered(host: str, rule: str) -> Iterator[None]:
     """The rule of nftables stands in what comes in to the host."""
-    table = f"table inet cut {{ chain in {{ type filter hook input priority 0; {rule}; }}; }}"
-    argv = ["ip", "netns", "exec", f"pt-{host}", "chroot", str(debian()), "nft"]
-    subprocess.run([*argv, table], check=True, capture_output=True)
+    nft(host, f"table inet cut {{ chain in {{ type filter hook input priority 0; {rule}; }}; }}")
     try:
         yield
     finally:
-        subprocess.run([*argv, "delete table inet cut"], check=True, capture_output=True)
+        nft(host, "delete table inet cut")
 
 
 @contextmanager

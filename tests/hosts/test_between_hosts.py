@@ -5,27 +5,32 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from netnshosts import ADDRESSES, debian, filtered, inside, ip, moved
+from netnshosts import ADDRESSES, debian, filtered, inside, ip, moved, nft
 
 from provisioner.action import betweenround
 from provisioner.action.apply import _check_between
+from provisioner.action.between import Between
 from provisioner.action.betweenround import exchanged, parties_of
-from provisioner.action.firewall import Ports
+from provisioner.action.firewall import Ports, ports_of
 from provisioner.action.flows import Packet
+from provisioner.action.gates import _firewall_open
 from provisioner.action.losses import judged
+from provisioner.engine.plan import Desired
 from provisioner.errors import ProvisionError
 from provisioner.network.needs import needs_of
 from provisioner.playbook.facts import Facts
 from provisioner.playbook.load import shipped
 from provisioner.playbook.render import render_file
 from provisioner.remote.conversation import Conversation
+from provisioner.resources.model import Absent, Resource
 from provisioner.shell.assemble import refusing_chains
 from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
 from provisioner.spec.model import ClusterSpec, Flannel, Network
@@ -89,24 +94,47 @@ def test_protocol_4_is_opened_to_those_who_send_it_and_closed_again(site: Site) 
     nodes = (ADDRESSES["a"], ADDRESSES["b"])
 
     def lost(action: str, *senders: str) -> list[str]:
-        # Its files are those of all labs, and stay as they are.
-        text = opening(site.spec, Ports(ipip=senders)).replace("/var/lib/provision/", f"{KEPT}/")
-        argv = ["ip", "netns", "exec", "pt-c", "chroot", str(debian()), "sh", "-s", action]
-        subprocess.run(argv, input=text, check=True, capture_output=True, text=True)
+        told(site.spec, Ports(ipip=senders), action)
         return site.check(IPIP)[0]
 
     everybody = ["c: IP protocol 4 does not arrive from any other host"]
-    try:
-        with filtered("c", "policy drop; meta l4proto { tcp, udp, icmp } accept"):
-            assert site.check(IPIP)[0] == everybody
-            assert lost("open", *nodes) == []
-            assert lost("open", nodes[0]) == [], "b sends until the new network stands"
-            assert lost("settle", nodes[0]) == ["c: IP protocol 4 does not arrive from b"]
-            assert lost("close", *nodes) == everybody
-    finally:
-        shutil.rmtree(debian() / KEPT.lstrip("/"), ignore_errors=True)
+    with filtered("c", "policy drop; meta l4proto { tcp, udp, icmp } accept"), own_files():
+        assert site.check(IPIP)[0] == everybody
+        assert lost("open", *nodes) == []
+        assert lost("open", nodes[0]) == [], "b sends until the new network stands"
+        assert lost("settle", nodes[0]) == ["c: IP protocol 4 does not arrive from b"]
+        assert lost("close", *nodes) == everybody
 
 
+@pytest.mark.usefixtures("hasty")
+def test_what_a_firewall_drops_is_tried_once_the_run_has_opened_it(site: Site) -> None:
+    """The gate of the stage that does so: it passes where nothing else is in the way."""
+    spec = replace(site.spec, firewall="manage")
+    with filtered("c", "policy drop; ct state established accept; meta l4proto icmp accept"), own_files():
+        known = site.facts()
+        known["c"] = replace(known["c"], firewall="nftables", filters=nft("c", "list table inet cut"))
+        Between(site.inventory, spec, known, HOSTS).run(site.pool, site.events.append)
+        until = "to c, which nftables drops there until a run opens it"
+        assert site.notes == [
+            f"not tried: UDP 8472 from any other host {until}",
+            f"not tried: TCP 10250 from a {until}",
+        ]
+        desired = (Desired("firewall", {"c": (UNIT,)}, gate="firewall_open"),)
+        loaded = SimpleNamespace(inventory=site.inventory, spec=spec)
+        prepared = SimpleNamespace(loaded=loaded, facts=known, desired=desired)
+        gate = _firewall_open(prepared, site.pool, site.events.append)  # type: ignore[arg-type]
+        assert gate is not None
+        with pytest.raises(ProvisionError) as caught:
+            gate()
+        assert "c: UDP 8472 does not arrive from any other host" in caught.value.reason.splitlines()
+        told(spec, ports_of(site.inventory, spec, known)["c"], "open")
+        execs = site.pool.execs
+        assert gate() == "5 packets between 3 hosts"
+        assert site.pool.execs - execs == len(HOSTS)
+        told(spec, Ports(), "close")
+
+
+UNIT = Resource("systemd", "provision-firewall.service", Absent())
 KEPT = "/tmp/provision-between"
 
 
@@ -138,10 +166,23 @@ def test_routers_outside_are_called_by_the_nodes_that_have_a_session_with_them(s
         ip(f"-n pt-c addr del {ROUTER}/32 dev eth0")
 
 
-def opening(spec: ClusterSpec, ports: Ports) -> str:
+def told(spec: ClusterSpec, ports: Ports, action: str) -> None:
+    """The script of `firewall: manage` is carried out on c, as its units do it."""
     bare = Facts("amd64", "6.1.0", "h", "debian", "12", 0.0, False, 1, {}, "eth0", firewall="nftables")
     variables = {"facts": bare, "firewall": ports, "cluster": spec, "refusing_chains": refusing_chains()}
-    return render_file(shipped("templates") / "firewall/provision-firewall.j2", variables)
+    text = render_file(shipped("templates") / "firewall/provision-firewall.j2", variables)
+    argv = ["ip", "netns", "exec", "pt-c", "chroot", str(debian()), "sh", "-s", action]
+    text = text.replace("/var/lib/provision/", f"{KEPT}/")
+    subprocess.run(argv, input=text, check=True, capture_output=True, text=True)
+
+
+@contextmanager
+def own_files() -> Iterator[None]:
+    """What that script keeps lies where nobody else's does: the root is that of all labs."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(debian() / KEPT.lstrip("/"), ignore_errors=True)
 
 
 @pytest.mark.usefixtures("hasty")

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from test_firewall import STRICT, facts
@@ -22,10 +22,8 @@ from test_firewall import STRICT, facts
 from provisioner.action.between import Between
 from provisioner.action.betweenround import Host, Party, heard, parties_of
 from provisioner.action.flows import Flow, Packet, flows_of, packets_of
-from provisioner.action.losses import LOST, REFUSED, Unknown, judged, told, unsent
-from provisioner.engine.events import Event, Note
+from provisioner.action.losses import LOST, REFUSED, Unknown, judged, told
 from provisioner.inventory.model import Inventory
-from provisioner.remote.pool import Pool
 from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel, Network
@@ -130,55 +128,6 @@ def test_protocol_4_is_not_sent_where_the_firewall_is_known_to_drop_it(
     receivers = {each.receiver for each in packets if each.protocol == "ipip"}
     assert ("worker1" in receivers) is tried
     assert "worker2" in receivers
-
-
-def test_what_the_run_opens_is_tried_once_it_is_open_and_named_before(
-    ha: tuple[Inventory, ClusterSpec],
-) -> None:
-    """Each pair by itself: of those who come the nodes that are there do not know yet."""
-    inventory, spec = ha
-    spec = replace(spec, firewall="manage", network=Network())
-    nodes = [name for name, node in spec.nodes.items() if node.node]
-    newcomer, *others = sorted(nodes, reverse=True)
-    known_to_all = ", ".join(spec.nodes[each].address for each in others)
-
-    def tried(rule: str) -> tuple[set[tuple[str, str]], list[str]]:
-        walled = facts(firewall="nftables", filters=STRICT % rule)
-        known = {name: walled if name in nodes else facts() for name in inventory.hosts}
-        check = Between(inventory, spec, known, list(inventory.hosts))
-        said = unsent(check._shut, check.packets, known)
-        return {(e.sender, e.receiver) for e in check.packets if e.what == "UDP 8472"}, said
-
-    pairs, said = tried("tcp dport { 2379-2380, 6443, 10250 } accept")
-    assert pairs == set()
-    (line,) = said
-    assert line.startswith("not tried: UDP 8472 from any other host to ")
-    assert line.endswith(", which nftables drops there until a run opens it")
-    assert all(each in line for each in nodes[:6])
-
-    pairs, said = tried(
-        f"meta l4proto tcp accept\n\t\tip daddr 10.244.0.0/16 accept\n\t\t"
-        f"ip saddr {{ {known_to_all} }} udp dport 8472 accept"
-    )
-    assert {sender for sender, _ in pairs} == set(others)
-    assert {receiver for _, receiver in pairs} == set(nodes)
-    (line,) = said
-    assert f"UDP 8472 from {newcomer} to " in line
-    assert all(f"{each}," in line for each in sorted(others)[:6])
-    assert tried("meta l4proto { tcp, udp } accept")[1] == []
-
-
-def test_a_run_says_what_it_does_not_try(ha: tuple[Inventory, ClusterSpec]) -> None:
-    inventory, spec = ha
-    walled = facts(firewall="nftables", filters=STRICT % "tcp dport 22 accept")
-    known = dict.fromkeys(inventory.hosts, walled)
-    for firewall, count in (("manage", 1), ("check", 0)):
-        check = Between(inventory, replace(spec, firewall=firewall), known, list(known))
-        events: list[Event] = []
-        check.run(cast("Pool", None), events.append)
-        notes = [each for each in events if isinstance(each, Note) and each.level == "warning"]
-        assert bool(notes) is bool(count), "the other is refused with the ports by name"
-        assert all("provision check" in each.hint for each in notes)
 
 
 def test_those_who_are_at_work_do_not_try_each_other(ha: tuple[Inventory, ClusterSpec]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.engine.events import Event, Failed, StageEnded
+from provisioner.engine.events import Event, Failed, GatePassed, GateStarted, StageEnded
 from provisioner.engine.execute import Executor, Gate, Outcome
 from provisioner.engine.plan import Plan, StagePlan
 from provisioner.errors import ProvisionError
@@ -49,7 +49,7 @@ def stage(name: str, hosts: str = "", **more: Any) -> StagePlan:
     return StagePlan(name, ("a", "b", "c"), dict.fromkeys(hosts, (CHANGE,)), **more)
 
 
-def run(log: Log, *stages: StagePlan, **gates: Gate) -> tuple[Outcome, list[Event]]:
+def run(log: Log, *stages: StagePlan, **gates: Gate | None) -> tuple[Outcome, list[Event]]:
     events: list[Event] = []
     plan = Plan("", "", stages)
     return Executor(log, gates, events.append).run(plan), events  # type: ignore[arg-type]
@@ -152,6 +152,16 @@ def test_a_gate_that_does_not_pass_stops_the_run() -> None:
     (failure,) = outcome.failures
     assert (failure.resource, failure.reason, failure.hint) == ("gate:g", "does not pass", "look")
     assert failure in events
+
+
+def test_a_gate_that_has_nothing_to_ask_is_not_told_of() -> None:
+    """Hosts still wait for each other there."""
+    log, slow = Log(), threading.Event()
+    log.meet = lambda host: (slow.wait(0.3), None)[1] if host == "a" else None
+    outcome, events = run(log, stage("1", "ab", gate="g"), stage("2", "ab"), g=None)
+    assert [line[0] for line in log.lines] == ["1", "1", "2", "2"]
+    assert outcome.ok
+    assert not any(isinstance(event, GateStarted | GatePassed) for event in events)
 
 
 def test_an_unknown_gate_is_told_before_anything_is_done() -> None:

@@ -162,6 +162,15 @@ def test_load_balancers_get_their_packages_and_listen_before_they_are_made(site:
             assert stage.needs == "load balancer packages", "all have listened before one speaks"
 
 
+def test_what_firewalls_are_opened_for_is_tried_before_the_network_is_there() -> None:
+    stages = load_playbook(shipped("playbooks") / "site.yaml", {*base_modules(), *CLUSTER_MODULES}).stages
+    names = [stage.name for stage in stages]
+    tried = [stage for stage in stages if stage.gate == "firewall_open"]
+    assert [task.args["name"] for task in tried[0].tasks if "name" in task.args] == ["provision-firewall"]
+    assert [stage.name for stage in tried] == ["firewall"]
+    assert names.index("firewall") < names.index("network")
+
+
 @pytest.mark.parametrize("other", ["99-hand.conf", "99-sysctl.conf", "99-z.conf"])
 def test_kernel_settings_of_ours_are_read_last(other: str) -> None:
     """sysctl.d(5): files are read in the order of their names, and the last one wins."""
