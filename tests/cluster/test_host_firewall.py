@@ -68,6 +68,7 @@ def test_a_firewall_is_refused_then_opened_and_left_as_it_was(strict: LabCluster
     done = strict.apply("--yes", inventory=managed)
     assert is_verified(done), done
     assert {host for host, resource, _ in done.changed if resource == UNIT} == {"worker2"}
+    assert "firewall_open" in {event["gate"] for event in done.named("GatePassed")}
     assert all(int(count) for count in strict.one("worker2", OURS).split())
     assert provision("plan", managed).status == 0
 
