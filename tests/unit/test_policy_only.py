@@ -62,6 +62,8 @@ def test_nodes_give_addresses_and_calico_enforces(folder: Path) -> None:
         "AS": "1",
     }
     assert {name: variables[name] for name in wanted} == wanted
+    rules = objects["ClusterRole calico-cni-plugin"]["rules"]
+    assert ["clusterinformations"] in [each["resources"] for each in rules]
     assert objects[TYPHA]["spec"]["replicas"] == 2, "for three nodes"
     assert objects["FelixConfiguration default"]["spec"]["logSeverityScreen"] == "Warning"
     assert all(each.startswith("private/") for each in images_of(objects.values()))
