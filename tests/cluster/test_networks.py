@@ -267,7 +267,7 @@ def test_policies_are_enforced_under_calico(lab: LabCluster, tmp_path: Path) -> 
     address = lab.kubectl("-n guarded get pod server -o jsonpath='{.status.podIP}'")
 
     def asked(name: str) -> str:
-        """What the pod says of its connection; nothing where there is one. By SPDY: websockets' own noise is no answer."""
+        """What the pod says of its connection; nothing where there is one. By SPDY: websockets make noise."""
         ask = f"exec {name} -- /agnhost connect {address}:8080 --timeout=2s 2>&1 || :"
         return lab.one("cp1", f"KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false {ADMIN} -n guarded {ask}")
 
