@@ -60,6 +60,7 @@ RULES: tuple[Rule, ...] = (
     flannel.options_belong_to_the_backend,
     flannel.one_way_to_find_the_link,
     flannel.the_backend_has_the_families,
+    flannel.one_tunnel_has_one_port_and_its_family,
     flannel.tunnels_have_ports_of_their_own,
     calico.sections_belong_to_the_plugin,
     calico.canal_has_flannel_carry,
