@@ -200,7 +200,8 @@ def test_what_links_do_not_tell(method: str) -> None:
 
 def test_what_lies_on_no_link_is_behind_the_default_route() -> None:
     told = found_by("can-reach=203.0.113.1", replace(LINKS, default_link="mgmt0"), 4)
-    assert told and (told[0], str(told[1])) == ("mgmt0", "192.0.2.21")
+    assert told is not None
+    assert (told[0], str(told[1])) == ("mgmt0", "192.0.2.21")
     with pytest.raises(LookupError):
         found_by("can-reach=2001:db8::1", replace(LINKS, default_link="mgmt0"), 6)
 
