@@ -97,6 +97,7 @@ RULES: tuple[Rule, ...] = (
     networkpods.pods_are_made_here,
     networkpods.requests_are_within_limits,
     policies.policies_are_enforced,
+    policies.cilium_enforces_policies,
     policies.policies_have_names_of_their_own,
     policies.policies_say_something,
     policies.policies_name_somebody,
