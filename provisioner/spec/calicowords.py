@@ -18,13 +18,14 @@ _BARE = ("first-found", "kubernetes-internal-ip")
 _WITH_VALUE = ("can-reach", "interface", "skip-interface", "cidr")
 _METHODS = (*_BARE, *(f"{each}=…" for each in _WITH_VALUE))
 VARIABLES = (
-    "AS", "AUTODETECT_POLL_INTERVAL", "CALICO_DISABLE_FILE_LOGGING", "CALICO_EARLY_NETWORKING", "CALICO_K8S_NODE_REF",
+    "AUTODETECT_POLL_INTERVAL", "CALICO_DISABLE_FILE_LOGGING", "CALICO_EARLY_NETWORKING", "CALICO_K8S_NODE_REF",
     "CALICO_MANAGE_CNI", "CALICO_NODENAME_FILE", "CALICO_ROUTER_ID", "CALICO_STARTUP_LOGLEVEL", "DISABLE_NODE_IP_CHECK",
     "BGP_LOGSEVERITYSCREEN", "CALICO_TERMINATION_LOGLEVEL",
 )  # fmt: skip
 """What the container calico-node reads that may be chosen, beside FELIX_… (docs, reference/configure-calico-node)."""
 _ELSEWHERE = MappingProxyType(
     {
+        "AS": "bgp.as_number",
         "IP": "autodetection",
         "IP6": "autodetection",
         "IP_AUTODETECTION_METHOD": "autodetection",

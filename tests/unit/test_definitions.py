@@ -146,8 +146,8 @@ def test_variables_are_of_fields_or_known_without(tmp_path: Path, monkeypatch: p
           FELIX_NETLINKTIMEOUT: '9',
           FELIX_WIREGUARDKEEPALIVE: '9'}}"""
     assert judged(tmp_path, section, monkeypatch) == VARIABLES
-    good = "FELIX_VXLANPORT: '4790', FELIX_NETLINKTIMEOUTSECS: '9', FELIX_TYPHAREADTIMEOUT: '60', AS: '1'"
-    assert judged(tmp_path, f"{{env: {{{good}}}}}", monkeypatch) == ""
+    good = "FELIX_VXLANPORT: '4790', FELIX_NETLINKTIMEOUTSECS: '9', FELIX_TYPHAREADTIMEOUT: '60'"
+    assert judged(tmp_path, f"{{env: {{{good}, BGP_LOGSEVERITYSCREEN: debug}}}}", monkeypatch) == ""
 
 
 def test_an_operator_s_fields_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
