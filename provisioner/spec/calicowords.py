@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from provisioner.inventory.spelling import said
 from provisioner.inventory.words import hint_for
-from provisioner.spec.calico import ENCAPSULATIONS
+from provisioner.spec.calico import ENCAPSULATIONS, OF_POLICIES
 from provisioner.spec.felixwords import KEYS_OF_VARIABLES, PREFIX, setting
 from provisioner.spec.goregexp import regular_expression
 from provisioner.spec.othernames import key_elsewhere
@@ -58,6 +58,24 @@ _SLIPS = MappingProxyType(
     }
 )
 """Names that go round and that no version of Calico reads."""
+
+_HINT = "use network.calico."
+_OF_FLANNEL = MappingProxyType(
+    {"wireguard": "use network.flannel.backend: wireguard", "encapsulation": "use network.flannel.backend"}
+)
+"""What stands for keys of Calico's own network under canal."""
+
+
+def hint_within(hint: str, network: object) -> str:
+    """The hint, or another where it names a key that is not there in the section `network`."""
+    key = hint.removeprefix(_HINT)
+    if key == hint or key.partition(".")[0] in OF_POLICIES or not isinstance(network, dict):
+        return hint
+    if network.get("plugin") == "canal":
+        return _OF_FLANNEL.get(key, "leave it out")
+    calico = network.get("calico")
+    alone = isinstance(calico, dict) and calico.get("policy_only") is True
+    return "leave it out" if alone else hint
 
 
 def encapsulation(text: str) -> None:
