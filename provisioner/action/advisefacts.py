@@ -110,7 +110,7 @@ def _link(address: str, facts: Facts) -> str:
 
 def _odd(facts: Facts, looked_at: re.Pattern[str]) -> bool:
     """Calico sees none of the links."""
-    return bool(facts.mtus) and not any(map(looked_at.search, facts.mtus))
+    return bool(facts.mtus) and not any(map(looked_at.search, facts.mtus.keys() - {*facts.idle_links}))
 
 
 def _remarks(spec: ClusterSpec, facts: Mapping[str, Facts]) -> Iterator[str]:

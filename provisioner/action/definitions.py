@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from provisioner.bundle.layout import Bundle
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.model import Inventory
 from provisioner.inventory.words import nearest
 from provisioner.network.crd import misfits, schema_of
+from provisioner.network.felixvariables import misread
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.network.podsettings import pod_misfits
 from provisioner.spec.felixwords import PREFIX, variable_of, variables_of
@@ -54,14 +55,14 @@ def _pod_problems(inventory: Inventory, spec: ClusterSpec, read: PodNetwork) -> 
         yield Problem(*where, f"{each.reason} ({read.artifact})", each.hint)
 
 
-def _variables(spec: ClusterSpec) -> list[str]:
+def _variables(spec: ClusterSpec) -> dict[str, str]:
     """Those of Felix."""
-    calico = spec.network.plugin in ("calico", "canal")
-    return [name for name in spec.network.calico.env if calico and name.upper().startswith(PREFIX)]
+    env = spec.network.calico.env if spec.network.plugin in ("calico", "canal") else {}
+    return {name: value for name, value in env.items() if name.upper().startswith(PREFIX)}
 
 
-def _unread(inventory: Inventory, read: PodNetwork, variables: Sequence[str]) -> Iterator[Problem]:
-    """Felix passes over a variable that it does not know."""
+def _unread(inventory: Inventory, read: PodNetwork, variables: Mapping[str, str]) -> Iterator[Problem]:
+    """Felix passes over a variable that it does not know, and over most values that it cannot read."""
     if not variables:
         return
     fields = schema_of(read.upstream, "FelixConfiguration", read.artifact)["properties"]["spec"]["properties"]
@@ -77,6 +78,9 @@ def _unread(inventory: Inventory, read: PodNetwork, variables: Sequence[str]) ->
             )
             where = inventory.origin(None, "cluster", *_AT, "env", name, key=True)
             yield Problem(*where, f"{name}: Felix of {read.artifact} reads no such variable", hint)
+    for name, hint in misread(variables, fields):
+        where = inventory.origin(None, "cluster", *_AT, "env", name)
+        yield Problem(*where, f"{name}: Felix of {read.artifact} cannot read {variables[name]!r}", hint)
 
 
 def _problems(

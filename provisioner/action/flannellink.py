@@ -81,6 +81,8 @@ def _towards(target: str, facts: Facts) -> str:
         for link, written in facts.addresses.items():
             if any(ipaddress.ip_address(target) in ipaddress.ip_interface(each).network for each in written):
                 return link
+        if ":" not in target and facts.default_link:
+            return facts.default_link  # narrower routes are not known
     raise LookupError(target)
 
 

@@ -24,7 +24,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 def found_by(method: str, facts: Facts, version: int) -> tuple[str, Address] | None:
     """Link and address; None where nothing is found. Raises LookupError where links do not tell: kubernetes-internal-ip
-    is the kubelet's word, and can-reach the routing table's, unless what is to be reached lies on a link."""
+    is the kubelet's word, and can-reach the routing table's, of which links and IPv4's default route are known."""
     name, _, value = method.partition("=")
     words = re.split(r"\s*,\s*", value)
     if name == "first-found":
@@ -40,11 +40,20 @@ def found_by(method: str, facts: Facts, version: int) -> tuple[str, Address] | N
         )
         return next(fit, None)
     if name == "can-reach" and is_ip(value):
-        for link, written in facts.addresses.items():
-            for each in map(ipaddress.ip_interface, written):
-                if ipaddress.ip_address(value) in each.network:
-                    return link, each.ip
+        return _towards(ipaddress.ip_address(value), facts)
     raise LookupError(method)
+
+
+def _towards(target: Address, facts: Facts) -> tuple[str, Address]:
+    """By the link on which it lies, else by IPv4's default route: narrower ones are not known."""
+    for link, written in facts.addresses.items():
+        for each in map(ipaddress.ip_interface, written):
+            if target in each.network:
+                return link, each.ip
+    for link, address in _candidates(facts, target.version):
+        if target.version == 4 and link == facts.default_link:
+            return link, address
+    raise LookupError(str(target))
 
 
 def _candidates(

@@ -22,12 +22,18 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "integer": (int,),
     "number": (int, float),
 }
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "int32": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+}
+"""Of formats; a whole number without one is as long as Go's (kube-openapi, pkg/validation/validate/values.go)."""
 _OPEN = "x-kubernetes-preserve-unknown-fields"
 _EITHER = "x-kubernetes-int-or-string"
 
 _WORDS = re.compile(r"\^(?:\(\?i\))?\((\w+(?:\|\w+)*)\)\??\$")
 """A pattern that is a choice of words."""
-_UNITS = "(ms|s|m|h)"
+UNITS = "(ms|s|m|h)"
+"""A part of every pattern of times."""
 _DURATION = "a number with its unit, such as 30s or 500ms"
 
 Schema = Mapping[str, Any]
@@ -128,16 +134,27 @@ def _of_text(value: str, schema: Schema, path: Path) -> Iterator[Misfit]:
     except re.error:
         return
     if not fits:
-        words = _WORDS.fullmatch(pattern)
-        hint = hint_for(value, words[1].split("|")) if words else _DURATION if _UNITS in pattern else ""
+        words = words_of({"pattern": pattern})
+        hint = hint_for(value, words) if words else _DURATION if UNITS in pattern else ""
         yield Misfit(path, f"{_dotted(path)} cannot be {value!r}", hint or f"it has to fit {pattern}")
 
 
 def _of_number(value: float, schema: Schema, path: Path) -> Iterator[Misfit]:
     least, most = schema.get("minimum"), schema.get("maximum")
+    if schema["type"] == "integer":
+        smallest, largest = _RANGES.get(str(schema.get("format")), _RANGES["int64"])
+        if not smallest <= value <= largest:
+            least = smallest if least is None else least
+            most = largest if most is None else most
     if (least is not None and value < least) or (most is not None and value > most):
         bounds = f"{'any' if least is None else least} to {'any' if most is None else most}"
         yield Misfit(path, f"{_dotted(path)} is {value}, {bounds} go")
+
+
+def words_of(schema: Schema) -> tuple[str, ...]:
+    """Those that a text may be; none where it is no choice of words."""
+    choice = _WORDS.fullmatch(str(schema.get("pattern", "")))
+    return tuple(choice[1].split("|")) if choice else tuple(each for each in schema.get("enum", ()) if each)
 
 
 def _dotted(path: Path) -> str:
@@ -149,7 +166,7 @@ def _retyped(value: object, schema: Schema) -> str:
     number = kind in ("integer", "number") and isinstance(value, str) and value.isdecimal()
     truth = kind == "boolean" and isinstance(value, str) and value.lower() in ("true", "false")
     if kind == "string" and isinstance(value, (bool, int, float)):
-        return _DURATION if _UNITS in str(schema.get("pattern", "")) else "quote it"
+        return _DURATION if UNITS in str(schema.get("pattern", "")) else "quote it"
     return "leave out the quotes" if number or truth else ""
 
 

@@ -43,7 +43,7 @@ def _backend(spec: ClusterSpec) -> dict[str, Any]:
         said |= {"GBP": True} if flannel.gbp else {}
         said |= {"Learning": True} if flannel.learning else {}
     if flannel.backend == "wireguard":
-        said |= {"ListenPort": flannel.udp_port, "ListenPortV6": flannel.port_ipv6, "Mode": flannel.mode}
+        said |= {"ListenPort": flannel.udp_port, "ListenPortV6": flannel.udp_port_ipv6, "Mode": flannel.mode}
         said |= {"PersistentKeepaliveInterval": flannel.keepalive} if flannel.keepalive else {}
     if flannel.backend == "udp":
         said["Port"] = flannel.udp_port

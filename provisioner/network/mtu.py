@@ -96,7 +96,10 @@ def pod_mtu(spec: ClusterSpec, facts: Facts, link: str) -> int | None:
     if spec.network.calico.mtu:
         return spec.network.calico.mtu
     looked_at = compiled(spec.network.calico.mtu_links)
-    seen = [mtu for name, mtu in facts.mtus.items() if looked_at.search(name)]
+    # Felix passes over links that are not up (felix/ifacemonitor, LinkIsOperUp).
+    seen = [
+        mtu for name, mtu in facts.mtus.items() if looked_at.search(name) and name not in facts.idle_links
+    ]
     return min(seen, default=_CALICO_BLIND) - overhead_of(spec) if facts.mtus else None
 
 

@@ -20,6 +20,13 @@ from provisioner.spec.model import ClusterSpec
 
 ARTIFACT = "calico-policy-only"
 Object = dict[str, Any]
+_ROLE = "ClusterRole calico-cni-plugin"
+_READS_INFORMATION = {
+    "apiGroups": ["crd.projectcalico.org"],
+    "resources": ["clusterinformations"],
+    "verbs": ["get"],
+}
+"""What calico.yaml lets it do, and this manifest does not."""
 
 
 def edits(spec: ClusterSpec, upstream: Sequence[Object], image: Callable[[str], str]) -> list[Edit]:
@@ -42,4 +49,6 @@ def _agents(spec: ClusterSpec, upstream: Sequence[Object]) -> Iterator[Edit]:
     node = Container.of(upstream, DAEMONS, "calico-node")
     yield from node.env("NO_DEFAULT_POOLS", "true", "nodes take pods' addresses from their pod CIDRs")
     yield from node.env("CALICO_MANAGE_CNI", "true", "the plug-in's token, which lasts a day, is renewed")
+    why = "the plug-in, whose own account the renewed token is of, asks whether the datastore is ready"
+    yield Edit(_ROLE, ("rules", "+"), _READS_INFORMATION, why)
     yield from agent_edits(spec, upstream, DAEMONS)

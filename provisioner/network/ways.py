@@ -31,15 +31,15 @@ def way_of(network: Network, version: int) -> Way:
 
 def _flannel(flannel: Flannel, version: int) -> Way:
     """flannel 0.28, pkg/backend: vxlan has a device for each family, with one port; wireguard too, in the mode
-    separate, with a port each. One for both goes by IPv4, but in the mode ipv6 (wireguard_network.go)."""
+    separate, with a port each. One for both goes by the family of the mode, and in the mode auto by IPv6 where the
+    peer's IPv4 address is private and the IPv6 ones are global (wireguard_network.go, selectMode)."""
     if flannel.backend == "vxlan":
         return Way(udp=(flannel.udp_port,))
     if flannel.backend == "host-gw":
         return Way(plain=True)
     if flannel.backend == "wireguard":
-        if flannel.mode == "separate":
-            return Way(udp=(flannel.port_ipv6 if version == 6 else flannel.udp_port,))
-        return Way(udp=(flannel.udp_port,)) if (flannel.mode == "ipv6") is (version == 6) else Way()
+        port = flannel.udp_port_ipv6 if version == 6 else flannel.udp_port
+        return Way(udp=(port,)) if flannel.mode in ("separate", "auto", f"ipv{version}") else Way()
     if version == 6:
         return Way()
     return Way(protocols=("ipip",)) if flannel.backend == "ipip" else Way(udp=(flannel.udp_port,))

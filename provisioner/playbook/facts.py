@@ -39,11 +39,11 @@ class Facts:
     `selinux`: the kernel has it, and a policy is loaded, whether that is enforced or not. `network_manager`: it is
     installed.
 
-    `mtus` by link, and `macs`, their hardware addresses; `strict_links` are those on which the kernel drops what would
-    not go back the way that it came (rp_filter). `iptables`: "legacy" and "nft" where both of its worlds have rules,
-    "legacy drop" where the old one's FORWARD drops by policy. Where they were asked for: `drivers` by link, of links
-    that have one; `unsettable` paths of kernel settings, and `contained`: the host shares its kernel's network with the
-    machine that it runs on.
+    `mtus` by link, and `macs`, their hardware addresses; `idle_links` are down or without a carrier; `strict_links` are
+    those on which the kernel drops what would not go back the way that it came (rp_filter). `iptables`: "legacy" and
+    "nft" where both of its worlds have rules, "legacy drop" where the old one's FORWARD drops by policy. Where they
+    were asked for: `drivers` by link, of links that have one; `unsettable` paths of kernel settings, and `contained`:
+    the host shares its kernel's network with the machine that it runs on.
 
     `etcd`: "seeded" where a member of a new cluster is to start, "founding" where it has started and was not seen to
     vote, "joining" where one of a running cluster is to start, else "data" where it has some.
@@ -104,6 +104,7 @@ class Facts:
     nameservers: tuple[str, ...] = ()
     masters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     peers: tuple[str, ...] = ()
+    idle_links: tuple[str, ...] = ()
 
     @property
     def platform(self) -> str:
@@ -170,6 +171,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         claimed=parts.get("claimed", "").strip(),
         existing=Secret.text(parts["existing"]) if "existing" in parts else None,
         mtus=_mtus(parts["links"]),
+        idle_links=_idle(parts["links"]),
         macs=_macs(parts["links"]),
         strict_links=_strict(parts["rp_filter"]),
         iptables=_worlds(parts["iptables"].splitlines()),
@@ -263,6 +265,14 @@ def _mtus(text: str) -> dict[str, int]:
     """Of lines as "2: eth0@if3: <UP> mtu 1500 qdisc …" (ip-link(8))."""
     found = re.findall(r"^\d+: ([^\s:@]+)(?:@[^\s:]+)?: <.*?> mtu (\d{1,9}) ", text, re.MULTILINE)
     return {link: int(mtu) for link, mtu in found}
+
+
+def _idle(text: str) -> tuple[str, ...]:
+    """Links that carry nothing now, by the same lines: not up, or without a carrier (the kernel's IFF_RUNNING is not
+    set)."""
+    found = re.findall(r"^\d+: ([^\s:@]+)(?:@[^\s:]+)?: <(.*?)> ", text, re.MULTILINE)
+    flags = {link: said.split(",") for link, said in found}
+    return tuple(link for link, said in flags.items() if "UP" not in said or "NO-CARRIER" in said)
 
 
 def _macs(text: str) -> dict[str, str]:

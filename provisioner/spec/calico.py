@@ -13,6 +13,8 @@ MTU_LINKS = "^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)"
 """The names of links at which Felix looks for the hosts' MTU (felix/config/config_params.go, MTUIfacePattern, 3.26 to
 3.32)."""
 INSTALLS = ("manifest", "operator")
+OF_POLICIES = ("mtu", "felix", "env")
+"""Keys of the section that are there where others carry pods' packets, too: under canal, and with policy_only."""
 FEATURES = ("api_server", "csi", "flex_volume")
 """What the operator makes only where it is asked for."""
 TYPHA_NODES = 50

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from provisioner.inventory.spelling import said
 from provisioner.inventory.words import hint_for
-from provisioner.spec.calico import ENCAPSULATIONS
+from provisioner.spec.calico import ENCAPSULATIONS, OF_POLICIES
 from provisioner.spec.felixwords import KEYS_OF_VARIABLES, PREFIX, setting
 from provisioner.spec.goregexp import regular_expression
 from provisioner.spec.othernames import key_elsewhere
@@ -18,13 +18,14 @@ _BARE = ("first-found", "kubernetes-internal-ip")
 _WITH_VALUE = ("can-reach", "interface", "skip-interface", "cidr")
 _METHODS = (*_BARE, *(f"{each}=…" for each in _WITH_VALUE))
 VARIABLES = (
-    "AS", "AUTODETECT_POLL_INTERVAL", "CALICO_DISABLE_FILE_LOGGING", "CALICO_EARLY_NETWORKING", "CALICO_K8S_NODE_REF",
+    "AUTODETECT_POLL_INTERVAL", "CALICO_DISABLE_FILE_LOGGING", "CALICO_EARLY_NETWORKING", "CALICO_K8S_NODE_REF",
     "CALICO_MANAGE_CNI", "CALICO_NODENAME_FILE", "CALICO_ROUTER_ID", "CALICO_STARTUP_LOGLEVEL", "DISABLE_NODE_IP_CHECK",
     "BGP_LOGSEVERITYSCREEN", "CALICO_TERMINATION_LOGLEVEL",
 )  # fmt: skip
 """What the container calico-node reads that may be chosen, beside FELIX_… (docs, reference/configure-calico-node)."""
 _ELSEWHERE = MappingProxyType(
     {
+        "AS": "bgp.as_number",
         "IP": "autodetection",
         "IP6": "autodetection",
         "IP_AUTODETECTION_METHOD": "autodetection",
@@ -57,6 +58,24 @@ _SLIPS = MappingProxyType(
     }
 )
 """Names that go round and that no version of Calico reads."""
+
+_HINT = "use network.calico."
+_OF_FLANNEL = MappingProxyType(
+    {"wireguard": "use network.flannel.backend: wireguard", "encapsulation": "use network.flannel.backend"}
+)
+"""What stands for keys of Calico's own network under canal."""
+
+
+def hint_within(hint: str, network: object) -> str:
+    """The hint, or another where it names a key that is not there in the section `network`."""
+    key = hint.removeprefix(_HINT)
+    if key == hint or key.partition(".")[0] in OF_POLICIES or not isinstance(network, dict):
+        return hint
+    if network.get("plugin") == "canal":
+        return _OF_FLANNEL.get(key, "leave it out")
+    calico = network.get("calico")
+    alone = isinstance(calico, dict) and calico.get("policy_only") is True
+    return "leave it out" if alone else hint
 
 
 def encapsulation(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -81,6 +82,17 @@ _GONE = MappingProxyType(
     }
 )
 """Keys that go round and that 1.16 does not read (docs, operations/upgrade)."""
+
+_FALSE = ("0", "f", "false")
+UNENFORCING: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "enable-policy": ("never",),
+        "enable-k8s-networkpolicy": _FALSE,
+        "policy-audit-mode": ("1", "t", "true"),
+    }
+)
+"""Keys of cilium-config, and their values in small letters, by which NetworkPolicies hold nobody up (1.16,
+pkg/option; policy-audit-mode tells what it would have dropped)."""
 
 
 def ipam(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from provisioner.inventory.model import Inventory
 from provisioner.inventory.spelling import kind_of
 from provisioner.inventory.words import nearest
 from provisioner.spec.build import build
+from provisioner.spec.calicowords import hint_within
 from provisioner.spec.draft import Draft
 from provisioner.spec.model import ClusterSpec
 from provisioner.spec.rules import broken_rules
@@ -61,7 +63,10 @@ def _check(
         elsewhere = not inventory.whole or any("cluster" in each for each in inventory.sources.hosts.values())
         missing = "cluster" in inventory.variables or not elsewhere
         return None, [*problems, *([_no_cluster(inventory, data)] if missing else [])]
-    faults = validate(data, CLUSTER, lambda path: inventory.written(None, "cluster", *path))
+    faults = [
+        replace(fault, hint=hint_within(fault.hint, data.get("network")))
+        for fault in validate(data, CLUSTER, lambda path: inventory.written(None, "cluster", *path))
+    ]
     problems += [_problem(inventory, None, ("cluster", *fault.path), fault) for fault in faults]
     bad = {path for fault in faults for path in (fault.path, fault.meant) if path}
     draft = Draft(inventory, data, frozenset(bad), bad_hosts, transition)

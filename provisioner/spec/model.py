@@ -62,6 +62,12 @@ class Flannel:
         """0 for a back end that has none."""
         return self.port or self.PORTS.get(self.backend, 0)
 
+    @property
+    def udp_port_ipv6(self) -> int:
+        """Where WireGuard is called over IPv6: one tunnel for both families listens at one port, and tells the others
+        the one that is written for IPv6 (flannel 0.28, pkg/backend/wireguard, newSubnetAttrs)."""
+        return self.port_ipv6 if self.mode == "separate" else self.udp_port
+
 
 @dataclass(frozen=True)
 class Network:

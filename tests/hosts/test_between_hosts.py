@@ -114,8 +114,11 @@ def test_what_a_firewall_drops_is_tried_once_the_run_has_opened_it(site: Site) -
         known = site.facts()
         known["c"] = replace(known["c"], firewall="nftables", filters=nft("c", "list table inet cut"))
         Between(site.inventory, spec, known, HOSTS).run(site.pool, site.events.append)
-        (before,) = [note for note in site.notes if note.startswith("not tried")]
-        assert before.endswith("to c, which nftables drops there until a run opens it")
+        until = "to c, which nftables drops there until a run opens it"
+        assert site.notes == [
+            f"not tried: UDP 8472 from any other host {until}",
+            f"not tried: TCP 10250 from a {until}",
+        ]
         desired = (Desired("firewall", {"c": (UNIT,)}, gate="firewall_open"),)
         loaded = SimpleNamespace(inventory=site.inventory, spec=spec)
         prepared = SimpleNamespace(loaded=loaded, facts=known, desired=desired)

@@ -56,6 +56,14 @@ def test_links_of_this_machine(shell: str, tmp_path: Path) -> None:
     found = gathered(links=True)
     assert found.mtus["lo"] == int(Path("/sys/class/net/lo/mtu").read_text())
     assert found.mtus.keys() == {each.name for each in Path("/sys/class/net").iterdir() if each.is_dir()}
+
+    def carries(link: str) -> bool:
+        """IFF_UP and IFF_RUNNING (linux/if.h), as the kernel has them; the first is all that sysfs shows."""
+        state = Path(f"/sys/class/net/{link}/operstate").read_text().strip()
+        up = int(Path(f"/sys/class/net/{link}/flags").read_text(), 16) & 1
+        return bool(up) and state in ("up", "unknown")
+
+    assert {*found.idle_links} == {link for link in found.mtus if not carries(link)}
     unasked = gathered(links=False)
     assert unasked.virtual == ""
 

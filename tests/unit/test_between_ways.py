@@ -57,7 +57,7 @@ FAMILIES: list[tuple[Network, set[str]]] = [
     (flannel("host-gw"), {PLAIN + FOUR, PLAIN + SIX}),
     (flannel("wireguard"), {f"UDP 51820{FOUR}", f"UDP 51821{SIX}"}),
     (flannel("wireguard", mode="ipv6"), {f"UDP 51820{SIX}"}),
-    (flannel("wireguard", mode="auto"), {f"UDP 51820{FOUR}"}),
+    (flannel("wireguard", mode="auto"), {f"UDP 51820{FOUR}", f"UDP 51820{SIX}"}),
     (two_pools("VXLAN", "VXLAN"), {f"UDP 4789{FOUR}", f"UDP 4789{SIX}"}),
     (
         two_pools("IPIP", "None"),

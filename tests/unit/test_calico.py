@@ -184,8 +184,13 @@ def test_no_variable_beats_what_felix_is_told(folder: Path) -> None:
     plain = env(made(folder, cluster(Calico(pools=(POOL,)))))
     assert plain[name] == "ACCEPT"
     felix = {"defaultEndpointToHostAction": "Drop"}
-    told = env(made(folder, cluster(Calico(pools=(POOL,), felix=felix, env={"AS": "1"}))))
-    assert told == {**{key: each for key, each in plain.items() if key != name}, "AS": "1"}
+    told = env(
+        made(folder, cluster(Calico(pools=(POOL,), felix=felix, env={"BGP_LOGSEVERITYSCREEN": "debug"})))
+    )
+    assert told == {
+        **{key: each for key, each in plain.items() if key != name},
+        "BGP_LOGSEVERITYSCREEN": "debug",
+    }
 
 
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)

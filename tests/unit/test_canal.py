@@ -65,7 +65,9 @@ def env(container: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
 def test_flannel_carries_and_calico_enforces(folder: Path) -> None:
     spec = cluster(
-        Flannel("host-gw", interface="eth1"), felix={"logSeverityScreen": "Warning"}, env={"AS": "1"}
+        Flannel("host-gw", interface="eth1"),
+        felix={"logSeverityScreen": "Warning"},
+        env={"BGP_LOGSEVERITYSCREEN": "debug"},
     )
     objects = made(folder, spec)
     config = objects[canal.CONFIG]["data"]
@@ -77,7 +79,7 @@ def test_flannel_carries_and_calico_enforces(folder: Path) -> None:
     assert found["kube-flannel"]["image"] == "private/ghcr.io/flannel-io/flannel:v0.28.4"
     variables = env(found["calico-node"])
     assert (variables["CALICO_NETWORKING_BACKEND"], variables["NO_DEFAULT_POOLS"]) == ("none", "true")
-    assert (variables["FELIX_IPV6SUPPORT"], variables["AS"]) == ("false", "1")
+    assert (variables["FELIX_IPV6SUPPORT"], variables["BGP_LOGSEVERITYSCREEN"]) == ("false", "debug")
     assert "host-local" in env(found["install-cni"])["SKIP_CNI_BINARIES"]
     assert objects["FelixConfiguration default"]["spec"] == {
         "logSeverityScreen": "Warning",

@@ -18,6 +18,8 @@ SPEC: dict[str, Any] = {
         "mode": {"type": "string", "enum": ["Enabled", "Disabled", ""]},
         "size": {"type": "integer", "minimum": 20, "maximum": 32},
         "share": {"type": "number"},
+        "count": {"type": "integer", "format": "int32"},
+        "mask": {"type": "integer", "minimum": 0},
         "wait": {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True},
         "labels": {"type": "object", "additionalProperties": {"type": "string"}},
         "level": {"type": "string", "pattern": "^(?i)(Debug|Info|Warning)?$"},
@@ -46,6 +48,7 @@ CRD = {
         {"cidr": "x", "mode": "Enabled", "size": 20, "share": 1, "wait": "10%", "labels": {"a": "b"}},
         {"cidr": "x", "level": "warning", "pause": "1.5s", "go": "what Python cannot read"},
         {"cidr": "x", "wait": 3, "free": {"any": [1]}, "uses": ["Tunnel"], "share": 0.5},
+        {"cidr": "x", "count": -(2**31), "mask": 2**63 - 1, "share": 2.0**70},
     ],
 )
 def test_what_is_right_is_let_through(value: dict[str, Any]) -> None:
@@ -57,6 +60,9 @@ def test_what_is_right_is_let_through(value: dict[str, Any]) -> None:
     [
         ({"mod": "Enabled"}, "spec has no field 'mod'", "did you mean 'mode'?"),
         ({"mode": "enabled"}, "spec.mode cannot be 'enabled'", "did you mean 'Enabled'?"),
+        ({"count": 2**31}, "spec.count is 2147483648, -2147483648 to 2147483647 go", ""),
+        ({"count": -(2**31) - 1}, "spec.count is -2147483649, -2147483648 to 2147483647 go", ""),
+        ({"mask": 2**63}, "spec.mask is 9223372036854775808, 0 to 9223372036854775807 go", ""),
         ({"size": "26"}, "spec.size has to be an integer, not '26'", "leave out the quotes"),
         ({"level": "warn"}, "spec.level cannot be 'warn'", "known: Debug, Info, Warning"),
         ({"level": "Warnin"}, "spec.level cannot be 'Warnin'", "did you mean 'Warning'?"),

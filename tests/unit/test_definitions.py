@@ -21,6 +21,14 @@ _FELIX = {
         "maxIpsetSize": {"type": "integer"},
         "vxlanPort": {"type": "integer"},
         "netlinkTimeout": {"type": "string"},
+        "defaultEndpointToHostAction": {"type": "string", "pattern": "^(?i)(Drop|Accept|Return)?$"},
+        "awsSrcDstCheck": {"type": "string", "enum": ["DoNothing", "Enable", "Disable"]},
+        "iptablesBackend": {"type": "string", "pattern": "^(?i)(Auto|FelixConfiguration|Legacy|NFT)?$"},
+        "iptablesRefreshInterval": {"type": "string", "pattern": r"^([0-9]+(\\.[0-9]+)?(ms|s|m|h))*$"},
+        "iptablesLockProbeInterval": {"type": "string", "pattern": r"^([0-9]+(\\.[0-9]+)?(ms|s|m|h))*$"},
+        "iptablesMarkMask": {"type": "integer", "format": "int32"},
+        "xdpEnabled": {"type": "boolean"},
+        "logFilePath": {"type": "string"},
         "wireguardKeepAlive": {"type": "string"},
         "failsafeInboundHostPorts": {
             "type": "array",
@@ -76,6 +84,23 @@ inventory.yaml:14:11: FELIX_NETLINKTIMEOUT: Felix of calico reads no such variab
 inventory.yaml:15:11: FELIX_WIREGUARDKEEPALIVE: Felix of calico reads no such variable (did you mean \
 'FELIX_WIREGUARDPERSISTENTKEEPALIVE'?)
 6 problems
+"""
+VALUES = """\
+inventory.yaml:10:46: FELIX_DEFAULTENDPOINTTOHOSTACTION: Felix of calico cannot read 'Maybe' (known: Accept, Drop, \
+Return)
+inventory.yaml:11:36: FELIX_LOGSEVERITYSCREEN: Felix of calico cannot read 'loud' (known: Debug, Error, Fatal, Info, \
+Warning)
+inventory.yaml:12:42: FELIX_IPTABLESREFRESHINTERVAL: Felix of calico cannot read 'soon' (a number of seconds, such as \
+30)
+inventory.yaml:13:35: FELIX_TYPHAREADTIMEOUT: Felix of calico cannot read '1.5m' (a number of seconds: '90')
+inventory.yaml:14:50: FELIX_IPTABLESLOCKPROBEINTERVALMILLIS: Felix of calico cannot read '0.5s' (a number of \
+milliseconds: '500')
+inventory.yaml:15:29: FELIX_XDPENABLED: Felix of calico cannot read 'off' (true or false)
+inventory.yaml:16:31: FELIX_MAXIPSETSIZE: Felix of calico cannot read 'none' (a whole number, -2147483648 to 2147483647)
+inventory.yaml:18:35: FELIX_IPTABLESMARKMASK: Felix of calico cannot read '4294967296' (a whole number, 0 to 4294967295)
+inventory.yaml:19:34: FELIX_IPTABLESBACKEND: Felix of calico cannot read 'FelixConfiguration' (known: auto, legacy, nft)
+inventory.yaml:20:33: FELIX_AWSSRCDSTCHECK: Felix of calico cannot read '' (known: Disable, DoNothing, Enable)
+10 problems
 """
 OPERATOR = """\
 inventory.yaml:10:11: installation has no field 'nonPrivilegd' (Installation of tigera-operator) (did you mean \
@@ -146,8 +171,43 @@ def test_variables_are_of_fields_or_known_without(tmp_path: Path, monkeypatch: p
           FELIX_NETLINKTIMEOUT: '9',
           FELIX_WIREGUARDKEEPALIVE: '9'}}"""
     assert judged(tmp_path, section, monkeypatch) == VARIABLES
-    good = "FELIX_VXLANPORT: '4790', FELIX_NETLINKTIMEOUTSECS: '9', FELIX_TYPHAREADTIMEOUT: '60', AS: '1'"
-    assert judged(tmp_path, f"{{env: {{{good}}}}}", monkeypatch) == ""
+    good = "FELIX_VXLANPORT: '4790', FELIX_NETLINKTIMEOUTSECS: '9', FELIX_TYPHAREADTIMEOUT: '60'"
+    assert judged(tmp_path, f"{{env: {{{good}, BGP_LOGSEVERITYSCREEN: debug}}}}", monkeypatch) == ""
+
+
+def test_values_of_variables_are_texts_that_felix_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = """{env: {
+          FELIX_DEFAULTENDPOINTTOHOSTACTION: Maybe,
+          FELIX_LOGSEVERITYSCREEN: loud,
+          FELIX_IPTABLESREFRESHINTERVAL: soon,
+          FELIX_TYPHAREADTIMEOUT: 1.5m,
+          FELIX_IPTABLESLOCKPROBEINTERVALMILLIS: 0.5s,
+          FELIX_XDPENABLED: 'off',
+          FELIX_MAXIPSETSIZE: none,
+          FELIX_VXLANPORT: '4789',
+          FELIX_IPTABLESMARKMASK: '4294967296',
+          FELIX_IPTABLESBACKEND: FelixConfiguration,
+          FELIX_AWSSRCDSTCHECK: ''}}"""
+    assert judged(tmp_path, section, monkeypatch) == VALUES
+
+
+def test_values_of_variables_that_felix_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words in any case, numbers in Go's spellings, times in plain numbers; "none" is nothing."""
+    section = """{env: {
+          FELIX_DEFAULTENDPOINTTOHOSTACTION: aCCept,
+          FELIX_LOGSEVERITYSCREEN: none,
+          FELIX_IPTABLESREFRESHINTERVAL: '90',
+          FELIX_TYPHAREADTIMEOUT: '.5',
+          FELIX_IPTABLESLOCKPROBEINTERVALMILLIS: 1e2,
+          FELIX_XDPENABLED: 'Y',
+          FELIX_MAXIPSETSIZE: '0o17',
+          FELIX_IPTABLESMARKMASK: '0xffff0000',
+          FELIX_IPTABLESBACKEND: NFT,
+          FELIX_AWSSRCDSTCHECK: disable,
+          FELIX_LOGFILEPATH: any thing}}"""
+    assert judged(tmp_path, section, monkeypatch) == ""
 
 
 def test_an_operator_s_fields_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

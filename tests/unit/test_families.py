@@ -198,6 +198,14 @@ def test_what_links_do_not_tell(method: str) -> None:
         found_by(method, LINKS, 4)
 
 
+def test_what_lies_on_no_link_is_behind_the_default_route() -> None:
+    told = found_by("can-reach=203.0.113.1", replace(LINKS, default_link="mgmt0"), 4)
+    assert told is not None
+    assert (told[0], str(told[1])) == ("mgmt0", "192.0.2.21")
+    with pytest.raises(LookupError):
+        found_by("can-reach=2001:db8::1", replace(LINKS, default_link="mgmt0"), 6)
+
+
 @pytest.mark.parametrize("install", ["manifest", "operator"])
 def test_a_link_for_logging_in_and_a_method_that_finds_nothing_are_refused(install: str) -> None:
     lab = load_cluster(LAB)[1]

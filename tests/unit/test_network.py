@@ -61,7 +61,7 @@ BACKENDS = [
         {
             "Type": "wireguard",
             "ListenPort": 51820,
-            "ListenPortV6": 51821,
+            "ListenPortV6": 51820,
             "Mode": "auto",
             "PersistentKeepaliveInterval": 25,
         },

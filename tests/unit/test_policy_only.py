@@ -43,7 +43,12 @@ def made(folder: Path, spec: ClusterSpec) -> dict[str, dict[str, Any]]:
 @pytest.mark.upstream
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)
 def test_nodes_give_addresses_and_calico_enforces(folder: Path) -> None:
-    objects = made(folder, cluster(BOTH, mtu=1400, felix={"logSeverityScreen": "Warning"}, env={"AS": "1"}))
+    objects = made(
+        folder,
+        cluster(
+            BOTH, mtu=1400, felix={"logSeverityScreen": "Warning"}, env={"BGP_LOGSEVERITYSCREEN": "debug"}
+        ),
+    )
     conf = json.loads(objects[CONFIG]["data"]["cni_network_config"])
     (plugin,) = [each for each in conf["plugins"] if each["type"] == "calico"]
     assert plugin["ipam"] == {
@@ -59,9 +64,11 @@ def test_nodes_give_addresses_and_calico_enforces(folder: Path) -> None:
         "NO_DEFAULT_POOLS": "true",
         "CALICO_MANAGE_CNI": "true",
         "FELIX_IPV6SUPPORT": "true",
-        "AS": "1",
+        "BGP_LOGSEVERITYSCREEN": "debug",
     }
     assert {name: variables[name] for name in wanted} == wanted
+    rules = objects["ClusterRole calico-cni-plugin"]["rules"]
+    assert ["clusterinformations"] in [each["resources"] for each in rules]
     assert objects[TYPHA]["spec"]["replicas"] == 2, "for three nodes"
     assert objects["FelixConfiguration default"]["spec"]["logSeverityScreen"] == "Warning"
     assert all(each.startswith("private/") for each in images_of(objects.values()))

@@ -426,6 +426,12 @@ def test_felix_looks_at_the_links_of_the_specs_pattern(tmp_path: Path, section: 
     assert pod_mtu(spec, facts(**links), "bond0") == mtu
 
 
+def test_felix_passes_over_links_that_carry_nothing(tmp_path: Path) -> None:
+    _, spec = load(tmp_path, CALICO)
+    links: dict[str, Any] = {"mtus": {"eth0": 9000, "eth1": 1500}, "idle_links": ("eth1",)}
+    assert pod_mtu(spec, facts(**links), "eth0") == 8950
+
+
 LINKS = {
     "mtus": {"lo": 1, "eth0": 1500, "eth1": 9000},
     "addresses": {"eth1": ("10.98.0.21/24",), "eth0": ("10.0.0.5/8",)},

@@ -7,7 +7,7 @@ from typing import Any
 
 from provisioner.errors import Problem
 from provisioner.inventory.words import hint_for
-from provisioner.spec.calico import AUTODETECTION, REFLECTORS
+from provisioner.spec.calico import AUTODETECTION, OF_POLICIES, REFLECTORS
 from provisioner.spec.draft import LOAD_BALANCER, Draft, Unusable
 from provisioner.spec.rules.calicoreach import policy_only, spoken
 from provisioner.spec.values import IPNetwork, cidr, is_address
@@ -17,7 +17,6 @@ _AT = ("network", "calico")
 _SIZES = {4: (20, 32), 6: (116, 128)}
 _BLOCKS = {4: ("block_size", 26), 6: ("block_size_ipv6", 122)}
 """The section's key for the size of blocks, and Calico's own size."""
-_UNDER_CANAL = ("mtu", "felix", "env")
 _GUESSES = ("first-found", "interface", "skip-interface", "can-reach", "cidr")
 
 
@@ -40,11 +39,11 @@ def canal_has_flannel_carry(draft: Draft) -> Iterator[Problem]:
     if draft.get("network", "plugin") != "canal" or not isinstance(written, dict):
         return
     for name in written:
-        if name not in _UNDER_CANAL:
+        if name not in OF_POLICIES:
             reason = (
                 f"{name}: under canal flannel brings packets from node to node, and Calico has none of it"
             )
-            hint = f"leave it out ({', '.join(_UNDER_CANAL)} are there), or set network.plugin: calico"
+            hint = f"leave it out ({', '.join(OF_POLICIES)} are there), or set network.plugin: calico"
             yield draft.problem((*_AT, name), reason, hint, key=True)
 
 
@@ -54,9 +53,9 @@ def policies_alone_have_others_carry(draft: Draft) -> Iterator[Problem]:
     if draft.get("network", "plugin") != "calico" or not isinstance(written, dict) or not policy_only(draft):
         return
     for name in written:
-        if name not in ("policy_only", *_UNDER_CANAL):
+        if name not in ("policy_only", *OF_POLICIES):
             reason = f"{name}: with policy_only others' routers carry pods' packets, and Calico enforces policies alone"
-            hint = f"leave it out ({', '.join(_UNDER_CANAL)} are there), or policy_only"
+            hint = f"leave it out ({', '.join(OF_POLICIES)} are there), or policy_only"
             yield draft.problem((*_AT, name), reason, hint, key=True)
 
 

@@ -31,17 +31,19 @@ def felix_s_numbers_are_in_bounds(draft: Draft) -> Iterator[Problem]:
     felix, env = draft.get(*_AT, "felix", default={}), draft.get(*_AT, "env", default={})
     for name, bounds in _BOUNDS.items():
         if not isinstance(felix, Unusable) and name in felix:
-            yield from _judged(draft, (*_AT, "felix", name), felix[name], bounds)
+            yield from number_in_bounds(draft, (*_AT, "felix", name), felix[name], bounds)
         variable = f"FELIX_{name.upper()}"
         if not isinstance(env, Unusable) and isinstance(env.get(variable), str):
             text = env[variable]
             number = int(text) if text.isascii() and text.isdecimal() else text
-            yield from _judged(draft, (*_AT, "env", variable), number, bounds)
+            yield from number_in_bounds(draft, (*_AT, "env", variable), number, bounds)
     for name in () if isinstance(felix, Unusable) else _FAILSAFE:
         entries = felix.get(name)
         for index, each in enumerate(entries if isinstance(entries, list) else ()):
             if isinstance(each, dict) and "port" in each:
-                yield from _judged(draft, (*_AT, "felix", name, index, "port"), each["port"], (0, 65535))
+                yield from number_in_bounds(
+                    draft, (*_AT, "felix", name, index, "port"), each["port"], (0, 65535)
+                )
 
 
 def felix_s_patterns_are_patterns(draft: Draft) -> Iterator[Problem]:
@@ -117,7 +119,7 @@ def _tunnels(draft: Draft) -> Iterator[tuple[str, int]]:
         yield from ((name, port) for name, port, version in _WIREGUARD if version in versions)
 
 
-def _judged(draft: Draft, path: Path, value: object, bounds: tuple[int, int]) -> Iterator[Problem]:
+def number_in_bounds(draft: Draft, path: Path, value: object, bounds: tuple[int, int]) -> Iterator[Problem]:
     least, most = bounds
     name = path[-1]
     if isinstance(value, bool) or not isinstance(value, int):

@@ -56,9 +56,26 @@ def the_backend_has_the_families(draft: Draft) -> Iterator[Problem]:
             yield draft.problem(placed.path, reason, f"use {', '.join(_IPV6[:-1])} or {_IPV6[-1]}")
 
 
+def one_tunnel_has_one_port_and_its_family(draft: Draft) -> Iterator[Problem]:
+    """Of WireGuard: only the mode separate has two, and a peer without an address of the mode's family is called
+    nowhere."""
+    mode = draft.get("network", "flannel", "mode", default=Flannel.mode)
+    if _backend(draft) != "wireguard" or mode == "separate" or isinstance(mode, Unusable):
+        return
+    if _given(draft, "port_ipv6"):
+        reason = f"port_ipv6: with mode: {mode} there is one tunnel for both families, at one port"
+        hint = "say it with port, or use mode: separate"
+        yield draft.problem(("network", "flannel", "port_ipv6"), reason, hint, key=True)
+    pods = draft.networks("pod_cidrs")
+    if pods and mode in ("ipv4", "ipv6") and all(f"ipv{each.network.version}" != mode for each in pods):
+        reason = f"mode: {mode}: there is no pod CIDR of that family, and so no node's address of it"
+        yield draft.problem(("network", "flannel", "mode"), reason, "use separate")
+
+
 def tunnels_have_ports_of_their_own(draft: Draft) -> Iterator[Problem]:
     """WireGuard's two are two sockets."""
-    if _backend(draft) != "wireguard":
+    mode = draft.get("network", "flannel", "mode", default=Flannel.mode)
+    if _backend(draft) != "wireguard" or mode != "separate":
         return
     first = draft.get("network", "flannel", "port", default=Flannel.PORTS["wireguard"])
     second = draft.get("network", "flannel", "port_ipv6", default=Flannel.port_ipv6)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft, Unusable
+from provisioner.spec.rules.felix import number_in_bounds
 
 _AT = ("network", "calico")
 _OPERATOR = (*_AT, "operator")
@@ -20,6 +21,7 @@ _KEYS: Mapping[tuple[str, ...], str] = MappingProxyType(
         ("imagePrefix",): "cluster.registry.project",
         ("flexVolumePath",): "network.calico.operator.flex_volume",
         ("kubeletVolumePluginPath",): "network.calico.operator.csi",
+        ("serviceCIDRs",): "network.service_cidrs",
         ("calicoNetwork", "bgp"): "network.calico.encapsulation",
         ("calicoNetwork", "ipPools"): "network.calico.pools",
         ("calicoNetwork", "mtu"): "network.calico.mtu",
@@ -35,6 +37,26 @@ _LEFT_OUT: Mapping[str, str] = MappingProxyType(
     }
 )
 """Fields of Installation that are right where they are left out."""
+_BOUNDS: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        "controlPlaneReplicas": (1, 2**31 - 1),
+        "nodeMetricsPort": (1, 65535),
+        "typhaMetricsPort": (1, 65535),
+    }
+)
+"""Numbers of Installation whose bounds its definition does not tell (pkg/controller/installation/validation.go; ports
+are those of a Service)."""
+_SET: Mapping[str, str] = MappingProxyType({"defaultEndpointToHostAction": "Accept"})
+"""Felix's fields that calico-node always has a variable for, and its value (nodeEnvVars). Of the others there
+healthPort follows FelixConfiguration, and the rest have no field or a key of the spec."""
+_SET_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "prometheusMetricsEnabled": ("nodeMetricsPort",),
+        "prometheusMetricsPort": ("nodeMetricsPort",),
+        "endpointStatusPathPrefix": ("calicoNetwork", "linuxPolicySetupTimeoutSeconds"),
+    }
+)
+"""Felix's fields that calico-node has a variable for where a field of Installation is there (nodeEnvVars)."""
 
 
 def the_operator_is_asked_for(draft: Draft) -> Iterator[Problem]:
@@ -65,16 +87,39 @@ def the_operator_has_its_own_way(draft: Draft) -> Iterator[Problem]:
         yield draft.problem((*_AT, "typha"), reason, "leave it out, or use install: manifest")
 
 
+def felix_s_variables_are_the_operator_s(draft: Draft) -> Iterator[Problem]:
+    """Felix takes a variable before its configuration, which would be read by nobody."""
+    felix = draft.get(*_AT, "felix")
+    if draft.get(*_AT, "install") != "operator" or not isinstance(felix, Mapping):
+        return
+    for name, value in _SET.items():
+        if name in felix and str(felix[name]).lower() != value.lower():
+            reason = f"{name}: the operator tells Felix {value} by a variable, which beats it"
+            yield draft.problem(
+                (*_AT, "felix", name), reason, "leave it out, or use install: manifest", key=True
+            )
+    for name, path in _SET_BY.items():
+        if name in felix and _field(draft.get(*_FURTHER), path) is not None:
+            reason = f"{name}: operator.installation has {'.'.join(path)}, of which the operator makes a variable that"
+            yield draft.problem(
+                (*_AT, "felix", name), f"{reason} beats it", "leave one of them out", key=True
+            )
+
+
+def installation_s_numbers_are_in_bounds(draft: Draft) -> Iterator[Problem]:
+    further = draft.get(*_FURTHER)
+    for name, bounds in _BOUNDS.items() if isinstance(further, Mapping) else ():
+        if name in further:
+            yield from number_in_bounds(draft, (*_FURTHER, name), further[name], bounds)
+
+
 def installation_has_no_second_word(draft: Draft) -> Iterator[Problem]:
     """Two values for one field: whichever won, the other would be a lie."""
     further = draft.get(*_FURTHER)
     if not isinstance(further, Mapping):
         return
     for path, key in _KEYS.items():
-        place: object = further
-        for step in path:
-            place = place.get(step) if isinstance(place, Mapping) else None
-        if place is None:
+        if _field(further, path) is None:
             continue
         name = ".".join(path)
         hint = f"use {key}" if key else "leave it out"
@@ -87,3 +132,10 @@ def installation_has_no_second_word(draft: Draft) -> Iterator[Problem]:
     if isinstance(network, Mapping) and network.get("linuxDataplane", "Iptables") != "Iptables":
         reason = f"linuxDataplane: {network['linuxDataplane']} is not installed, kube-proxy carries services"
         yield draft.problem((*_FURTHER, "calicoNetwork", "linuxDataplane"), reason, "leave it out")
+
+
+def _field(section: object, path: tuple[str, ...]) -> object:
+    """What is written at the path; None where nothing is."""
+    for step in path:
+        section = section.get(step) if isinstance(section, Mapping) else None
+    return section

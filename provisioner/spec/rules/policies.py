@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from provisioner.errors import Problem
+from provisioner.spec.ciliumwords import UNENFORCING
 from provisioner.spec.draft import Draft
 from provisioner.spec.policies import CALICO_NAMESPACES, DNS_LABELS, DNS_NAMESPACE
 from provisioner.spec.validation import Path
@@ -35,6 +36,18 @@ def policies_are_enforced(draft: Draft) -> Iterator[Problem]:
             f"set network.plugin: {', '.join(ENFORCING[:-1])} or {ENFORCING[-1]}, or leave them out",
             key=True,
         )
+
+
+def cilium_enforces_policies(draft: Draft) -> Iterator[Problem]:
+    """Its configuration may have it pass over them."""
+    at: Path = ("network", "cilium", "config")
+    config = draft.get("network", "cilium", "config")
+    if not draft.get(*_AT) or draft.get("network", "plugin") != "cilium" or not isinstance(config, dict):
+        return
+    for name, values in UNENFORCING.items():
+        if (*at, name) not in draft.bad and str(config.get(name, "")).lower() in values:
+            reason = f"{name}: with {config[name]} Cilium enforces no NetworkPolicies, and there are network.policies"
+            yield draft.problem((*at, name), reason, "leave it out, or leave out network.policies", key=True)
 
 
 def policies_have_names_of_their_own(draft: Draft) -> Iterator[Problem]:

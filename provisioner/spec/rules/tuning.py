@@ -38,6 +38,22 @@ def links_are_found_in_one_way(draft: Draft) -> Iterator[Problem]:
             yield draft.problem(path, "nothing is set on it", f"one of {', '.join(_GROUPS)}")
 
 
+def links_are_named_once(draft: Draft) -> Iterator[Problem]:
+    """Of two entries for one link the last would hold, where both say the same of it."""
+    links = draft.get("tuning", "links")
+    seen: set[tuple[str, str]] = set()
+    for index, link in enumerate(links if isinstance(links, list) else ()):
+        for way in ("name", "driver"):
+            path = ("tuning", "links", index, way)
+            chosen = link.get(way) if isinstance(link, dict) and path not in draft.bad else None
+            if not isinstance(chosen, str):
+                continue
+            if (way, chosen) in seen:
+                reason = f"{way}: an entry for {chosen} is there already"
+                yield draft.problem(path, reason, "say all of it in one entry")
+            seen.add((way, chosen))
+
+
 def settings_are_nobody_elses(draft: Draft) -> Iterator[Problem]:
     settings = draft.get("tuning", "sysctls", default={})
     if isinstance(settings, Unusable):
