@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from provisioner.action.definitions import check_definitions
+from provisioner.bundle.contents import INDEX
 from provisioner.bundle.layout import Bundle, default_bundle_path
+from provisioner.bundle.open import open_bundle
+from provisioner.bundle.tarball import is_packed
+from provisioner.engine.events import Emit, silent
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.model import Inventory
 from provisioner.inventory.words import nearest
@@ -13,20 +17,18 @@ from provisioner.network.multus import ARTIFACTS, IMAGE
 from provisioner.network.podnetwork import artifact_of
 from provisioner.spec.model import ClusterSpec
 
-_INDEX = "index.json"
 
-
-def bundle_of(inventory: Inventory, spec: ClusterSpec) -> Bundle:
+def bundle_of(inventory: Inventory, spec: ClusterSpec, emit: Emit = silent) -> Bundle:
     """The bundle at the spec's path, or the last one built.
 
     Raises InputError, at the spec's value, when there is none at its path, it lacks the spec's version or multus, or
     its release does not take what the spec hands on; ProvisionError when none was built or it is broken.
     """
     path = Path(spec.bundle) if spec.bundle else default_bundle_path()
-    if spec.bundle and not (path / _INDEX).exists():
+    if spec.bundle and not (path.is_file() or _is_bundle(path)):
         where = inventory.origin(None, "cluster", "bundle")
         raise InputError([Problem(*where, f"bundle: there is no bundle at {path}", _nearest_bundle(path))])
-    bundle = Bundle.open(path)
+    bundle = open_bundle(path, emit)
     wanted = spec.kubernetes.version
     there = sorted(
         {each.version.removeprefix("v") for each in bundle.artifacts() if each.name == "kube-apiserver"}
@@ -82,10 +84,15 @@ def _instead(wanted: str, there: list[str]) -> str:
     return f"it has {', '.join(there)}" if there else "build a whole one with `provision bundle build`"
 
 
+def _is_bundle(path: Path) -> bool:
+    """By its looks; opening it tells more."""
+    return (path / INDEX).exists() or (is_packed(path) and path.is_file())
+
+
 def _nearest_bundle(path: Path) -> str:
     """A bundle beside the path, with nearly its name."""
     try:
-        beside = [each.name for each in path.parent.iterdir() if (each / _INDEX).exists()]
+        beside = [each.name for each in path.parent.iterdir() if _is_bundle(each)]
     except OSError:
         beside = []
     near = nearest(path.name, sorted(beside))

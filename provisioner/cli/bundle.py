@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from provisioner.bundle.layout import Artifact, Image
     from provisioner.bundle.packages import OsPackages
 
-_PATH = click.Path(file_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
 
 
 @click.group("bundle")
@@ -34,7 +34,12 @@ def command(ctx: click.Context) -> None:
     show_default=True,
     help="The publishers' releases, builds of the Go modules, or releases where the publisher answers.",
 )
-@click.option("-o", "--output", type=_PATH, help="Where to write it, in place of the user's cache.")
+@click.option(
+    "-o",
+    "--output",
+    type=_PATH,
+    help="Where to write it, in place of the user's cache: a directory, or one file, NAME.tar.",
+)
 @click.option(
     "--for",
     "inventory",
@@ -77,10 +82,11 @@ def build(
 @click.pass_context
 def inspect(ctx: click.Context, path: Path | None) -> None:
     """List what the bundle at PATH (by default the last one built) has, and where each part is from."""
-    from provisioner.bundle.layout import Artifact, Bundle, default_bundle_path
+    from provisioner.bundle.layout import Artifact, default_bundle_path
+    from provisioner.bundle.open import read_bundle
 
     emit = _emit(ctx.obj)
-    bundle = Bundle.open(path or default_bundle_path())
+    bundle = read_bundle(path or default_bundle_path())
     for content in bundle.contents:
         emit(Note(message=_line(content)))
         for image in bundle.lacking(content) if isinstance(content, Artifact) else ():
@@ -92,14 +98,30 @@ def inspect(ctx: click.Context, path: Path | None) -> None:
 @click.argument("path", type=_PATH, required=False)
 @click.pass_context
 def verify(ctx: click.Context, path: Path | None) -> None:
-    """Prove by their digests that all files of the bundle at PATH are whole."""
+    """Prove that the bundle at PATH, a directory or a file, is whole: all digests and references, and nothing else."""
     from provisioner.bundle import verify as verification
-    from provisioner.bundle.layout import Bundle, default_bundle_path
+    from provisioner.bundle.layout import default_bundle_path
 
     emit = _emit(ctx.obj)
-    bundle = Bundle.open(path or default_bundle_path())
-    size = verification.verify(bundle, emit)
-    emit(Note(message=f"{bundle.path} is whole: {size / 1e6:.0f} MB, {bundle.digest}"))
+    path = path or default_bundle_path()
+    proved = verification.verify(path, emit)
+    speed = proved.size / max(proved.seconds, 1e-9) / 1e9
+    told = f"{proved.size / 1e6:.0f} MB in {proved.seconds:.1f} s ({speed:.1f} GB/s)"
+    emit(Note(message=f"{path} is whole: {told}, {proved.digest}"))
+
+
+@command.command()
+@click.argument("bundle", type=_PATH, required=False)
+@click.option("-o", "--output", type=_PATH, required=True, help="The file, NAME.tar.")
+@click.pass_context
+def pack(ctx: click.Context, bundle: Path | None, output: Path) -> None:
+    """Write BUNDLE (by default the last one built) as one file: the same content as the same bytes."""
+    from provisioner.bundle.layout import default_bundle_path
+    from provisioner.bundle.tarball import pack as write
+
+    emit = _emit(ctx.obj)
+    size = write(bundle or default_bundle_path(), output, emit)
+    emit(Note(message=f"{output}  {size / 1e6:.0f} MB"))
 
 
 def _emit(context: Any) -> Emit:
