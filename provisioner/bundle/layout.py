@@ -93,6 +93,8 @@ class Bundle:
     def read(cls, contents: Contents) -> Bundle:
         """The bundle of what was listed. Raises ProvisionError as `open`."""
         path = contents.path
+        if INDEX not in contents.pieces:
+            raise ProvisionError(f"{path} is no bundle: it has no {INDEX}", BUILD)
         try:
             index = contents.pieces[INDEX].read()
             is_sealed(index)

@@ -40,7 +40,7 @@ class _Place:
 
 
 def is_packed(path: Path | None) -> bool:
-    """Whether a bundle that is to be written to `path` becomes one file."""
+    """Whether a bundle at `path` is one file, as its name says."""
     return path is not None and path.suffix == SUFFIX
 
 

@@ -131,7 +131,7 @@ def _check_pax(file: BinaryIO, member: Member) -> None:
         count = int(length) if re.fullmatch(rb"[0-9]{1,5}", length) else 0
         record = records[len(length) + 1 : count]
         key, equals, _ = record.partition(b"=")
-        if not equals or not record.endswith(b"\n"):
+        if not equals or not record.endswith(b"\n") or count > len(records):
             raise BrokenTarError(member.name, "an extended header that cannot be read")
         if key in (b"path", b"linkpath", b"size") or key.startswith(b"GNU.sparse"):
             raise BrokenTarError(

@@ -35,8 +35,8 @@ def unpack(path: Path, index: bytes, emit: Emit) -> Path:
     contents = read_contents(path)
     target = unpacked_path(index)
     try:
+        _check(contents, index)
         with _alone(target, emit):
-            _check(contents, index)
             _write_blobs(contents, target, emit)
             for name in (LAYOUT, SIGNATURE, INDEX):
                 if name in contents.pieces:

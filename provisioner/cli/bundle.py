@@ -1,4 +1,4 @@
-"""`provision bundle`: build, inspect and verify the bundle that clusters are installed from."""
+"""`provision bundle`: build, inspect and verify the bundle that clusters are installed from, and what else is done."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from provisioner.cli.bundlefile import diff, pack, sign
 from provisioner.engine.events import Emit, Note, silent
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
-@click.group("bundle")
+@click.group("bundle", commands=[pack, sign, diff])
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Make and look at the bundle: every binary, image and manifest of a cluster in one place."""
@@ -79,14 +80,24 @@ def build(
 
 @command.command()
 @click.argument("path", type=_PATH, required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
 @click.pass_context
-def inspect(ctx: click.Context, path: Path | None) -> None:
-    """List what the bundle at PATH (by default the last one built) has, and where each part is from."""
+def inspect(ctx: click.Context, path: Path | None, as_json: bool) -> None:
+    """List what the bundle at PATH (by default the last one built) has, and where each part is from.
+
+    PATH is a directory or a file, which is not unpacked.
+    """
     from provisioner.bundle.layout import Artifact, default_bundle_path
     from provisioner.bundle.open import read_bundle
 
     emit = _emit(ctx.obj)
     bundle = read_bundle(path or default_bundle_path())
+    if as_json:
+        from provisioner.report.bundle import bundle_value
+        from provisioner.report.listing import show_json
+
+        show_json(bundle_value(bundle))
+        return
     for content in bundle.contents:
         emit(Note(message=_line(content)))
         for image in bundle.lacking(content) if isinstance(content, Artifact) else ():
@@ -96,32 +107,27 @@ def inspect(ctx: click.Context, path: Path | None) -> None:
 
 @command.command()
 @click.argument("path", type=_PATH, required=False)
+@click.option(
+    "--public-key", metavar="KEY|FILE", help="First of all check that it was signed, in minisign's format."
+)
 @click.pass_context
-def verify(ctx: click.Context, path: Path | None) -> None:
+def verify(ctx: click.Context, path: Path | None, public_key: str | None) -> None:
     """Prove that the bundle at PATH, a directory or a file, is whole: all digests and references, and nothing else."""
     from provisioner.bundle import verify as verification
     from provisioner.bundle.layout import default_bundle_path
 
     emit = _emit(ctx.obj)
     path = path or default_bundle_path()
+    if public_key is not None:
+        from provisioner.bundle.signed import check_signature, read_public_key
+
+        key = read_public_key(public_key)
+        _, comment = check_signature(path, key)
+        emit(Note(message=f"{path} is signed by {key.name}: {comment}"))
     proved = verification.verify(path, emit)
     speed = proved.size / max(proved.seconds, 1e-9) / 1e9
     told = f"{proved.size / 1e6:.0f} MB in {proved.seconds:.1f} s ({speed:.1f} GB/s)"
     emit(Note(message=f"{path} is whole: {told}, {proved.digest}"))
-
-
-@command.command()
-@click.argument("bundle", type=_PATH, required=False)
-@click.option("-o", "--output", type=_PATH, required=True, help="The file, NAME.tar.")
-@click.pass_context
-def pack(ctx: click.Context, bundle: Path | None, output: Path) -> None:
-    """Write BUNDLE (by default the last one built) as one file: the same content as the same bytes."""
-    from provisioner.bundle.layout import default_bundle_path
-    from provisioner.bundle.tarball import pack as write
-
-    emit = _emit(ctx.obj)
-    size = write(bundle or default_bundle_path(), output, emit)
-    emit(Note(message=f"{output}  {size / 1e6:.0f} MB"))
 
 
 def _emit(context: Any) -> Emit:
