@@ -57,7 +57,7 @@ def peak(*command: str | Path, **environment: str) -> int:
 
 
 def test_memory_and_bytes(folder: Path, file: Path, tmp_path: Path) -> None:
-    provision = ("-m", "provisioner.cli.main", "bundle")
+    provision = ("-c", "import sys; from provisioner.cli.main import main; sys.exit(main())", "bundle")
     again = tmp_path / "again.tar"
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     assert peak(*provision, "pack", folder, "-o", again) < MEMORY
