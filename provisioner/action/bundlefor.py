@@ -127,7 +127,7 @@ def _missing(component: Component) -> str:
 
 
 def _wanted(site: Site, bundle: AskedBundle, emit: Emit) -> Wanted:
-    loaded = load(Request(site.inventory), bundle)
+    loaded = load(Request(site.inventory), emit, bundle)
     if loaded.spec is None or loaded.spec.existing is not None:
         place = loaded.inventory.origin(None, "cluster", "existing", key=True)
         reason = "existing: what a cluster of others needs is known once its hosts have been read"

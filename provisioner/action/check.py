@@ -14,7 +14,7 @@ from provisioner.errors import InputError, Problem, ProvisionError, UnreachableE
 
 def check(request: Request, emit: Emit) -> None:
     """Raises InputError for faults of the inputs, UnreachableError, or ProvisionError with all that is wrong."""
-    loaded = load(request)
+    loaded = load(request, emit)
     spec = loaded.spec
     if spec is None:
         raise InputError([Problem(str(request.inventory), 0, 0, "there is no cluster to check it for")])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.choice import check_choice
 from provisioner.action.modules import BASE_MODULES, CLUSTER_MODULES
+from provisioner.engine.events import Emit, silent
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.model import Host, Inventory, load_inventory
 from provisioner.network.needs import modules_of_attachments, needs_of
@@ -115,16 +116,19 @@ def settings_of(spec: ClusterSpec) -> tuple[str, ...] | None:
     return tuple(setting_path(key) for key in spec.tuning.settings)
 
 
-def load(request: Request, bundle: Bundle | None = None) -> Loaded:
-    """Reads and checks all input files; no host is reached. `bundle` takes the place of the spec's own. Raises
-    InputError with every problem."""
+def load(request: Request, emit: Emit = silent, bundle: Bundle | None = None) -> Loaded:
+    """Reads and checks all input files; no host is reached. Raises InputError with every problem.
+
+    A bundle that is one file is unpacked, once, which may take a while: `emit` gets the progress. `bundle` takes the
+    place of the spec's own.
+    """
     inventory, spec = _inputs_of(request)
     site = "existing.yaml" if spec and spec.existing else "site.yaml"
     path = request.playbook or shipped("playbooks") / site
     modules = {*BASE_MODULES, *(CLUSTER_MODULES if spec else ())}
     playbook = load_playbook(path, modules)
     check_choice(request.selection, request.limit, playbook, inventory)
-    bundle = _bundle(inventory, spec, bundle) if spec else None
+    bundle = _bundle(inventory, spec, emit, bundle) if spec else None
     run = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     loaded = Loaded(request, inventory, spec, playbook, bundle, run)
     if not loaded.named:
@@ -147,11 +151,11 @@ def _inputs_of(request: Request) -> tuple[Inventory, ClusterSpec | None]:
     return load_cluster(request.inventory)
 
 
-def _bundle(inventory: Inventory, spec: ClusterSpec, given: Bundle | None) -> Bundle:
+def _bundle(inventory: Inventory, spec: ClusterSpec, emit: Emit, given: Bundle | None) -> Bundle:
     from provisioner.action.source import bundle_of, check_bundle
 
     if given is None:
-        return bundle_of(inventory, spec)
+        return bundle_of(inventory, spec, emit)
     check_bundle(inventory, spec, given)
     return given
 

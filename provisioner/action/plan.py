@@ -26,7 +26,7 @@ def make_plan(request: Request, emit: Emit, *, keep: bool = False, explain: bool
     `keep`: it will be carried out later, so the keys that it promises to a new cluster are kept until then. `explain`:
     with what is changed in publishers' manifests, and why.
     """
-    loaded = load(request)
+    loaded = load(request, emit)
     emit(RunStarted(run=loaded.run, command="plan", inventory=str(request.inventory), hosts=loaded.hosts))
     with connect(loaded) as pool:
         prepared = prepare(loaded, pool, emit)

@@ -31,7 +31,7 @@ def render(
     With `facts_file` no host is reached. Secrets are written as "(secret)". What is changed in those of the manifests
     that publishers have made, and why. Raises ProvisionError.
     """
-    loaded = load(request)
+    loaded = load(request, emit)
     if facts_file is not None:
         facts: Mapping[str, Facts] = read_facts(facts_file, loaded.hosts)
     else:

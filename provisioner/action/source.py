@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from provisioner.action.definitions import check_definitions
+from provisioner.bundle.contents import INDEX
 from provisioner.bundle.layout import Bundle, default_bundle_path
-from provisioner.errors import InputError, Problem
+from provisioner.bundle.open import open_bundle
+from provisioner.bundle.tarball import is_packed
+from provisioner.engine.events import Emit, silent
+from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.inventory.words import nearest
 from provisioner.network.multus import ARTIFACTS, IMAGE
 from provisioner.network.podnetwork import artifact_of
 from provisioner.spec.model import ClusterSpec
 
-_INDEX = "index.json"
+if TYPE_CHECKING:  # cryptography takes time to import
+    from provisioner.bundle.minisign import PublicKey
 
 
-def bundle_of(inventory: Inventory, spec: ClusterSpec) -> Bundle:
+def bundle_of(inventory: Inventory, spec: ClusterSpec, emit: Emit = silent) -> Bundle:
     """The bundle at the spec's path, or the last one built.
 
     Raises InputError, at the spec's value, when there is none at its path, it lacks the spec's version or multus, or
-    its release does not take what the spec hands on; ProvisionError when none was built or it is broken.
+    its release does not take what the spec hands on; ProvisionError when none was built, it is broken, or not signed
+    with the spec's key, which is checked first.
     """
     path = Path(spec.bundle) if spec.bundle else default_bundle_path()
-    if spec.bundle and not (path / _INDEX).exists():
+    if spec.bundle and not (path.is_file() or _is_bundle(path)):
         where = inventory.origin(None, "cluster", "bundle")
         raise InputError([Problem(*where, f"bundle: there is no bundle at {path}", _nearest_bundle(path))])
-    bundle = Bundle.open(path)
+    bundle = open_bundle(path, emit, _public_key(inventory, spec))
     check_bundle(inventory, spec, bundle)
     return bundle
 
@@ -88,10 +95,27 @@ def _instead(wanted: str, there: list[str]) -> str:
     return f"it has {', '.join(there)}" if there else "build a whole one with `provision bundle build`"
 
 
+def _public_key(inventory: Inventory, spec: ClusterSpec) -> PublicKey | None:
+    if spec.bundle_public_key is None:
+        return None
+    from provisioner.bundle.signed import read_public_key
+
+    try:
+        return read_public_key(spec.bundle_public_key)
+    except ProvisionError as fault:
+        where = inventory.origin(None, "cluster", "bundle_public_key")
+        raise InputError([Problem(*where, f"bundle_public_key: {fault.reason}", fault.hint)]) from None
+
+
+def _is_bundle(path: Path) -> bool:
+    """By its looks; opening it tells more."""
+    return (path / INDEX).exists() or (is_packed(path) and path.is_file())
+
+
 def _nearest_bundle(path: Path) -> str:
     """A bundle beside the path, with nearly its name."""
     try:
-        beside = [each.name for each in path.parent.iterdir() if (each / _INDEX).exists()]
+        beside = [each.name for each in path.parent.iterdir() if _is_bundle(each)]
     except OSError:
         beside = []
     near = nearest(path.name, sorted(beside))

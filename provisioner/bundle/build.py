@@ -7,7 +7,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from provisioner.bundle.layout import Bundle, bundles_directory, default_bundle_
 from provisioner.bundle.oci import digest_of
 from provisioner.bundle.recipe import module_key, release_key
 from provisioner.bundle.store import Finished, Store
+from provisioner.bundle.tarball import is_packed, pack
 from provisioner.engine.events import Emit, Note, Progress, Step
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.words import hint_for
@@ -49,7 +50,8 @@ def build(
     emit: Emit,
     requested: Sequence[str] = (),
 ) -> Bundle:
-    """Make a bundle of the named `components` (None: all) in `output` (None: below the user's cache).
+    """Make a bundle of the named `components` (None: all) in `output` (None: below the user's cache; NAME.tar: one
+    file, whose directory stays in the cache).
 
     `source` is release, module, or auto: what is cached, else the release if its publisher answers, else the
     module. A bundle of the whole catalogue that goes to the cache becomes the default one. An interrupted
@@ -93,11 +95,19 @@ def _made(chosen: Sequence[Component | Distribution], target: Target, store: Sto
             finished = _finished(chosen, target, store, emit)
             if target.left_out is not None:
                 prove_complete(finished, store, target.left_out)
-            written = _write(finished, store, target.output, whole=target.left_out is not None)
+            packed = target.output is not None and is_packed(target.output)
+            written = _write(finished, store, None if packed else target.output)
+            if target.left_out is not None:
+                if target.output is None:
+                    write.point(default_bundle_path(), written)
+                shutil.rmtree(store.root / "downloads", ignore_errors=True)
     except OSError as error:
         raise ProvisionError(
             f"the bundle could not be built: {error}", f"is there space below {store.root}?"
         ) from error
+    if target.output is not None and packed:
+        pack(written, target.output, emit)
+        return replace(Bundle.open(written), path=target.output)
     return Bundle.open(written)
 
 
@@ -326,12 +336,8 @@ def _reachable(plans: Sequence[Plan], emit: Emit) -> frozenset[str]:
     return hosts
 
 
-def _write(finished: Sequence[Finished], store: Store, output: Path | None, whole: bool) -> Path:
+def _write(finished: Sequence[Finished], store: Store, output: Path | None) -> Path:
     key = digest_of(write.index_of(finished))[7:23]
     target = output or bundles_directory() / key
     write.write_bundle(finished, store, target)
-    if whole:
-        shutil.rmtree(store.root / "downloads", ignore_errors=True)
-        if output is None:
-            write.point(default_bundle_path(), target)
     return target

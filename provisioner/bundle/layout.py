@@ -1,6 +1,6 @@
 """Reads a bundle: which artifacts and images it has and where their bytes are.
 
-Opening proves that no blob is missing.
+Opening proves that no blob is missing, and that the index and the manifests are whole.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import Any
 import platformdirs
 
 from provisioner.bundle import oci
+from provisioner.bundle.contents import BUILD, INDEX, Contents, read_contents
 from provisioner.bundle.oci import Descriptor
 from provisioner.bundle.packages import OsPackage, OsPackages
+from provisioner.bundle.references import MANIFEST_LIMIT
+from provisioner.bundle.seal import is_sealed
 from provisioner.errors import ProvisionError
 
 DEFAULT_PLATFORM = "linux/amd64"
-_BUILD = "`provision bundle build` makes or completes it"
 
 
 @dataclass(frozen=True)
@@ -85,20 +87,28 @@ class Bundle:
         """Raises ProvisionError when there is no bundle at `path`, it cannot be read, or a blob is missing
         or cut off.
         """
+        return cls.read(read_contents(path))
+
+    @classmethod
+    def read(cls, contents: Contents) -> Bundle:
+        """The bundle of what was listed. Raises ProvisionError as `open`."""
+        path = contents.path
+        if INDEX not in contents.pieces:
+            raise ProvisionError(f"{path} is no bundle: it has no {INDEX}", BUILD)
         try:
-            index = (path / "index.json").read_bytes()
+            index = contents.pieces[INDEX].read()
+            is_sealed(index)
             entries = [Descriptor.parse(entry) for entry in json.loads(index)["manifests"]]
-            contents = tuple(_content(path, entry) for entry in entries)
+            parts = tuple(_content(contents, entry) for entry in entries)
         except FileNotFoundError as error:
-            missing = (
-                f"there is no bundle at {path}"
-                if not (path / "index.json").exists()
-                else _incomplete(path, error)
-            )
-            raise ProvisionError(missing, _BUILD) from None
-        except (KeyError, TypeError, ValueError) as error:
-            raise ProvisionError(f"{path} is no OCI layout that can be read: {error!r}", _BUILD) from error
-        return cls(path, oci.digest_of(index), contents)
+            raise ProvisionError(
+                f"the bundle {path} is incomplete: {error.filename} is missing", BUILD
+            ) from None
+        except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+            raise ProvisionError(f"{path} is no OCI layout that can be read: {error!r}", BUILD) from error
+        except OSError as error:
+            raise ProvisionError(f"{path} cannot be read: {error.strerror}") from error
+        return cls(path, oci.digest_of(index), parts)
 
     def artifacts(self) -> tuple[Artifact, ...]:
         return tuple(content for content in self.contents if isinstance(content, Artifact))
@@ -153,17 +163,17 @@ def default_bundle_path() -> Path:
     return bundles_directory() / "current"
 
 
-def _incomplete(path: Path, error: FileNotFoundError) -> str:
-    return f"the bundle {path} is incomplete: {Path(str(error.filename)).name} is missing"
-
-
-def _content(path: Path, entry: Descriptor) -> Artifact | Image | OsPackages:
-    manifest_file = _blob(path, entry)
-    data = manifest_file.path.read_bytes()
+def _content(contents: Contents, entry: Descriptor) -> Artifact | Image | OsPackages:
+    _blob(contents, entry)
+    data = contents.blob(entry.digest).read(MANIFEST_LIMIT)
+    if oci.digest_of(data) != entry.digest:
+        raise ValueError(f"{entry.digest} has the bytes of {oci.digest_of(data)}")
     document: dict[str, Any] = json.loads(data)
     if entry.artifact_type == oci.PACKAGES:
-        return _packages(path, entry, document)
-    blobs = tuple(_blob(path, Descriptor.parse(blob)) for blob in (document["config"], *document["layers"]))
+        return _packages(contents, entry, document)
+    blobs = tuple(
+        _blob(contents, Descriptor.parse(blob)) for blob in (document["config"], *document["layers"])
+    )
     notes = entry.annotations
     source, module = notes.get(oci.ORIGIN, ""), notes.get(oci.MODULE, "")
     if entry.artifact_type != oci.ARTIFACT:
@@ -184,11 +194,11 @@ def _content(path: Path, entry: Descriptor) -> Artifact | Image | OsPackages:
     )
 
 
-def _packages(path: Path, entry: Descriptor, document: dict[str, Any]) -> OsPackages:
+def _packages(contents: Contents, entry: Descriptor, document: dict[str, Any]) -> OsPackages:
     index, *files = [Descriptor.parse(layer) for layer in document["layers"]]
     packages = {}
     for layer in files:
-        file, notes = _blob(path, layer), layer.annotations
+        file, notes = _blob(contents, layer), layer.annotations
         name = notes[oci.PACKAGE]
         packages[name] = OsPackage(
             name=name,
@@ -199,13 +209,13 @@ def _packages(path: Path, entry: Descriptor, document: dict[str, Any]) -> OsPack
             path=file.path,
             needs=tuple(notes.get(oci.NEEDS, "").split()),
         )
-    return OsPackages(entry.annotations[oci.DISTRIBUTION], entry.platform, _blob(path, index).path, packages)
+    return OsPackages(
+        entry.annotations[oci.DISTRIBUTION], entry.platform, _blob(contents, index).path, packages
+    )
 
 
-def _blob(path: Path, blob: Descriptor) -> BlobFile:
-    algorithm, _, hexadecimal = blob.digest.partition(":")
-    file = path / "blobs" / algorithm / hexadecimal
-    size = file.stat().st_size
-    if size != blob.size:
-        raise ValueError(f"{blob.digest} has {size} bytes instead of {blob.size}")
-    return BlobFile(blob.digest, blob.size, file, blob.media_type)
+def _blob(contents: Contents, blob: Descriptor) -> BlobFile:
+    piece = contents.blob(blob.digest)
+    if piece.size != blob.size:
+        raise ValueError(f"{blob.digest} has {piece.size} bytes instead of {blob.size}")
+    return BlobFile(blob.digest, blob.size, piece.path, blob.media_type)

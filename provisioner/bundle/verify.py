@@ -1,23 +1,71 @@
-"""Proves a bundle: every blob has the digest that is its name. None is missing: opening proved that."""
+"""Proves a bundle, a directory or one file that is not unpacked: all that the index asks for is there and nothing else,
+and each blob has the digest that is its name."""
 
 from __future__ import annotations
 
-from provisioner.bundle.layout import Bundle
-from provisioner.bundle.store import hash_file
-from provisioner.engine.events import Emit, Progress
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioner.bundle.contents import BLOBS, INDEX, Piece, read_contents
+from provisioner.bundle.oci import digest_of
+from provisioner.bundle.parallel import Meter, in_parallel
+from provisioner.bundle.references import References, follow
+from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
 
+_HINT = "delete what is named here and run `provision bundle build`, or carry the bundle here once more"
 
-def verify(bundle: Bundle, emit: Emit) -> int:
-    """Hash everything; returns the number of bytes. Raises ProvisionError naming every damaged blob."""
-    files = sorted((bundle.path / "blobs" / "sha256").iterdir())
-    total, damaged = 0, []
-    for number, path in enumerate(files, start=1):
-        digest, size = hash_file(path)
-        total += size
-        if digest != f"sha256:{path.name}":
-            damaged.append(f"{path} has {digest}")
-        emit(Progress(task="verify", subject=path.name[:12], done=number, total=len(files), unit="blobs"))
-    if damaged:
-        raise ProvisionError("\n".join(damaged), "delete these files and run `provision bundle build`")
-    return total
+
+@dataclass(frozen=True)
+class Proved:
+    """`size` in bytes was hashed in `seconds`; `digest` is that of index.json."""
+
+    size: int
+    seconds: float
+    digest: str
+
+
+def verify(path: Path, emit: Emit) -> Proved:
+    """Hashes everything. Raises ProvisionError, which names all that is damaged, cut off, missing or too much."""
+    began = time.monotonic()
+    contents = read_contents(path)
+    references = follow(contents)
+    faults = [*contents.faults, *references.faults]
+    faults += [f"{name}: nothing asks for it" for name in references.unreferenced()]
+    if not references.faults and not references.is_sealed:
+        unsealed = f"{INDEX}: has no digest of itself, so that a change of it could not be seen"
+        if references.is_plain:
+            emit(
+                Note(
+                    message=f"{path}: {unsealed}",
+                    level="warning",
+                    hint="`provision bundle build` gives it one",
+                )
+            )
+        else:
+            faults.append(unsealed)
+    blobs = {name: piece for name, piece in contents.pieces.items() if name.startswith(BLOBS)}
+    wrong, size = _hash(blobs, references, emit)
+    if faults or wrong:
+        raise ProvisionError("\n".join(f"{path}: {fault}" for fault in (*faults, *sorted(wrong))), _HINT)
+    return Proved(size, time.monotonic() - began, digest_of(contents.pieces[INDEX].read()))
+
+
+def _hash(blobs: dict[str, Piece], references: References, emit: Emit) -> tuple[list[str], int]:
+    told = {fault.partition(": ")[0] for fault in references.faults}
+    size = sum(piece.size for piece in blobs.values())
+    meter = Meter("verify", size, emit)
+    wrong: list[str] = []
+
+    def check(name: str) -> None:
+        digest = blobs[name].digest(meter.add)
+        wanted = f"sha256:{name.rpartition('/')[2]}"
+        if digest != wanted and wanted not in told:
+            wrong.append(f"{name}: its bytes are those of {digest}")
+
+    try:
+        in_parallel(sorted(blobs, key=lambda name: -blobs[name].size), check, meter)
+    except OSError as error:
+        raise ProvisionError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    return wrong, size

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from provisioner.bundle import oci
 from provisioner.bundle.oci import Descriptor
+from provisioner.bundle.seal import sealed
 from provisioner.bundle.store import Finished, Store, sync, write_atomically
 
 _LAYOUT = oci.encode({"imageLayoutVersion": "1.0.0"})
@@ -18,7 +19,7 @@ _FICLONE = 0x40049409
 
 
 def index_of(finished: Sequence[Finished]) -> bytes:
-    return oci.encode(
+    return sealed(
         {
             "schemaVersion": 2,
             "mediaType": oci.INDEX,

@@ -1,22 +1,41 @@
-"""`provision bundle`: build, inspect and verify the bundle that clusters are installed from."""
+"""`provision bundle`: build, inspect and verify the bundle that clusters are installed from, and what else is done."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from provisioner.cli.bundlefile import diff, pack, sign
 from provisioner.engine.events import Emit, Note, silent
 
 if TYPE_CHECKING:
     from provisioner.bundle.layout import Artifact, Image
     from provisioner.bundle.packages import OsPackages
 
-_PATH = click.Path(file_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
 
 
-@click.group("bundle")
+def _site_options(function: Callable[..., None]) -> Callable[..., None]:
+    """What the hosts of --for INVENTORY are."""
+    facts = click.option(
+        "--facts",
+        type=click.Path(path_type=Path),
+        help="With --for: its hosts, as `render --save-facts` wrote them.",
+    )
+    systems = click.option(
+        "--os",
+        "systems",
+        multiple=True,
+        metavar="NAME",
+        help="With --for: their distribution (debian-12), without facts.",
+    )
+    return facts(systems(function))
+
+
+@click.group("bundle", commands=[pack, sign, diff])
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Make and look at the bundle: every binary, image and manifest of a cluster in one place."""
@@ -34,7 +53,12 @@ def command(ctx: click.Context) -> None:
     show_default=True,
     help="The publishers' releases, builds of the Go modules, or releases where the publisher answers.",
 )
-@click.option("-o", "--output", type=_PATH, help="Where to write it, in place of the user's cache.")
+@click.option(
+    "-o",
+    "--output",
+    type=_PATH,
+    help="Where to write it, in place of the user's cache: a directory, or one file, NAME.tar.",
+)
 @click.option(
     "--for",
     "inventory",
@@ -42,18 +66,7 @@ def command(ctx: click.Context) -> None:
     metavar="INVENTORY",
     help="What this inventory's cluster is installed from, and nothing else; through its http_proxy.",
 )
-@click.option(
-    "--facts",
-    type=click.Path(path_type=Path),
-    help="With --for: its hosts, as `render --save-facts` wrote them.",
-)
-@click.option(
-    "--os",
-    "systems",
-    multiple=True,
-    metavar="NAME",
-    help="With --for: their distribution (debian-12), without facts.",
-)
+@_site_options
 @click.option(
     "--with",
     "requested",
@@ -108,13 +121,24 @@ def _check_site(
 
 @command.command()
 @click.argument("path", type=_PATH, required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
 @click.pass_context
-def inspect(ctx: click.Context, path: Path | None) -> None:
-    """List what the bundle at PATH (by default the last one built) has, and where each part is from."""
-    from provisioner.bundle.layout import Artifact, Bundle, default_bundle_path
+def inspect(ctx: click.Context, path: Path | None, as_json: bool) -> None:
+    """List what the bundle at PATH (by default the last one built) has, and where each part is from.
+
+    PATH is a directory or a file, which is not unpacked.
+    """
+    from provisioner.bundle.layout import Artifact, default_bundle_path
+    from provisioner.bundle.open import read_bundle
 
     emit = _emit(ctx.obj)
-    bundle = Bundle.open(path or default_bundle_path())
+    bundle = read_bundle(path or default_bundle_path())
+    if as_json:
+        from provisioner.report.bundle import bundle_value
+        from provisioner.report.listing import show_json
+
+        show_json(bundle_value(bundle))
+        return
     for content in bundle.contents:
         emit(Note(message=_line(content)))
         for image in bundle.lacking(content) if isinstance(content, Artifact) else ():
@@ -125,45 +149,47 @@ def inspect(ctx: click.Context, path: Path | None) -> None:
 @command.command()
 @click.argument("path", type=_PATH, required=False)
 @click.option(
+    "--public-key", metavar="KEY|FILE", help="First of all check that it was signed, in minisign's format."
+)
+@click.option(
     "--for",
     "inventory",
     type=click.Path(path_type=Path),
     metavar="INVENTORY",
     help="Also that it has all that this inventory's cluster is installed from.",
 )
-@click.option(
-    "--facts",
-    type=click.Path(path_type=Path),
-    help="With --for: its hosts, as `render --save-facts` wrote them.",
-)
-@click.option(
-    "--os",
-    "systems",
-    multiple=True,
-    metavar="NAME",
-    help="With --for: their distribution (debian-12), without facts.",
-)
+@_site_options
 @click.pass_context
 def verify(
     ctx: click.Context,
     path: Path | None,
+    public_key: str | None,
     inventory: Path | None,
     facts: Path | None,
     systems: tuple[str, ...],
 ) -> None:
-    """Prove by their digests that all files of the bundle at PATH are whole, and, with --for, that it is complete."""
+    """Prove that the bundle at PATH, a directory or a file, is whole: all digests and references, and nothing else."""
     from provisioner.bundle import verify as verification
-    from provisioner.bundle.layout import Bundle, default_bundle_path
+    from provisioner.bundle.layout import default_bundle_path
 
     emit = _emit(ctx.obj)
     _check_site(inventory, facts, systems)
-    bundle = Bundle.open(path or default_bundle_path())
+    path = path or default_bundle_path()
+    if public_key is not None:
+        from provisioner.bundle.signed import check_signature, read_public_key
+
+        key = read_public_key(public_key)
+        _, comment = check_signature(path, key)
+        emit(Note(message=f"{path} is signed by {key.name}: {comment}"))
+    proved = verification.verify(path, emit)
+    speed = proved.size / max(proved.seconds, 1e-9) / 1e9
+    told = f"{proved.size / 1e6:.0f} MB in {proved.seconds:.1f} s ({speed:.1f} GB/s)"
+    emit(Note(message=f"{path} is whole: {told}, {proved.digest}"))
     if inventory is not None:
         from provisioner.action.bundlefor import Site, prove_complete_for
+        from provisioner.bundle.open import open_bundle
 
-        prove_complete_for(Site(inventory, facts, systems), bundle, emit)
-    size = verification.verify(bundle, emit)
-    emit(Note(message=f"{bundle.path} is whole: {size / 1e6:.0f} MB, {bundle.digest}"))
+        prove_complete_for(Site(inventory, facts, systems), open_bundle(path, emit), emit)
 
 
 def _emit(context: Any) -> Emit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -39,6 +40,9 @@ from provisioner.spec.rules.pods import pods_at_most
 from provisioner.spec.tuning import build_tuning
 from provisioner.spec.values import address
 
+# 42 bytes in base64, the first two of which are "Ed".
+_MINISIGN_KEY = re.compile(r"RW[A-Za-z0-9+/]{54}")
+
 
 def build(draft: Draft) -> ClusterSpec:
     """The spec of a draft in which nothing is wrong."""
@@ -54,7 +58,8 @@ def build(draft: Draft) -> ClusterSpec:
         registry=_registry(draft),
         runtime=Runtime(**data.get("runtime", {})),
         nodes=MappingProxyType({host.name: _node(draft, host) for host in draft.inventory.hosts.values()}),
-        bundle=_bundle(draft),
+        bundle=_path(draft, "bundle"),
+        bundle_public_key=_public_key(draft),
         firewall=data.get("firewall", "check"),
         http_proxy=_http_proxy(data.get("http_proxy")),
         existing=_existing(data.get("existing")),
@@ -142,9 +147,15 @@ def _registry(draft: Draft) -> Registry:
     return Registry(**written, address=_address(draft, hosts[0]) if hosts else None)
 
 
-def _bundle(draft: Draft) -> str | None:
+def _public_key(draft: Draft) -> str | None:
+    """The key itself, or the path of its file."""
+    written: str = draft.data.get("bundle_public_key", "")
+    return written if _MINISIGN_KEY.fullmatch(written) else _path(draft, "bundle_public_key")
+
+
+def _path(draft: Draft, key: str) -> str | None:
     """Relative paths count from the inventory's folder."""
-    written = draft.data.get("bundle")
+    written = draft.data.get(key)
     if written is None:
         return None
     path = draft.inventory.path

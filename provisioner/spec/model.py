@@ -254,7 +254,8 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class ClusterSpec:
-    """`bundle` is an absolute path; None means the cache's. `firewall` is check, manage or ignore.
+    """`bundle` is an absolute path; None means the cache's. `bundle_public_key`, minisign's or the absolute path of
+    one, says that the bundle has to be signed. `firewall` is check, manage or ignore.
 
     `nodes` has every host of the inventory, by name.
     """
@@ -270,6 +271,7 @@ class ClusterSpec:
     runtime: Runtime
     nodes: Mapping[str, NodeSpec]
     bundle: str | None = None
+    bundle_public_key: str | None = None
     firewall: str = "check"
     http_proxy: HttpProxy | None = None
     existing: Existing | None = None

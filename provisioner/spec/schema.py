@@ -319,6 +319,7 @@ CLUSTER: Mapping[str, Any] = {
     ),
     "firewall": _text(allowed=list(versions.FIREWALL)),
     "bundle": _text(values.path),
+    "bundle_public_key": _text(values.path),
     "runtime": _section({"name": _text(versions.runtime)}),
     "tuning": _TUNING,
     "nodes": _section(

@@ -44,12 +44,14 @@ from seeds import (
     POLICED,
     STATE,
 )
+from test_bundle_signature import KEY_FILE, LEGACY, PREHASHED, PUBLIC
 
 from provisioner.action import anonymous
 from provisioner.action.foundcluster import FoundHost
 from provisioner.action.kinds import base_modules, kinds_of
 from provisioner.action.planfile import read_plan
 from provisioner.action.plankind import is_plan_file
+from provisioner.bundle.minisign import PublicKey, SecretKey, Signature
 from provisioner.engine.history import find_run, records
 from provisioner.engine.ownership import leftovers
 from provisioner.errors import InputError, ProvisionError, UnreachableError
@@ -287,6 +289,15 @@ PARSERS: Mapping[str, Parser] = {
         texts | deep | _lists | st.lists(damaged(JOURNAL[0]) | damaged(JOURNAL[1])).map(_journal_of), _journal
     ),
     "known hosts": Parser(raw | bent(KNOWN_HOSTS), _known_hosts),
+    "signatures": Parser(raw | bent(PREHASHED) | bent(LEGACY), Signature.parse, (ValueError,)),
+    "public keys": Parser(
+        texts | bent(PUBLIC.encode()).map(lambda key: key.decode(errors="replace")),
+        PublicKey.parse,
+        (ValueError,),
+    ),
+    "secret keys": Parser(
+        raw | bent(KEY_FILE.encode()), lambda content: SecretKey.parse(content, bytes), (ValueError,)
+    ),
 }
 
 

@@ -41,7 +41,7 @@ def inventory(folder: Path, section: str) -> Path:
 
 def resources(folder: Path, section: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Resource]]:
     """(host, resource) of a new cluster."""
-    monkeypatch.setattr(loading, "_bundle", lambda _inventory, _spec: paper_bundle(folder))
+    monkeypatch.setattr(loading, "_bundle", lambda *_: paper_bundle(folder))
     loaded = load(Request(inventory(folder, section)))
     prepared = compile_with(loaded, dict.fromkeys(loaded.hosts, BARE), silent, for_show=True)
     return [
@@ -82,7 +82,7 @@ def test_the_relay_has_certificates_which_nobody_is_shown(
 
 
 def test_ports_that_firewalls_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_bundle", lambda _inventory, _spec: paper_bundle(tmp_path))
+    monkeypatch.setattr(loading, "_bundle", lambda *_: paper_bundle(tmp_path))
     section = "{hubble: {relay: true}, wireguard: true, tunnel_protocol: geneve}"
     loaded = load(Request(inventory(tmp_path, section)))
     assert loaded.spec

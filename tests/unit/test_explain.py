@@ -189,7 +189,7 @@ def test_a_line_says_what_was_and_is_there(before: Any, after: Any, line: str) -
 
 @pytest.fixture
 def _on_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_bundle", lambda _inventory, _spec: paper_bundle(tmp_path))
+    monkeypatch.setattr(loading, "_bundle", lambda *_: paper_bundle(tmp_path))
     for name in ("CACHE", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
 

@@ -25,7 +25,7 @@ OTHER = Resource("file", "/etc/other", Present())
 
 @pytest.fixture
 def ha(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loaded:
-    monkeypatch.setattr(loading, "_bundle", lambda _inventory, _spec: paper_bundle(tmp_path))
+    monkeypatch.setattr(loading, "_bundle", lambda *_: paper_bundle(tmp_path))
     return load(Request(HA))
 
 

@@ -349,7 +349,7 @@ def test_what_is_told(lab: ClusterSpec, attachment: Attachment, words: str) -> N
 @pytest.mark.parametrize("variant", ["thin", "thick"])
 def test_the_playbook_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
     """Behind the pods' own network, with its image in the registry, and its file before the default network's."""
-    monkeypatch.setattr(loading, "_bundle", lambda _inventory, _spec: paper_bundle(tmp_path))
+    monkeypatch.setattr(loading, "_bundle", lambda *_: paper_bundle(tmp_path))
     text = LAB.read_text(encoding="utf-8")
     wanted = f"multus: {{variant: {variant}}}, attachments: [{{name: a, type: macvlan, master: eth1}}]"
     path = tmp_path / "inventory.yaml"

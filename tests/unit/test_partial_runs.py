@@ -33,7 +33,7 @@ SIGNS = """
 
 @pytest.fixture(autouse=True)
 def _on_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_bundle", lambda _inventory, _spec: paper_bundle(tmp_path))
+    monkeypatch.setattr(loading, "_bundle", lambda *_: paper_bundle(tmp_path))
     for name in ("CACHE", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
 

@@ -19,7 +19,7 @@ HA = Path(__file__).parents[2] / "inventories" / "ha.yaml"
 
 @pytest.fixture
 def ha(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loaded:
-    monkeypatch.setattr(loading, "_bundle", lambda _inventory, _spec: paper_bundle(tmp_path))
+    monkeypatch.setattr(loading, "_bundle", lambda *_: paper_bundle(tmp_path))
     return load(Request(HA))
 
 
@@ -92,7 +92,7 @@ BALANCERS = (
 def test_what_nobody_could_do_without(
     changes: list[tuple[str, str]], host: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_bundle", lambda _inventory, _spec: paper_bundle(tmp_path))
+    monkeypatch.setattr(loading, "_bundle", lambda *_: paper_bundle(tmp_path))
     with pytest.raises(InputError, match=reason):
         without(edited(tmp_path, *changes), host)
 
