@@ -107,6 +107,7 @@ RULES: tuple[Rule, ...] = (
     policies.policies_say_something,
     policies.policies_name_somebody,
     policies.policies_leave_the_cluster_its_dns,
+    policies.cidrs_are_of_the_outside,
     attachments.the_network_is_ours,
     attachments.attachments_have_names,
     attachments.keys_belong_to_the_type,
