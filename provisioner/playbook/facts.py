@@ -58,7 +58,9 @@ class Facts:
     are files of a cluster that others have built: lines of a path and the content in base64.
     `virtual`, what the machine is made of by systemd-detect-virt(1) ("none" for metal), where links were asked for.
     `masters` are links that were asked for by name and are there, with what is to be known of each: "mtu 1500",
-    "bridge", "wireless", "part of br0". `peers` are the addresses to which its keepalived says that it is there.
+    "bridge", "wireless", "part of br0". `towards` has, by the address that was asked for, the link and the
+    address by which the host sends there, () where there is no way. `peers` are the addresses to which its keepalived
+    says that it is there.
     """
 
     architecture: str
@@ -105,6 +107,7 @@ class Facts:
     masters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     peers: tuple[str, ...] = ()
     idle_links: tuple[str, ...] = ()
+    towards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def platform(self) -> str:
@@ -181,6 +184,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         virtual=parts.get("virtual", "").strip(),
         masters=_masters(parts.get("masters", "").splitlines()),
         peers=tuple(parts.get("peers", "").split()),
+        towards=_towards(parts.get("towards", "")),
     )
 
 
@@ -279,6 +283,14 @@ def _macs(text: str) -> dict[str, str]:
     """Of the same lines, further on: "\\    link/ether 02:00:00:00:00:01 brd …"; a loop-back link's is none."""
     found = re.findall(r"^\d+: ([^\s:@]+)(?:@[^\s:]+)?: <.*? link/\w+ ([0-9a-f:]{17}) ", text, re.MULTILINE)
     return {link: mac for link, mac in found if mac.strip("0:")}
+
+
+def _towards(text: str) -> dict[str, tuple[str, ...]]:
+    """What `ip -o route get` says: "8.8.8.8 via 10.98.0.1 dev eth0 src 10.98.0.21 uid 0", after the address asked."""
+    target, *said = [*text.split(), ""]
+    after = dict(pairwise(said))
+    way = (after["dev"], after["src"]) if {"dev", "src"} <= after.keys() else ()
+    return {target: way} if target else {}
 
 
 def _masters(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
