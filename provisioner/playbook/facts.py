@@ -42,8 +42,9 @@ class Facts:
     `mtus` by link, and `macs`, their hardware addresses; `idle_links` are down or without a carrier; `strict_links` are
     those on which the kernel drops what would not go back the way that it came (rp_filter). `iptables`: "legacy" and
     "nft" where both of its worlds have rules, "legacy drop" where the old one's FORWARD drops by policy. Where they
-    were asked for: `drivers` by link, of links that have one; `unsettable` paths of kernel settings, and `contained`:
-    the host shares its kernel's network with the machine that it runs on.
+    were asked for: `drivers` by link, of links that have one; `lowers`: of a bond, a VLAN, a bridge, the links below
+    it; `unsettable` paths of kernel settings, and `contained`: the host shares its kernel's network with the machine
+    that it runs on.
 
     `etcd`: "seeded" where a member of a new cluster is to start, "founding" where it has started and was not seen to
     vote, "joining" where one of a running cluster is to start, else "data" where it has some.
@@ -108,6 +109,7 @@ class Facts:
     peers: tuple[str, ...] = ()
     idle_links: tuple[str, ...] = ()
     towards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lowers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def platform(self) -> str:
@@ -179,6 +181,7 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         strict_links=_strict(parts["rp_filter"]),
         iptables=_worlds(parts["iptables"].splitlines()),
         drivers=dict(line.split(" ", 1) for line in parts.get("drivers", "").splitlines() if " " in line),
+        lowers=_lowers(parts.get("lowers", "").splitlines()),
         unsettable=unsettable,
         contained=_OF_A_MACHINE in unsettable,
         virtual=parts.get("virtual", "").strip(),
@@ -277,6 +280,14 @@ def _idle(text: str) -> tuple[str, ...]:
     found = re.findall(r"^\d+: ([^\s:@]+)(?:@[^\s:]+)?: <(.*?)> ", text, re.MULTILINE)
     flags = {link: said.split(",") for link, said in found}
     return tuple(link for link, said in flags.items() if "UP" not in said or "NO-CARRIER" in said)
+
+
+def _lowers(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for link, _, lower in (line.partition(" ") for line in lines):
+        if lower:
+            found.setdefault(link, []).append(lower)
+    return {link: tuple(below) for link, below in found.items()}
 
 
 def _macs(text: str) -> dict[str, str]:

@@ -234,6 +234,12 @@ for f in /sys/class/net/*/device/driver; do
   f=${f%%/device/driver}
   echo "${f##*/} ${d##*/}"
 done
+echo '=lowers'
+for f in /sys/class/net/*/lower_*; do
+  case $f in *'*' | */lower_cali* | */lower_lxc* | */lower_veth*) continue ;; esac
+  d=${f%%/lower_*}
+  echo "${d##*/} ${f##*/lower_}"
+done
 """
 # What somebody else's cluster is made of, by its folders, its units, and what those name: small files only, each as a
 # line of its path and its content. Logs may be small, too, and are none of it.
@@ -279,9 +285,9 @@ def facts_script(
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
     patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, with
     `links` what the machine is made of, and who has the `address` on the link; and files of a cluster that is there, by
-    the paths `existing` (kubernetes, etcd, admin: folders, and a kubeconfig); and links by name (`masters`), and the way
-    `towards` an address. With `settings`, paths of the kernel's, which of them cannot be made, and the drivers of
-    links."""
+    the paths `existing` (kubernetes, etcd, admin: folders, and a kubeconfig); links by name (`masters`), and the way
+    `towards` an address. With `settings`, paths of the kernel's, which of them cannot be made, the drivers of links,
+    and links that others lie upon."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
