@@ -207,7 +207,10 @@ ROUTERS: list[tuple[BGP, list[str]]] = [
         BGP(route_reflectors=("worker1", "worker2"), peers=(replace(ROUTER, nodes="has(route-reflector)"),)),
         [],
     ),
-    (BGP(route_reflectors=("worker1", "worker2"), peers=(replace(ROUTER, nodes="has(nothing)"),)), ["cp1", "worker1", "worker2"]),
+    (
+        BGP(route_reflectors=("worker1", "worker2"), peers=(replace(ROUTER, nodes="has(nothing)"),)),
+        ["cp1", "worker1", "worker2"],
+    ),
 ]
 
 
