@@ -72,19 +72,6 @@ def one_tunnel_has_one_port_and_its_family(draft: Draft) -> Iterator[Problem]:
         yield draft.problem(("network", "flannel", "mode"), reason, "use separate")
 
 
-def tunnels_have_ports_of_their_own(draft: Draft) -> Iterator[Problem]:
-    """WireGuard's two are two sockets."""
-    mode = draft.get("network", "flannel", "mode", default=Flannel.mode)
-    if _backend(draft) != "wireguard" or mode != "separate":
-        return
-    first = draft.get("network", "flannel", "port", default=Flannel.PORTS["wireguard"])
-    second = draft.get("network", "flannel", "port_ipv6", default=Flannel.port_ipv6)
-    if isinstance(first, int) and first == second:
-        written = "port_ipv6" if draft.get("network", "flannel", "port_ipv6") is not None else "port"
-        reason = f"{written}: the tunnels of IPv4 and IPv6 would have one UDP port, {first}"
-        yield draft.problem(("network", "flannel", written), reason, "choose another")
-
-
 def _given(draft: Draft, name: str) -> bool:
     """It is written, and not wrong by itself."""
     value = draft.get("network", "flannel", name)
