@@ -31,6 +31,13 @@ _AGAIN = {
     ("calico", "bird"): "have a pool without VXLAN, or bgp options, as before",
 }
 """What makes a backend that has no key of its own."""
+_WORDS = {("calico", "vxlan"): "VXLAN alone", ("calico", "none"): "policies alone", ("calico", "bird"): "BGP"}
+_WIRE_KEYS = {
+    "flannel": "port, port_ipv6, vni, gbp and mode of network.flannel",
+    "calico": "vxlanPort, vxlanVNI and wireguardListeningPort of network.calico.felix",
+    "cilium": "network.cilium.tunnel_port",
+}
+_OF_PLUGINS = ("backend", "wire", "wireguard_ipv4", "wireguard_ipv6", "pools", "install", "ipam", "services")
 _API_SERVER = "file:/etc/systemd/system/kube-apiserver.service"
 _TO_BGP, _TO_ROUTERS, _FROM_BGP = "vxlan to bird", "vxlan to bird outside", "bird to vxlan"
 """Where pods are reached by VXLAN afterwards, and BGP comes or goes (Calico 3.28, node/pkg/health,
@@ -161,17 +168,40 @@ def check_fixed(inventory: Inventory, spec: ClusterSpec, state: ClusterState) ->
         has = state.fixed.get(name, ours.get(name, wanted))
         if name == "pools":  # further ones may come
             has, wanted = [each for each in _pools(state.fixed) if each not in _pools(fixed_of(spec))], []
+        if name in _OF_PLUGINS and state.fixed.get("plugin", spec.network.plugin) != spec.network.plugin:
+            continue  # that is said of the plug-in
         if name == "wire" and state.fixed.get("backend", spec.network.backend) != spec.network.backend:
             continue  # that is said of the back end
         if has != wanted:
-            place = inventory.origin(None, "cluster", *_place(name, spec))
+            keys = _place(name, spec)
             why = _REASONS.get(_change(name, spec, state), _REASONS["pod_cidrs"])
-            reason = f"{name}: the cluster runs with {_said(has)}, and that cannot be changed: {why}"
-            again = _AGAIN.get((spec.network.carrier, str(has)), "") if name == "backend" else ""
-            hint = again or f"write {_said(has)} again"
-            problems.append(Problem(*place, reason, f"{hint}, or build another cluster"))
+            said = _WORDS.get((spec.network.carrier, str(has)), "") if name == "backend" else ""
+            runs = f"the cluster runs with {said or _said(has)}, and that cannot be changed: {why}"
+            reason = f"{_label(name, keys[-1], spec)}: {runs}"
+            hint = f"{_again(name, has, spec)}, or build another cluster"
+            problems.append(Problem(*inventory.origin(None, "cluster", *keys), reason, hint))
     if problems:
         raise InputError(problems)
+
+
+def _label(name: str, key: str, spec: ClusterSpec) -> str:
+    """What a reader of the spec knows it by."""
+    carrier = spec.network.carrier
+    if name.startswith("wireguard"):
+        return f"WireGuard's port over IPv{name[-1]}"
+    if name == "wire":
+        return f"{carrier if carrier == 'flannel' else carrier.capitalize()}'s tunnel"
+    return key if name == "backend" else name
+
+
+def _again(name: str, has: object, spec: ClusterSpec) -> str:
+    """How the spec says what the cluster has."""
+    carrier = spec.network.carrier
+    if name == "backend" and (carrier, str(has)) in _AGAIN:
+        return _AGAIN[carrier, str(has)]
+    if name.startswith("wire"):
+        return f"say so again ({_WIRE_KEYS[carrier]})"
+    return f"write {_said(has)} again"
 
 
 def _change(name: str, spec: ClusterSpec, state: ClusterState) -> str:

@@ -92,7 +92,7 @@ def test_what_an_older_format_lacks_comes_from_the_spec(changed: tuple[Inventory
         ({"ipam": "kubernetes"}, "ipam: the cluster runs with cluster-pool"),
         ({"kube_proxy_replacement": True}, "services: the cluster runs with kube-proxy"),
         ({"routing_mode": "native"}, "backend: the cluster runs with vxlan"),
-        ({"tunnel_port": 8473}, "wire: the cluster runs with UDP 8472"),
+        ({"tunnel_port": 8473}, "'s tunnel: the cluster runs with UDP 8472"),
     ],
 )
 def test_cilium_keeps_who_does_what(
@@ -110,11 +110,11 @@ def test_cilium_keeps_who_does_what(
 @pytest.mark.parametrize(
     ("before", "after", "reason"),
     [
-        (Flannel(), Flannel(port=4789), "wire: the cluster runs with UDP 8472, VNI 1,"),
-        (Flannel(), Flannel(vni=2), "wire: the cluster runs with UDP 8472, VNI 1,"),
-        (Flannel(gbp=True), Flannel(), "wire: the cluster runs with UDP 8472, VNI 1, GBP"),
+        (Flannel(), Flannel(port=4789), "'s tunnel: the cluster runs with UDP 8472, VNI 1,"),
+        (Flannel(), Flannel(vni=2), "'s tunnel: the cluster runs with UDP 8472, VNI 1,"),
+        (Flannel(gbp=True), Flannel(), "'s tunnel: the cluster runs with UDP 8472, VNI 1, GBP"),
         (Flannel("wireguard"), Flannel("wireguard", mode="auto"), "runs with UDP 51820, mode separate"),
-        (Flannel("udp"), Flannel("udp", port=9000), "wire: the cluster runs with UDP 8285"),
+        (Flannel("udp"), Flannel("udp", port=9000), "'s tunnel: the cluster runs with UDP 8285"),
     ],
 )
 def test_flannel_keeps_what_both_ends_have_in_common(
@@ -175,27 +175,27 @@ _ENCRYPTED = Calico(pools=(_VXLAN, _SIX), wireguard=True)
         (
             Calico(pools=(_VXLAN,)),
             {"felix": {"vxlanPort": 4790}},
-            "wire: the cluster runs with UDP 4789, VNI 4096,",
+            "'s tunnel: the cluster runs with UDP 4789, VNI 4096,",
         ),
         (
             Calico(pools=(_VXLAN,)),
             {"felix": {"vxlanVNI": 1}},
-            "wire: the cluster runs with UDP 4789, VNI 4096,",
+            "'s tunnel: the cluster runs with UDP 4789, VNI 4096,",
         ),
         (
             Calico(pools=(_VXLAN,)),
             {"env": {"FELIX_VXLANVNI": "1"}},
-            "wire: the cluster runs with UDP 4789, VNI 4096,",
+            "'s tunnel: the cluster runs with UDP 4789, VNI 4096,",
         ),
         (
             _ENCRYPTED,
             {"felix": {"wireguardListeningPort": 9}},
-            "wireguard_ipv4: the cluster runs with UDP 51820",
+            "WireGuard's port over IPv4: the cluster runs with UDP 51820",
         ),
         (
             _ENCRYPTED,
             {"felix": {"wireguardListeningPortV6": 9}},
-            "wireguard_ipv6: the cluster runs with UDP 51821",
+            "WireGuard's port over IPv6: the cluster runs with UDP 51821",
         ),
     ],
 )
@@ -224,7 +224,7 @@ def test_a_port_of_wireguard_s_is_forgotten_with_it(changed: tuple[Inventory, Cl
     owned = {host: parse_owned(each.owned) for host, each in facts.items()}
     on, moved = of(_ENCRYPTED), of(replace(_ENCRYPTED, felix={"wireguardListeningPort": 9}))
     state = replace(STATE, fixed=fixed_of(on))
-    with pytest.raises(InputError, match="wireguard_ipv4: the cluster runs with UDP 51820"):
+    with pytest.raises(InputError, match="WireGuard's port over IPv4: the cluster runs with UDP 51820"):
         check_fixed(inventory, moved, with_fixed(moved, state, facts, owned))
     off = with_fixed(of(replace(_ENCRYPTED, wireguard=False)), state, facts, owned)
     check_fixed(inventory, moved, with_fixed(moved, off, facts, owned))
@@ -240,7 +240,7 @@ def test_vxlan_s_port_is_forgotten_with_it(changed: tuple[Inventory, ClusterSpec
     facts = hosts(inventory, cp1=replace(BARE, owned=API_SERVER))
     owned = {host: parse_owned(each.owned) for host, each in facts.items()}
     moved, state = of("VXLAN", vxlanPort=4790), replace(STATE, fixed=fixed_of(of("VXLAN")))
-    with pytest.raises(InputError, match="wire: the cluster runs with UDP 4789"):
+    with pytest.raises(InputError, match="'s tunnel: the cluster runs with UDP 4789"):
         check_fixed(inventory, moved, with_fixed(moved, state, facts, owned))
     gone = with_fixed(of("IPIP"), state, facts, owned)
     check_fixed(inventory, of("IPIP"), gone)
@@ -292,7 +292,9 @@ def test_bgp_beside_vxlan_is_refused_for_what_is_true(
     def of(calico: Calico) -> ClusterSpec:
         return replace(spec, network=Network(plugin="calico", calico=calico))
 
-    with pytest.raises(InputError, match=rf"backend: the cluster runs with (vxlan|bird), .*{why}"):
+    with pytest.raises(
+        InputError, match=rf"(bgp|encapsulation): the cluster runs with (VXLAN alone|BGP), .*{why}"
+    ):
         check_fixed(inventory, of(after), replace(STATE, fixed=fixed_of(of(before))))
 
 
