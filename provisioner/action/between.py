@@ -181,13 +181,13 @@ class Between:
 
     def _neighbours(self, hosts: Mapping[str, Host]) -> list[str]:
         """Where nodes are to be each other's gateways, no other machine may answer for one's address."""
-        names, adjacent = self._names(), needs_of(self._spec).adjacent
+        names, needs = self._names(), needs_of(self._spec)
         return [
             f"{host}: {mac} answers for {names[address]} ({address}), which has no such link"
             for host, each in hosts.items()
             for address, mac in each.neighbours.items()
-            if (6 if ":" in address else 4) in adjacent
-            and address in names
+            if address in names
+            and needs.on_link(names[address], 6 if ":" in address else 4)
             and (macs := self._facts[names[address]].macs)
             and mac not in macs.values()
         ]

@@ -31,7 +31,17 @@ _AGAIN = {
     ("calico", "bird"): "have a pool without VXLAN, or bgp options, as before",
 }
 """What makes a backend that has no key of its own."""
+_WORDS = {("calico", "vxlan"): "VXLAN alone", ("calico", "none"): "policies alone", ("calico", "bird"): "BGP"}
+_WIRE_KEYS = {
+    "flannel": "port, port_ipv6, vni, gbp and mode of network.flannel",
+    "calico": "vxlanPort, vxlanVNI and wireguardListeningPort of network.calico.felix",
+    "cilium": "network.cilium.tunnel_port",
+}
+_OF_PLUGINS = ("backend", "wire", "wireguard_ipv4", "wireguard_ipv6", "pools", "install", "ipam", "services")
 _API_SERVER = "file:/etc/systemd/system/kube-apiserver.service"
+_TO_BGP, _TO_ROUTERS, _FROM_BGP = "vxlan to bird", "vxlan to bird outside", "bird to vxlan"
+"""Where pods are reached by VXLAN afterwards, and BGP comes or goes (Calico 3.28, node/pkg/health,
+checkBIRDReady)."""
 _REASONS = {
     "pod_cidrs": "nodes keep the part of it that they were given",
     "service_cidrs": "services keep their addresses, the cluster's DNS service among them",
@@ -44,6 +54,10 @@ _REASONS = {
     "ipam": "pods have addresses of the parts that nodes were given so",
     "services": "connections of pods are translated by the one, and the other does not know of them",
     "pools": "nodes have blocks of it, and pods their addresses",
+    _TO_BGP: "agents wait for sessions before they are ready, are changed one after the other, and those of the others "
+    "do not speak BGP yet",
+    _TO_ROUTERS: "no way is known from the one to the other while pods run",
+    _FROM_BGP: "nodes end their sessions one after the other, and who has learned by them where pods are forgets it",
     "install": "the operator would make a second set of agents beside the first, which nothing takes away",
     "domain": "pods have it in their resolv.conf, and tokens are issued in its name",
 }
@@ -121,12 +135,9 @@ def with_fixed(
     if never_ran(spec, facts, owned):
         return replace(state, fixed=wanted)
     pools: Fixed = {"pools": [*dict.fromkeys(_pools(state.fixed) + _pools(wanted))]} if _pools(wanted) else {}
-    # Calico's WireGuard goes at all nodes at once, by one object: then its port may be another when it comes again.
-    kept = {
-        name: each
-        for name, each in state.fixed.items()
-        if name in wanted or not name.startswith("wireguard_")
-    }
+    # Calico's tunnels go at all nodes at once, by one object: then their port may be another when they come again. The
+    # others' go with their back end, which is kept.
+    kept = {name: each for name, each in state.fixed.items() if name in wanted or not name.startswith("wire")}
     return replace(state, fixed={**wanted, **kept, **pools})
 
 
@@ -157,17 +168,52 @@ def check_fixed(inventory: Inventory, spec: ClusterSpec, state: ClusterState) ->
         has = state.fixed.get(name, ours.get(name, wanted))
         if name == "pools":  # further ones may come
             has, wanted = [each for each in _pools(state.fixed) if each not in _pools(fixed_of(spec))], []
+        if name in _OF_PLUGINS and state.fixed.get("plugin", spec.network.plugin) != spec.network.plugin:
+            continue  # that is said of the plug-in
         if name == "wire" and state.fixed.get("backend", spec.network.backend) != spec.network.backend:
             continue  # that is said of the back end
         if has != wanted:
-            place = inventory.origin(None, "cluster", *_place(name, spec))
-            why = _REASONS.get(name, _REASONS["pod_cidrs"])
-            reason = f"{name}: the cluster runs with {_said(has)}, and that cannot be changed: {why}"
-            again = _AGAIN.get((spec.network.carrier, str(has)), "") if name == "backend" else ""
-            hint = again or f"write {_said(has)} again"
-            problems.append(Problem(*place, reason, f"{hint}, or build another cluster"))
+            keys = _place(name, spec)
+            why = _REASONS.get(_change(name, spec, state), _REASONS["pod_cidrs"])
+            said = _WORDS.get((spec.network.carrier, str(has)), "") if name == "backend" else ""
+            runs = f"the cluster runs with {said or _said(has)}, and that cannot be changed: {why}"
+            reason = f"{_label(name, keys[-1], spec)}: {runs}"
+            hint = f"{_again(name, has, spec)}, or build another cluster"
+            problems.append(Problem(*inventory.origin(None, "cluster", *keys), reason, hint))
     if problems:
         raise InputError(problems)
+
+
+def _label(name: str, key: str, spec: ClusterSpec) -> str:
+    """What a reader of the spec knows it by."""
+    carrier = spec.network.carrier
+    if name.startswith("wireguard"):
+        return f"WireGuard's port over IPv{name[-1]}"
+    if name == "wire":
+        return f"{carrier if carrier == 'flannel' else carrier.capitalize()}'s tunnel"
+    return key if name == "backend" else name
+
+
+def _again(name: str, has: object, spec: ClusterSpec) -> str:
+    """How the spec says what the cluster has."""
+    carrier = spec.network.carrier
+    if name == "backend" and (carrier, str(has)) in _AGAIN:
+        return _AGAIN[carrier, str(has)]
+    if name.startswith("wire"):
+        return f"say so again ({_WIRE_KEYS[carrier]})"
+    return f"write {_said(has)} again"
+
+
+def _change(name: str, spec: ClusterSpec, state: ClusterState) -> str:
+    """What the change of a fixed value is, among `_REASONS`."""
+    change = f"{state.fixed.get(name)} to {spec.network.backend}"
+    if name != "backend" or change not in (_TO_BGP, _FROM_BGP) or spec.network.carrier != "calico":
+        return name
+    calico = spec.network.calico
+    if not all(each.startswith("VXLAN") for each in calico.encapsulations):
+        return name
+    inside = calico.bgp.meshed or calico.bgp.route_reflectors or any(each.peers for each in calico.bgp.peers)
+    return change if inside or change == _FROM_BGP else _TO_ROUTERS
 
 
 def _place(name: str, spec: ClusterSpec) -> tuple[str, ...]:
@@ -177,7 +223,8 @@ def _place(name: str, spec: ClusterSpec) -> tuple[str, ...]:
     if name != "backend":
         return _PLACES[name]
     carrier, calico = spec.network.carrier, spec.network.calico
-    key = "policy_only" if calico.policy_only else "encapsulation"
+    by_bgp = calico.backend == "bird" and all(each.startswith("VXLAN") for each in calico.encapsulations)
+    key = "policy_only" if calico.policy_only else "bgp" if by_bgp else "encapsulation"
     return ("network", carrier, key if carrier == "calico" else "backend")
 
 

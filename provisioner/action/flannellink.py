@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 
 from provisioner.action.families import node_addresses
 from provisioner.errors import ProvisionError
-from provisioner.inventory.addresses import is_ip
 from provisioner.network.flannel import goes_by_node_address
 from provisioner.network.mtu import link_of, link_with
 from provisioner.playbook.facts import Facts
@@ -56,8 +55,8 @@ def _found(spec: ClusterSpec, name: str, facts: Facts, *, six: bool) -> tuple[st
     that of IPv4 alone is known. With two families flannel wants one link for both."""
     flannel = spec.network.flannel
     if flannel.can_reach:
-        link = _towards(flannel.can_reach, facts)
-        return link, f"flannel.can_reach: {flannel.can_reach} leads to {link}"
+        link = next(iter(facts.towards[flannel.can_reach]), "")
+        return link, f"flannel.can_reach: {flannel.can_reach} leads to {link or 'no link'}"
     if flannel.interface or flannel.interface_regex:
         key = "interface" if flannel.interface else "interface_regex"
         link = link_of(spec, name, facts)
@@ -70,20 +69,6 @@ def _found(spec: ClusterSpec, name: str, facts: Facts, *, six: bool) -> tuple[st
     if not facts.default_link:
         return "", "flannel looks for the link of the default route, and there is none"
     return facts.default_link, f"flannel takes the link of the default route, {facts.default_link}"
-
-
-def _towards(target: str, facts: Facts) -> str:
-    """The link that leads to an address: the kernel's way to one of its own is the loop-back link. Raises LookupError
-    where that is the routing table's to say."""
-    if link_with(target, facts):
-        return "lo"
-    if is_ip(target):
-        for link, written in facts.addresses.items():
-            if any(ipaddress.ip_address(target) in ipaddress.ip_interface(each).network for each in written):
-                return link
-        if ":" not in target and facts.default_link:
-            return facts.default_link  # narrower routes are not known
-    raise LookupError(target)
 
 
 def _on(link: str, facts: Facts) -> Iterator[str]:

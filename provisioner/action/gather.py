@@ -30,11 +30,12 @@ def gather_each(
     existing: Existing | None = None,
     settings: Sequence[str] | None = None,
     masters: Sequence[str] = (),
+    towards: str = "",
 ) -> dict[str, Facts | Exception]:
     """Facts by host, or what was raised instead. `modules`: of the kernel, to be looked for; `packages`: by host and
     distribution; `links`: what the machine is made of; `addresses`: by host, one that nobody on its link should have;
     `existing`: the cluster that is there, whose files are read, too; `settings`: as `facts_script` takes them;
-    `masters`: links by name."""
+    `masters`: links by name; `towards`: an address that hosts may have a way to."""
     paths = existing_paths(existing)
 
     def ask(session: Session) -> Facts:
@@ -48,6 +49,7 @@ def gather_each(
             existing=paths,
             settings=settings,
             masters=masters,
+            towards=towards,
         )
         answer = session.run(script, deadline=90, what="the reading of its facts")
         return parse_facts(session.host, answer.stdout, began)

@@ -6,7 +6,7 @@ Where the cluster is another's, or a mode only rendered, nothing of this is aske
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from provisioner.action.families import node_addresses
 from provisioner.action.preflight import version_of
@@ -31,7 +31,7 @@ def check_pod_network(spec: ClusterSpec, facts: Mapping[str, Facts], images: Seq
     cannot do it."""
     needs = needs_of(spec)
     nodes = {name: each for name, each in facts.items() if spec.nodes[name].node}
-    kernels, apart = list(_kernels(needs, nodes)), list(_apart(spec, nodes, needs.adjacent))
+    kernels, apart = list(_kernels(needs, nodes)), list(_apart(spec, nodes, needs))
     unable = _without_tunnels(images) if _tunnels_by_bird(spec) else []
     if kernels or apart or unable:
         told = [*unable, *(f"{host}: {needs.what} {why}" for host, why in (*kernels, *apart))]
@@ -111,18 +111,16 @@ def _kernels(needs: Needs, nodes: Mapping[str, Facts]) -> Iterator[tuple[str, st
             yield name, f"is made for {' and '.join(needs.architectures)}, this host is {each.architecture}"
 
 
-def _apart(
-    spec: ClusterSpec, nodes: Mapping[str, Facts], versions: Collection[int]
-) -> Iterator[tuple[str, str]]:
-    """Nodes that see another one behind a router, over one of the IP `versions`: the route to its pods has that node
-    for a gateway, which the kernel takes only where it is on the link."""
+def _apart(spec: ClusterSpec, nodes: Mapping[str, Facts], needs: Needs) -> Iterator[tuple[str, str]]:
+    """Nodes that see another one behind a router, over an IP version by which it is to be on their link: the route to
+    its pods has that node for a gateway, which the kernel takes only where it is there."""
     every = {
         name: tuple(map(ipaddress.ip_address, node_addresses(spec, name, each)))
         for name, each in nodes.items()
     }
     for name, each in nodes.items():
         for place, own in enumerate(every[name]):
-            network = network_of(own, each) if own.version in versions else None
+            network = network_of(own, each) if own.version in needs.adjacent else None
             # A single IPv6 address may be of a link whose network a router has told of.
             if network is None or (own.version == 6 and network.num_addresses == 1):
                 continue
@@ -130,7 +128,9 @@ def _apart(
             others = [
                 (other, found[place])
                 for other, found in every.items()
-                if place < len(found) and not any(one in network for one in found)
+                if needs.on_link(other, own.version)
+                and place < len(found)
+                and not any(one in network for one in found)
             ]
             if others:
                 named = ", ".join(f"{other} ({address})" for other, address in others[:3])

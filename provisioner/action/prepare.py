@@ -15,6 +15,7 @@ from provisioner.action.load import Loaded, Request, matching
 from provisioner.engine.events import Emit
 from provisioner.errors import ProvisionError
 from provisioner.inventory.secrets import Secret
+from provisioner.network.autodetect import target_of
 from provisioner.network.needs import links_of
 from provisioner.playbook.facts import Facts
 from provisioner.resources.model import Owned
@@ -125,6 +126,7 @@ def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
             existing=existing,
             settings=loaded.tuned_settings,
             masters=links_of(loaded.spec) if loaded.spec else (),
+            towards=target_of(loaded.spec.network) if loaded.spec else "",
         )
     )
 

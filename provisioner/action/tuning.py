@@ -88,14 +88,22 @@ def _checksums(spec: ClusterSpec, name: str, facts: Facts) -> Iterator[Mapping[s
 def why_broken(spec: ClusterSpec, name: str, facts: Facts) -> str:
     """Why the checksums of VXLAN are wrong on a host, in words; "" where nothing is known against them. Where it is the
     kernel, Felix sees to it by itself."""
-    broken = known()["vxlan_checksum_offload"]
-    driver = facts.drivers.get(link_of(spec, name, facts), "")
-    if driver in broken["broken_drivers"]:
-        return f"the driver {driver}"
+    broken, link = known()["vxlan_checksum_offload"], link_of(spec, name, facts)
+    for each in _down_from(link, facts):
+        if (driver := facts.drivers.get(each, "")) in broken["broken_drivers"]:
+            return f"the driver {driver}" + ("" if each == link else f" of {each}, which is below {link}")
     oldest = broken["broken_before"]["kernel"]
     if spec.network.carrier == "flannel" and version_of(facts.kernel) < version_of(oldest):
         return f"the kernel {facts.kernel}, before {oldest}"
     return ""
+
+
+def _down_from(link: str, facts: Facts) -> list[str]:
+    """The link, and those below it, that a bond or a VLAN gives its packets to."""
+    found = [link]
+    for each in found:
+        found += [lower for lower in facts.lowers.get(each, ()) if lower not in found]
+    return found
 
 
 def _devices(spec: ClusterSpec) -> Iterator[str]:

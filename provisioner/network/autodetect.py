@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from provisioner.inventory.addresses import is_ip
 from provisioner.playbook.facts import Facts
 from provisioner.spec.goregexp import compiled
+from provisioner.spec.model import Network
 
 _NEVER = (
     "^(?:docker|cbr|dummy|podman|virbr|lxcbr|veth|lo|br-|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns)",
@@ -24,7 +25,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 def found_by(method: str, facts: Facts, version: int) -> tuple[str, Address] | None:
     """Link and address; None where nothing is found. Raises LookupError where links do not tell: kubernetes-internal-ip
-    is the kubelet's word, and can-reach the routing table's, of which links and IPv4's default route are known."""
+    is the kubelet's word, and can-reach of a name the name servers'."""
     name, _, value = method.partition("=")
     words = re.split(r"\s*,\s*", value)
     if name == "first-found":
@@ -39,21 +40,18 @@ def found_by(method: str, facts: Facts, version: int) -> tuple[str, Address] | N
             each for each in _candidates(facts, version) if any(each[1] in network for network in networks)
         )
         return next(fit, None)
-    if name == "can-reach" and is_ip(value):
-        return _towards(ipaddress.ip_address(value), facts)
+    if name == "can-reach" and value in facts.towards:
+        link, address = facts.towards[value] or ("", "")
+        return (link, ipaddress.ip_address(address)) if link else None
     raise LookupError(method)
 
 
-def _towards(target: Address, facts: Facts) -> tuple[str, Address]:
-    """By the link on which it lies, else by IPv4's default route: narrower ones are not known."""
-    for link, written in facts.addresses.items():
-        for each in map(ipaddress.ip_interface, written):
-            if target in each.network:
-                return link, each.ip
-    for link, address in _candidates(facts, target.version):
-        if target.version == 4 and link == facts.default_link:
-            return link, address
-    raise LookupError(str(target))
+def target_of(network: Network) -> str:
+    """The address whose way tells the plug-in its link; "" where it goes by something else, or by a name."""
+    if network.carrier == "flannel":
+        return network.flannel.can_reach or ""
+    name, _, value = network.calico.autodetection.partition("=")
+    return value if network.carrier == "calico" and name == "can-reach" and is_ip(value) else ""
 
 
 def _candidates(

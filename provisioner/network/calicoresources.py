@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from provisioner.network.crd import check_objects
-from provisioner.spec.calico import BGP, REFLECTORS, BGPPeer, Calico, IPPool
+from provisioner.spec.calico import BGP, REFLECTOR, REFLECTORS, BGPPeer, Calico, IPPool
 from provisioner.spec.felixwords import variable_of
 
-REFLECTOR = "route-reflector"
-"""The label of nodes that are route reflectors (docs, networking/configuring/bgp)."""
 _CRD = "crd.projectcalico.org/v1"
 _PROBED = ("healthHost", "healthPort")
 Object = dict[str, Any]

@@ -125,6 +125,7 @@ def with_wire_mtu(spec: ClusterSpec, size: int) -> str:
 
 def mtu_misfits(spec: ClusterSpec, facts: Mapping[str, Facts]) -> Iterator[Misfit]:
     """What does not fit, of the nodes whose links are known; with the MTU that does."""
+    yield from _of_tunnel(spec)
     nodes = {name: each for name, each in facts.items() if spec.nodes[name].node}
     links = {name: link_of(spec, name, each) for name, each in nodes.items()}
     outer = {name: each.mtus[links[name]] for name, each in nodes.items() if links[name] in each.mtus}
@@ -146,6 +147,15 @@ def mtu_misfits(spec: ClusterSpec, facts: Mapping[str, Facts]) -> Iterator[Misfi
     if _unreckoned(spec) and not spec.network.flannel.mtu and least > _ETHERNET:
         reason = f"links between nodes carry {least} bytes, and flannel, which has IPv6 pods, is told of {_ETHERNET}"
         yield Misfit(reason, f"set network.flannel.mtu: {least}", doubtful=True)
+
+
+def _of_tunnel(spec: ClusterSpec) -> Iterator[Misfit]:
+    """Canal's pods are told their MTU, and flannel its own."""
+    told, over = spec.network.flannel.mtu, overhead_of(spec)
+    if spec.network.plugin == "canal" and told and given_mtu(spec) + over > told:
+        adds = f"flannel's tunnel, whose network.flannel.mtu is {told}, adds {over}"
+        reason = f"pods would have the MTU {given_mtu(spec)}, and {adds}"
+        yield Misfit(reason, f"leave network.calico.mtu out, or set it to {told - over}")
 
 
 def _apart(pods: Mapping[str, int], key: str, fits: int) -> Iterator[Misfit]:

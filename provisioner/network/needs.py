@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from provisioner.network.combinations import Version, kernel_for, kernel_with
 from provisioner.network.ways import way_of
+from provisioner.spec.calico import BGPPeer
 from provisioner.spec.model import ClusterSpec, Network
+from provisioner.spec.selectors import chooses, labels_of
 
 
 @dataclass(frozen=True)
@@ -16,8 +18,9 @@ class Needs:
     """`modules` of the kernel, of at least the version `kernel`, which the mode wants, and the plug-in's release where
     that is given (that of a bundle is judged by network.combinations); `udp` and `tcp` ports of every node, and IP
     `protocols` by name, that the others send to. `adjacent`: IP versions over which each node is in the others' subnet,
-    because none is asked to route; `apart` says what to do where they are not. `architectures`: those that there is a
-    program for; any when there are none. `what` asks for it, in words.
+    because none is asked to route; by such a version `told` has the nodes of whose pods a router knows, which need not
+    be on the others' link. `apart` says what to do where they are not. `architectures`: those that there is a program
+    for; any when there are none. `what` asks for it, in words.
     """
 
     what: str
@@ -29,11 +32,53 @@ class Needs:
     adjacent: tuple[int, ...] = ()
     apart: str = ""
     architectures: tuple[str, ...] = ()
+    told: Mapping[int, frozenset[str]] = field(default_factory=dict)
+
+    def on_link(self, node: str, version: int) -> bool:
+        """Whether the others send to its pods as to a neighbour."""
+        return version in self.adjacent and node not in self.told.get(version, ())
 
 
 def needs_of(spec: ClusterSpec) -> Needs:
     """Of the cluster's network."""
-    return network_needs(spec.network, sum(node.node for node in spec.nodes.values()))
+    nodes = {name for name, node in spec.nodes.items() if node.node}
+    found = network_needs(spec.network, len(nodes))
+    if spec.network.plugin != "calico":
+        return found
+    told = {version: told_of(spec, version) for version in _plain(spec.network)}
+    adjacent = tuple(version for version in told if told[version] < nodes)
+    return replace(found, adjacent=adjacent, told={each: told[each] for each in adjacent if told[each]})
+
+
+def told_of(spec: ClusterSpec, version: int) -> frozenset[str]:
+    """Nodes that have, or may have, a session over the IP version with a router, which learns of their pods so. All,
+    where one that reflects routes has it."""
+    bgp = spec.network.calico.bgp
+    peers = [each for each in bgp.peers if _is_router(each, version)]
+    nodes = {name: node.labels for name, node in spec.nodes.items() if node.node}
+    if spec.existing:  # nobody knows their labels
+        return frozenset(nodes if peers else ())
+    known = {name: labels_of(name, own, bgp.route_reflectors) for name, own in nodes.items()}
+    found = frozenset(
+        name
+        for name, labels in known.items()
+        if any(chooses(each.nodes, labels) is not False for each in peers)
+    )
+    return frozenset(nodes) if found & {*bgp.route_reflectors} else found
+
+
+def _is_router(peer: BGPPeer, version: int) -> bool:
+    return peer.address is not None and (":" in peer.address) is (version == 6)
+
+
+def _plain(network: Network) -> tuple[int, ...]:
+    """IP versions of pods' packets that go as they are. A router between nodes has to be told of the pods, by a session
+    with it, or knows of them by itself."""
+    return tuple(
+        version
+        for version in _versions(network)
+        if way_of(network, version).plain and not network.calico.policy_only
+    )
 
 
 def network_needs(
@@ -84,10 +129,11 @@ def _calico(network: Network, nodes: int) -> Needs:
         udp=(*((calico.vxlan_port,) if vxlan else ()), *(tunnels if calico.wireguard else ())),
         tcp=(*((calico.bgp.listen_port,) if bgp else ()), *((5473,) if typha else ())),
         protocols=("ipip",) if ipip else (),
-        # A router between nodes has to be told of the pods, by a session with it, or knows of them by itself.
-        adjacent=()
-        if calico.policy_only or any(each.address for each in calico.bgp.peers)
-        else tuple(version for version in _versions(network) if way_of(network, version).plain),
+        adjacent=tuple(
+            version
+            for version in _plain(network)
+            if not any(_is_router(each, version) for each in calico.bgp.peers)
+        ),
         apart="use VXLANCrossSubnet, or name the router among network.calico.bgp.peers",
     )
 

@@ -42,8 +42,9 @@ class Facts:
     `mtus` by link, and `macs`, their hardware addresses; `idle_links` are down or without a carrier; `strict_links` are
     those on which the kernel drops what would not go back the way that it came (rp_filter). `iptables`: "legacy" and
     "nft" where both of its worlds have rules, "legacy drop" where the old one's FORWARD drops by policy. Where they
-    were asked for: `drivers` by link, of links that have one; `unsettable` paths of kernel settings, and `contained`:
-    the host shares its kernel's network with the machine that it runs on.
+    were asked for: `drivers` by link, of links that have one; `lowers`: of a bond, a VLAN, a bridge, the links below
+    it; `unsettable` paths of kernel settings, and `contained`: the host shares its kernel's network with the machine
+    that it runs on.
 
     `etcd`: "seeded" where a member of a new cluster is to start, "founding" where it has started and was not seen to
     vote, "joining" where one of a running cluster is to start, else "data" where it has some.
@@ -58,7 +59,9 @@ class Facts:
     are files of a cluster that others have built: lines of a path and the content in base64.
     `virtual`, what the machine is made of by systemd-detect-virt(1) ("none" for metal), where links were asked for.
     `masters` are links that were asked for by name and are there, with what is to be known of each: "mtu 1500",
-    "bridge", "wireless", "part of br0". `peers` are the addresses to which its keepalived says that it is there.
+    "bridge", "wireless", "part of br0". `towards` has, by the address that was asked for, the link and the
+    address by which the host sends there, () where there is no way. `peers` are the addresses to which its keepalived
+    says that it is there.
     """
 
     architecture: str
@@ -105,6 +108,8 @@ class Facts:
     masters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     peers: tuple[str, ...] = ()
     idle_links: tuple[str, ...] = ()
+    towards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lowers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def platform(self) -> str:
@@ -176,11 +181,13 @@ def parse_facts(host: str, output: bytes, asked_at: float) -> Facts:
         strict_links=_strict(parts["rp_filter"]),
         iptables=_worlds(parts["iptables"].splitlines()),
         drivers=dict(line.split(" ", 1) for line in parts.get("drivers", "").splitlines() if " " in line),
+        lowers=_lowers(parts.get("lowers", "").splitlines()),
         unsettable=unsettable,
         contained=_OF_A_MACHINE in unsettable,
         virtual=parts.get("virtual", "").strip(),
         masters=_masters(parts.get("masters", "").splitlines()),
         peers=tuple(parts.get("peers", "").split()),
+        towards=_towards(parts.get("towards", "")),
     )
 
 
@@ -275,10 +282,26 @@ def _idle(text: str) -> tuple[str, ...]:
     return tuple(link for link, said in flags.items() if "UP" not in said or "NO-CARRIER" in said)
 
 
+def _lowers(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for link, _, lower in (line.partition(" ") for line in lines):
+        if lower:
+            found.setdefault(link, []).append(lower)
+    return {link: tuple(below) for link, below in found.items()}
+
+
 def _macs(text: str) -> dict[str, str]:
     """Of the same lines, further on: "\\    link/ether 02:00:00:00:00:01 brd …"; a loop-back link's is none."""
     found = re.findall(r"^\d+: ([^\s:@]+)(?:@[^\s:]+)?: <.*? link/\w+ ([0-9a-f:]{17}) ", text, re.MULTILINE)
     return {link: mac for link, mac in found if mac.strip("0:")}
+
+
+def _towards(text: str) -> dict[str, tuple[str, ...]]:
+    """What `ip -o route get` says: "8.8.8.8 via 10.98.0.1 dev eth0 src 10.98.0.21 uid 0", after the address asked."""
+    target, *said = [*text.split(), ""]
+    after = dict(pairwise(said))
+    way = (after["dev"], after["src"]) if {"dev", "src"} <= after.keys() else ()
+    return {target: way} if target else {}
 
 
 def _masters(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:

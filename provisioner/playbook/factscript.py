@@ -186,6 +186,13 @@ for l in %s; do
   printf '%%s %%s %%s\n' "$l" "$w" "$said"
 done
 """
+# By which link, and from which address, the kernel sends to an address: routes and rules as they are by then.
+_TOWARDS = r"""
+echo '=towards'
+a=%s
+said=$(ip -o route get "$a" 2>/dev/null) || said=
+printf '%%s %%s\n' "$a" "$said"
+"""
 # Whether somebody on the link answers for an address that load balancers are to share: `use` makes the kernel ask by
 # ARP or NDP, twice in this time; who answers does so within milliseconds. Where keepalived has it nobody is asked.
 _CLAIMED = r"""
@@ -227,6 +234,12 @@ for f in /sys/class/net/*/device/driver; do
   f=${f%%/device/driver}
   echo "${f##*/} ${d##*/}"
 done
+echo '=lowers'
+for f in /sys/class/net/*/lower_*; do
+  case $f in *'*' | */lower_cali* | */lower_lxc* | */lower_veth*) continue ;; esac
+  d=${f%%/lower_*}
+  echo "${d##*/} ${f##*/lower_}"
+done
 """
 # What somebody else's cluster is made of, by its folders, its units, and what those name: small files only, each as a
 # line of its path and its content. Logs may be small, too, and are none of it.
@@ -267,12 +280,14 @@ def facts_script(
     existing: Mapping[str, str] | None = None,
     settings: Sequence[str] | None = None,
     masters: Sequence[str] = (),
+    towards: str = "",
 ) -> Script:
     """Prints the parts, each after a line `=NAME`. `modules` of the kernel are looked for, and `packages`, by
     patterns of the distribution's ID and VERSION_ID with a hyphen between ("debian-12", "*"); a `firewall`, too, with
     `links` what the machine is made of, and who has the `address` on the link; and files of a cluster that is there, by
-    the paths `existing` (kubernetes, etcd, admin: folders, and a kubeconfig); and links by name (`masters`). With
-    `settings`, paths of the kernel's, which of them cannot be made, and the drivers of links."""
+    the paths `existing` (kubernetes, etcd, admin: folders, and a kubeconfig); links by name (`masters`), and the way
+    `towards` an address. With `settings`, paths of the kernel's, which of them cannot be made, the drivers of links,
+    and links that others lie upon."""
     cases = "\n".join(f"{key}) set -- {words(each)} ;;" for key, each in (packages or {}).items())
     return Script(
         _GATHER
@@ -281,6 +296,7 @@ def facts_script(
         + (refusing_chains() + _FIREWALL if firewall else "")
         + (_LINKS if links else "")
         + (_CLAIMED % quote(address) if address else "")
+        + (_TOWARDS % quote(towards) if towards else "")
         + (_MASTERS % words(masters) if masters else "")
         + (_EXISTING % {name: quote(path) for name, path in existing.items()} if existing else "")
         + ("" if settings is None else _SETTINGS % words(settings))

@@ -19,7 +19,7 @@ from provisioner.playbook.facts import ARCHITECTURES, Facts
 
 _OF_THE_CLUSTER = ("state", "owned", "mark", "last_change", "kubelet_certificate", "existing")
 """Not written: keys do not belong into such a file, and without them the rest would stand for keys that were lost."""
-_OF_THE_MOMENT = ("claimed", "iptables", "macs", "masters", "strict_links", "virtual")
+_OF_THE_MOMENT = ("claimed", "iptables", "macs", "masters", "strict_links", "towards", "virtual")
 """Not written: they decide whether a run may begin, and what is advised, not what is rendered."""
 _FIELDS = {each.name: each for each in fields(Facts) if each.name not in (*_OF_THE_CLUSTER, *_OF_THE_MOMENT)}
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {

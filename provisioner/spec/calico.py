@@ -21,6 +21,8 @@ TYPHA_NODES = 50
 """Above so many nodes Typha is there by default (the manifest's own advice)."""
 REFLECTORS = "route-reflectors"
 """The name of the peer that route reflectors are to all nodes."""
+REFLECTOR = "route-reflector"
+"""The label of nodes that are route reflectors, with the value true (docs, networking/configuring/bgp)."""
 AUTODETECTION = "kubernetes-internal-ip"
 """The address that the kubelet was given: never a virtual one, never that of another link."""
 

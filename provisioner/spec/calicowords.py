@@ -107,9 +107,11 @@ def autodetection(text: str) -> None:
 def cluster_id(text: str) -> None:
     """Of route reflectors: four bytes, written as an IPv4 address (RFC 4456)."""
     try:
-        ipaddress.IPv4Address(text)
+        written = ipaddress.IPv4Address(text)
     except ValueError:
         raise RefusedError(f"{said(text)} is not four numbers with dots", "such as 244.0.0.1") from None
+    if written.is_unspecified:
+        raise RefusedError(f"{written} is no cluster's", "such as 244.0.0.1")
 
 
 def variable(name: str) -> None:

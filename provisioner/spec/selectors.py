@@ -6,10 +6,12 @@ The API server takes any text for one; Calico then passes over what has a select
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from provisioner.inventory.spelling import said
+from provisioner.spec.calico import REFLECTOR
+from provisioner.spec.model import CONTROL_PLANE_TAINT
 from provisioner.spec.values import RefusedError
 
 _KEY = r"[a-zA-Z0-9_./-]{1,512}"
@@ -29,6 +31,14 @@ class Labels:
 
     known: Mapping[str, str]
     perhaps: Callable[[str], bool] = lambda _: False
+
+
+def labels_of(name: str, own: Mapping[str, str], reflectors: Sequence[str]) -> Labels:
+    """Of a node with labels of its `own`, that of its role among them, where these are `reflectors` of routes. What
+    others set has a prefix: keys without one are the users' (docs, concepts/overview/working-with-objects/labels)."""
+    every = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
+    reflects = {REFLECTOR: "true"} if name in reflectors else {}
+    return Labels({**every, **own, **reflects}, lambda key: "/" in key and key != CONTROL_PLANE_TAINT.key)
 
 
 _Choice = Callable[[Labels], bool | None]

@@ -207,6 +207,9 @@ def test_a_mode(lab: LabCluster, mode: Mode, tmp_path: Path) -> None:
         assert [count > 0 for count in plain] == wanted, f"{host}: {plain} packets of pods as they are"
         if mode.link:
             assert mode.link in lab.one(host, f"ip -o link show {mode.link}")
+    if mode.plugin in ("calico", "canal"):
+        told = lab.one("cp1", "/opt/kubernetes/bin/calicoctl get nodes")
+        assert {line.split()[0] for line in told.splitlines()[1:]} == set(NODES), told
     if mode.typha:
         for host in NODES:
             assert lab.one(host, "ss -Htn state established dport = :5473"), f"{host} asks no Typha"

@@ -153,6 +153,13 @@ def test_an_mtu_that_the_links_do_not_carry_is_told_with_its_key() -> None:
     assert "network.calico.mtu: 1350" in first.hint
 
 
+def test_pods_that_are_told_more_than_flannel_s_tunnel_takes() -> None:
+    (fault,) = mtu_misfits(cluster(Flannel(mtu=1400), mtu=1450), {})
+    assert "MTU 1450, and flannel's tunnel, whose network.flannel.mtu is 1400, adds 50" in fault.reason
+    assert "1350" in fault.hint
+    assert list(mtu_misfits(cluster(Flannel(mtu=1400), mtu=1350), {})) == []
+
+
 def test_what_it_needs_is_flannel_s_and_what_does_not_go_is_of_both() -> None:
     assert needs_of(cluster(Flannel("wireguard"))).udp == (51820,)
     images = ["docker.io/calico/node:v3.28.5", "ghcr.io/flannel-io/flannel:v0.15.1"]

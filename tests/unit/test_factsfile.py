@@ -45,23 +45,23 @@ WRONG: list[tuple[str, Callable[[Data], Any], list[str]]] = [
     (
         "a misspelt host",
         lambda data: data.update(worker2=data.pop("wroker2")),
-        ["94:2: 'worker2' is no host here (did you mean 'wroker2'?)"],
+        ["96:2: 'worker2' is no host here (did you mean 'wroker2'?)"],
     ),
     (
         "no mapping",
         lambda data: data.update(b=7),
-        ["48:7: the facts of b must be a mapping, this is a number"],
+        ["49:7: the facts of b must be a mapping, this is a number"],
     ),
     (
         "an unknown fact",
         lambda data: data["a"].update(kernl="6"),
-        ["47:3: a: there is no fact 'kernl' (did you mean 'kernel'?)"],
+        ["48:3: a: there is no fact 'kernl' (did you mean 'kernel'?)"],
     ),
     ("a fact is missing", lambda data: data["a"].pop("memory"), ["2:2: a: the fact 'memory' is missing"]),
     (
         "a misspelt fact",
         lambda data: data["a"].update(memmory=data["a"].pop("memory")),
-        ["46:3: a: there is no fact 'memmory' (did you mean 'memory'?)"],
+        ["47:3: a: there is no fact 'memmory' (did you mean 'memory'?)"],
     ),
     (
         "wrong types",

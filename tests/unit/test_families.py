@@ -161,12 +161,21 @@ def linked(**links: str | tuple[str, ...]) -> Facts:
     )
 
 
-LINKS = linked(
-    lo="127.0.0.1/8",
-    mgmt0="192.0.2.21/24",
-    eth1=("fe80::1/64", "10.98.0.21/24", "fd00:98::21/64"),
-    docker0="172.17.0.1/16",
+LINKS = replace(
+    linked(
+        lo="127.0.0.1/8",
+        mgmt0="192.0.2.21/24",
+        eth1=("fe80::1/64", "10.98.0.21/24", "fd00:98::21/64"),
+        docker0="172.17.0.1/16",
+    ),
+    towards={
+        "8.8.8.8": ("mgmt0", "192.0.2.21"),
+        "10.98.7.1": ("eth1", "10.98.0.21"),
+        "2001:db8::1": (),
+        "10.98.0.21": ("lo", "10.98.0.21"),
+    },
 )
+"""The default route is mgmt0's, one to 10.98.0.0/16 is eth1's."""
 
 
 @pytest.mark.parametrize(
@@ -181,7 +190,9 @@ LINKS = linked(
         ("skip-interface=eth.*", 4, ("mgmt0", "192.0.2.21")),
         ("cidr=192.0.2.0/24,198.51.100.0/24", 4, ("mgmt0", "192.0.2.21")),
         ("cidr=198.51.100.0/24", 4, None),
-        ("can-reach=192.0.2.1", 4, ("mgmt0", "192.0.2.21")),
+        ("can-reach=8.8.8.8", 4, ("mgmt0", "192.0.2.21")),
+        ("can-reach=10.98.7.1", 4, ("eth1", "10.98.0.21")),
+        ("can-reach=2001:db8::1", 6, None),
     ],
 )
 def test_which_address_calico_takes(method: str, version: int, found: tuple[str, str] | None) -> None:
@@ -196,14 +207,6 @@ def test_which_address_calico_takes(method: str, version: int, found: tuple[str,
 def test_what_links_do_not_tell(method: str) -> None:
     with pytest.raises(LookupError):
         found_by(method, LINKS, 4)
-
-
-def test_what_lies_on_no_link_is_behind_the_default_route() -> None:
-    told = found_by("can-reach=203.0.113.1", replace(LINKS, default_link="mgmt0"), 4)
-    assert told is not None
-    assert (told[0], str(told[1])) == ("mgmt0", "192.0.2.21")
-    with pytest.raises(LookupError):
-        found_by("can-reach=2001:db8::1", replace(LINKS, default_link="mgmt0"), 6)
 
 
 @pytest.mark.parametrize("install", ["manifest", "operator"])
@@ -224,8 +227,12 @@ def test_a_link_for_logging_in_and_a_method_that_finds_nothing_are_refused(insta
     for method in ("interface=en", "cidr=198.51.100.0/24"):
         with pytest.raises(ProvisionError, match=f"worker1: {method} finds no IPv4 address"):
             check_autodetection(spec(method), known)
-    with pytest.raises(ProvisionError, match=r"worker1: can-reach=192\.0\.2\.1 finds 192\.0\.2\.21 on mgmt0"):
-        check_autodetection(spec("can-reach=192.0.2.1"), known)
+    with pytest.raises(ProvisionError, match=r"worker1: can-reach=8\.8\.8\.8 finds 192\.0\.2\.21 on mgmt0"):
+        check_autodetection(spec("can-reach=8.8.8.8"), known)
+    with pytest.raises(ProvisionError, match="worker1: can-reach=2001:db8::1 finds no IPv4 address"):
+        check_autodetection(spec("can-reach=2001:db8::1"), known)
+    for method in ("can-reach=10.98.7.1", "can-reach=10.98.0.21", "can-reach=gateway.example"):
+        check_autodetection(spec(method), known)
     check_autodetection(spec("interface=en"), {"registry1": LINKS})
     translated = {"worker1": linked(eth0="172.31.0.5/20")}
     check_autodetection(spec("first-found"), translated)

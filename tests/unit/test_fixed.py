@@ -16,10 +16,10 @@ from provisioner.inventory.model import Inventory, load_inventory
 from provisioner.pki.cluster import new_state
 from provisioner.playbook.facts import Facts
 from provisioner.resources.owned import parse_owned
-from provisioner.spec.calico import Calico, IPPool
+from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
 from provisioner.spec.cilium import Cilium
 from provisioner.spec.load import load_spec
-from provisioner.spec.model import ClusterSpec, Flannel
+from provisioner.spec.model import ClusterSpec, Flannel, Network
 
 BASE = Path(__file__).parents[1] / "data" / "spec" / "base.yaml"
 BARE = Facts("amd64", "6", "h", "debian", "12", 0.0, False, 1, {}, "")
@@ -92,7 +92,7 @@ def test_what_an_older_format_lacks_comes_from_the_spec(changed: tuple[Inventory
         ({"ipam": "kubernetes"}, "ipam: the cluster runs with cluster-pool"),
         ({"kube_proxy_replacement": True}, "services: the cluster runs with kube-proxy"),
         ({"routing_mode": "native"}, "backend: the cluster runs with vxlan"),
-        ({"tunnel_port": 8473}, "wire: the cluster runs with UDP 8472"),
+        ({"tunnel_port": 8473}, "'s tunnel: the cluster runs with UDP 8472"),
     ],
 )
 def test_cilium_keeps_who_does_what(
@@ -110,11 +110,11 @@ def test_cilium_keeps_who_does_what(
 @pytest.mark.parametrize(
     ("before", "after", "reason"),
     [
-        (Flannel(), Flannel(port=4789), "wire: the cluster runs with UDP 8472, VNI 1,"),
-        (Flannel(), Flannel(vni=2), "wire: the cluster runs with UDP 8472, VNI 1,"),
-        (Flannel(gbp=True), Flannel(), "wire: the cluster runs with UDP 8472, VNI 1, GBP"),
+        (Flannel(), Flannel(port=4789), "'s tunnel: the cluster runs with UDP 8472, VNI 1,"),
+        (Flannel(), Flannel(vni=2), "'s tunnel: the cluster runs with UDP 8472, VNI 1,"),
+        (Flannel(gbp=True), Flannel(), "'s tunnel: the cluster runs with UDP 8472, VNI 1, GBP"),
         (Flannel("wireguard"), Flannel("wireguard", mode="auto"), "runs with UDP 51820, mode separate"),
-        (Flannel("udp"), Flannel("udp", port=9000), "wire: the cluster runs with UDP 8285"),
+        (Flannel("udp"), Flannel("udp", port=9000), "'s tunnel: the cluster runs with UDP 8285"),
     ],
 )
 def test_flannel_keeps_what_both_ends_have_in_common(
@@ -175,27 +175,27 @@ _ENCRYPTED = Calico(pools=(_VXLAN, _SIX), wireguard=True)
         (
             Calico(pools=(_VXLAN,)),
             {"felix": {"vxlanPort": 4790}},
-            "wire: the cluster runs with UDP 4789, VNI 4096,",
+            "'s tunnel: the cluster runs with UDP 4789, VNI 4096,",
         ),
         (
             Calico(pools=(_VXLAN,)),
             {"felix": {"vxlanVNI": 1}},
-            "wire: the cluster runs with UDP 4789, VNI 4096,",
+            "'s tunnel: the cluster runs with UDP 4789, VNI 4096,",
         ),
         (
             Calico(pools=(_VXLAN,)),
             {"env": {"FELIX_VXLANVNI": "1"}},
-            "wire: the cluster runs with UDP 4789, VNI 4096,",
+            "'s tunnel: the cluster runs with UDP 4789, VNI 4096,",
         ),
         (
             _ENCRYPTED,
             {"felix": {"wireguardListeningPort": 9}},
-            "wireguard_ipv4: the cluster runs with UDP 51820",
+            "WireGuard's port over IPv4: the cluster runs with UDP 51820",
         ),
         (
             _ENCRYPTED,
             {"felix": {"wireguardListeningPortV6": 9}},
-            "wireguard_ipv6: the cluster runs with UDP 51821",
+            "WireGuard's port over IPv6: the cluster runs with UDP 51821",
         ),
     ],
 )
@@ -224,10 +224,78 @@ def test_a_port_of_wireguard_s_is_forgotten_with_it(changed: tuple[Inventory, Cl
     owned = {host: parse_owned(each.owned) for host, each in facts.items()}
     on, moved = of(_ENCRYPTED), of(replace(_ENCRYPTED, felix={"wireguardListeningPort": 9}))
     state = replace(STATE, fixed=fixed_of(on))
-    with pytest.raises(InputError, match="wireguard_ipv4: the cluster runs with UDP 51820"):
+    with pytest.raises(InputError, match="WireGuard's port over IPv4: the cluster runs with UDP 51820"):
         check_fixed(inventory, moved, with_fixed(moved, state, facts, owned))
     off = with_fixed(of(replace(_ENCRYPTED, wireguard=False)), state, facts, owned)
     check_fixed(inventory, moved, with_fixed(moved, off, facts, owned))
+
+
+def test_vxlan_s_port_is_forgotten_with_it(changed: tuple[Inventory, ClusterSpec]) -> None:
+    inventory, spec = changed
+
+    def of(encapsulation: str, **felix: int) -> ClusterSpec:
+        pools = (replace(_VXLAN, encapsulation=encapsulation), replace(_SIX, encapsulation="None"))
+        return replace(spec, network=Network(plugin="calico", calico=Calico(pools=pools, felix=felix)))
+
+    facts = hosts(inventory, cp1=replace(BARE, owned=API_SERVER))
+    owned = {host: parse_owned(each.owned) for host, each in facts.items()}
+    moved, state = of("VXLAN", vxlanPort=4790), replace(STATE, fixed=fixed_of(of("VXLAN")))
+    with pytest.raises(InputError, match="'s tunnel: the cluster runs with UDP 4789"):
+        check_fixed(inventory, moved, with_fixed(moved, state, facts, owned))
+    gone = with_fixed(of("IPIP"), state, facts, owned)
+    check_fixed(inventory, of("IPIP"), gone)
+    assert "wire" not in gone.fixed
+    again = with_fixed(moved, gone, facts, owned)
+    check_fixed(inventory, moved, again)
+    assert again.fixed["wire"] == "UDP 4790, VNI 4096"
+
+
+_BGP = BGP(peers=(BGPPeer("tor", address="192.0.2.1", as_number=64600),))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (
+            Calico(pools=(_VXLAN,)),
+            Calico(pools=(_VXLAN,), bgp=_BGP),
+            "those of the others do not speak BGP yet",
+        ),
+        (
+            Calico(pools=(_VXLAN,)),
+            Calico(pools=(_VXLAN,), bgp=replace(_BGP, mesh=False)),
+            "no way is known from the one to the other",
+        ),
+        (
+            Calico(pools=(_VXLAN,), bgp=_BGP),
+            Calico(pools=(_VXLAN,)),
+            "nodes end their sessions one after the other",
+        ),
+        (
+            Calico(pools=(_VXLAN,)),
+            Calico(pools=(replace(_VXLAN, encapsulation="IPIP"),)),
+            "do not reach each other's pods",
+        ),
+        (
+            Calico(pools=(replace(_VXLAN, encapsulation="IPIP"),)),
+            Calico(pools=(_VXLAN,)),
+            "nodes end their sessions one after the other",
+        ),
+    ],
+)
+def test_bgp_beside_vxlan_is_refused_for_what_is_true(
+    changed: tuple[Inventory, ClusterSpec], before: Calico, after: Calico, why: str
+) -> None:
+    """Pods reach each other by VXLAN all the while."""
+    inventory, spec = changed
+
+    def of(calico: Calico) -> ClusterSpec:
+        return replace(spec, network=Network(plugin="calico", calico=calico))
+
+    with pytest.raises(
+        InputError, match=rf"(bgp|encapsulation): the cluster runs with (VXLAN alone|BGP), .*{why}"
+    ):
+        check_fixed(inventory, of(after), replace(STATE, fixed=fixed_of(of(before))))
 
 
 def test_what_calico_s_pools_do_not_use_is_not_fixed(changed: tuple[Inventory, ClusterSpec]) -> None:

@@ -190,6 +190,32 @@ def test_this_machines_links_are_found(shell: str, tmp_path: Path) -> None:
             assert (link.name in found.macs) == bool(re.fullmatch("[0-9a-f:]{17}", mac) and mac.strip("0:"))
 
 
+WAYS = [
+    ("8.8.8.8 8.8.8.8 via 10.98.0.1 dev eth0 src 10.98.0.21 uid 0 \\    cache ", ("eth0", "10.98.0.21")),
+    ("10.98.0.21 local 10.98.0.21 dev lo src 10.98.0.21 uid 0 \\    cache <local> ", ("lo", "10.98.0.21")),
+    ("fd00::7 fd00::7 from :: via fe80::1 dev eth0 proto ra src fd00::5 metric 100", ("eth0", "fd00::5")),
+    ("192.0.2.1 ", ()),
+]
+
+
+@pytest.mark.parametrize(("text", "way"), WAYS)
+def test_the_way_towards_an_address_is_read(text: str, way: tuple[str, ...]) -> None:
+    assert parsed(towards=text).towards == {text.partition(" ")[0]: way}
+    assert parsed().towards == {}
+
+
+@pytest.mark.parametrize("shell", ["dash", "busybox"])
+def test_the_way_towards_an_address_is_asked_for(shell: str, tmp_path: Path) -> None:
+    """Of this machine: one of its own, and what is no address."""
+    argv = [*(["busybox", "sh"] if shell == "busybox" else [shell]), str(tmp_path / "facts")]
+    for target, way in (("127.0.0.7", ("lo", "127.0.0.1")), ("nosuch", ())):
+        (tmp_path / "facts").write_text(facts_script(towards=target).main)
+        said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        part = said.partition("=towards\n")[2].partition("=end")[0]
+        found = parsed(towards=part).towards
+        assert found == {target: way}
+
+
 @pytest.mark.parametrize(("text", "worlds"), [*WORLDS, ("legacy drop\nnft drop\nnft rule", ("legacy drop",))])
 def test_worlds_of_iptables_are_read(text: str, worlds: tuple[str, ...]) -> None:
     assert parsed(iptables=text).iptables == worlds

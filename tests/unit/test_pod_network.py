@@ -12,7 +12,7 @@ from provisioner.bundle.layout import Image
 from provisioner.errors import ProvisionError
 from provisioner.network.needs import needs_of
 from provisioner.playbook.facts import Facts
-from provisioner.spec.calico import Calico, IPPool
+from provisioner.spec.calico import BGP, BGPPeer, Calico, IPPool
 from provisioner.spec.cilium import Cilium
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Flannel
@@ -188,6 +188,47 @@ def test_one_subnet_is_wanted_of_the_families_whose_packets_go_plain(
             assert f"needs all nodes in one subnet, and worker2 ({address})" in caught.value.reason
         else:
             check_pod_network(spec, known)
+
+
+ROUTER = BGPPeer("tor", address="10.98.0.1", as_number=64600)
+ROUTERS: list[tuple[BGP, list[str]]] = [
+    (BGP(peers=(replace(ROUTER, nodes="has(nothing)"),)), ["cp1", "worker1", "worker2"]),
+    (BGP(peers=(replace(ROUTER, address="fd00::1"),)), ["cp1", "worker1", "worker2"]),
+    (BGP(peers=(ROUTER,)), []),
+    # Of its pods the router knows, and of the others' not.
+    (BGP(peers=(replace(ROUTER, nodes="kubernetes.io/hostname == 'worker2'"),)), ["worker2"]),
+    (
+        BGP(peers=(replace(ROUTER, nodes="node-role.kubernetes.io/control-plane == ''"),)),
+        ["cp1", "worker1", "worker2"],
+    ),
+    (BGP(peers=(replace(ROUTER, nodes="rack == 'b'"),)), ["cp1", "worker1", "worker2"]),
+    (BGP(peers=(replace(ROUTER, nodes="example.com/rack == 'a'"),)), []),  # others may set that
+    (
+        BGP(route_reflectors=("worker1", "worker2"), peers=(replace(ROUTER, nodes="has(route-reflector)"),)),
+        [],
+    ),
+    (
+        BGP(route_reflectors=("worker1", "worker2"), peers=(replace(ROUTER, nodes="has(nothing)"),)),
+        ["cp1", "worker1", "worker2"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("bgp", "complaining"), ROUTERS)
+def test_one_subnet_is_wanted_of_nodes_whose_pods_no_router_is_told_of(
+    lab: ClusterSpec, bgp: BGP, complaining: list[str]
+) -> None:
+    far = replace(lab.nodes["worker2"], address="10.77.0.5")
+    near = replace(lab.nodes["worker1"], labels={"rack": "b"})
+    nodes = {**lab.nodes, "worker1": near, "worker2": replace(far, labels={"rack": "a"})}
+    calico = Calico(pools=(IPPool("p", "10.244.0.0/16", "None"),), bgp=bgp)
+    spec = replace(lab, nodes=nodes, network=replace(lab.network, plugin="calico", calico=calico))
+    try:
+        check_pod_network(spec, facts(spec))
+        said = ""
+    except ProvisionError as refused:
+        said = refused.reason
+    assert [line.partition(":")[0] for line in said.splitlines()] == complaining
 
 
 def test_own_routes_want_one_subnet_of_each_family_of_pods(lab: ClusterSpec) -> None:

@@ -36,7 +36,7 @@ def test_its_policies_are_taken_under_calico(tmp_path: Path) -> None:
     path = tmp_path / "inventory.yaml"
     path.write_text(INVENTORY.replace("        plugin: flannel\n", inner), encoding="utf-8")
     cluster = load_cluster(path)[1]
-    assert [each.kind for each in cluster.network.policies] == ["deny", "isolate", "allow"]
+    assert [each.kind for each in cluster.network.policies] == ["deny", "isolate", "allow", "allow"]
 
 
 @pytest.mark.parametrize("line", re.findall(r"^ {4}provision (.*?)(?:  .*)?$", TEXT, re.MULTILINE))

@@ -370,7 +370,7 @@ def of_a_switch() -> Iterator[Script]:
 def of_transport() -> Iterator[Script]:
     yield facts_script()
     yield facts_script(["a_b", "c"], {"debian-*": ["a", "b+c"], "*": ["d"]}, firewall=True)
-    yield facts_script(address="10.98.1.9", links=True, masters=["eth1", "br0"])
+    yield facts_script(address="10.98.1.9", links=True, masters=["eth1", "br0"], towards="8.8.8.8")
     yield facts_script(settings=["/proc/sys/net/core/somaxconn"])
     yield facts_script(settings=[])
     paths = {"kubernetes": "/opt/kubernetes", "etcd": "/opt/etcd", "admin": "/root/.kube/config"}

@@ -214,6 +214,12 @@ def test_a_setting_that_a_machine_does_not_have_is_a_slip_where_the_spec_names_i
 
 CALICO = "plugin: calico"
 CILIUM = "plugin: cilium"
+BONDED: dict[str, Any] = {
+    "addresses": {"bond0.7": ("10.98.0.21/24",)},
+    "lowers": {"bond0.7": ("bond0",), "bond0": ("eth0", "eth1")},
+    "drivers": {"eth0": "ixgbe", "eth1": "vmxnet3"},
+}
+"""VLAN 7 of a bond of two links."""
 BROKEN: list[tuple[str, str, dict[str, Any], bool]] = [
     ("auto", "", {"kernel": "5.6.19"}, True),
     ("auto", "", {"kernel": "4.18.0-553.el8"}, True),
@@ -221,6 +227,15 @@ BROKEN: list[tuple[str, str, dict[str, Any], bool]] = [
     ("auto", "", {"kernel": "6.1.0"}, False),
     ("auto", "", {"drivers": {"eth0": "vmxnet3"}}, True),
     ("auto", "", {"drivers": {"eth1": "vmxnet3"}}, False),
+    ("auto", "", BONDED, True),
+    ("auto", CALICO, {**BONDED, "lowers": {"bond0.7": ("bond0",), "bond0": ("eth0",)}}, False),
+    ("auto", "", {**BONDED, "lowers": {"eth3": ("eth1",)}}, False),
+    (
+        "auto",
+        "",
+        {**BONDED, "lowers": {"bond0.7": ("bond0",), "bond0": ("bond0.7",)}},
+        False,
+    ),  # no kernel has that
     ("auto", CALICO, {"kernel": "5.6.19"}, False),  # Felix sees to it
     ("auto", CALICO, {"drivers": {"eth0": "vmxnet3"}}, True),
     ("disabled", "", {}, True),
@@ -284,6 +299,18 @@ def test_facts_of_links_and_settings(tmp_path: Path) -> None:
     assert found.contained is not Path(BACKLOG).exists()
     for link, driver in found.drivers.items():
         assert Path(f"/sys/class/net/{link}/device/driver").resolve().name == driver
+
+
+def test_links_below_others_are_found(tmp_path: Path) -> None:
+    """A pod's is passed over: a bridge may have hundreds."""
+    for path in ("bond0/lower_eth0", "bond0/lower_eth1", "eth1.7/lower_eth1", "cni0/lower_veth1", "lo/mtu"):
+        (tmp_path / path).mkdir(parents=True)
+    text = facts_script(settings=[]).main.replace("/sys/class/net", str(tmp_path))
+    for shell in (["dash"], ["busybox", "sh"]):
+        done = subprocess.run([*shell, "-c", text], capture_output=True, check=True)
+        said = done.stdout.replace(b"\n=init\n", b"\n=init\nsystemd\n=was\n", 1)
+        found = parse_facts("a", said, 1.0)
+        assert found.lowers == {"bond0": ("eth0", "eth1"), "eth1.7": ("eth1",)}
 
 
 def test_a_link_in_a_pair_has_its_name_alone(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def addresses_are_machines(draft: Draft) -> Iterator[Problem]:
     for host in hosts:
         login = _address(host.connection.address)
         known = draft.address_of(host)
-        slip = _nobodys(known) or ("a loopback address" if hosts[1:] and _is_loopback(known) else "")
+        slip = nobodys(known) or ("a loopback address" if hosts[1:] and is_loopback(known) else "")
         if slip:
             reason = f"{host.name} has the address {known}, {slip}: no other host finds it there"
             yield draft.address_problem(
@@ -41,8 +41,8 @@ def addresses_are_machines(draft: Draft) -> Iterator[Problem]:
                 reason,
                 "write the address under which the others reach it, as ansible_host or node_address",
             )
-        elif _nobodys(login):
-            reason = f"{host.name} is logged into at {login}, {_nobodys(login)}"
+        elif nobodys(login):
+            reason = f"{host.name} is logged into at {login}, {nobodys(login)}"
             yield Problem(*draft.login_place(host), reason, "write the machine's own address")
 
 
@@ -50,12 +50,13 @@ def _address(text: str) -> IPAddress | None:
     return address(text) if is_address(text) else None
 
 
-def _is_loopback(known: IPAddress | None) -> bool:
+def is_loopback(known: IPAddress | None) -> bool:
+    """Also one of IPv4 that is written as IPv6."""
     within = known.ipv4_mapped if isinstance(known, IPv6Address) else None  # "::ffff:127.0.0.1"
     return known is not None and (within or known).is_loopback
 
 
-def _nobodys(known: IPAddress | None) -> str:
+def nobodys(known: IPAddress | None) -> str:
     """Why no machine has this address; "" when one may."""
     if known is None:
         return ""

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from provisioner.errors import Problem
-from provisioner.inventory.model import Host
+from provisioner.inventory.spelling import said
 from provisioner.spec.draft import CONTROL_PLANE, Draft, Unusable
 from provisioner.spec.model import CONTROL_PLANE_TAINT
-from provisioner.spec.selectors import Labels, chooses
+from provisioner.spec.selectors import Labels, chooses, labels_of
 from provisioner.spec.values import cidr
 
 _AT = ("network", "calico")
@@ -17,7 +17,7 @@ _AT = ("network", "calico")
 
 def pools_choose_every_node(draft: Draft) -> Iterator[Problem]:
     """On a node that no pool is for, no pod gets an address."""
-    pools, nodes = _whole(draft, "pools"), _labels(draft)
+    pools, nodes = _whole(draft, "pools"), node_labels(draft)
     for placed in draft.networks("pod_cidrs") if pools and nodes else ():
         version = placed.network.version
         own = [each for each in pools if "cidr" in each and cidr(each["cidr"]).version == version]
@@ -34,7 +34,7 @@ def pools_choose_every_node(draft: Draft) -> Iterator[Problem]:
 
 def peers_choose_every_node(draft: Draft) -> Iterator[Problem]:
     """Without the mesh a node with no peer learns of no other's pods. Route reflectors are everybody's."""
-    bgp, nodes = draft.get(*_AT, "bgp", default={}), _labels(draft)
+    bgp, nodes = draft.get(*_AT, "bgp", default={}), node_labels(draft)
     if isinstance(bgp, Unusable) or bgp.get("mesh") is not False or bgp.get("route_reflectors") or not nodes:
         return
     peers = _whole(draft, "bgp", "peers")
@@ -43,6 +43,17 @@ def peers_choose_every_node(draft: Draft) -> Iterator[Problem]:
         reason = f"mesh: without it nobody tells {_listed(left)} where pods are: no peer is theirs"
         hint = "choose all nodes among network.calico.bgp.peers, name route_reflectors, or leave the mesh on"
         yield draft.problem((*_AT, "bgp", "mesh"), reason, hint)
+
+
+def peers_choose_somebody(draft: Draft) -> Iterator[Problem]:
+    """A session that no node has brings nobody anything."""
+    nodes = node_labels(draft)
+    for index, peer in enumerate(_whole(draft, "bgp", "peers") if nodes else ()):
+        for key in ("nodes", "peers"):
+            if key in peer and all(chooses(peer[key], each) is False for each in (nodes or {}).values()):
+                reason = f"{key}: of the peer {peer.get('name')} {said(peer[key])} chooses no node"
+                hint = "give nodes such a label by node_labels, or leave the peer out"
+                yield draft.problem((*_AT, "bgp", "peers", index, key), reason, hint)
 
 
 def _has_session(name: str, peer: Mapping[str, Any], nodes: Mapping[str, Labels]) -> bool:
@@ -56,26 +67,19 @@ def _has_session(name: str, peer: Mapping[str, Any], nodes: Mapping[str, Labels]
     return bool((name in ours and theirs - {name}) or (name in theirs and ours - {name}))
 
 
-def _labels(draft: Draft) -> dict[str, Labels] | None:
-    """Of each node; None where some are wrong. What others set has a prefix: keys without one are the users' (docs,
-    concepts/overview/working-with-objects/labels). Of a cluster that others have built no label is known."""
+def node_labels(draft: Draft) -> dict[str, Labels] | None:
+    """Of each node; None where some are wrong. Of a cluster that others have built no label is known."""
     common = draft.get("nodes", "labels", default={})
+    written = draft.get(*_AT, "bgp", "route_reflectors", default=[])
+    reflectors = written if isinstance(written, list) else ()
     found = {}
     for host in draft.nodes():
         own = draft.host_value(host.name, "node_labels", {})
         if isinstance(common, Unusable) or isinstance(own, Unusable):
             return None
-        found[host.name] = Labels({**_of_all(host), **common, **own}, _prefixed)
+        role = {CONTROL_PLANE_TAINT.key: ""} if CONTROL_PLANE in host.groups else {}
+        found[host.name] = labels_of(host.name, {**role, **common, **own}, reflectors)
     return found if draft.get("existing") is None else None
-
-
-def _of_all(host: Host) -> dict[str, str]:
-    role = {CONTROL_PLANE_TAINT.key: ""} if CONTROL_PLANE in host.groups else {}
-    return {"kubernetes.io/hostname": host.name, "kubernetes.io/os": "linux", **role}
-
-
-def _prefixed(key: str) -> bool:
-    return "/" in key and key != CONTROL_PLANE_TAINT.key
 
 
 def _whole(draft: Draft, *path: str) -> list[Mapping[str, Any]]:

@@ -9,13 +9,11 @@ from provisioner.errors import Problem
 from provisioner.spec.draft import Draft, Unusable
 from provisioner.spec.felixwords import variable_of
 from provisioner.spec.goregexp import regular_expression
-from provisioner.spec.rules.calicoreach import encapsulations
 from provisioner.spec.validation import Path
 from provisioner.spec.values import RefusedError
 
 _AT = ("network", "calico")
 _TUNNELS = ("vxlanPort", "wireguardListeningPort", "wireguardListeningPortV6")
-_WIREGUARD = ((_TUNNELS[1], 51820, 4), (_TUNNELS[2], 51821, 6))
 _BOUNDS = {
     # Of 0 a socket has some port, and the probes that ask Felix's health want to know which.
     **dict.fromkeys((*_TUNNELS, "healthPort"), (1, 65535)),
@@ -88,18 +86,6 @@ def felix_s_settings_are_said_once(draft: Draft) -> Iterator[Problem]:
             yield draft.problem((*_AT, "env", variable), reason, "leave one of them out", key=True)
 
 
-def felix_s_tunnels_have_ports_of_their_own(draft: Draft) -> Iterator[Problem]:
-    """Two sockets of a node."""
-    taken: dict[str, tuple[str, Path]] = {}
-    for name, default in _tunnels(draft):
-        path, value = setting_of(draft, name, default)
-        other, its_path = taken.setdefault(str(value), (name, path))
-        if other != name:
-            written = path or its_path
-            reason = f"{written[-1]}: {other} and {name} would be one UDP port, {value}"
-            yield draft.problem(written, reason, "choose another")
-
-
 def setting_of(draft: Draft, name: str, default: object = "") -> tuple[Path, object]:
     """A setting's place and value, by its field or its variable, which is a text; (), `default` where there is none, or
     a section that is wrong."""
@@ -108,15 +94,6 @@ def setting_of(draft: Draft, name: str, default: object = "") -> tuple[Path, obj
         if isinstance(section, dict) and written in section:
             return (*_AT, key, written), section[written]
     return (), default
-
-
-def _tunnels(draft: Draft) -> Iterator[tuple[str, int]]:
-    """Those that there are, and their default ports."""
-    if any(each.startswith("VXLAN") for each in encapsulations(draft)):
-        yield _TUNNELS[0], 4789
-    if draft.get(*_AT, "wireguard") is True:
-        versions = {placed.network.version for placed in draft.networks("pod_cidrs")}
-        yield from ((name, port) for name, port, version in _WIREGUARD if version in versions)
 
 
 def number_in_bounds(draft: Draft, path: Path, value: object, bounds: tuple[int, int]) -> Iterator[Problem]:

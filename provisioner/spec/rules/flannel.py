@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_network
 
 from provisioner.errors import Problem
 from provisioner.spec.draft import Draft, Unusable
@@ -22,6 +23,8 @@ _OPTIONS = {
 }
 """By the name of an option, the back ends that have it. For all others flannel takes the link's MTU."""
 _IPV6 = ("vxlan", "host-gw", "wireguard")
+_PRIVATE = ip_network("fc00::/7")
+"""What flannel takes for that (pkg/ip, IP6.IsPrivate)."""
 _LINKS = ("interface", "interface_regex", "can_reach")
 
 
@@ -70,19 +73,18 @@ def one_tunnel_has_one_port_and_its_family(draft: Draft) -> Iterator[Problem]:
     if pods and mode in ("ipv4", "ipv6") and all(f"ipv{each.network.version}" != mode for each in pods):
         reason = f"mode: {mode}: there is no pod CIDR of that family, and so no node's address of it"
         yield draft.problem(("network", "flannel", "mode"), reason, "use separate")
+    if pods and mode == "auto" and all(each.network.version == 6 for each in pods):
+        yield from _called_nowhere(draft)
 
 
-def tunnels_have_ports_of_their_own(draft: Draft) -> Iterator[Problem]:
-    """WireGuard's two are two sockets."""
-    mode = draft.get("network", "flannel", "mode", default=Flannel.mode)
-    if _backend(draft) != "wireguard" or mode != "separate":
-        return
-    first = draft.get("network", "flannel", "port", default=Flannel.PORTS["wireguard"])
-    second = draft.get("network", "flannel", "port_ipv6", default=Flannel.port_ipv6)
-    if isinstance(first, int) and first == second:
-        written = "port_ipv6" if draft.get("network", "flannel", "port_ipv6") is not None else "port"
-        reason = f"{written}: the tunnels of IPv4 and IPv6 would have one UDP port, {first}"
-        yield draft.problem(("network", "flannel", written), reason, "choose another")
+def _called_nowhere(draft: Draft) -> Iterator[Problem]:
+    """In the mode auto a node with a private IPv6 address is called by IPv4 (selectMode), also where it has none."""
+    for host in draft.nodes():
+        known = draft.address_of(host)
+        if known is not None and known.version == 6 and known in _PRIVATE:
+            reason = f"mode: auto: there flannel goes by IPv4 to {host.name}, whose IPv6 address {known} is private"
+            yield draft.problem(("network", "flannel", "mode"), reason, "use ipv6, or separate")
+            return
 
 
 def _given(draft: Draft, name: str) -> bool:

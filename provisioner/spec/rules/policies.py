@@ -10,7 +10,7 @@ from provisioner.spec.ciliumwords import UNENFORCING
 from provisioner.spec.draft import Draft
 from provisioner.spec.policies import CALICO_NAMESPACES, DNS_LABELS, DNS_NAMESPACE
 from provisioner.spec.validation import Path
-from provisioner.spec.values import any_cidr
+from provisioner.spec.values import IPNetwork, any_cidr
 from provisioner.spec.versions import ENFORCING
 
 CHECK_NAMESPACE = "provision-check"
@@ -125,6 +125,38 @@ def _exceptions(draft: Draft, at: Path, peer: Mapping[str, Any]) -> Iterator[Pro
             yield draft.problem(
                 path, f"except: {part} is no part of {whole}", "leave it out, or widen the cidr"
             )
+
+
+def cidrs_are_of_the_outside(draft: Draft) -> Iterator[Problem]:
+    """Calico takes a pod for its address, Cilium for its name, and a service's address is another one by the time that
+    policies look at it (Kubernetes, docs, concepts/services-networking/network-policies). Everybody may be meant."""
+    for at, peer in _peers(draft):
+        if "cidr" not in peer or (*at, "cidr") in draft.bad or (*at, "except") in draft.bad:
+            continue
+        whole = any_cidr(peer["cidr"])
+        but = [
+            any_cidr(text)
+            for index, text in enumerate(peer.get("except") or ())
+            if (*at, "except", index) not in draft.bad
+        ]
+        for placed in draft.networks("pod_cidrs") if whole.prefixlen else ():
+            pods = placed.network
+            if (_holds(whole, pods) or _holds(pods, whole)) and not any(_holds(each, pods) for each in but):
+                reason = f"cidr: {whole} has addresses of pods ({pods}), which are to be meant by their names"
+                hint = "name pods or namespaces"
+                if _holds(whole, pods) and whole != pods:
+                    hint = f"add except: [{pods}]"
+                yield draft.problem((*at, "cidr"), reason, hint)
+        for placed in draft.networks("service_cidrs"):
+            if _holds(placed.network, whole):
+                reason = (
+                    f"cidr: {whole} is of services, whose addresses are translated before policies see them"
+                )
+                yield draft.problem((*at, "cidr"), reason, "name the pods behind the service")
+
+
+def _holds(whole: IPNetwork, part: IPNetwork) -> bool:
+    return whole.version == part.version and part.subnet_of(whole)  # type: ignore[arg-type]  # one version
 
 
 def _policies(draft: Draft) -> Iterator[tuple[Path, Mapping[str, Any]]]:
