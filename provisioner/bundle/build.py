@@ -81,11 +81,7 @@ def build(
             finished += _finish_packages(systems, store, emit, named=named)
             if not components:
                 prove_complete(finished, store, list(_left_out(every)))
-            target = _write(finished, store, None if is_packed(output) else output)
-            if output is None and not components:
-                write.point(default_bundle_path(), target)
-            if not components:
-                shutil.rmtree(store.root / "downloads", ignore_errors=True)
+            target = _write(finished, store, output, whole=not components)
     except OSError as error:
         raise ProvisionError(
             f"the bundle could not be built: {error}", f"is there space below {store.root}?"
@@ -307,8 +303,12 @@ def _reachable(plans: Sequence[Plan], emit: Emit) -> frozenset[str]:
     return hosts
 
 
-def _write(finished: Sequence[Finished], store: Store, output: Path | None) -> Path:
+def _write(finished: Sequence[Finished], store: Store, output: Path | None, whole: bool) -> Path:
     key = digest_of(write.index_of(finished))[7:23]
-    target = output or bundles_directory() / key
+    target = bundles_directory() / key if output is None or is_packed(output) else output
     write.write_bundle(finished, store, target)
+    if whole:
+        shutil.rmtree(store.root / "downloads", ignore_errors=True)
+        if output is None:
+            write.point(default_bundle_path(), target)
     return target
