@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from provisioner.action.connect import Begun, begin
 from provisioner.action.load import Loaded, Request, load
+from provisioner.engine.events import Emit, silent
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Started:
     time: float
 
 
-def start(request: Request) -> Started:
-    """Raises InputError with every problem of the inputs; no host is reached then."""
+def start(request: Request, emit: Emit = silent) -> Started:
+    """Raises InputError with every problem of the inputs; no host is reached then. `emit` gets what takes a while."""
     began = time.monotonic()
-    loaded = load(request)
+    loaded = load(request, emit)
     return Started(loaded, begin(loaded.inventory, loaded.hosts), began)

@@ -95,17 +95,12 @@ def _made(chosen: Sequence[Component | Distribution], target: Target, store: Sto
             finished = _finished(chosen, target, store, emit)
             if target.left_out is not None:
                 prove_complete(finished, store, target.left_out)
-            packed = target.output is not None and is_packed(target.output)
-            written = _write(finished, store, None if packed else target.output)
-            if target.left_out is not None:
-                if target.output is None:
-                    write.point(default_bundle_path(), written)
-                shutil.rmtree(store.root / "downloads", ignore_errors=True)
+            written = _write(finished, store, target.output, whole=target.left_out is not None)
     except OSError as error:
         raise ProvisionError(
             f"the bundle could not be built: {error}", f"is there space below {store.root}?"
         ) from error
-    if target.output is not None and packed:
+    if target.output is not None and is_packed(target.output):
         pack(written, target.output, emit)
         return replace(Bundle.open(written), path=target.output)
     return Bundle.open(written)
@@ -336,8 +331,12 @@ def _reachable(plans: Sequence[Plan], emit: Emit) -> frozenset[str]:
     return hosts
 
 
-def _write(finished: Sequence[Finished], store: Store, output: Path | None) -> Path:
+def _write(finished: Sequence[Finished], store: Store, output: Path | None, whole: bool) -> Path:
     key = digest_of(write.index_of(finished))[7:23]
-    target = output or bundles_directory() / key
+    target = bundles_directory() / key if output is None or is_packed(output) else output
     write.write_bundle(finished, store, target)
+    if whole:
+        shutil.rmtree(store.root / "downloads", ignore_errors=True)
+        if output is None:
+            write.point(default_bundle_path(), target)
     return target

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.bundle.contents import INDEX, read_contents, read_head
 from provisioner.bundle.layout import Bundle
+from provisioner.bundle.oci import digest_of
 from provisioner.bundle.unpack import unpack, unpacked_path
 from provisioner.engine.events import Emit, silent
 from provisioner.errors import ProvisionError
@@ -26,10 +27,10 @@ def open_bundle(path: Path, emit: Emit = silent, key: PublicKey | None = None) -
     if not path.is_file():
         return _open_directory(path, emit, key)
     index = _signed(path, key) if key else _index(path)
-    there = unpacked_path(index)
-    if not (there / INDEX).exists() or (there / INDEX).read_bytes() != index:
-        unpack(path, index, emit)
-    return replace(Bundle.open(there), path=path)
+    there = _there(index)
+    if there is None:
+        there = Bundle.open(unpack(path, index, emit))
+    return replace(there, path=path)
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -40,10 +41,18 @@ def read_bundle(path: Path) -> Bundle:
     return Bundle.read(contents)
 
 
+def _there(index: bytes) -> Bundle | None:
+    """The bundle with this index, where it was built or unpacked before and nothing of it is gone."""
+    try:
+        found = Bundle.open(unpacked_path(index))
+    except ProvisionError:
+        return None
+    return found if found.digest == digest_of(index) else None
+
+
 def _open_directory(path: Path, emit: Emit, key: PublicKey | None) -> Bundle:
     if key is None:
         return Bundle.open(path)
-    from provisioner.bundle.oci import digest_of
     from provisioner.bundle.verify import verify
 
     index = _signed(path, key)

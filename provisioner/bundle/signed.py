@@ -8,7 +8,7 @@ FILE.minisig, or is within it, where a signed directory was packed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from provisioner.bundle.contents import INDEX, SIGNATURE, Piece, read_contents, read_head
@@ -48,21 +48,34 @@ def read_public_key(text: str, folder: Path | None = None) -> PublicKey:
 def check_signature(path: Path, key: PublicKey) -> tuple[bytes, str]:
     """The index of the bundle at `path` and the signature's trusted comment. Raises ProvisionError unless the holder of
     `key` signed that index; nothing else of the bundle was read then."""
-    head = read_head(path) if path.is_file() else read_contents(path).pieces
-    written = signature_path(path)
+    written, faults = signature_path(path), []
     try:
-        index = head[INDEX].read()
-        beside = Piece(written, 0, written.stat().st_size, written) if written.is_file() else None
-        piece = beside or head.get(SIGNATURE)
-        if piece is None:
-            raise ProvisionError(f"the bundle {path} is not signed: there is no {written.name}", _SIGN)
-        signature = Signature.parse(piece.read(_LIMIT))
-        check(signature, index, key)
+        head = read_head(path) if path.is_file() else read_contents(path).pieces
+        index = _index(head)
+        if path.is_file() and written.is_file():
+            # Within it may be another one, of the directory that was packed: either will do.
+            head = {"beside": Piece(written, 0, written.stat().st_size, written), **head}
+        for piece in (head[name] for name in ("beside", SIGNATURE) if name in head):
+            try:
+                signature = Signature.parse(piece.read(_LIMIT))
+                check(signature, index, key)
+            except ValueError as error:
+                faults.append(f"{path}: the signature {error}")
+            else:
+                return index, signature.comment
     except ValueError as error:
-        raise ProvisionError(f"{path}: the signature {error}", _OTHER) from None
+        raise ProvisionError(f"{path}: {INDEX}: {error}", _OTHER) from None
     except OSError as error:
         raise ProvisionError(f"{error.filename} cannot be read: {error.strerror}") from error
-    return index, signature.comment
+    if faults:
+        raise ProvisionError(faults[0], _OTHER)
+    raise ProvisionError(f"the bundle {path} is not signed: there is no {written.name}", _SIGN)
+
+
+def _index(head: Mapping[str, Piece]) -> bytes:
+    if INDEX not in head:
+        raise ValueError("is missing")
+    return head[INDEX].read()
 
 
 def sign(
@@ -73,7 +86,7 @@ def sign(
     try:
         key = SecretKey.parse(key_file.read_bytes(), passphrase)
         head = read_head(path) if path.is_file() else read_contents(path).pieces
-        index = head[INDEX].read()
+        index = _index(head)
         told = comment or f"file:{INDEX} {digest_of(index)}"
         if not told.isprintable():
             raise ProvisionError("the comment is more than one line of printable text")

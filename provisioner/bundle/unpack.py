@@ -85,6 +85,8 @@ def _write_blobs(contents: Contents, target: Path, emit: Emit) -> None:
         name for name in contents.pieces if name.startswith(BLOBS) and not _is_there(contents, name, target)
     ]
     meter = Meter("unpack", sum(contents.pieces[name].size for name in wanted), emit)
+    if wanted:
+        emit(Note(message=f"unpacking {contents.path}, once, to {target}: {meter.total / 1e6:.0f} MB"))
     wrong: list[str] = []
     wanted.sort(key=lambda name: -contents.pieces[name].size)
     in_parallel(wanted, lambda name: wrong.extend(_write_blob(contents, name, target, meter)), meter)

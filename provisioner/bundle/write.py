@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from provisioner.bundle import oci
+from provisioner.bundle.contents import INDEX, LAYOUT, SIGNATURE
 from provisioner.bundle.oci import Descriptor
 from provisioner.bundle.seal import sealed
 from provisioner.bundle.store import Finished, Store, sync, write_atomically
@@ -39,8 +40,12 @@ def write_bundle(finished: Sequence[Finished], store: Store, target: Path) -> No
     written = [_place(blob, store, target) for blob in blobs.values()]
     if any(written):
         sync(directory)
-    _write(target / "oci-layout", _LAYOUT)
-    _write(target / "index.json", index_of(finished))
+    _write(target / LAYOUT, _LAYOUT)
+    index = index_of(finished)
+    if not (target / INDEX).exists() or (target / INDEX).read_bytes() != index:
+        # It was of what the bundle had before.
+        (target / SIGNATURE).unlink(missing_ok=True)
+    _write(target / INDEX, index)
     for file in directory.iterdir():
         if f"sha256:{file.name}" not in blobs:
             file.unlink()

@@ -8,6 +8,7 @@ import click
 
 from provisioner.action.plankind import is_plan_file
 from provisioner.cli.options import inventory_argument, request, selection_options
+from provisioner.engine.events import Emit, Event, Note
 from provisioner.errors import InputError, Problem
 
 
@@ -40,7 +41,7 @@ def command(
         wanted = agreed.request
     else:
         wanted = request(inventory, playbook, limit, tags, stages)
-    started = start(wanted)
+    started = start(wanted, _notes(as_json))
     from provisioner.action.apply import apply
     from provisioner.report.choose import reporter
     from provisioner.report.confirm import confirm
@@ -50,3 +51,16 @@ def command(
             started, report.emit, agreed=agreed, confirm=lambda reasons: yes or confirm(reasons, report)
         )
     raise click.exceptions.Exit(outcome.exit_code)
+
+
+def _notes(as_json: bool) -> Emit:
+    """Says at once what takes a while before the run has its report, which is imported while hosts answer."""
+
+    def emit(event: Event) -> None:
+        if isinstance(event, Note):
+            from provisioner.report.choose import reporter
+
+            with reporter(as_json) as report:
+                report.emit(event)
+
+    return emit

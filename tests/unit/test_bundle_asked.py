@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from provisioner.bundle.layout import bundles_directory
 from provisioner.bundle.signed import sign
 from provisioner.bundle.store import Store
 from provisioner.bundle.tarball import pack
-from provisioner.engine.events import Event, Progress, silent
+from provisioner.cli.apply import _notes
+from provisioner.engine.events import Event, Note, Progress, silent
 from provisioner.errors import InputError, ProvisionError
 
 
@@ -55,6 +57,15 @@ def test_a_file_is_taken_and_its_unpacking_is_told(tmp_path: Path) -> None:
     assert loaded.bundle.path == tmp_path / "b.tar"
     assert loaded.bundle.artifact("kube-apiserver").path.read_bytes() == b"kube-apiserver"
     assert [event.task for event in seen if isinstance(event, Progress)][:1] == ["unpack"]
+    (note,) = (event.message for event in seen if isinstance(event, Note))
+    assert note.startswith(f"unpacking {tmp_path / 'b.tar'}, once, to {bundles_directory()}")
+
+
+def test_apply_says_that_it_unpacks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Though the run has no report yet."""
+    load(asking(tmp_path, bundle="b.tar"), _notes(as_json=True))
+    (line,) = capfd.readouterr().out.splitlines()
+    assert json.loads(line)["message"].startswith("unpacking")
 
 
 def test_an_unsigned_file_is_refused_where_a_key_is_given(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from provisioner.bundle.catalogue import Component
 from provisioner.bundle.debian import Package
 from provisioner.bundle.golang import Compilation
 from provisioner.bundle.oci import Descriptor
+from provisioner.bundle.open import read_bundle
 from provisioner.bundle.recipe import release_key
 from provisioner.bundle.store import Finished, Store
 from provisioner.engine.events import Emit, Event, Note, Step, silent
@@ -51,6 +52,9 @@ def test_build_twice(cache: Path, tmp_path: Path) -> None:
     assert again.digest == first.digest
     assert again.path == tmp_path / "copy"
     assert not (first.path.parent / "current").exists(), "a part of the catalogue is nobody's default"
+    packed = build(components=["pause"], source="auto", output=tmp_path / "site.tar", emit=silent)
+    assert (packed.path, packed.digest) == (tmp_path / "site.tar", first.digest)
+    assert read_bundle(packed.path).digest == first.digest
     shutil.rmtree(cache / "provision")
     anew = build(components=["pause"], source="module", output=None, emit=silent)
     assert anew.digest == first.digest, "the same inputs make the same bytes"

@@ -177,6 +177,24 @@ def test_a_signed_bundle_is_opened(folder: Path, secret: Path, tmp_path: Path, p
         open_bundle(path, silent, PublicKey.parse(OTHER))
 
 
+def test_the_signature_within_does_where_an_older_one_lies_beside(
+    folder: Path, secret: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "site.tar"
+    sign(folder, secret, unasked)
+    pack(folder, path, silent)
+    signature_path(path).write_bytes(PREHASHED)
+    assert check_signature(path, PublicKey.parse(PUBLIC))
+
+
+def test_another_build_takes_the_signature_away(folder: Path, secret: Path, tmp_path: Path) -> None:
+    sign(folder, secret, unasked)
+    small_bundle(tmp_path)
+    assert signature_path(folder).exists()
+    small_bundle(tmp_path, kubelet=b"newer")
+    assert not signature_path(folder).exists()
+
+
 def _unsigned(_: Path) -> None:
     pass
 
