@@ -17,6 +17,7 @@ from provisioner.bundle import catalogue, frommodule, golang, ospackages, write
 from provisioner.bundle.catalogue import Component, Distribution
 from provisioner.bundle.completeness import prove_complete
 from provisioner.bundle.frommodule import NO_INPUTS, Inputs
+from provisioner.bundle.ingest import take
 from provisioner.bundle.layout import Bundle, bundles_directory, default_bundle_path
 from provisioner.bundle.oci import digest_of
 from provisioner.bundle.recipe import module_key, release_key
@@ -25,7 +26,7 @@ from provisioner.engine.events import Emit, Note, Progress, Step
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.words import hint_for
 
-SOURCES = ("auto", "release", "module")
+SOURCES = ("auto", "release", "module", "file")
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,15 @@ def build(
     output: Path | None,
     emit: Emit,
     requested: Sequence[str] = (),
+    files: Sequence[Path] = (),
 ) -> Bundle:
     """Make a bundle of the named `components` (None: all) in `output` (None: below the user's cache).
 
     `source` is release, module, or auto: what is cached, else the release if its publisher answers, else the
     module. A bundle of the whole catalogue that goes to the cache becomes the default one. An interrupted
     build leaves every finished component, Go's cache and the downloads so far for the next. What comes
-    on request alone is in it for the names `requested`, or where it is cached. Raises ProvisionError, LockedError.
+    on request alone is in it for the names `requested`, or where it is cached. What `files` have comes in beside that,
+    or in its place; with the source `file` nothing else does. Raises ProvisionError, LockedError.
     """
     if source not in SOURCES:
         raise ProvisionError(f"{source!r} is no source", "one of: " + ", ".join(SOURCES))
@@ -67,6 +70,9 @@ def build(
     systems = [each for each in chosen if isinstance(each, Distribution)]
     try:
         with store.lock():
+            taken = take.take(files, catalogue.load(), store, emit) if files else []
+            wanted = [each for each in wanted if source != "file" and not take.replaces(taken, each)]
+            systems = [] if source == "file" else systems
             named = bool(components)
             usual = [each for each in wanted if not (each.own or each.published_only)]
             plans = _plan(usual, source, store, emit)
@@ -77,9 +83,11 @@ def build(
             plans += _plan_own(wanted, store, emit)
             finished = _finish(plans, store, emit)
             finished += _finish_packages(systems, store, emit, named=named)
-            if not components:
-                prove_complete(finished, store, list(_left_out(every)))
-            target = _write(finished, store, output, whole=not components)
+            if not components and source != "file":
+                prove_complete(finished, store, [*_left_out(every), *take.names_of(taken)])
+            finished += taken
+            take.say_lacking(taken, finished, emit)
+            target = _write(finished, store, output, whole=not components and source != "file")
     except OSError as error:
         raise ProvisionError(
             f"the bundle could not be built: {error}", f"is there space below {store.root}?"
@@ -185,7 +193,7 @@ def _from_publisher(component: Component, store: Store, emit: Emit) -> Finished:
 def _plan(wanted: Sequence[Component], source: str, store: Store, emit: Emit) -> list[Plan]:
     """Decide how each component is had; the network is asked only for what is neither decided nor cached."""
     releases = [_from_release(component, store) for component in wanted]
-    if source == "release" or (source == "auto" and all(plan.finished for plan in releases)):
+    if not wanted or source == "release" or (source == "auto" and all(plan.finished for plan in releases)):
         return releases
     try:
         modules: list[Plan] = _from_modules(wanted, store)

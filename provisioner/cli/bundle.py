@@ -29,10 +29,10 @@ def command(ctx: click.Context) -> None:
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @click.option(
     "--source",
-    type=click.Choice(("auto", "release", "module")),
+    type=click.Choice(("auto", "release", "module", "file")),
     default="auto",
     show_default=True,
-    help="The publishers' releases, builds of the Go modules, or releases where the publisher answers.",
+    help="Publishers' releases, builds of Go modules, releases where the publisher answers; file: --from alone.",
 )
 @click.option("-o", "--output", type=_PATH, help="Where to write it, in place of the user's cache.")
 @click.option(
@@ -49,6 +49,14 @@ def command(ctx: click.Context) -> None:
     metavar="NAME",
     help="Also the images that only their publisher has, of the plug-in NAME (cilium).",
 )
+@click.option(
+    "--from",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="Also what this archive of images, file or folder has, in place of what would be made of it.",
+)
 @click.pass_context
 def build(
     ctx: click.Context,
@@ -57,17 +65,25 @@ def build(
     output: Path | None,
     inventory: Path | None,
     requested: tuple[str, ...],
+    files: tuple[Path, ...],
 ) -> None:
     """Build the bundle, or one of the named COMPONENTs only. What is cached is not built again."""
     from provisioner.bundle import build as building
 
     emit = _emit(ctx.obj)
+    if source == "file" and not files:
+        raise click.UsageError("--source file takes what --from names")
     if inventory is not None:
         from provisioner.action.proxied import use_proxy_of
 
         use_proxy_of(inventory, emit)
     bundle = building.build(
-        components=components or None, source=source, output=output, emit=emit, requested=requested
+        components=components or None,
+        source=source,
+        output=output,
+        emit=emit,
+        requested=requested,
+        files=files,
     )
     emit(Note(message=f"{bundle.path}  {bundle.digest}"))
 
