@@ -61,9 +61,8 @@ def take_layer(wanted: Wanted, tree: Tree, intake: Intake) -> Descriptor:
         if plain != wanted.diff_id:
             reason = f"its content has {plain}, where the image's config says {wanted.diff_id}"
             raise refusal(wanted.name, reason)
-        blob = store.add_file(
-            target, wanted.blob.media_type if said and wanted.blob else _KEPT.get(form, oci.LAYER)
-        )
+        stated = wanted.blob.media_type if wanted.blob and form in _KEPT else ""
+        blob = store.add_file(target, stated or _KEPT.get(form, oci.LAYER))
     store.finish(key, Finished(blob, (blob,)))
     return blob
 
