@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,12 @@ def oci_image(image: Made, form: str = "") -> tuple[dict[str, bytes], bytes]:
     """Blobs, and the manifest among them. `form` is gzip, zstd or "" (not compressed)."""
     from backports import zstd
 
-    pack = {"gzip": lambda data: gzip.compress(data, mtime=0), "zstd": zstd.compress, "": bytes}[form]
-    layers = [pack(each) for each in image.layers]
+    pack: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": lambda data: gzip.compress(data, mtime=0),
+        "zstd": lambda data: zstd.compress(data),
+        "": bytes,
+    }
+    layers = [pack[form](each) for each in image.layers]
     kind = LAYER + (f"+{form}" if form else "")
     manifest = json.dumps(
         {

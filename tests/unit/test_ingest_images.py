@@ -77,21 +77,21 @@ OUTSIDE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("outside", OUTSIDE)
+FORMS: dict[str, Callable[[], bytes]] = {
+    "old docker": lambda: packed(old_docker(NODE)),
+    "old docker, GNU tar": lambda: packed(old_docker(NODE), tarfile.GNU_FORMAT),
+    "new docker": lambda: packed(new_docker(NODE)),
+    "layout, gzip": lambda: packed(named_layout(NODE, "gzip")),
+    "layout, zstd": lambda: packed(named_layout(NODE, "zstd")),
+    "layout, not compressed": lambda: packed(named_layout(NODE, "")),
+}
+
+
 @pytest.mark.parametrize(
-    "form",
-    [
-        lambda: packed(old_docker(NODE)),
-        lambda: packed(old_docker(NODE), tarfile.GNU_FORMAT),
-        lambda: packed(new_docker(NODE)),
-        lambda: packed(named_layout(NODE, "gzip")),
-        lambda: packed(named_layout(NODE, "zstd")),
-        lambda: packed(named_layout(NODE, "")),
-    ],
-    ids=["old docker", "old docker, gnu", "new docker", "oci gzip", "oci zstd", "oci plain"],
+    ("form", "outside"), [("old docker", each) for each in OUTSIDE] + [(each, "none") for each in FORMS][1:]
 )
-def test_image_id_stays(tmp_path: Path, form: Callable[[], bytes], outside: str) -> None:
-    image = bundle_of(tmp_path, saved(tmp_path, OUTSIDE[outside](form()))).image(NAME)
+def test_image_id_stays(tmp_path: Path, form: str, outside: str) -> None:
+    image = bundle_of(tmp_path, saved(tmp_path, OUTSIDE[outside](FORMS[form]()))).image(NAME)
     assert id_of(image) == NODE.image_id
     assert image.blobs[0].path.read_bytes() == NODE.config
     assert plain_layers(image) == list(NODE.layers)
