@@ -106,7 +106,7 @@ def oci_image(image: Made, form: str = "") -> tuple[dict[str, bytes], bytes]:
 
     pack: dict[str, Callable[[bytes], bytes]] = {
         "gzip": lambda data: gzip.compress(data, mtime=0),
-        "zstd": lambda data: zstd.compress(data),
+        "zstd": zstd.compress,
         "": bytes,
     }
     layers = [pack[form](each) for each in image.layers]

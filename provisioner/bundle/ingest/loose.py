@@ -85,7 +85,7 @@ def programs(
             archives.append(name)
     if archives:
         some = ", ".join(shown(name) for name in archives[:3])
-        found.append(Unused(some, "an archive in an archive is not looked into: unpack the outer one first"))
+        found.append(Unused(some, "is an archive within another one: unpack the outer one first"))
     if plugins:
         found.append(_plugins(plugins, packed, workspace, components))
     return found

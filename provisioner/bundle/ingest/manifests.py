@@ -15,7 +15,7 @@ from provisioner.bundle.completeness import images_in
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _VERSION = re.compile(r"v\d+\.\d+\.\d+\S*")
 # A list of aliases that name each other grows without end when it is walked.
-_DEEPEST, _MOST = 64, 2_000_000
+_DEEPEST, _MOST = 64, 500_000
 
 
 @dataclass(frozen=True)
