@@ -28,7 +28,7 @@ LAB_PACKAGES='gcc:gcc /usr/include/stdio.h:libc6-dev /etc/ssl/certs/ca-certifica
   ip:iproute2 nsenter:util-linux ssh-keygen:openssh-client systemd-nspawn:systemd-container
   debootstrap:debootstrap /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring'
 TEST_PACKAGES='ethtool:ethtool sshd:openssh-server sudo:sudo busybox:busybox-static openssl:openssl shellcheck:shellcheck
-  curl:curl'
+  curl:curl skopeo:skopeo'
 
 say() { printf 'set-up: %s\n' "$*" >&2; }
 

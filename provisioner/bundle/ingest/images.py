@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from provisioner.bundle import oci
 from provisioner.bundle.ingest import documents, names
 from provisioner.bundle.ingest.layers import Intake
-from provisioner.bundle.ingest.limits import refusal
+from provisioner.bundle.ingest.limits import refusal, shown
 from provisioner.bundle.oci import Descriptor
 from provisioner.engine.events import Note
 
@@ -57,7 +57,7 @@ def fits(config: Config, platforms: Sequence[str], name: str, intake: Intake) ->
     """Whether bundles are for the image's platform; said where they are not."""
     if config.platform in platforms:
         return True
-    said = f"{intake.subject}: {name} is for {config.platform}, which bundles are not for; it is left out"
+    said = f"{intake.subject}: {shown(name)} is for {shown(config.platform)}, which bundles are not for; it is left out"
     intake.emit(Note(level="warning", message=said, hint="bundles are for " + ", ".join(platforms)))
     return False
 

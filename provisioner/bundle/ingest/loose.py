@@ -51,7 +51,7 @@ def program(path: Path, name: str, components: Sequence[Component]) -> Found:
         return Unused(name, f"is a program for {read.architecture}, of which Go wrote down no origin")
     component = _component(read, components, "binary")
     if component is None:
-        return Unused(name, f"is {read.package}: nothing of a bundle is made of it")
+        return Unused(name, f"is {shown(read.package)}: nothing of a bundle is made of it")
     if component.architecture != read.architecture:
         return Unused(name, f"is {component.name} for {read.architecture}, not for {component.architecture}")
     version = version_of(read, component)
@@ -144,13 +144,13 @@ def text(path: Path, name: str, components: Sequence[Component]) -> Found:
     except UnicodeDecodeError:
         known = None
     except ValueError as error:
-        return Unused(name, f"is no YAML that can be read ({str(error)[:200]})")
+        return Unused(name, f"is no YAML that can be read ({shown(str(error))})")
     if known is None:
         return Unused(name, "is no archive, program or manifest that is known")
     component = next((each for each in components if each.name == known.component), None)
     if component is None:
         return Unused(
-            name, f"is a manifest ({', '.join(known.kinds)[:100]}), none of those that bundles have"
+            name, f"is a manifest ({shown(', '.join(known.kinds))[:100]}), none of those that bundles have"
         )
     without = {each.rpartition(":")[0] for each in component.without}
     images = tuple(each for each in known.images if each.rpartition(":")[0] not in without)

@@ -13,7 +13,7 @@ from provisioner.bundle.ingest import documents, images
 from provisioner.bundle.ingest.dockerarchive import finished
 from provisioner.bundle.ingest.images import Config, TakenImage
 from provisioner.bundle.ingest.layers import Intake, Wanted, take_layer
-from provisioner.bundle.ingest.limits import refusal
+from provisioner.bundle.ingest.limits import refusal, shown
 from provisioner.bundle.ingest.plain import compression_of
 from provisioner.bundle.ingest.tree import Tree
 from provisioner.bundle.oci import Descriptor
@@ -53,7 +53,7 @@ class _Walk:
         if entry.media_type in _INDEXES:
             self.index(blob_bytes(self.tree, entry, self.intake), blob_name(entry), names, depth + 1)
         elif entry.media_type not in _MANIFESTS:
-            raise refusal(file, f"lists {entry.digest}, which is {entry.media_type}, no image")
+            raise refusal(file, f"lists {entry.digest}, which is {shown(entry.media_type)}, no image")
         elif not entry.platform or entry.platform in self.platforms:
             self.manifests[entry.digest] = entry
             self.names.setdefault(entry.digest, []).extend(names)
@@ -62,7 +62,7 @@ class _Walk:
             self.intake.emit(
                 Note(
                     level="warning",
-                    message=f"{self.intake.subject}: {said} is for {entry.platform}; it is left out",
+                    message=f"{self.intake.subject}: {shown(said)} is for {shown(entry.platform)}; it is left out",
                 )
             )
 
@@ -112,9 +112,7 @@ def _image(
         for number, each in enumerate(documents.sequence(raw.get("layers"), file, "layers"))
     ]
     if about.media_type not in _CONFIGS or "artifactType" in raw:
-        said = (
-            f"{intake.subject}: {', '.join(names) or entry.digest} is no image of containers; it is left out"
-        )
+        said = f"{intake.subject}: {shown(', '.join(names) or entry.digest)} is no image of containers; it is left out"
         return intake.emit(Note(level="warning", message=said))
     config = images.read_config(blob_bytes(walk.tree, about, intake), blob_name(about))
     images.check_count(config, layers, file)
@@ -137,7 +135,7 @@ def _layers(config: Config, layers: Sequence[Descriptor], walk: _Walk) -> list[D
         form, stated = compression_of(walk.tree.open(name).read(6)), layer.media_type
         wanted = next((each for each in ("gzip", "zstd") if stated.endswith(each)), form)
         if wanted != form:
-            raise refusal(name, f"is no {wanted}, where its manifest says {stated}")
+            raise refusal(name, f"is no {wanted}, where its manifest says {shown(stated)}")
         taken.append(take_layer(Wanted(name, diff_id, layer), walk.tree, walk.intake))
     return taken
 
