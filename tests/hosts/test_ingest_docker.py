@@ -37,12 +37,17 @@ DOCKERD = "--bridge=none --iptables=false --ip6tables=false --storage-driver=vfs
 START = """
 set -eu
 mount --make-rprivate /
+mount --bind "$1" "$1"
 mount -t proc proc "$1/proc"
 mount --rbind /sys "$1/sys"
 mount -t tmpfs tmpfs "$1/run"
 mkdir -p "$1/data"
 mount --bind "$2" "$1/data"
-exec chroot "$1" dockerd $3 --pidfile=/run/docker.pid --host=unix:///data/docker.sock
+cd "$1"
+# Docker unpacks layers in a root that it changes by pivot_root(2), which it can where its own is a mount.
+pivot_root . mnt
+umount -l /mnt
+exec dockerd $3 --pidfile=/run/docker.pid --host=unix:///data/docker.sock
 """
 
 
@@ -138,7 +143,7 @@ def docker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         version = found.run("version", "--format", "{{.Server.Version}}").decode()
         yield Docker(root, data, version)
     finally:
-        daemon.terminate()
+        daemon.kill()
         daemon.wait(30)
         shutil.rmtree(data, ignore_errors=True)
 

@@ -236,6 +236,10 @@ CASES: Mapping[str, tuple[Callable[[], bytes], str]] = {
         lambda: config(rootfs={"diff_ids": [1]}),
         "c: rootfs.diff_ids[0] is no text",
     ),
+    "saved by an ancient docker": (
+        lambda: packed({"repositories": b"{}", f"{'1' * 64}/json": b"{}", f"{'1' * 64}/layer.tar": layer("x")}),
+        "was saved by a Docker before 1.10, whose images have no ID that their content proves",
+    ),
     "layout: blob with other content": (
         lambda: oci(**{FIRST: gzip.compress(layer("evil"))}),
         f"{FIRST}: has sha256:",

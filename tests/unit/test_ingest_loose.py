@@ -260,17 +260,27 @@ def test_manifests_of_upstream(tmp_path: Path) -> None:
         )
 
 
-def test_command(tmp_path: Path) -> None:
-    """Without Go, network or catalogue: a bundle of what is there, said file by file."""
+@pytest.mark.parametrize("words", [["--source", "file"], ["kubelet", "calico"]])
+def test_command(tmp_path: Path, words: list[str]) -> None:
+    """Where there is neither Go nor a network: what files have is not built."""
     folder = written(tmp_path / "in", {"1": kube("kubelet"), "a.yaml": CALICO})
-    argv = [str(Path(sys.executable).with_name("provision")), "bundle", "build", "--source", "file"]
+    argv = [str(Path(sys.executable).with_name("provision")), "bundle", "build", *words]
     argv += ["--from", str(folder), "-o", str(tmp_path / "out")]
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": "/nowhere", "HOME": str(tmp_path)}
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"{folder}/1: kubelet v1.30.2" in done.stdout + done.stderr
-    names = [
-        each["annotations"]["provision.component"]
-        for each in json.loads((tmp_path / "out/index.json").read_bytes())["manifests"]
+    assert "asks for docker.io/calico/cni:v3.28.1" in done.stdout + done.stderr
+    index = json.loads((tmp_path / "out" / "index.json").read_bytes())
+    assert [each["annotations"]["provision.component"] for each in index["manifests"]] == [
+        "kubelet",
+        "calico",
     ]
-    assert names == ["kubelet", "calico"]
+
+
+def test_command_without_files(tmp_path: Path) -> None:
+    argv = [str(Path(sys.executable).with_name("provision")), "bundle", "build", "--source", "file"]
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "--source file takes what --from names" in done.stderr

@@ -26,6 +26,7 @@ from provisioner.engine.events import Emit, Step
 from provisioner.errors import Problem, ProvisionError
 
 _HEAD = 512
+_TOO_OLD = "was saved by a Docker before 1.10, whose images have no ID that their content proves"
 
 
 @dataclass
@@ -69,25 +70,26 @@ def look(paths: Sequence[Path], with_: Look) -> Content:
 
 def _files(path: Path, content: Content) -> Iterator[Path]:
     """The files below `path`, and the folders that are an image layout or an unpacked archive of images."""
-    if not path.is_dir() or _is_images(path):
+    if not path.is_dir() or has_images(FolderTree(path)):
         yield path
         return
     root = path.resolve()
     for folder, folders, files in os.walk(path):
         folders.sort()
-        for name in [each for each in folders if _is_images(Path(folder) / each)]:
-            folders.remove(name)
-            yield Path(folder) / name
+        for below in [Path(folder) / each for each in folders]:
+            if below.is_symlink():
+                content.unused.append(
+                    (below, Unused(below.name, "is a link to a folder; those are not followed"))
+                )
+            elif has_images(FolderTree(below)):
+                folders.remove(below.name)
+                yield below
         for file in (Path(folder) / name for name in sorted(files)):
             if file.is_symlink() and not file.resolve().is_relative_to(root):
                 reason = f"is a link out of the folder, to {shown(str(file.readlink()))}"
                 content.problems.append(Problem(str(file), 0, 0, reason, "name the file itself with --from"))
             else:
                 yield file
-
-
-def _is_images(folder: Path) -> bool:
-    return not folder.is_symlink() and has_images(FolderTree(folder))
 
 
 def _one(path: Path, with_: Look, content: Content, *, named: bool) -> None:
@@ -142,6 +144,10 @@ def _file(path: Path, workspace: Path, with_: Look, intake: Intake) -> tuple[lis
         tree = TarTree(opened, intake.limits)
         if has_images(tree):
             return take_images(tree, with_.platforms, intake), []
+        if "repositories" in tree.names():
+            raise ProvisionError(
+                _TOO_OLD, "`docker load` it into a newer one, and `docker save` it from there"
+            )
         packed = (path if form == "gzip" else plain, form)
         found = loose.programs(tree, packed, workspace, with_.components)
     return [], found or [Unused(intake.subject, "is an archive without images or programs")]
