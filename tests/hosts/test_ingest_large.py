@@ -70,7 +70,7 @@ def compressed(path: Path, form: str) -> Path:
 
 @pytest.mark.parametrize("form", ["none", "zstd", "xz"])
 def test_memory_is_the_same_at_any_size(tmp_path: Path, form: str) -> None:
-    path = large_archive(tmp_path, (1100 if form == "none" else 400) << 20)
+    path = large_archive(tmp_path, (1100 if form == "none" else 200) << 20)
     (megabytes,) = run(path if form == "none" else compressed(path, form), tmp_path / "store")
     assert int(megabytes) <= 200
     assert list((tmp_path / "store" / "components").iterdir())

@@ -293,6 +293,8 @@ def test_folder_with_links_out(tmp_path: Path) -> None:
     (folder / FIRST).unlink()
     (folder / FIRST).symlink_to(secret)
     (tmp_path / "in" / "kubelet").symlink_to("/bin/sh")
+    (tmp_path / "in" / "gone").symlink_to("nowhere")
+    (tmp_path / "in" / "circle").symlink_to("circle")
     os.mkfifo(tmp_path / "in" / "pipe")
     with pytest.raises(InputError) as caught:
         take([tmp_path / "in"], COMPONENTS, Store(tmp_path / "store"), silent)
@@ -300,6 +302,8 @@ def test_folder_with_links_out(tmp_path: Path) -> None:
     assert said == {
         "layout": f"{FIRST}: is a link out of the folder, to {secret}",
         "kubelet": "is a link out of the folder, to /bin/sh",
+        "gone": "cannot be read: No such file or directory",
+        "circle": "cannot be read: Too many levels of symbolic links",
         "pipe": "is no file",
     }
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from provisioner.bundle.catalogue import Component
 from provisioner.bundle.ingest import loose
@@ -85,7 +86,8 @@ def _files(path: Path, content: Content) -> Iterator[Path]:
                 folders.remove(below.name)
                 yield below
         for file in (Path(folder) / name for name in sorted(files)):
-            if file.is_symlink() and not file.resolve().is_relative_to(root):
+            # Not Path.resolve, which takes exception to links that lead in a circle.
+            if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(root):
                 reason = f"is a link out of the folder, to {shown(str(file.readlink()))}"
                 content.problems.append(Problem(str(file), 0, 0, reason, "name the file itself with --from"))
             else:
@@ -128,9 +130,7 @@ def _clear(workspace: Path, found: Sequence[Found]) -> None:
 
 def _file(path: Path, workspace: Path, with_: Look, intake: Intake) -> tuple[list[TakenImage], list[Found]]:
     """Raises ProvisionError for an archive that is not as it has to be."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ProvisionError("is no file")
-    with path.open("rb") as file:
+    with _opened(path) as file:
         form = compression_of(file.read(_HEAD))
         plain = path
         if form:
@@ -151,6 +151,16 @@ def _file(path: Path, workspace: Path, with_: Look, intake: Intake) -> tuple[lis
         packed = (path if form == "gzip" else plain, form)
         found = loose.programs(tree, packed, workspace, with_.components)
     return [], found or [Unused(intake.subject, "is an archive without images or programs")]
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Raises ProvisionError for what is no file, without waiting at the end of a pipe, and for what may not be read."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ProvisionError("is no file")
+        return path.open("rb")
+    except OSError as error:
+        raise ProvisionError(f"cannot be read: {error.strerror}") from error
 
 
 def _single(path: Path, head: bytes, name: str, workspace: Path, with_: Look) -> Found:
