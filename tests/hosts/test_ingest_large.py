@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backports import zstd
+
+from provisioner.bundle.ingest.zstd import library as zstd
 
 pytestmark = pytest.mark.hosts
 

@@ -102,7 +102,7 @@ def blob(data: bytes) -> str:
 
 def oci_image(image: Made, form: str = "") -> tuple[dict[str, bytes], bytes]:
     """Blobs, and the manifest among them. `form` is gzip, zstd or "" (not compressed)."""
-    from backports import zstd
+    from provisioner.bundle.ingest.zstd import library as zstd
 
     pack: dict[str, Callable[[bytes], bytes]] = {
         "gzip": lambda data: gzip.compress(data, mtime=0),

@@ -31,10 +31,10 @@ from archives import (
     packed,
     written,
 )
-from backports import zstd
 
 from provisioner.bundle import catalogue
 from provisioner.bundle.ingest.take import take
+from provisioner.bundle.ingest.zstd import library as zstd
 from provisioner.bundle.store import Finished, Store, hash_file
 from provisioner.engine.events import silent
 from provisioner.errors import InputError, ProvisionError

@@ -27,11 +27,11 @@ from archives import (
     packed,
     written,
 )
-from backports import zstd
 
 from provisioner.bundle import catalogue, write
 from provisioner.bundle.ingest.limits import Limits
 from provisioner.bundle.ingest.take import take
+from provisioner.bundle.ingest.zstd import library as zstd
 from provisioner.bundle.layout import Bundle, Image
 from provisioner.bundle.store import Store, hash_file
 from provisioner.bundle.verify import verify

@@ -87,7 +87,7 @@ def _decoder(form: str, name: str) -> _Decoder:
 
         decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
     elif form == "zstd":
-        from backports import zstd
+        from provisioner.bundle.ingest.zstd import library as zstd
 
         decoder = zstd.ZstdDecompressor(
             options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
