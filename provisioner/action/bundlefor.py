@@ -66,8 +66,12 @@ class Wanted:
     packages: tuple[Distribution, ...]
 
 
-def build_for(site: Site, *, source: str, output: Path | None, emit: Emit) -> Bundle:
-    """A bundle of what the inventory asks for. Raises as `build.build`; InputError for the inventory."""
+def build_for(
+    site: Site, *, source: str, output: Path | None, emit: Emit, files: Sequence[Path] = ()
+) -> Bundle:
+    """A bundle of what the inventory asks for, of `files` where they have it.
+
+    Raises as `build.build`; InputError for the inventory."""
     check_systems(site.systems)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -76,7 +80,11 @@ def build_for(site: Site, *, source: str, output: Path | None, emit: Emit) -> Bu
         def make(component: str) -> Artifact:
             if component not in made:
                 part = building.build(
-                    components=[component], source=source, output=folder / component, emit=emit
+                    components=[component],
+                    source=source,
+                    output=folder / component,
+                    emit=emit,
+                    files=files,
                 )
                 made[component] = part.artifact(component)
             return made[component]
@@ -85,7 +93,7 @@ def build_for(site: Site, *, source: str, output: Path | None, emit: Emit) -> Bu
     said = f"{site.inventory} asks for {_counted(wanted)}"
     emit(Note(message=said))
     return building.build_chosen(
-        [*wanted.components, *wanted.packages], source=source, output=output, emit=emit
+        [*wanted.components, *wanted.packages], source=source, output=output, emit=emit, files=files
     )
 
 

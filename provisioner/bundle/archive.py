@@ -33,7 +33,7 @@ class Entry:
     owner: int = 0
 
 
-class _GzipSink:
+class GzipSink:
     """Compresses what is written to it and hashes it before compression."""
 
     def __init__(self, target: BinaryIO) -> None:
@@ -97,7 +97,7 @@ def write_archive(entries: Iterable[Entry], target: Path) -> str:
     for parent in _parents(members):
         members.setdefault(parent, Entry(parent))
     with target.open("wb") as file:
-        sink = _GzipSink(file)
+        sink = GzipSink(file)
         with tarfile.open(fileobj=sink, mode="w|", format=tarfile.GNU_FORMAT, bufsize=1 << 20) as archive:  # type: ignore[call-overload]
             for _, entry in sorted(members.items()):
                 _add(archive, entry)

@@ -17,6 +17,7 @@ from provisioner.bundle import catalogue, frommodule, golang, ospackages, write
 from provisioner.bundle.catalogue import Component, Distribution
 from provisioner.bundle.completeness import prove_complete
 from provisioner.bundle.frommodule import NO_INPUTS, Inputs
+from provisioner.bundle.ingest import take
 from provisioner.bundle.layout import Bundle, bundles_directory, default_bundle_path
 from provisioner.bundle.oci import digest_of
 from provisioner.bundle.recipe import module_key, release_key
@@ -26,7 +27,7 @@ from provisioner.engine.events import Emit, Note, Progress, Step
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.words import hint_for
 
-SOURCES = ("auto", "release", "module")
+SOURCES = ("auto", "release", "module", "file")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def build(
     output: Path | None,
     emit: Emit,
     requested: Sequence[str] = (),
+    files: Sequence[Path] = (),
 ) -> Bundle:
     """Make a bundle of the named `components` (None: all) in `output` (None: below the user's cache; NAME.tar: one
     file, whose directory stays in the cache).
@@ -56,7 +58,8 @@ def build(
     `source` is release, module, or auto: what is cached, else the release if its publisher answers, else the
     module. A bundle of the whole catalogue that goes to the cache becomes the default one. An interrupted
     build leaves every finished component, Go's cache and the downloads so far for the next. What comes
-    on request alone is in it for the names `requested`, or where it is cached. Raises ProvisionError, LockedError.
+    on request alone is in it for the names `requested`, or where it is cached. What `files` have comes in beside that,
+    or in its place; with the source `file` nothing else does. Raises ProvisionError, LockedError.
     """
     if source not in SOURCES:
         raise ProvisionError(f"{source!r} is no source", "one of: " + ", ".join(SOURCES))
@@ -67,35 +70,54 @@ def build(
     names = {*(components or ()), *requested}
     parts = [each for each in chosen if isinstance(each, Distribution) or _is_wanted(each, names, store)]
     left_out = None if components else list(_left_out(every))
-    return _made(parts, Target(source, output, left_out), store, emit)
+    return _made(parts, Target(source, output, left_out, files), store, emit)
 
 
 def build_chosen(
-    chosen: Sequence[Component | Distribution], *, source: str, output: Path | None, emit: Emit
+    chosen: Sequence[Component | Distribution],
+    *,
+    source: str,
+    output: Path | None,
+    emit: Emit,
+    files: Sequence[Path] = (),
 ) -> Bundle:
     """Make a bundle of these and nothing else, as `build`. Raises ProvisionError, LockedError, also for what cannot be
     had now."""
     store = Store(platformdirs.user_cache_path("provision") / "build")
-    return _made(chosen, Target(source, output, None), store, emit)
+    return _made(chosen, Target(source, output, None, files, exact=True), store, emit)
 
 
 @dataclass(frozen=True)
 class Target:
     """Of a build: where parts come `source` from, the folder `output` (None: below the user's cache), and the images
-    that a bundle of the whole catalogue is without; None for one of some parts, which have all to be had."""
+    that a bundle of the whole catalogue is without; None for one of some parts, which have all to be had. `files` are
+    archives and folders, whose content takes the place of what would be made; with `exact` only that comes in."""
 
     source: str
     output: Path | None
     left_out: list[str] | None
+    files: Sequence[Path] = ()
+    exact: bool = False
+
+
+def _is_taken(taken: Sequence[Finished], part: Component | Distribution) -> bool:
+    return isinstance(part, Component) and take.replaces(taken, part)
 
 
 def _made(chosen: Sequence[Component | Distribution], target: Target, store: Store, emit: Emit) -> Bundle:
     try:
         with store.lock():
-            finished = _finished(chosen, target, store, emit)
-            if target.left_out is not None:
-                prove_complete(finished, store, target.left_out)
-            written = _write(finished, store, target.output, whole=target.left_out is not None)
+            taken = take.take(target.files, catalogue.load(), store, emit) if target.files else []
+            if target.exact:
+                taken = [each for each in taken if any(_is_taken([each], part) for part in chosen)]
+            wanted = [each for each in chosen if target.source != "file" and not _is_taken(taken, each)]
+            finished = _finished(wanted, target, store, emit)
+            whole = target.left_out is not None and target.source != "file"
+            if whole:
+                prove_complete(finished, store, [*(target.left_out or ()), *take.names_of(taken)])
+            finished += taken
+            take.say_lacking(taken, finished, emit)
+            written = _write(finished, store, target.output, whole=whole)
     except OSError as error:
         raise ProvisionError(
             f"the bundle could not be built: {error}", f"is there space below {store.root}?"
@@ -218,7 +240,7 @@ def _from_publisher(component: Component, store: Store, emit: Emit) -> Finished:
 def _plan(wanted: Sequence[Component], source: str, store: Store, emit: Emit) -> list[Plan]:
     """Decide how each component is had; the network is asked only for what is neither decided nor cached."""
     releases = [_from_release(component, store) for component in wanted]
-    if source == "release" or (source == "auto" and all(plan.finished for plan in releases)):
+    if not wanted or source == "release" or (source == "auto" and all(plan.finished for plan in releases)):
         return releases
     try:
         modules: list[Plan] = _from_modules(wanted, store)

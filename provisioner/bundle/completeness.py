@@ -18,9 +18,12 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def images_of(manifest: bytes) -> frozenset[str]:
     """The references of all containers in a Kubernetes manifest of one or several documents."""
-    return frozenset(
-        image for document in yaml.load_all(manifest, Loader=_Loader) for image in _images(document)
-    )
+    return images_in(list(yaml.load_all(manifest, Loader=_Loader)))
+
+
+def images_in(objects: Sequence[object]) -> frozenset[str]:
+    """The references of all containers in these objects."""
+    return frozenset(image for each in objects for image in _images(each))
 
 
 def prove_complete(finished: Sequence[Finished], store: Store, without: Sequence[str] = ()) -> None:
@@ -46,7 +49,9 @@ def _images(node: object) -> Iterator[str]:
     if isinstance(node, dict):
         for key, value in node.items():
             if key in ("containers", "initContainers") and isinstance(value, list):
-                yield from (str(container["image"]) for container in value if "image" in container)
+                yield from (
+                    str(each["image"]) for each in value if isinstance(each, dict) and "image" in each
+                )
             else:
                 yield from _images(value)
     elif isinstance(node, list):

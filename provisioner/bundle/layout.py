@@ -27,8 +27,8 @@ DEFAULT_PLATFORM = "linux/amd64"
 class Artifact:
     """A file. `sha256` is hexadecimal, `size` in bytes, `title` the file name under which it is known.
 
-    `source` is release or module: the publisher's own file, or a build of the Go module `module`. `images` are those
-    that a manifest asks for and the bundle need not have.
+    `source` is release, module or file: the publisher's own file, a build of the Go module `module`, or a file that
+    the user gave. `images` are those that a manifest asks for and the bundle need not have.
     """
 
     name: str

@@ -27,7 +27,7 @@ class Layer:
 
 
 def describe(component: Component, origin: str) -> dict[str, str]:
-    """What the index and the manifest say of a component. `origin` is release or module."""
+    """What the index and the manifest say of a component. `origin` is release, module or file."""
     result = {
         oci.TITLE: component.title,
         oci.VERSION: component.tag or component.version,

@@ -48,10 +48,10 @@ def command(ctx: click.Context) -> None:
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @click.option(
     "--source",
-    type=click.Choice(("auto", "release", "module")),
+    type=click.Choice(("auto", "release", "module", "file")),
     default="auto",
     show_default=True,
-    help="The publishers' releases, builds of the Go modules, or releases where the publisher answers.",
+    help="Publishers' releases, builds of Go modules, releases where the publisher answers; file: --from alone.",
 )
 @click.option(
     "-o",
@@ -74,6 +74,14 @@ def command(ctx: click.Context) -> None:
     metavar="NAME",
     help="Also the images that only their publisher has, of the plug-in NAME (cilium).",
 )
+@click.option(
+    "--from",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="Also what this archive of images, file or folder has, in place of what would be made of it.",
+)
 @click.pass_context
 def build(
     ctx: click.Context,
@@ -84,21 +92,31 @@ def build(
     facts: Path | None,
     systems: tuple[str, ...],
     requested: tuple[str, ...],
+    files: tuple[Path, ...],
 ) -> None:
     """Build the bundle, or one of the named COMPONENTs only. What is cached is not built again."""
     from provisioner.bundle import build as building
 
     emit = _emit(ctx.obj)
     _check_site(inventory, facts, systems, components, requested)
+    if source == "file" and not files:
+        raise click.UsageError("--source file takes what --from names")
     if inventory is not None:
         from provisioner.action.bundlefor import Site, build_for
         from provisioner.action.proxied import use_proxy_of
 
         use_proxy_of(inventory, emit)
-        bundle = build_for(Site(inventory, facts, systems), source=source, output=output, emit=emit)
+        bundle = build_for(
+            Site(inventory, facts, systems), source=source, output=output, emit=emit, files=files
+        )
     else:
         bundle = building.build(
-            components=components or None, source=source, output=output, emit=emit, requested=requested
+            components=components or None,
+            source=source,
+            output=output,
+            emit=emit,
+            requested=requested,
+            files=files,
         )
     emit(Note(message=f"{bundle.path}  {bundle.digest}"))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from archives import Made, layer, named_layout, old_docker, packed
 from broken import VARIABLES, said
 from garbage import (
     bent,
@@ -51,7 +52,12 @@ from provisioner.action.foundcluster import FoundHost
 from provisioner.action.kinds import base_modules, kinds_of
 from provisioner.action.planfile import read_plan
 from provisioner.action.plankind import is_plan_file
+from provisioner.bundle import catalogue
+from provisioner.bundle.ingest.names import full_name
+from provisioner.bundle.ingest.take import take
 from provisioner.bundle.minisign import PublicKey, SecretKey, Signature
+from provisioner.bundle.store import Store
+from provisioner.engine.events import silent
 from provisioner.engine.history import find_run, records
 from provisioner.engine.ownership import leftovers
 from provisioner.errors import InputError, ProvisionError, UnreachableError
@@ -81,6 +87,10 @@ AT_LENGTH = 5000
 """How many inputs each parser gets: in every run, in a soak run."""
 PATH = Path("input")
 """In a folder of the test's own."""
+MADE = Made((layer("one"), layer("two")))
+SAVED: dict[str, Any] = old_docker(MADE)
+CONFIG = f"{MADE.image_id[7:]}.json"
+COMPONENTS = catalogue.load()
 MODULES = base_modules()
 KINDS = kinds_of(MODULES)
 GROUPS = {"all": ("h1", "h2", "web01.lan"), "a": ("h1",), "kube_control_plane": ("h1",)}
@@ -161,6 +171,18 @@ def _journal(text: str) -> None:
     run_table(list(records(PATH, folder)))
     if any(records(PATH, folder)):
         find_run(PATH, "2026", folder)
+
+
+def _archive(content: bytes) -> None:
+    """Also whatever is called so: archives of images, programs, manifests."""
+    store = Store(Path("store"))
+    take([_file(content)], COMPONENTS, store, silent)
+
+
+def _documents(documents: tuple[object, object]) -> None:
+    """An archive that is whole, around documents that are not."""
+    listed, config = (json.dumps(each).encode() for each in documents)
+    _archive(packed({**SAVED, "manifest.json": listed, CONFIG: config}))
 
 
 def _lines(*lines: Any) -> str:
@@ -288,6 +310,26 @@ PARSERS: Mapping[str, Parser] = {
     "journals": Parser(
         texts | deep | _lists | st.lists(damaged(JOURNAL[0]) | damaged(JOURNAL[1])).map(_journal_of), _journal
     ),
+    "archives of images": Parser(raw | bent(packed(SAVED)) | bent(packed(named_layout(MADE))), _archive),
+    "documents of archives": Parser(
+        st.tuples(damaged(json.loads(SAVED["manifest.json"])), damaged(json.loads(MADE.config))), _documents
+    ),
+    "programs and manifests": Parser(
+        bent(
+            b"\x7fELF\x02\x01"
+            + bytes(12)
+            + b">"
+            + bytes(13)
+            + b"\xff Go buildinf:\x08\x02"
+            + bytes(16)
+            + b"\x02go\x03a"
+        )
+        | trees("kind", "apiVersion", "metadata", "containers", "image", "ConfigMap", "DaemonSet").map(
+            dumped
+        ),
+        _archive,
+    ),
+    "names of images": Parser(texts | _names, lambda text: full_name(text, "manifest.json")),
     "known hosts": Parser(raw | bent(KNOWN_HOSTS), _known_hosts),
     "signatures": Parser(raw | bent(PREHASHED) | bent(LEGACY), Signature.parse, (ValueError,)),
     "public keys": Parser(
