@@ -32,8 +32,6 @@ class References:
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     is_sealed: bool = False
-    is_plain: bool = False
-    """Whether the index has nothing but what every index has: releases before the seal wrote such."""
 
     def unreferenced(self) -> Iterator[str]:
         """Names of blobs that nothing asks for."""
@@ -51,7 +49,6 @@ def follow(contents: Contents) -> References:
         index = contents.pieces[INDEX].read()
         document = json.loads(index)
         result.is_sealed = is_sealed(index)
-        result.is_plain = set(document) <= {"schemaVersion", "mediaType", "manifests"}
         result.entries += [Descriptor.parse(entry) for entry in document["manifests"]]
     except KeyError as error:
         missing = "is missing" if error.args == (INDEX,) else f"has no {error}"

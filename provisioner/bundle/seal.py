@@ -12,6 +12,7 @@ from typing import Any
 from provisioner.bundle.oci import digest_of, encode
 
 SEAL = "provision.index"
+_PLAIN = frozenset({"schemaVersion", "mediaType", "manifests"})
 
 
 def sealed(document: dict[str, Any]) -> bytes:
@@ -20,11 +21,14 @@ def sealed(document: dict[str, Any]) -> bytes:
 
 
 def is_sealed(index: bytes) -> bool:
-    """Whether the index carries a seal. Raises ValueError when it is not the one of its content."""
+    """Whether the index carries a seal; those of releases before it have nothing but what every index has. Raises
+    ValueError when it is not that of its content, or another index has none: a changed byte may have hidden it."""
     document = json.loads(index)
-    notes = document.get("annotations") if isinstance(document, dict) else None
-    if not isinstance(notes, dict) or SEAL not in notes:
+    if not isinstance(document, dict) or set(document) <= _PLAIN:
         return False
+    notes = document.get("annotations")
+    if not isinstance(notes, dict) or SEAL not in notes:
+        raise ValueError("has no digest of itself, so that a change of it could not be seen")
     plain = {key: value for key, value in document.items() if key != "annotations"}
     if sealed(plain) != index:
         raise ValueError("was changed since the bundle was made: it is not what its own digest says")

@@ -121,6 +121,10 @@ LYING: dict[str, tuple[bytes, str]] = {
     "no layout": (tar(member("index.json", sealed({"manifests": []}))), "oci-layout: is missing"),
     "a seal of another index": (tar(member("index.json", sealed({"manifests": []}).replace(b"[]", b'[""]'))),
                                 "it is not what its own digest says"),
+    "an index whose seal has another name": (
+        laid_out().replace(b"provision.index", b"provision.indey"), "has no digest of itself"),
+    "an index whose annotations have another name": (
+        laid_out().replace(b'"annotations"', b'"annotationt"'), "has no digest of itself"),
     "an index of 17 MiB": (tar(header("index.json", 17 << 20), bytes(17 << 20)), "has 17825792 bytes, which is absurd"),
     "a blob that is missing": (laid_out(entry("a" * 64)), f"sha256:{'a' * 64}: is missing; index.json asks for it"),
     "a digest that leads out": (laid_out(entry("../../x")), "is no sha256 digest"),
