@@ -45,6 +45,7 @@ ORDER = (
     "test_cut_off",
     "test_bare",
     "test_closed_site",
+    "test_whole_bundle",
     "test_three",
     "test_balanced",
     "test_balancing",
