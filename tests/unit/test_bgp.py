@@ -163,7 +163,7 @@ def test_the_playbook_has_the_mesh_first_where_it_stays(options: BGP, wanted: li
     pools = (IPPool("a", "10.244.0.0/16", "None"), IPPool("b", "fd00:244::/56", "None"))
     spec = replace(spec, network=replace(spec.network, calico=Calico(pools=pools, bgp=options)))
     kinds = {each.name: each for each in (CalicoMeshKind(), CalicoReflectorsKind())}
-    modules = {**kinds, "artifact": Left(), "manifest": Left()}
+    modules = {**kinds, "artifact": Left(), "manifest": Left(), "file": Left(), "copy": Left()}
     playbook = load_playbook(ROOT / "playbooks" / "network.yaml", set(modules))
     variables = {
         "cluster": spec,
