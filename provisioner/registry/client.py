@@ -130,6 +130,11 @@ class Registry:
     def close(self) -> None:
         self._transport.close()
 
+    @property
+    def authority(self) -> str:
+        """HOST:PORT, as in references."""
+        return self._transport.authority
+
     def listens(self) -> bool:
         """Whether anything accepts a connection there now; one try, without TLS and without back-off."""
         return self._transport.listens()

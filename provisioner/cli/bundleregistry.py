@@ -1,0 +1,104 @@
+"""`provision bundle push`, and `diff` with a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from provisioner.engine.events import Note
+
+if TYPE_CHECKING:
+    from provisioner.action.pushing import Access
+
+_PATH = click.Path(path_type=Path)
+
+
+def access_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--ca, --address, --username, --password-file, --password-command, --image, --json."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option(
+            "--image", "images", multiple=True, metavar="NAME:TAG", help="Only this one (may be repeated)."
+        ),
+        click.option(
+            "--password-command", metavar="COMMAND", help="What it prints is the password; no shell runs it."
+        ),
+        click.option("--password-file", type=_PATH, metavar="FILE", help="A file with the password alone."),
+        click.option("--username", metavar="NAME", help="The registry's account; without it, none."),
+        click.option("--address", metavar="IP", help="Where the registry is, if not where DNS says."),
+        click.option(
+            "--ca", type=_PATH, metavar="FILE", help="The only authority trusted (PEM), not the system's."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command()
+@click.argument("bundles", type=_PATH, nargs=-1, metavar="[BUNDLE]...")
+@click.option("--to", required=True, metavar="HOST[:PORT][/PROJECT]", help="The registry, over TLS.")
+@access_options
+def push(bundles: tuple[Path, ...], to: str, as_json: bool, images: tuple[str, ...], **given: Any) -> None:
+    """Push the images of BUNDLE (by default the last one built) to a registry, without a container engine.
+
+    quay.io/calico/node:v3.28.1 becomes HOST/PROJECT/calico/node:v3.28.1, with the publisher's digest. What is there is
+    not sent again: after a break the same command goes on. Nothing goes over tags that name another image in the set,
+    and images without a version (latest) are refused.
+    """
+    from provisioner.action.pushing import push as run
+    from provisioner.report.choose import reporter
+
+    with reporter(as_json) as report:
+        run(bundles, images, _access(to, "--to", **given), report.emit)
+
+
+@click.command()
+@click.argument("bundle", type=_PATH)
+@click.argument("registry", metavar="REGISTRY")
+@access_options
+def diff(bundle: Path, registry: str, as_json: bool, images: tuple[str, ...], **given: Any) -> None:
+    """Show which images of BUNDLE a REGISTRY (HOST[:PORT][/PROJECT]) lacks or has otherwise. Nothing is moved.
+
+    Exit codes, as those of `provision plan`: 0 it has them all, 2 it does not, 1 it could not be asked.
+    """
+    from provisioner.action.pushing import compared
+    from provisioner.registry.compare import SAME, comparison_lines, comparison_value
+    from provisioner.report.choose import reporter
+    from provisioner.report.listing import show_json
+
+    with reporter(as_json=False) as report:
+        found = compared(bundle, images, _access(registry, "REGISTRY", **given), report.emit)
+        if as_json:
+            show_json(comparison_value(found))
+        else:
+            for line in comparison_lines(found):
+                report.emit(Note(message=line))
+    raise click.exceptions.Exit(0 if all(each.state == SAME for each in found) else 2)
+
+
+def _access(
+    target: str,
+    option: str,
+    ca: Path | None,
+    address: str | None,
+    username: str | None,
+    password_file: Path | None,
+    password_command: str | None,
+) -> Access:
+    from provisioner.action.pushing import Access
+    from provisioner.errors import InputError, Problem
+    from provisioner.inventory.secrets import Secret
+    from provisioner.registry.target import Target
+
+    if password_file and password_command:
+        reason = "the password comes from a file or from a command"
+        raise InputError([Problem("--password-command", 0, 0, reason, "leave one of them out")])
+    secret = None
+    if password_file:
+        secret = Secret("file", str(password_file), file="--password-file")
+    elif password_command:
+        secret = Secret("command", password_command, file="--password-command")
+    return Access(Target.parse(target, option), ca, address, username, secret)
