@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from provisioner.action.keyfile import check_free, write_secret
+from provisioner.action.registryaccess import read_authority
 from provisioner.bundle.layout import Bundle, default_bundle_path
-from provisioner.engine.events import Emit
+from provisioner.engine.events import Emit, Note
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.secrets import Secret
 from provisioner.registry.client import Registry
 from provisioner.registry.compare import Compared, compare
+from provisioner.registry.harbor import Harbor
+from provisioner.registry.harborproject import HarborProject
 from provisioner.registry.placing import NamedImage, placed
 from provisioner.registry.push import push_all
 from provisioner.registry.target import Target
+from provisioner.registry.transport import RefusedError
+
+Client = TypeVar("Client")
 
 
 @dataclass(frozen=True)
@@ -29,24 +37,57 @@ class Access:
 
     def open(self) -> Registry:
         """Raises InputError when the password or the authority cannot be had."""
+        return self._client(Registry)
+
+    def harbor(self) -> Harbor:
+        """Raises as `open`."""
+        return self._client(Harbor)
+
+    def _client(self, kind: Callable[..., Client]) -> Client:
         if self.username and self.password is None:
             hint = "--password-file FILE or --password-command COMMAND"
             raise InputError([Problem("--username", 0, 0, f"{self.username} has no password", hint)])
-        return Registry(
+        return kind(
             self.target.host,
             self.target.port,
-            ca_pem=_read(self.ca),
+            ca_pem=None if self.ca is None else read_authority(self.ca),
             address=self.address,
             username=self.username,
             password=self.password.reveal() if self.password else None,
         )
 
 
-def push(paths: Sequence[Path], wanted: Sequence[str], access: Access, emit: Emit) -> None:
-    """Raises InputError, and ProvisionError as the registry does."""
+def push(
+    paths: Sequence[Path], wanted: Sequence[str], access: Access, emit: Emit, create: str | None = None
+) -> None:
+    """`create`: the registry is a Harbor, and its project is made, private or public. Raises InputError, and
+    ProvisionError as the registry does."""
     images = placed(images_of(paths, wanted, emit), access.target.project)
+    project = HarborProject(access.harbor, access.target.project, True if create == "public" else None)
+    if create is not None:
+        if not project.name:
+            hint = "HOST[:PORT]/PROJECT: its first part is the project"
+            raise InputError([Problem("--to", 0, 0, "names no project to make", hint)])
+        if project.ensure():
+            emit(Note(message=f"the project {project.name} is there now, {create}"))
     with access.open() as registry:
-        push_all(registry, images, emit)
+        try:
+            push_all(registry, images, emit)
+        except RefusedError as refusal:
+            raise project.explained(refusal) from refusal
+
+
+def robot(access: Access, name: str, days: int, output: Path) -> str:
+    """Makes a robot account of Harbor's that may pull and push; its secret, which is shown once, goes to a file of mode
+    0600. Returns its whole name. Raises InputError before it is made where the file could not be."""
+    check_free(output, force=False)
+    project = access.target.project.partition("/")[0]
+    if not project:
+        raise InputError([Problem("--to", 0, 0, "names no project", "HOST[:PORT]/PROJECT")])
+    with access.harbor() as harbor:
+        made = harbor.robot(project, name, days, "made by provision: pulls and pushes")
+    write_secret(made.secret, output, force=False)
+    return made.name
 
 
 def compared(path: Path | None, wanted: Sequence[str], access: Access, emit: Emit) -> list[Compared]:
@@ -82,10 +123,3 @@ def _near(name: str, known: set[str]) -> str:
 
     near = nearest(name, sorted(known))
     return f"did you mean {near}?" if near else "`provision bundle inspect` lists them"
-
-
-def _read(ca: Path | None) -> bytes | None:
-    try:
-        return None if ca is None else ca.read_bytes()
-    except OSError as error:
-        raise InputError([Problem(str(ca), 0, 0, f"cannot be read: {error.strerror}")]) from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provisioner.cli.bundleregistry import diff, push
+from provisioner.cli.bundleregistry import diff, push, robot
 from provisioner.engine.events import Emit, Note, silent
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PATH = click.Path(file_okay=False, path_type=Path)
 
 
-@click.group("bundle", commands=[push, diff])
+@click.group("bundle", commands=[push, diff, robot])
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Make and look at the bundle: every binary, image and manifest of a cluster in one place."""

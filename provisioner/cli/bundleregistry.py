@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
+def images_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--image, --json."""
+    only = click.option(
+        "--image", "images", multiple=True, metavar="NAME:TAG", help="Only this one (may be repeated)."
+    )
+    return only(click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function))
+
+
 def access_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--ca, --address, --username, --password-file, --password-command, --image, --json."""
+    """--ca, --address, --username, --password-file, --password-command."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        click.option(
-            "--image", "images", multiple=True, metavar="NAME:TAG", help="Only this one (may be repeated)."
-        ),
         click.option(
             "--password-command", metavar="COMMAND", help="What it prints is the password; no shell runs it."
         ),
@@ -40,8 +44,22 @@ def access_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @click.argument("bundles", type=_PATH, nargs=-1, metavar="[BUNDLE]...")
 @click.option("--to", required=True, metavar="HOST[:PORT][/PROJECT]", help="The registry, over TLS.")
+@click.option(
+    "--create-project",
+    "create",
+    type=click.Choice(("private", "public")),
+    help="The registry is a Harbor: make its project unless it is there.",
+)
 @access_options
-def push(bundles: tuple[Path, ...], to: str, as_json: bool, images: tuple[str, ...], **given: Any) -> None:
+@images_options
+def push(
+    bundles: tuple[Path, ...],
+    to: str,
+    create: str | None,
+    as_json: bool,
+    images: tuple[str, ...],
+    **given: Any,
+) -> None:
     """Push the images of BUNDLE (by default the last one built) to a registry, without a container engine.
 
     quay.io/calico/node:v3.28.1 becomes HOST/PROJECT/calico/node:v3.28.1, with the publisher's digest. What is there is
@@ -52,13 +70,14 @@ def push(bundles: tuple[Path, ...], to: str, as_json: bool, images: tuple[str, .
     from provisioner.report.choose import reporter
 
     with reporter(as_json) as report:
-        run(bundles, images, _access(to, "--to", **given), report.emit)
+        run(bundles, images, _access(to, "--to", **given), report.emit, create)
 
 
 @click.command()
 @click.argument("bundle", type=_PATH)
 @click.argument("registry", metavar="REGISTRY")
 @access_options
+@images_options
 def diff(bundle: Path, registry: str, as_json: bool, images: tuple[str, ...], **given: Any) -> None:
     """Show which images of BUNDLE a REGISTRY (HOST[:PORT][/PROJECT]) lacks or has otherwise. Nothing is moved.
 
@@ -77,6 +96,26 @@ def diff(bundle: Path, registry: str, as_json: bool, images: tuple[str, ...], **
             for line in comparison_lines(found):
                 report.emit(Note(message=line))
     raise click.exceptions.Exit(0 if all(each.state == SAME for each in found) else 2)
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--to", required=True, metavar="HOST[:PORT]/PROJECT", help="The Harbor and its project, over TLS."
+)
+@click.option(
+    "-o", "--output", type=_PATH, required=True, metavar="FILE", help="Where its secret goes, mode 0600."
+)
+@click.option("--days", type=click.IntRange(min=1), help="How long it lives; without it, without end.")
+@access_options
+def robot(name: str, to: str, output: Path, days: int | None, **given: Any) -> None:
+    """Make the robot account NAME of a Harbor's project, which may pull and push there and nothing else.
+
+    Harbor shows its secret this once. For the spec: username: what is printed, password: !secret {file: FILE}.
+    """
+    from provisioner.action.pushing import robot as run
+
+    click.echo(run(_access(to, "--to", **given), name, days or -1, output))
 
 
 def _access(
