@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import InputError, Problem
-from provisioner.pki.cluster import ClusterState
 from provisioner.registry.client import Registry
 from provisioner.registry.harbor import Harbor
 from provisioner.registry.harborproject import HarborProject
-from provisioner.spec.model import ClusterSpec
+
+if TYPE_CHECKING:
+    from provisioner.pki.cluster import ClusterState
+    from provisioner.spec.model import ClusterSpec
 
 
 def registry_of(spec: ClusterSpec, state: ClusterState) -> tuple[Registry, HarborProject | None]:
