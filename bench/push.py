@@ -138,13 +138,7 @@ def registry(folder: Path) -> Iterator[Server]:
     subprocess.run(["openssl", "req", "-x509", *curve, *names, *files], check=True, capture_output=True)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    settings = {
-        "version": 0.1,
-        "log": {"level": "error", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
-        "http": {"addr": f"127.0.0.1:{port}", "tls": {"certificate": str(certificate), "key": str(key)}},
-    }
-    (folder / "config.yml").write_text(json.dumps(settings), encoding="utf-8")
+    (folder / "config.yml").write_text(json.dumps(_settings(folder, port)), encoding="utf-8")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, "serve", folder / "config.yml"], stdout=log, stderr=log)
         try:
@@ -154,6 +148,16 @@ def registry(folder: Path) -> Iterator[Server]:
             process.terminate()
             process.wait(10)
             shutil.rmtree(folder)
+
+
+def _settings(folder: Path, port: int) -> dict[str, object]:
+    tls = {"certificate": str(folder / "crt.pem"), "key": str(folder / "key.pem")}
+    return {
+        "version": 0.1,
+        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
+        "http": {"addr": f"127.0.0.1:{port}", "tls": tls},
+    }
 
 
 def _raw(bundle: Bundle, server: Server, work: Path) -> Run:

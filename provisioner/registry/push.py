@@ -16,37 +16,34 @@ def push_all(registry: Registry, images: Sequence[Placed], emit: Emit) -> PushEn
 
     What arrived before a failure stays: the next push does not send it again.
     """
-    began, total, moved = time.monotonic(), PushResult(), 0
+    began, total, changed = time.monotonic(), PushResult(), 0
     for each in images:
         start = time.monotonic()
         result = _push(registry, each, emit)
         total += result
-        new = bool(result.blobs_sent or result.mounted)
-        moved += new
+        changed += bool(result.blobs_sent or result.mounted)
+        where = f"{registry.authority}/{each.where}"
+        counts, seconds = _counts(result), time.monotonic() - start
         emit(
             ImagePushed(
-                reference=each.reference,
-                where=f"{registry.authority}/{each.where}",
-                digest=each.image.digest,
-                sent=result.blobs_sent,
-                mounted=result.mounted,
-                skipped=result.skipped,
-                bytes=result.bytes_sent,
-                seconds=time.monotonic() - start,
+                reference=each.reference, where=where, digest=each.image.digest, seconds=seconds, **counts
             )
         )
+    counts, seconds = _counts(total), time.monotonic() - began
     ended = PushEnded(
-        registry=registry.authority,
-        images=len(images),
-        changed=moved,
-        sent=total.blobs_sent,
-        mounted=total.mounted,
-        skipped=total.skipped,
-        bytes=total.bytes_sent,
-        seconds=time.monotonic() - began,
+        registry=registry.authority, images=len(images), changed=changed, seconds=seconds, **counts
     )
     emit(ended)
     return ended
+
+
+def _counts(result: PushResult) -> dict[str, int]:
+    return {
+        "sent": result.blobs_sent,
+        "mounted": result.mounted,
+        "skipped": result.skipped,
+        "bytes": result.bytes_sent,
+    }
 
 
 def _push(registry: Registry, each: Placed, emit: Emit) -> PushResult:

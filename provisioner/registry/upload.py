@@ -88,6 +88,21 @@ class FilePart(Body):
         self._file.close()
 
 
+class _Tally:
+    """What one request, sent once or more, has reported, and what it is to be in the end."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._count = 0
+
+    def add(self, size: int) -> None:
+        self._count += size
+        self._seen(size)
+
+    def settle(self, size: int) -> None:
+        self._seen(size - self._count)
+
+
 @dataclass(frozen=True)
 class Upload:
     """One blob into one repository.
@@ -222,31 +237,19 @@ class Upload:
         patience: float = 0.0,
     ) -> Answer:
         """What is reported as seen in the end is what was sent with success, however often that was tried."""
-        counted = 0
+        tally = _Tally(self.seen)
 
-        def count(size: int) -> None:
-            nonlocal counted
-            counted += size
-            self.seen(size)
+        def part() -> FilePart:
+            return FilePart(self.blob.path, offset, length, tally.add, self.stop)
 
-        def body() -> FilePart:
-            return FilePart(self.blob.path, offset, length, count, self.stop)
-
-        taken = 0
+        body = part if length else b""
+        request = self._request(method, target, *expected, headers=headers, body=body, patience=patience)
         try:
-            answer = self.transport.send(
-                self._request(
-                    method,
-                    target,
-                    *expected,
-                    headers=headers,
-                    body=body if length else b"",
-                    patience=patience,
-                )
-            )
-            taken = length if answer.status < HTTPStatus.BAD_REQUEST else 0
-        finally:
-            self.seen(taken - counted)
+            answer = self.transport.send(request)
+        except BaseException:
+            tally.settle(0)
+            raise
+        tally.settle(length if answer.status < HTTPStatus.BAD_REQUEST else 0)
         return answer
 
     def _state(self, location: str, offset: int) -> tuple[str, int]:
