@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from provisioner.action.registryaccess import registry_of
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.bundle.layout import Bundle
 from provisioner.engine.events import Emit
@@ -23,7 +24,6 @@ from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, Boot
 from provisioner.pki.certificate import CertificateKind
 from provisioner.pki.cluster import ClusterState
 from provisioner.pki.reissue import lacking, reissued
-from provisioner.registry.client import Registry
 from provisioner.registry.kind import ImageKind
 from provisioner.registry.pulled import PulledImageKind
 from provisioner.resources.model import Module
@@ -51,16 +51,11 @@ class ClusterKinds:
 
 def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
     """The cluster's own kinds, by module."""
-    registry = Registry(
-        parts.spec.registry.host,
-        parts.spec.registry.port,
-        ca_pem=parts.state.authorities["kubernetes"].cert.encode(),
-        address=parts.spec.registry.address,
-    )
+    registry, harbor = registry_of(parts.spec, parts.state)
     return {
         "package": PackageKind(parts.package_files),
         "artifact": ArtifactKind(parts.bundle, parts.platforms, deep=parts.deep),
-        "image": ImageKind(registry, parts.spec.registry.project, parts.bundle.image, parts.emit),
+        "image": ImageKind(registry, parts.spec.registry.project, parts.bundle.image, parts.emit, harbor),
         "pulled_image": PulledImageKind(),
         "certificate": CertificateKind(parts.state.authorities),
         "kubeconfig": Kubeconfig(),

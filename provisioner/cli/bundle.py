@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provisioner.cli.bundlefile import diff, pack, sign
+from provisioner.cli.bundlefile import pack, sign
+from provisioner.cli.bundleregistry import diff, push, robot
 from provisioner.engine.events import Emit, Note, silent
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _site_options(function: Callable[..., None]) -> Callable[..., None]:
     return facts(systems(function))
 
 
-@click.group("bundle", commands=[pack, sign, diff])
+@click.group("bundle", commands=[pack, sign, push, diff, robot])
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Make and look at the bundle: every binary, image and manifest of a cluster in one place."""

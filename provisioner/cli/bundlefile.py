@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from provisioner.engine.events import Note, silent
+from provisioner.engine.events import Emit, Note, silent
 
 _PATH = click.Path(path_type=Path)
 
@@ -51,16 +51,8 @@ def sign(ctx: click.Context, bundle: Path, key: Path, passphrase_file: Path | No
     emit(Note(message=f"{path}  of the key {public.name}, whose public key is {public}"))
 
 
-@click.command()
-@click.argument("before", type=_PATH, metavar="A")
-@click.argument("after", type=_PATH, metavar="B")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
-@click.pass_context
-def diff(ctx: click.Context, before: Path, after: Path, as_json: bool) -> None:
-    """Show what came, went and changed from bundle A to bundle B. Files are not unpacked.
-
-    Exit codes, as those of `provision plan`: 0 they have the same, 2 they differ; 1 one of them cannot be read.
-    """
+def show_difference(before: Path, after: Path, emit: Emit, *, as_json: bool) -> bool:
+    """What came, went and changed from one bundle to the other; whether anything did. Files are not unpacked."""
     from provisioner.bundle.difference import difference
     from provisioner.bundle.open import read_bundle
     from provisioner.report.bundle import difference_lines, difference_value
@@ -69,10 +61,10 @@ def diff(ctx: click.Context, before: Path, after: Path, as_json: bool) -> None:
     found = difference(read_bundle(before), read_bundle(after))
     if as_json:
         show_json(difference_value(found))
-    elif ctx.obj is not None:
+    else:
         for line in difference_lines(found):
-            ctx.obj.emit(Note(message=line))
-    raise click.exceptions.Exit(2 if found else 0)
+            emit(Note(message=line))
+    return bool(found)
 
 
 def _passphrase(file: Path | None, ctx: click.Context) -> Callable[[], bytes]:

@@ -209,6 +209,35 @@ class NetMeasured(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImagePushed(Event):
+    """The upstream image `reference` is in a registry as `where`. `sent`, `mounted` and `skipped` count blobs, `bytes`
+    those that were sent."""
+
+    reference: str
+    where: str
+    digest: str
+    sent: int
+    mounted: int
+    skipped: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushEnded(Event):
+    """All of them are there; `changed` images brought something new."""
+
+    registry: str
+    images: int
+    changed: int
+    sent: int
+    mounted: int
+    skipped: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunEnded(Event):
     """`left` are the numbers of planned changes that were not made, by stage and host."""
 

@@ -42,6 +42,19 @@ class PushableImage(Protocol):
     def blobs(self) -> Sequence[Blob]: ...
 
 
+class PushableIndex(Protocol):
+    """Images of several platforms under one name."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def manifest(self) -> bytes: ...
+    @property
+    def media_type(self) -> str: ...
+    @property
+    def children(self) -> Sequence[PushableImage]: ...
+
+
 @dataclass(frozen=True)
 class PushResult:
     """Counts of blobs; `skipped` were in the repository already.
@@ -53,6 +66,14 @@ class PushResult:
     bytes_sent: int = 0
     mounted: int = 0
     skipped: int = 0
+
+    def __add__(self, other: PushResult) -> PushResult:
+        return PushResult(
+            self.blobs_sent + other.blobs_sent,
+            self.bytes_sent + other.bytes_sent,
+            self.mounted + other.mounted,
+            self.skipped + other.skipped,
+        )
 
 
 class _Meter:
@@ -109,6 +130,11 @@ class Registry:
     def close(self) -> None:
         self._transport.close()
 
+    @property
+    def authority(self) -> str:
+        """HOST:PORT, as in references."""
+        return self._transport.authority
+
     def listens(self) -> bool:
         """Whether anything accepts a connection there now; one try, without TLS and without back-off."""
         return self._transport.listens()
@@ -138,11 +164,21 @@ class Registry:
         if self.digest(repository, tag) == image.digest:
             self._homes.update({blob.digest: repository for blob in blobs})
             return PushResult(skipped=len(blobs))
-        meter = _Meter(f"{repository}:{tag}", sum(blob.size for blob in blobs), emit)
+        meter = _Meter(_called(repository, tag), sum(blob.size for blob in blobs), emit)
         sent = self._send(blobs, repository, meter)
         self._put_manifest(image, repository, tag)
         counts = Counter(one.how for one in sent)
         return PushResult(counts["sent"], sum(one.size for one in sent), counts["mounted"], counts["skipped"])
+
+    def push_index(self, index: PushableIndex, repository: str, tag: str, emit: Emit) -> PushResult:
+        """As `push`: the children by their digests, then the index, which a registry refuses before them."""
+        if self.digest(repository, tag) == index.digest:
+            return PushResult(skipped=len({blob.digest for child in index.children for blob in child.blobs}))
+        result = PushResult()
+        for child in index.children:
+            result += self.push(child, repository, child.digest, emit)
+        self._put_manifest(index, repository, tag)
+        return result
 
     def _send(self, blobs: Sequence[Blob], repository: str, meter: _Meter) -> list[Sent]:
         stop = threading.Event()
@@ -165,14 +201,15 @@ class Registry:
             meter.add(blob.size)
         return sent
 
-    def _put_manifest(self, image: PushableImage, repository: str, tag: str) -> None:
+    def _put_manifest(self, image: PushableImage | PushableIndex, repository: str, tag: str) -> None:
         request = self._manifest(
             "PUT", repository, tag, 201, headers={"Content-Type": image.media_type}, body=image.manifest
         )
         answer = self._transport.retry(request)
         stored = answer.headers.get("Docker-Content-Digest") or self.digest(repository, tag)
         if stored != image.digest:
-            raise ProvisionError(f"the registry has {stored} as {repository}:{tag} instead of {image.digest}")
+            what = f"the registry has {stored} as {_called(repository, tag)} instead of {image.digest}"
+            raise ProvisionError(what, "something on the way rewrites manifests, or another push was faster")
 
     def _manifest(
         self,
@@ -192,3 +229,8 @@ class Registry:
             {"Accept": _ACCEPT, **(headers or {})},
             body,
         )
+
+
+def _called(repository: str, reference: str) -> str:
+    """`reference` is a tag or a digest."""
+    return f"{repository}{'@' if ':' in reference else ':'}{reference}"

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from provisioner.engine.events import Emit
 from provisioner.errors import ProvisionError
-from provisioner.registry.client import PushableImage, Registry
-from provisioner.registry.names import repository
+from provisioner.registry.client import PushableImage, PushResult, Registry
+from provisioner.registry.harborproject import HarborProject
+from provisioner.registry.names import place
+from provisioner.registry.transport import RefusedError
 from provisioner.resources.model import Absent, Change, Present, Resource, State, Unknown
 from provisioner.resources.task import TaskCall
 
@@ -18,18 +20,25 @@ class ImageKind:
     name = "image"
 
     def __init__(
-        self, registry: Registry, project: str, find: Callable[[str], PushableImage], emit: Emit
+        self,
+        registry: Registry,
+        project: str,
+        find: Callable[[str], PushableImage],
+        emit: Emit,
+        harbor: HarborProject | None = None,
     ) -> None:
-        """`find` gives the image of an upstream reference or raises ProvisionError."""
+        """`find` gives the image of an upstream reference or raises ProvisionError. `harbor`: the registry is one."""
         self._registry = registry
         self._project = project
         self._find = find
         self._emit = emit
+        self._harbor = harbor
 
     def build(self, task: TaskCall) -> Sequence[Resource]:
         task.check({"reference": str}, {})
         reference = str(task.args["reference"])
         try:
+            place(reference, self._project)
             image = self._find(reference)
         except ProvisionError as fault:
             raise task.error(fault.reason, fault.hint, "reference") from None
@@ -49,14 +58,22 @@ class ImageKind:
 
     def carry_out(self, change: Change) -> str:
         name, tag = self._place(change.resource)
-        result = self._registry.push(change.resource.spec["image"], name, tag, self._emit)
+        result = self._push(change.resource.spec["image"], name, tag)
         skipped = result.skipped + result.mounted
         return f"{result.blobs_sent} blobs sent ({result.bytes_sent >> 20} MiB), {skipped} there already"
+
+    def _push(self, image: PushableImage, name: str, tag: str) -> PushResult:
+        if self._harbor is None:
+            return self._registry.push(image, name, tag, self._emit)
+        self._harbor.ensure()
+        try:
+            return self._registry.push(image, name, tag, self._emit)
+        except RefusedError as refusal:
+            raise self._harbor.explained(refusal) from refusal
 
     def ping(self) -> None:
         """Raises ProvisionError while the registry does not answer."""
         self._registry.ping()
 
     def _place(self, resource: Resource) -> tuple[str, str]:
-        name, _, tag = resource.name.rpartition(":")
-        return repository(name, self._project), tag
+        return place(resource.name, self._project)

@@ -6,11 +6,9 @@ host it names, because a registry behind a proxy often names itself wrongly (har
 
 from __future__ import annotations
 
-import json
 import socket
-import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
@@ -18,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 
 from provisioner.errors import ProvisionError, UnreachableError
+from provisioner.registry import refusals, tls
 from provisioner.registry.auth import Authorizer, Credentials
 
 ATTEMPTS = 5
@@ -25,7 +24,8 @@ _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 20.0
 # The default of 16 KiB costs a system call and a TLS record of Python each.
 _BLOCK = 256 << 10
-_BUSY = frozenset((429, 502, 503, 504))
+# 500 too: Harbor answers so while its database or its cache starts.
+_BUSY = frozenset((408, 429, 500, 502, 503, 504))
 _LARGEST_ANSWER = 8 << 20
 
 
@@ -35,6 +35,14 @@ class TransientError(Exception):
     def __init__(self, reason: str, delay: float = 0.0) -> None:
         super().__init__(reason)
         self.delay = delay
+
+
+class RefusedError(ProvisionError):
+    """The registry said no, with an HTTP `status`."""
+
+    def __init__(self, status: int, reason: str, hint: str = "") -> None:
+        super().__init__(reason, hint)
+        self.status = status
 
 
 class Body:
@@ -108,8 +116,7 @@ class Transport:
         credentials: Credentials | None,
         stall_seconds: float,
     ) -> None:
-        context = ssl.create_default_context(cadata=ca_pem.decode() if ca_pem else None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = tls.trust(ca_pem)
         self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._base = f"https://{self.authority}/"
         self._address, self._port = address, port
@@ -137,17 +144,21 @@ class Transport:
         """One attempt (two if a login is asked for). Raises TransientError, or ProvisionError for a
         refusal.
         """
-        answer = self._exchange(request)
-        if answer.status == HTTPStatus.UNAUTHORIZED and self._authorizer.accept(
-            answer.headers.get("WWW-Authenticate", ""), request.scopes
-        ):
-            answer = self._exchange(request)
+        used = self._authorizer.headers(request.scopes)
+        answer = self._exchange(request, used)
+        renewed = answer.status == HTTPStatus.UNAUTHORIZED and self._authorizer.accept(
+            answer.headers.get("WWW-Authenticate", ""), request.scopes, used
+        )
+        if renewed:
+            answer = self._exchange(request, self._authorizer.headers(request.scopes))
         if answer.status in request.expected:
             return answer
-        reason = f"{request.method} {self._where(request)}: {_explain(answer)}"
+        reason = f"{request.method} {self._where(request)}: {refusals.explain(answer.status, answer.data)}"
         if answer.status in _BUSY:
-            raise TransientError(reason, _retry_after(answer.headers))
-        raise ProvisionError(reason, _hint(answer.status))
+            raise TransientError(reason, refusals.retry_after(answer.headers))
+        if renewed and answer.status == HTTPStatus.UNAUTHORIZED and self._authorizer.bears(request.scopes):
+            raise RefusedError(answer.status, reason, refusals.stale(answer.headers))
+        raise RefusedError(answer.status, reason, refusals.hint(answer.status, reason))
 
     def retry(self, request: Request) -> Answer:
         """As `send`, tried again with back-off. For requests that may be repeated."""
@@ -165,9 +176,9 @@ class Transport:
         # The query of a Location is the registry's signed state: long, and of no use to anybody.
         return urlsplit(urljoin(self._base, request.target))._replace(query="", fragment="").geturl()
 
-    def _exchange(self, request: Request) -> Answer:
+    def _exchange(self, request: Request, authorization: Mapping[str, str]) -> Answer:
         body = request.body() if callable(request.body) else request.body
-        headers = {"Host": self.authority, **self._authorizer.headers(request.scopes), **request.headers}
+        headers = {"Host": self.authority, **authorization, **request.headers}
         if isinstance(body, Body):
             headers["Content-Length"] = str(body.length)
         parts = urlsplit(urljoin(self._base, request.target))
@@ -183,16 +194,28 @@ class Transport:
                 timeout=timeout,
                 preload_content=False,
             )
-            data = response.read(_LARGEST_ANSWER)
+            data = self._content(response)
             response.release_conn()
-        except urllib3.exceptions.SSLError as error:
-            raise _tls_failure(self.authority, error) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            final = tls.failure(self.authority, error)
+            if final is not None:
+                raise final from error
             raise TransientError(f"{request.method} {self._where(request)}: {error}") from error
         finally:
             if isinstance(body, Body):
                 body.close()
         return Answer(response.status, response.headers, data)
+
+    def _content(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """The answer's body, which is small: one that trickles is no better than one that stalls."""
+        end = time.monotonic() + 4 * self._stall
+        blocks: list[bytes] = []
+        while block := response.read1(_BLOCK):
+            blocks.append(block)
+            if time.monotonic() > end or sum(map(len, blocks)) > _LARGEST_ANSWER:
+                response.close()
+                raise urllib3.exceptions.ProtocolError("the answer does not end")
+        return b"".join(blocks)
 
     def _fetch_token(self, url: str, headers: Mapping[str, str]) -> bytes | None:
         """The token service's answer if it is this same host; None if it is another one."""
@@ -200,36 +223,3 @@ class Transport:
             return None
         answer = self.retry(Request("GET", url, frozenset((200,)), headers=headers))
         return answer.data
-
-
-def _tls_failure(authority: str, error: Exception) -> Exception:
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return ProvisionError(
-            f"the certificate of the registry {authority} is not trusted: {error}",
-            "is it signed by the CA that the cluster names, and does it name this host?",
-        )
-    return TransientError(f"{authority}: {error}")
-
-
-def _explain(answer: Answer) -> str:
-    """The status and the registry's own words (specification: {"errors": [{"code", "message"}]})."""
-    try:
-        errors: Iterable[Mapping[str, object]] = json.loads(answer.data)["errors"]
-        said = "; ".join(f"{error.get('code')}: {error.get('message')}" for error in errors)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        said = answer.data[:200].decode("utf-8", "replace").strip()
-    return f"HTTP {answer.status} {said}".rstrip()
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    value = headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else 0.0
-
-
-def _hint(status: int) -> str:
-    return {
-        401: "the registry wants another user or password",
-        403: "this user may not write there; Harbor answers so when the project does not exist",
-        404: "the registry does not know this repository or upload",
-        413: "a proxy before the registry limits bodies: in nginx `client_max_body_size 0;`",
-    }.get(status, "")

@@ -163,6 +163,32 @@ def _some(names: tuple[str, ...]) -> str:
     return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
 
 
+def _image_pushed(event: ev.ImagePushed) -> list[Line]:
+    if not event.sent + event.mounted:
+        return [Line(f"  ok {event.where}@{event.digest[:19]}  {event.reference}", "dim")]
+    parts = [f"{event.sent} blobs sent, {size(event.bytes)}"] if event.sent else []
+    parts += [
+        f"{count} {how}" for count, how in ((event.mounted, "mounted"), (event.skipped, "there")) if count
+    ]
+    return [
+        Line(
+            f"  + {event.where}@{event.digest[:19]}  {event.reference} ({', '.join(parts)}, {event.seconds:.1f} s)"
+        )
+    ]
+
+
+def _push_ended(event: ev.PushEnded) -> list[Line]:
+    blobs = (
+        f"{event.sent} blobs sent ({size(event.bytes)}), {event.mounted} mounted, {event.skipped} were there"
+    )
+    return [
+        Line(
+            f"{event.registry} has {event.images} images, {event.changed} new: {blobs}, {event.seconds:.1f} s",
+            "good",
+        )
+    ]
+
+
 _TELL: Mapping[type[ev.Event], Callable[[Any], list[Line]]] = {
     ev.RunStarted: _run_started,
     ev.Progress: _progress,
@@ -175,5 +201,7 @@ _TELL: Mapping[type[ev.Event], Callable[[Any], list[Line]]] = {
     ev.FaultBegun: _fault_begun,
     ev.FailoverEnded: _failover,
     ev.NetMeasured: _net,
+    ev.ImagePushed: _image_pushed,
+    ev.PushEnded: _push_ended,
     ev.RunEnded: _ended,
 }

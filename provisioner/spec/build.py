@@ -142,6 +142,8 @@ def _load_balancer(draft: Draft) -> LoadBalancer:
 
 def _registry(draft: Draft) -> Registry:
     written = dict(draft.data.get("registry", {}))
+    if "ca" in written:
+        written["ca"] = _beside(draft, written["ca"])
     written.setdefault("host", default_host(draft.data["name"]))
     hosts = draft.group(REGISTRY)
     return Registry(**written, address=_address(draft, hosts[0]) if hosts else None)
@@ -154,10 +156,13 @@ def _public_key(draft: Draft) -> str | None:
 
 
 def _path(draft: Draft, key: str) -> str | None:
-    """Relative paths count from the inventory's folder."""
+    """What is written for a path, if anything is."""
     written = draft.data.get(key)
-    if written is None:
-        return None
+    return None if written is None else _beside(draft, written)
+
+
+def _beside(draft: Draft, written: str) -> str:
+    """Relative paths count from the inventory's folder."""
     path = draft.inventory.path
     folder = path if path.is_dir() else path.parent
     return str((folder / Path(written).expanduser()).absolute())

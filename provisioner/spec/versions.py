@@ -36,6 +36,7 @@ PROXY_MODES = ("iptables", "nftables", "ipvs")
 IPVS_SCHEDULERS = ("rr", "wrr", "sh")
 """Those whose module is loaded: round robin, by weight, by source."""
 RUNTIMES = ("containerd",)
+REGISTRIES = ("distribution", "harbor")
 FIREWALL = ("check", "manage", "ignore")
 LOAD_BALANCING = ("group", "local")
 EXISTING = ("opt-kubernetes",)

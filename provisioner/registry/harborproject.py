@@ -1,0 +1,40 @@
+"""The project of a Harbor that images go to: made before the first of them, and asked when one is refused."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from provisioner.errors import ProvisionError
+from provisioner.registry.harbor import Harbor
+from provisioner.registry.transport import RefusedError
+
+
+class HarborProject:
+    """`path` is the place of images in the registry, whose first part is the project."""
+
+    def __init__(self, connect: Callable[[], Harbor], path: str, public: bool | None = None) -> None:
+        self._connect = connect
+        self.name = path.partition("/")[0]
+        self._public = public
+        self._lock = threading.Lock()
+        self._is_there = False
+
+    def ensure(self) -> bool:
+        """Once: make it unless it is there; whether something changed. Raises as Harbor.ensure_project."""
+        with self._lock:
+            if self._is_there:
+                return False
+            with self._connect() as harbor:
+                changed = harbor.ensure_project(self.name, self._public)
+            self._is_there = True
+            return changed
+
+    def explained(self, refusal: RefusedError) -> ProvisionError:
+        """The refusal of a push with its real cause, if Harbor tells one."""
+        try:
+            with self._connect() as harbor:
+                cause, hint = harbor.cause(self.name)
+        except ProvisionError:
+            return refusal  # it was no Harbor, or says even less
+        return ProvisionError(f"{cause}: {refusal.reason}", hint) if cause else refusal

@@ -1,0 +1,41 @@
+"""A registry outside the inventory: its authority, its account, and what Harbor needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provisioner.errors import Problem
+from provisioner.spec.draft import REGISTRY, Draft
+
+
+def account_of_a_registry(draft: Draft) -> Iterator[Problem]:
+    """An authority and an account are those of a registry that exists."""
+    for key in ("ca", "username", "password"):
+        if draft.group(REGISTRY) and draft.get("registry", key) is not None:
+            reason = f"{key} is that of a registry outside the inventory, and this tool makes the registry"
+            yield draft.problem(("registry", key), reason, "take it out")
+    pair = [key for key in ("username", "password") if draft.get("registry", key) is not None]
+    if len(pair) == 1:
+        reason = f"{pair[0]} without {'password' if pair[0] == 'username' else 'username'}"
+        yield draft.problem(("registry", pair[0]), reason, "give both, the password as !secret {env: NAME}")
+
+
+def harbor_has_its_project(draft: Draft) -> Iterator[Problem]:
+    """Harbor keeps every image in a project, and takes pushes from accounts only."""
+    if draft.get("registry", "kind") != "harbor":
+        if isinstance(draft.get("registry", "public"), bool):
+            reason = "public is said of a project of Harbor's"
+            yield draft.problem(("registry", "public"), reason, "add kind: harbor, or take it out")
+        return
+    if draft.group(REGISTRY):
+        reason = "the registry that this tool makes is no Harbor"
+        yield draft.problem(
+            ("registry", "kind"), reason, f"leave the group '{REGISTRY}' empty, or take kind out"
+        )
+        return
+    if draft.get("registry", "project", default="") == "":
+        reason = "Harbor keeps every image in a project"
+        yield draft.problem(("registry", "kind"), reason, "name it in project; it is made if it is not there")
+    if draft.get("registry", "username") is None and draft.get("registry", "password") is None:
+        reason = "Harbor takes images from accounts only"
+        yield draft.problem(("registry", "kind"), reason, "add username, and password as !secret {env: NAME}")

@@ -1,0 +1,87 @@
+"""A push into a project of Harbor's: its API by the server that checks each request, the images by docker-registry."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from http.client import HTTPSConnection
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from harborserver import HarborHandler, HarborState
+from registryserver import HOST, Running, certificate, serve
+from test_registry_push import Server, image, program, server  # noqa: F401
+
+from provisioner.engine.events import silent
+from provisioner.errors import ProvisionError
+from provisioner.registry.client import Registry
+from provisioner.registry.harbor import Harbor
+from provisioner.registry.harborproject import HarborProject
+from provisioner.registry.transport import RefusedError
+from provisioner.registry.upload import MONOLITHIC_LIMIT
+
+pytestmark = pytest.mark.hosts
+
+HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
+
+
+class Front(HarborHandler):
+    """As Harbor's own proxy: no uploads into projects that are not there; all else is the registry's."""
+
+    target: ClassVar[int]
+
+    def handle_any(self) -> None:
+        if self.path.startswith("/api/"):
+            return super().handle_any()
+        self.state.requests.append((self.command, self.path))
+        project = self.path.removeprefix("/v2/").partition("/")[0]
+        if self.command == "POST" and project not in self.state.projects:
+            self.body()
+            return self.refuse(401, "UNAUTHORIZED", f"project {project} not found")
+        return self.forward()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815
+
+    def forward(self) -> None:
+        context = ssl._create_unverified_context()  # noqa: S323  # the front's own loopback
+        connection = HTTPSConnection("127.0.0.1", self.target, context=context, timeout=30)
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+        connection.request(self.command, self.path, self.body(), headers)
+        answer = connection.getresponse()
+        data = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in HOP:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+        connection.close()
+
+
+@pytest.fixture
+def front(server: Server, tmp_path: Path) -> Iterator[Running]:  # noqa: F811
+    handler = type("Bound", (Front,), {"target": server.port})
+    with serve(*certificate(tmp_path), HarborState(), handler) as running:
+        yield running
+    assert running.state.violations == []
+
+
+def test_images_arrive_in_a_project_that_is_made_first(front: Running, tmp_path: Path) -> None:
+    connect: dict[str, Any] = {"ca_pem": front.ca, "address": "127.0.0.1"}
+    project = HarborProject(
+        lambda: Harbor(HOST, front.port, username="admin", password="secret", **connect),  # noqa: S106
+        "infra",
+    )
+    small, large = image(tmp_path, b"layer"), image(tmp_path, bytes(MONOLITHIC_LIMIT + 1))
+    with Registry(HOST, front.port, **connect) as registry:
+        with pytest.raises(RefusedError) as caught:
+            registry.push(small, "infra/calico/node", "v1", silent)
+        assert isinstance(project.explained(caught.value), ProvisionError)
+        assert "Harbor has no project infra" in project.explained(caught.value).reason
+        assert project.ensure()
+        for name, each in (("infra/calico/node", small), ("infra/calico/cni", large)):
+            registry.push(each, name, "v1", silent)
+            assert registry.digest(name, "v1") == each.digest
