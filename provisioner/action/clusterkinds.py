@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from provisioner.action.registrytrust import pullable_from, registry_authority
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.bundle.layout import Bundle
+from provisioner.bundle.preloaded import PreloadedImageKind
 from provisioner.engine.events import Emit
 from provisioner.kube.apicertificate import ApiCertificateKind
 from provisioner.kube.bgp import CalicoMeshKind, CalicoReflectorsKind
@@ -51,17 +53,23 @@ class ClusterKinds:
 
 def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
     """The cluster's own kinds, by module."""
+    password = parts.spec.registry.password
     registry = Registry(
         parts.spec.registry.host,
         parts.spec.registry.port,
-        ca_pem=parts.state.authorities["kubernetes"].cert.encode(),
+        ca_pem=registry_authority(parts.spec, parts.state).encode(),
         address=parts.spec.registry.address,
+        username=parts.spec.registry.username,
+        password=password.reveal() if password else None,
     )
     return {
         "package": PackageKind(parts.package_files),
         "artifact": ArtifactKind(parts.bundle, parts.platforms, deep=parts.deep),
         "image": ImageKind(registry, parts.spec.registry.project, parts.bundle.image, parts.emit),
         "pulled_image": PulledImageKind(),
+        "preloaded_image": PreloadedImageKind(
+            parts.bundle.image, partial(pullable_from, parts.spec.registry)
+        ),
         "certificate": CertificateKind(parts.state.authorities),
         "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),

@@ -137,16 +137,20 @@ def _load_balancer(draft: Draft) -> LoadBalancer:
 
 def _registry(draft: Draft) -> Registry:
     written = dict(draft.data.get("registry", {}))
+    if "ca" in written:
+        written["ca"] = _beside(draft, written["ca"])
     written.setdefault("host", default_host(draft.data["name"]))
     hosts = draft.group(REGISTRY)
     return Registry(**written, address=_address(draft, hosts[0]) if hosts else None)
 
 
 def _bundle(draft: Draft) -> str | None:
-    """Relative paths count from the inventory's folder."""
     written = draft.data.get("bundle")
-    if written is None:
-        return None
+    return None if written is None else _beside(draft, written)
+
+
+def _beside(draft: Draft, written: str) -> str:
+    """Relative paths count from the inventory's folder."""
     path = draft.inventory.path
     folder = path if path.is_dir() else path.parent
     return str((folder / Path(written).expanduser()).absolute())

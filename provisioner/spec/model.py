@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from provisioner.inventory.aliases import CONTROL_PLANE
 from provisioner.inventory.model import Inventory
+from provisioner.inventory.secrets import Secret
 from provisioner.spec.attachments import Attachment, Multus
 from provisioner.spec.calico import Calico
 from provisioner.spec.cilium import Cilium
@@ -173,12 +174,18 @@ class LoadBalancer:
 
 @dataclass(frozen=True)
 class Registry:
-    """`host` is the name in image references; `address` None means one outside the inventory."""
+    """`host` is the name in image references; `address` None means one outside the inventory, where `ca` is the file
+    with its authority (None: the cluster's own) and `username` who pulls and pushes. With `preload` there is none: the
+    images come to each node over SSH."""
 
     host: str
     port: int = 5000
     address: str | None = None
     project: str = ""
+    ca: str | None = None
+    username: str | None = None
+    password: Secret | None = None
+    preload: bool = False
 
 
 @dataclass(frozen=True)

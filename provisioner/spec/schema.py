@@ -309,6 +309,10 @@ CLUSTER: Mapping[str, Any] = {
             "host": _text(values.host),
             "port": _PORT,
             "project": {"type": "string", "check_with": _reported(values.project)},
+            "ca": _text(values.path),
+            "username": _text(values.account),
+            "password": {"type": "secret"},
+            "preload": {"type": "boolean"},
         }
     ),
     "http_proxy": _section(

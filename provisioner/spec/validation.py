@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from cerberus import Validator, errors
+from cerberus import TypeDefinition, Validator, errors
 
+from provisioner.inventory.secrets import Secret
 from provisioner.inventory.spelling import kind_of, oddly_spelt, said
 from provisioner.inventory.words import hint_for, nearest
 from provisioner.spec.othernames import key_elsewhere, value_elsewhere
@@ -25,9 +26,17 @@ _TYPES = {
     "list": "a list",
     "integer": "a whole number",
     "boolean": "true or false",
+    "secret": "a !secret",
 }
 
 _BOOLEANS = ("true", "false", "yes", "no", "on", "off")
+
+
+class _Validator(Validator):  # type: ignore[misc]  # cerberus has no types
+    types_mapping: ClassVar[dict[str, TypeDefinition]] = {
+        **Validator.types_mapping,
+        "secret": TypeDefinition("secret", (Secret,), ()),
+    }
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ def validate(
     """Everything in `data` that the schema does not allow; one fault for each path."""
     faults = list(_odd_numbers(data, schema, written))
     texts_only = _with_text_keys(data, (), schema, faults)
-    validator = Validator(schema)
+    validator = _Validator(schema)
     validator.validate(texts_only, normalize=False)
     for error in validator._errors:
         faults += _faults(error, schema, written)

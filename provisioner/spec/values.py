@@ -191,6 +191,12 @@ def project(text: str) -> None:
         )
 
 
+def account(text: str) -> None:
+    """A user's name, as HTTP's Basic scheme takes it (RFC 7617)."""
+    if ":" in text or not text.isprintable() or not text.strip():
+        raise RefusedError(f"{said(text)} is not an account's name", "printable characters without ':'")
+
+
 def interface(text: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_.@-]{1,15}", text):
         raise RefusedError(

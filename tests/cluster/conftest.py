@@ -44,6 +44,7 @@ ORDER = (
     "test_bench_net",
     "test_cut_off",
     "test_bare",
+    "test_preload",
     "test_three",
     "test_balanced",
     "test_balancing",

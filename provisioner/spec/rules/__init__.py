@@ -40,6 +40,7 @@ RULES: tuple[Rule, ...] = (
     roles.etcd_has_a_majority,
     roles.nodes_are_nodes,
     roles.names_fit_kubernetes,
+    roles.account_of_a_registry,
     roles.registry_fits_its_certificate,
     addresses.hosts_have_addresses,
     addresses.addresses_are_machines,

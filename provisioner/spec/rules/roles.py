@@ -42,14 +42,37 @@ def groups_are_filled(draft: Draft) -> Iterator[Problem]:
     if len(registries) > 1:
         reason = f"the group '{REGISTRY}' has {len(registries)} hosts; one is used"
         yield draft.group_problem(REGISTRY, reason, "keep one")
-    if not registries and draft.get("registry", "host") is None and draft.get("existing") is None:
-        hint = f"name a host under '{REGISTRY}', or an existing registry in cluster.registry.host"
+    preload = draft.get("registry", "preload") is True
+    if preload and registries:
+        reason = "the nodes get their images over SSH (registry.preload), and there is a registry as well"
+        yield draft.group_problem(REGISTRY, reason, "take out either")
+    named = preload or draft.get("registry", "host") is not None or draft.get("existing") is not None
+    if not registries and not named:
+        hint = (
+            f"name a host under '{REGISTRY}', or an existing registry in cluster.registry.host; without any:"
+            " cluster.registry.preload: true"
+        )
         yield draft.group_problem(REGISTRY, "no registry: nodes could pull no image", hint)
     balancers = draft.group(LOAD_BALANCER)
     if len(balancers) > 1 and draft.get("endpoint") is None:
         reason = f"there are {len(balancers)} load balancers and no endpoint"
         hint = "name the address or DNS name that they share in cluster.endpoint.host"
         yield draft.group_problem(LOAD_BALANCER, reason, hint)
+
+
+def account_of_a_registry(draft: Draft) -> Iterator[Problem]:
+    """An authority and an account are those of a registry that exists."""
+    ours = "this tool makes the registry" if draft.group(REGISTRY) else ""
+    if draft.get("registry", "preload") is True:
+        ours = "there is no registry (preload)"
+    for key in ("ca", "username", "password"):
+        if ours and draft.get("registry", key) is not None:
+            reason = f"{key} is that of a registry outside the inventory, and {ours}"
+            yield draft.problem(("registry", key), reason, "take it out")
+    pair = [key for key in ("username", "password") if draft.get("registry", key) is not None]
+    if len(pair) == 1:
+        reason = f"{pair[0]} without {'password' if pair[0] == 'username' else 'username'}"
+        yield draft.problem(("registry", pair[0]), reason, "give both, the password as !secret {env: NAME}")
 
 
 def etcd_has_a_majority(draft: Draft) -> Iterator[Problem]:
