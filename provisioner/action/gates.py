@@ -39,7 +39,7 @@ def gates_of(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> Mappin
         return {}
     return {
         _FIREWALL_OPEN: _firewall_open(prepared, pool, emit),
-        "registry_ready": lambda: _registry_ready(prepared),
+        "registry_ready": None if cluster.spec.registry.preload else lambda: _registry_ready(prepared),
         "nodes_pull": _nodes_pull(prepared, cluster, pool),
         **_of_api(prepared, cluster, pool, emit, watch),
         **_of_network(prepared, cluster, pool),

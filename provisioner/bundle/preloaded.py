@@ -25,7 +25,7 @@ _READ = f"""
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
   said() {{ ctr --connect-timeout 2s --timeout 20s --namespace k8s.io images list --quiet "$@" 2>/dev/null || :; }}
   said
-  echo ==
+  echo '=='
   said 'labels."{_PINNED}"==pinned'
 fi
 """
@@ -36,9 +36,11 @@ rm -rf -- "$d"
 """
 # By `tar` and not by a layout's path: that is how ctr takes them in 1.6, 1.7 and 2.x. The name is in the index.
 _IMPORT = """
+local=
+ctr images import --help 2>/dev/null | grep -q -- '--local ' && local=--local
 cp -- "$P/index.json" "$P/oci-layout" "$d/"
 cp -- "$P/manifest" "$d/blobs/sha256/{manifest}"
-tar -C "$d" -cf - oci-layout index.json blobs | {ctr} import --snapshotter overlayfs - >"$W/said" 2>&1 || {{
+tar -C "$d" -cf - oci-layout index.json blobs | {ctr} import $local --snapshotter overlayfs - >"$W/said" 2>&1 || {{
   tail -n 3 "$W/said" >&2
   exit 1
 }}

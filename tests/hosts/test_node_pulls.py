@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -25,9 +26,14 @@ from pullsite import (
     unpacked,
 )
 
+import provisioner.shell
+from provisioner.bundle import layout
+from provisioner.bundle.preloaded import PreloadedImageKind
 from provisioner.registry.pulltest import pull_test, told
+from provisioner.resources.model import Absent, Change, Present, Resource
 
 pytestmark = pytest.mark.hosts
+PRELUDE = (Path(provisioner.shell.__file__).parent / "prelude.sh").read_text()
 PROJECT = "project/small"
 
 
@@ -56,14 +62,23 @@ class Node:
             f'[host."https://{server}:{port}"]\n  capabilities = ["pull", "resolve"]\n  ca = "{authority}"\n{inner}'
         )
         script = pull_test(f"{NAME}:{port}/{PROJECT}@{digest or self.image.digest}").main
-        script = script.replace("/etc/containerd/certs.d", str(folder.parent))
-        script = script.replace("overlayfs", "native")
+        done = self.run(script.replace("/etc/containerd/certs.d", str(folder.parent)))
+        return done.returncode, done.stderr.decode()
+
+    def listed(self, kind: PreloadedImageKind) -> bytes:
+        done = self.run(kind.probe([]).main.replace("systemctl is-active --quiet containerd.service", ":"))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def run(self, script: str) -> subprocess.CompletedProcess[bytes]:
+        """As a host's session runs it, but for what a temporary folder does not have."""
+        script = script.replace("overlayfs", "native").replace("/var/lib/provision", str(self.site.folder))
         work = self.site.folder / "work"
         work.mkdir(exist_ok=True)
         path = f"{self.site.programs}:/usr/sbin:/usr/bin:/sbin:/bin"
-        env = {"W": str(work), "PATH": path, "CONTAINERD_ADDRESS": str(self.site.folder / "containerd.sock")}
-        done = self.site.call("/bin/sh", "-euc", script, env=env)
-        return done.returncode, done.stderr.decode()
+        socket = str(self.site.folder / "containerd.sock")
+        env = {"P": str(self.site.folder), "W": str(work), "PATH": path, "CONTAINERD_ADDRESS": socket}
+        return self.site.call("/bin/sh", "-euc", script, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +173,31 @@ def test_an_authority_that_changes_needs_no_restart(node: Node) -> None:
         assert node.pull(5000)[0] == 1
         changed = Node(node.site, node.image, node.other, node.trusted)
         assert changed.pull(5000) == (0, "")
+
+
+def test_an_image_that_is_preloaded_has_its_reference_and_is_pinned(node: Node) -> None:
+    folder, digest = node.site.folder, node.image.digest
+    name = f"registry.none:5000/preloaded@{digest}"
+    blobs = tuple(
+        layout.BlobFile(each.digest, each.size, each.path, each.media_type) for each in node.image.blobs
+    )
+    image = layout.Image("preloaded", "1", digest, node.image.manifest, node.image.media_type, blobs)
+    kind = PreloadedImageKind(lambda _: image, lambda _: name)
+    wish = Resource(kind.name, name, Present({"pinned": True}), {"image": image})
+    assert kind.parse(node.listed(kind), [wish]) == {wish.id: Absent()}
+    script = kind.change(Change(wish, Absent(), "create"))
+    (folder / "stream").write_bytes(b"".join(each.path.read_bytes() for each in script.streams if each.path))
+    for member, blob in script.payload.items():
+        (folder / member).write_bytes(blob.data or b"")
+    done = node.run(f"exec 3<{folder}/stream\n{PRELUDE}\n{script.main}")
+    assert done.returncode == 0, done.stderr
+    assert kind.parse(node.listed(kind), [wish]) == {wish.id: Present({"pinned": True})}
+    done = node.run(f"ctr --namespace k8s.io images label {name} io.cri-containerd.pinned=")
+    assert kind.parse(node.listed(kind), [wish]) == {wish.id: Present({"pinned": False})}, done.stderr
+    script = kind.change(Change(wish, Present({"pinned": False}), "update"))
+    assert not script.streams
+    assert node.run(script.main).returncode == 0
+    assert kind.parse(node.listed(kind), [wish]) == {wish.id: Present({"pinned": True})}
 
 
 def test_this_host_is_in_the_network(node: Node) -> None:
