@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from provisioner.action.registryaccess import registry_of
+from provisioner.action.registrytrust import pullable_from
 from provisioner.bundle.kind import ArtifactKind
 from provisioner.bundle.layout import Bundle
+from provisioner.bundle.preloaded import PreloadedImageKind
 from provisioner.engine.events import Emit
 from provisioner.kube.apicertificate import ApiCertificateKind
 from provisioner.kube.bgp import CalicoMeshKind, CalicoReflectorsKind
@@ -57,6 +59,9 @@ def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
         "artifact": ArtifactKind(parts.bundle, parts.platforms, deep=parts.deep),
         "image": ImageKind(registry, parts.spec.registry.project, parts.bundle.image, parts.emit, harbor),
         "pulled_image": PulledImageKind(),
+        "preloaded_image": PreloadedImageKind(
+            parts.bundle.image, partial(pullable_from, parts.spec.registry)
+        ),
         "certificate": CertificateKind(parts.state.authorities),
         "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),

@@ -39,7 +39,8 @@ def gates_of(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> Mappin
         return {}
     return {
         _FIREWALL_OPEN: _firewall_open(prepared, pool, emit),
-        "registry_ready": lambda: _registry_ready(prepared),
+        "registry_ready": None if cluster.spec.registry.preload else lambda: _registry_ready(prepared),
+        "nodes_pull": _nodes_pull(prepared, cluster, pool),
         **_of_api(prepared, cluster, pool, emit, watch),
         **_of_network(prepared, cluster, pool),
     }
@@ -173,6 +174,19 @@ def _firewall_open(prepared: Prepared, pool: Pool, emit: Emit) -> Gate | None:
     facts = prepared.facts
     check = Between(loaded.inventory, spec, facts, newcomers(spec, facts), opened=opened)
     return (lambda: check.gate(pool, emit)) if check.packets else None
+
+
+def _nodes_pull(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Gate | None:
+    """Each node of this run pulls one image. None without a registry that is this tool's to ask."""
+    if cluster.spec.registry.preload or cluster.spec.existing is not None:
+        return None
+    from provisioner.action.variables import PAUSE
+    from provisioner.registry.pulltest import SECONDS, judge, pull_test
+
+    hosts = [each for each in _touched(prepared.loaded, cluster.node_names) if each in prepared.loaded.hosts]
+    image = cluster.pullable(cluster.reference(PAUSE))
+    script = pull_test(image)
+    return lambda: judge(image, pool.map(hosts, lambda session: session.run(script, deadline=SECONDS)))
 
 
 def _registry_ready(prepared: Prepared) -> str:

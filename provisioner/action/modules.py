@@ -7,7 +7,7 @@ BASE_MODULES = (
     "command", "absent_paths", "displaced_paths", "ethtool",
 )  # fmt: skip
 CLUSTER_MODULES = (
-    "artifact", "image", "pulled_image", "certificate", "kubeconfig", "manifest", "node_joined",
+    "artifact", "image", "pulled_image", "preloaded_image", "certificate", "kubeconfig", "manifest", "node_joined",
     "bootstrap_token", "bootstrap_kubeconfig", "etcd_seed", "etcd_member", "calico_reflectors",
     "calico_mesh",
     "endpoint_switch", "api_certificate", "kubeconfig_server",

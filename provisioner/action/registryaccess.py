@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provisioner.action.registrytrust import registry_authority
 from provisioner.errors import InputError, Problem
 from provisioner.registry.client import Registry
 from provisioner.registry.harbor import Harbor
@@ -17,12 +18,10 @@ if TYPE_CHECKING:
 
 
 def registry_of(spec: ClusterSpec, state: ClusterState) -> tuple[Registry, HarborProject | None]:
-    """Raises InputError when the authority's file or the password cannot be had."""
+    """Raises ProvisionError when the authority's file or the password cannot be had."""
     written = spec.registry
-    own = state.authorities["kubernetes"].cert.encode()
-    ca = own if written.ca is None else read_authority(Path(written.ca))
     connect: dict[str, Any] = {
-        "ca_pem": ca,
+        "ca_pem": registry_authority(spec, state).encode(),
         "address": written.address,
         "username": written.username,
         "password": written.password.reveal() if written.password else None,

@@ -12,6 +12,7 @@ from provisioner.action.etcd import lost
 from provisioner.action.families import node_addresses
 from provisioner.action.firewall import ports_of
 from provisioner.action.identity import kubelet_identity_valid
+from provisioner.action.registrytrust import pullable_from, registry_authority
 from provisioner.action.tuning import tuning_of
 from provisioner.action.virtualrouter import BALANCES, virtual_router
 from provisioner.bundle.layout import Bundle
@@ -28,7 +29,7 @@ from provisioner.pki.cluster import ClusterState
 from provisioner.pki.hubble import hubble_secrets
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
-from provisioner.registry.names import by_tag, pullable
+from provisioner.registry.names import by_tag
 from provisioner.resources.modprobe import IPVS_MODULES
 from provisioner.resources.owned import parse_owned
 from provisioner.shell.assemble import refusing_chains
@@ -137,6 +138,7 @@ class ClusterVariables:
             "proxy_environment": environment(spec),
             "images": self.images,
             "image": self.pullable,
+            "registry_authority": registry_authority(spec, state),
             "node_images": self._node_images([*network, *attached]),
             "founding": bool(self._founders) and not self.established,
             "pause_image": self.pullable(self.reference(PAUSE)),
@@ -184,8 +186,7 @@ class ClusterVariables:
     def pullable(self, upstream: str) -> str:
         """The reference, by digest, under which the cluster pulls the bundle's image `upstream`."""
         image = self._bundle.image(upstream)
-        registry = self.spec.registry
-        return pullable(registry.host, registry.port, image.name, image.digest, registry.project)
+        return pullable_from(self.spec.registry, image)
 
     def _pulled(self, upstream: str) -> str:
         """The same, but for what an operator pulls by its tag, where the bundle has no such image."""

@@ -21,10 +21,14 @@ fi
 """
 """Nothing where containerd is not there yet, or does not run: then it has to be pulled anyway."""
 _PULL = """
-# The registry is the site's own: what the login's environment says of a way out is not for it. In 1.x ctr itself asks.
+# ctr itself asks, as it does in 1.6: containerd's transfer service, which 2.x has otherwise, tells no causes.
+local=
+ctr images pull --help 2>/dev/null | grep -q -- '--local ' && local=--local
+# The registry is the site's own: what the login's environment says of a way out is not for it.
 unset http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY
-{ctr} pull --hosts-dir /etc/containerd/certs.d --snapshotter overlayfs {image} >"$W/said" 2>&1 || {{
-  tail -n 3 "$W/said" >&2
+{limit}{ctr} pull $local --hosts-dir /etc/containerd/certs.d --snapshotter overlayfs {image} >"$W/said" 2>&1 || {{
+  # Between the lines that show how far it is.
+  grep -E 'level=|^ctr: ' "$W/said" | tail -n 3 >&2 || tail -n 3 "$W/said" >&2
   exit 1
 }}
 """
@@ -47,4 +51,10 @@ class PulledImageKind:
         return {each.id: Present() if each.name in there else Absent() for each in resources}
 
     def change(self, change: Change) -> Script:
-        return Script(_PULL.format(ctr=_CTR, image=quote(change.resource.name)))
+        return Script(pulling(change.resource.name))
+
+
+def pulling(image: str, seconds: int = 0) -> str:
+    """Commands that pull `image`, or print why that failed; with `seconds` no longer than that."""
+    limit = f"timeout -k 5 {seconds} " if seconds else ""
+    return _PULL.format(limit=limit, ctr=_CTR, image=quote(image))

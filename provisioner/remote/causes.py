@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from provisioner.remote.pullcauses import pull_cause
+
 _CAUSES = (
     (
         "No space left on device|Disk quota exceeded",
@@ -30,21 +32,6 @@ _CAUSES = (
             " read where there is no terminal"
         ),
     ),
-    (
-        r"ctr: .*lookup .*: (no such host|server misbehaving|i/o timeout)",
-        "the registry's name is not known there",
-        "let {host} resolve it (DNS, /etc/hosts), or name a host of the inventory's group 'registry'",
-    ),
-    (
-        "ctr: .*x509: ",
-        "the registry's certificate is not one that the node trusts, or not for that name",
-        "look at /etc/containerd/certs.d on {host} and at the clock there (`date`)",
-    ),
-    (
-        "ctr: .*: not found",
-        "the registry does not have the image",
-        "push the bundle's images first: `provision apply INVENTORY --stage images`, or apply without --limit",
-    ),
 )
 _KILLED = (
     "it was killed (SIGKILL)",
@@ -54,6 +41,8 @@ _KILLED = (
 
 def cause_of(said: str, host: str, status: int | None = None) -> tuple[str, str]:
     """(the cause, what mends it) of a failure in which `said` was printed; both are empty for one that is not known."""
+    if "ctr: " in said and any(pull := pull_cause(said, host)):
+        return pull
     # What is said last is nearest to the end.
     found = [
         (match.start(), cause, hint)

@@ -176,7 +176,8 @@ class LoadBalancer:
 class Registry:
     """`host` is the name in image references; `address` None means one outside the inventory, where `ca` is the file
     with its authority (None: the cluster's own) and `username` who pulls and pushes. `kind` harbor: its project is made
-    before the first image goes there, `public` or not (None: private, or as it is)."""
+    before the first image goes there, `public` or not (None: private, or as it is). With `preload` there is none: the
+    images come to each node over SSH."""
 
     host: str
     port: int = 5000
@@ -187,6 +188,7 @@ class Registry:
     password: Secret | None = None
     kind: str = "distribution"
     public: bool | None = None
+    preload: bool = False
 
 
 @dataclass(frozen=True)

@@ -314,6 +314,7 @@ CLUSTER: Mapping[str, Any] = {
             "password": {"type": "secret"},
             "kind": _text(allowed=list(versions.REGISTRIES)),
             "public": {"type": "boolean"},
+            "preload": {"type": "boolean"},
         }
     ),
     "http_proxy": _section(

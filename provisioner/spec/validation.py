@@ -137,6 +137,11 @@ def _faults(error: Any, schema: Mapping[str, Any], written: Written) -> Iterator
         yield _unknown(path, keys_at(schema, path[:-1]))
     elif error.code == errors.REQUIRED_FIELD.code:
         yield Fault(path, f"'{name}' is missing", "add it here", missing=True)
+    elif error.code == errors.BAD_TYPE.code and rules_at(schema, path).get("type") == "secret":
+        # What is written there may be the secret itself.
+        yield Fault(
+            path, f"{name}: must be a !secret", "such as !secret {env: PASSWORD} or !secret {file: PATH}"
+        )
     elif error.code == errors.BAD_TYPE.code:
         reason, hint = _bad_type(error, rules_at(schema, path), written(path))
         yield Fault(path, f"{name}: {reason}", f"use {here}" if here else hint)

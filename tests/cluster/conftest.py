@@ -46,6 +46,7 @@ ORDER = (
     "test_bare",
     "test_closed_site",
     "test_whole_bundle",
+    "test_preload",
     "test_three",
     "test_balanced",
     "test_balancing",

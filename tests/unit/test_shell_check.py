@@ -21,6 +21,8 @@ from provisioner.action.flows import Packet
 from provisioner.action.kinds import base_modules, kinds_of
 from provisioner.action.virtualrouter import VirtualRouter
 from provisioner.bundle.kind import ArtifactKind
+from provisioner.bundle.layout import BlobFile, Image
+from provisioner.bundle.preloaded import PreloadedImageKind
 from provisioner.engine.diff import diff
 from provisioner.errors import ProvisionError
 from provisioner.failover import faults, watching
@@ -142,6 +144,7 @@ TASKS: list[dict[str, Any]] = [
             "certificate": "/c",
         }
     },
+    {"preloaded_image": {"reference": "a:1"}},
     {"pulled_image": {"image": f"r:5000/a@sha256:{'0' * 64}"}},
     {"manifest": {"name": "m", "objects": OBJECTS}},
     {"node_joined": {"name": "n", "labels": {"a/b": "c"}}},
@@ -184,11 +187,17 @@ class Recorder:
         return Result(0, body, b"", 0.0)
 
 
+IMAGE = Image(
+    "a", "1", f"sha256:{'0' * 64}", b"{}", "", (BlobFile(f"sha256:{'1' * 64}", 3, Path("/dev/null"), ""),)
+)
+
+
 def modules() -> dict[str, Any]:
     token = BootstrapToken()
     return {
         **base_modules(),
         "pulled_image": PulledImageKind(),
+        "preloaded_image": PreloadedImageKind(lambda _: IMAGE, lambda each: f"r:5000/a@{each.digest}"),
         "certificate": CertificateKind({"ca": new_authority("ca")}),
         "kubeconfig": Kubeconfig(),
         "manifest": ManifestKind(),

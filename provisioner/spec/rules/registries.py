@@ -10,9 +10,12 @@ from provisioner.spec.draft import REGISTRY, Draft
 
 def account_of_a_registry(draft: Draft) -> Iterator[Problem]:
     """An authority and an account are those of a registry that exists."""
+    ours = "this tool makes the registry" if draft.group(REGISTRY) else ""
+    if draft.get("registry", "preload") is True:
+        ours = "there is no registry (preload)"
     for key in ("ca", "username", "password"):
-        if draft.group(REGISTRY) and draft.get("registry", key) is not None:
-            reason = f"{key} is that of a registry outside the inventory, and this tool makes the registry"
+        if ours and draft.get("registry", key) is not None:
+            reason = f"{key} is that of a registry outside the inventory, and {ours}"
             yield draft.problem(("registry", key), reason, "take it out")
     pair = [key for key in ("username", "password") if draft.get("registry", key) is not None]
     if len(pair) == 1:

@@ -42,8 +42,16 @@ def groups_are_filled(draft: Draft) -> Iterator[Problem]:
     if len(registries) > 1:
         reason = f"the group '{REGISTRY}' has {len(registries)} hosts; one is used"
         yield draft.group_problem(REGISTRY, reason, "keep one")
-    if not registries and draft.get("registry", "host") is None and draft.get("existing") is None:
-        hint = f"name a host under '{REGISTRY}', or an existing registry in cluster.registry.host"
+    preload = draft.get("registry", "preload") is True
+    if preload and registries:
+        reason = "the nodes get their images over SSH (registry.preload), and there is a registry as well"
+        yield draft.group_problem(REGISTRY, reason, "take out either")
+    named = preload or draft.get("registry", "host") is not None or draft.get("existing") is not None
+    if not registries and not named:
+        hint = (
+            f"name a host under '{REGISTRY}', or an existing registry in cluster.registry.host; without any:"
+            " cluster.registry.preload: true"
+        )
         yield draft.group_problem(REGISTRY, "no registry: nodes could pull no image", hint)
     balancers = draft.group(LOAD_BALANCER)
     if len(balancers) > 1 and draft.get("endpoint") is None:

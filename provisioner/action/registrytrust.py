@@ -1,0 +1,36 @@
+"""What nodes and the controller trust a registry by, and how its images are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from provisioner.bundle.layout import Image
+from provisioner.errors import ProvisionError
+from provisioner.pki.cluster import ClusterState
+from provisioner.registry.names import pullable
+from provisioner.spec.model import ClusterSpec, Registry
+
+
+def registry_authority(spec: ClusterSpec, state: ClusterState) -> str:
+    """The certificates of the registry's authorities, in PEM. Raises ProvisionError when the spec's file has none."""
+    if spec.registry.ca is None:
+        return str(state.authorities["kubernetes"].cert)
+    try:
+        text = Path(spec.registry.ca).read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or "it is not PEM"
+        raise ProvisionError(
+            f"the registry's authority {spec.registry.ca} cannot be read: {why}",
+            "cluster.registry.ca names the file; relative paths count from the inventory's folder",
+        ) from None
+    if "-----BEGIN CERTIFICATE-----" not in text or "PRIVATE KEY" in text:
+        raise ProvisionError(
+            f"the registry's authority {spec.registry.ca} holds no certificate, or a key beside it",
+            "the nodes get this file: certificates in PEM, and nothing else",
+        )
+    return text
+
+
+def pullable_from(registry: Registry, image: Image) -> str:
+    """The reference, by digest, under which nodes know the bundle's image."""
+    return pullable(registry.host, registry.port, image.name, image.digest, registry.project)
