@@ -193,11 +193,6 @@ def _bad_type(error: Any, rules: Mapping[str, Any], written: str) -> tuple[str, 
     value = error.value
     wanted = [error.constraint] if isinstance(error.constraint, str) else error.constraint
     found = kind_of(value)
-    if wanted == ["secret"]:  # what it is would be the password
-        return (
-            f"must be a !secret, this is {found}",
-            "keep it elsewhere: !secret {env: NAME}, {file: …} or {command: …}",
-        )
     if isinstance(value, str | bool | int | float):
         found = f"{found.replace('a ', 'the ', 1)} {said(written or value)}"
     reason = f"must be {' or '.join(_TYPES[name] for name in wanted)}, this is {found}"
