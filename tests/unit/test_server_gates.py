@@ -96,7 +96,7 @@ def test_a_switch_that_was_cut_off_is_begun_anew(monkeypatch: pytest.MonkeyPatch
         cluster = SimpleNamespace(
             control_planes=["cp1"],
             node_names=["cp1", *names],
-            spec=SimpleNamespace(endpoint="10.0.0.9:6443", registry=SimpleNamespace(preload=False)),
+            spec=SimpleNamespace(endpoint="10.0.0.9:6443", registry=SimpleNamespace(preload=True)),
             switching=names,
         )
         request, groups = SimpleNamespace(limit=None), SimpleNamespace(group=lambda _: ["lb1"])
