@@ -76,6 +76,7 @@ RULES: tuple[Rule, ...] = (
     calico.methods_find_each_family,
     calicochoices.pools_choose_every_node,
     calicochoices.peers_choose_every_node,
+    calicochoices.reflectors_take_the_mesh_s_place,
     calicoreach.bgp_is_spoken,
     calicoreach.cluster_ids_are_of_reflectors,
     calicoreach.announced_services_are_ours,
