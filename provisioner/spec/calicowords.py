@@ -5,14 +5,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from types import MappingProxyType
+from typing import Any
 
 from provisioner.inventory.spelling import said
 from provisioner.inventory.words import hint_for
 from provisioner.spec.calico import ENCAPSULATIONS, OF_POLICIES
 from provisioner.spec.felixwords import KEYS_OF_VARIABLES, PREFIX, setting
 from provisioner.spec.goregexp import regular_expression
-from provisioner.spec.othernames import key_elsewhere
-from provisioner.spec.values import RefusedError, cidr, host
+from provisioner.spec.othernames import hint_of, key_elsewhere
+from provisioner.spec.values import RefusedError, address, cidr, host
 
 _BARE = ("first-found", "kubernetes-internal-ip")
 _WITH_VALUE = ("can-reach", "interface", "skip-interface", "cidr")
@@ -59,7 +60,10 @@ _SLIPS = MappingProxyType(
 )
 """Names that go round and that no version of Calico reads."""
 
-_HINT = "use network.calico."
+_HINT = re.compile(r"use (?:network\.pod_cidrs, or )?network\.calico\.(\w+)")
+_BY_FLANNEL = "leave it out: flannel brings packets from node to node"
+_BY_OTHERS = "leave it out: others' routers carry packets"
+_NO_BGP = "leave it out: BGP of Cilium's is not supported here"
 _OF_FLANNEL = MappingProxyType(
     {"wireguard": "use network.flannel.backend: wireguard", "encapsulation": "use network.flannel.backend"}
 )
@@ -68,14 +72,18 @@ _OF_FLANNEL = MappingProxyType(
 
 def hint_within(hint: str, network: object) -> str:
     """The hint, or another where it names a key that is not there in the section `network`."""
-    key = hint.removeprefix(_HINT)
-    if key == hint or key.partition(".")[0] in OF_POLICIES or not isinstance(network, dict):
+    found = _HINT.match(hint)
+    if found is None or found[1] in (*OF_POLICIES, "policy_only") or not isinstance(network, dict):
         return hint
-    if network.get("plugin") == "canal":
-        return _OF_FLANNEL.get(key, "leave it out")
+    if network.get("plugin") == "cilium" and found[1] == "bgp":
+        return _NO_BGP
     calico = network.get("calico")
-    alone = isinstance(calico, dict) and calico.get("policy_only") is True
-    return "leave it out" if alone else hint
+    canal = network.get("plugin") == "canal"
+    if not canal and not (isinstance(calico, dict) and calico.get("policy_only") is True):
+        return hint
+    if hint.startswith("use network.pod_cidrs"):
+        return "use network.pod_cidrs"
+    return _OF_FLANNEL.get(found[1], _BY_FLANNEL) if canal else _BY_OTHERS
 
 
 def encapsulation(text: str) -> None:
@@ -114,6 +122,31 @@ def cluster_id(text: str) -> None:
         raise RefusedError(f"{written} is no cluster's", "such as 244.0.0.1")
 
 
+def peer_address(text: str) -> None:
+    """Of a peer outside: its address alone."""
+    found = re.fullmatch(r"(?:[0-9.]+|\[[0-9a-fA-F:.]+\])(:[0-9]+)", text)
+    if found:
+        reason = f"{said(text)} has a port, and a peer's is not supported"
+        raise RefusedError(
+            reason, "write the address alone: bgp.listen_port is that of the nodes' own sessions"
+        )
+    address(text)
+
+
+def of_variable(path: tuple[Any, ...]) -> str:
+    """The hint for a variable of the container calico-node that stands in the section itself; "" for anything else."""
+    if path[:-1] != ("network", "calico") or not isinstance(path[-1], str):
+        return ""
+    name = path[-1].upper()
+    if _SLIPS.get(name, name) not in _ELSEWHERE and name not in VARIABLES and not name.startswith(PREFIX):
+        return ""
+    try:
+        variable(name)
+    except RefusedError as error:
+        return error.hint
+    return f"use network.calico.env.{name}"
+
+
 def variable(name: str) -> None:
     """A variable of the container calico-node that the spec has no key for."""
     meant = _SLIPS.get(name, name)
@@ -128,5 +161,5 @@ def variable(name: str) -> None:
         setting(name[len(PREFIX) :])  # whether there is such a one depends on the release
     elif name not in VARIABLES:
         here = key_elsewhere(("network", "calico", "env", name))
-        hint = f"use {here}" if here else hint_for(name, [*VARIABLES, *_ELSEWHERE])
+        hint = hint_of(here) if here else hint_for(name, [*VARIABLES, *_ELSEWHERE])
         raise RefusedError("Calico reads no such variable", hint)

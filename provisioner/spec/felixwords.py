@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from provisioner.spec.othernames import key_elsewhere
+from provisioner.spec.othernames import hint_of, key_elsewhere
 from provisioner.spec.values import RefusedError
 
 AT = ("network", "calico", "felix")
@@ -96,7 +96,7 @@ def setting(name: str) -> None:
         raise RefusedError(*_REFUSED[name.lower()])
     here = key_elsewhere((*AT, name))
     if here and not here.startswith(".".join(AT)):
-        raise RefusedError("Felix has no such setting", f"use {here}")
+        raise RefusedError("Felix has no such setting", hint_of(here))
 
 
 def _refused() -> Iterator[tuple[str, tuple[str, str]]]:

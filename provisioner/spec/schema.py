@@ -105,7 +105,7 @@ _CALICO = _section(
                         {
                             "name": _text(values.dns_label, required=True),
                             "nodes": _text(selectors.selector),
-                            "address": _text(values.address),
+                            "address": _text(calicowords.peer_address),
                             "as_number": _number(1, 4294967295),
                             "peers": _text(selectors.selector),
                         }

@@ -12,7 +12,8 @@ from cerberus import TypeDefinition, Validator, errors
 from provisioner.inventory.secrets import Secret
 from provisioner.inventory.spelling import kind_of, oddly_spelt, said
 from provisioner.inventory.words import hint_for, nearest
-from provisioner.spec.othernames import key_elsewhere, value_elsewhere
+from provisioner.spec import calicowords
+from provisioner.spec.othernames import hint_of, key_elsewhere, value_elsewhere
 from provisioner.spec.schema import keys_at, refusal, rules_at
 from provisioner.spec.schemarules import SEPARATOR
 
@@ -129,10 +130,10 @@ def _faults(error: Any, schema: Mapping[str, Any], written: Written) -> Iterator
         return
     path = error.document_path
     name = next((said(step).strip("'") for step in reversed(path) if isinstance(step, str)), "")
-    here = value_elsewhere(path, written(path) or error.value)
+    here = value_elsewhere(path, error.value, written(path))
     if error.code == errors.CUSTOM.code:
         reason, _, hint = error.info[0].partition(SEPARATOR)
-        yield Fault(path, f"{name}: {reason}", f"use {here}" if here else hint)
+        yield Fault(path, f"{name}: {reason}", hint_of(here) if here else hint)
     elif error.code == errors.UNKNOWN_FIELD.code:
         yield _unknown(path, keys_at(schema, path[:-1]))
     elif error.code == errors.REQUIRED_FIELD.code:
@@ -144,17 +145,18 @@ def _faults(error: Any, schema: Mapping[str, Any], written: Written) -> Iterator
         )
     elif error.code == errors.BAD_TYPE.code:
         reason, hint = _bad_type(error, rules_at(schema, path), written(path))
-        yield Fault(path, f"{name}: {reason}", f"use {here}" if here else hint)
+        yield Fault(path, f"{name}: {reason}", hint_of(here) if here else hint)
     else:
         hint = _hint(error, rules_at(schema, path))
-        yield Fault(path, f"{name}: {_reason(error)}", f"use {here}" if here else hint)
+        yield Fault(path, f"{name}: {_reason(error)}", hint_of(here) if here else hint)
 
 
 def _unknown(path: Path, known: tuple[str, ...]) -> Fault:
     key = path[-1]
     here = key_elsewhere(path, known)
-    if here:
-        return Fault(path, f"unknown key {said(key)}", f"use {here}", key=True)
+    hint = hint_of(here) if here else calicowords.of_variable(path)
+    if hint:
+        return Fault(path, f"unknown key {said(key)}", hint, key=True)
     near = nearest(key, known) if isinstance(key, str) else None
     meant = (*path[:-1], near) if near else None
     return Fault(path, f"unknown key {said(key)}", hint_for(key, known), key=True, meant=meant)

@@ -98,7 +98,7 @@ def address(text: str) -> IPAddress:
 
 def route_target(text: str) -> None:
     """A network that is reached by a way of its own; never all that there is."""
-    if re.fullmatch(r"(0\.0\.0\.0|::)/0", text):
+    if re.fullmatch(r"(0\.0\.0\.0|::)/0|default", text):
         reason = f"'{text}' would be a second default route: a pod's first is the cluster's network's"
         raise RefusedError(reason, "a pod that wants it elsewhere says so by default-route in its annotation")
     cidr(text)

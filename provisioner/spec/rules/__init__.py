@@ -83,6 +83,7 @@ RULES: tuple[Rule, ...] = (
     calicochoices.peers_choose_somebody,
     calicopeers.peers_are_routers,
     calicopeers.peers_have_one_as_number,
+    calicochoices.reflectors_take_the_mesh_s_place,
     calicoreach.bgp_is_spoken,
     calicoreach.cluster_ids_are_of_reflectors,
     calicoreach.announced_services_are_ours,

@@ -56,6 +56,14 @@ def peers_choose_somebody(draft: Draft) -> Iterator[Problem]:
                 yield draft.problem((*_AT, "bgp", "peers", index, key), reason, hint)
 
 
+def reflectors_take_the_mesh_s_place(draft: Draft) -> Iterator[Problem]:
+    """A mesh that is asked for would not be there."""
+    bgp = draft.get(*_AT, "bgp", default={})
+    if not isinstance(bgp, Unusable) and bgp.get("mesh") is True and bgp.get("route_reflectors"):
+        reason = "mesh: route_reflectors take its place, nodes have sessions with those alone"
+        yield draft.problem((*_AT, "bgp", "mesh"), reason, "leave out mesh, or route_reflectors")
+
+
 def _has_session(name: str, peer: Mapping[str, Any], nodes: Mapping[str, Labels]) -> bool:
     """Perhaps, at least: sessions among nodes are made on both sides (docs, networking/configuring/bgp)."""
     ours = {
