@@ -20,7 +20,6 @@ from provisioner.bundle.catalogue import Component, Distribution
 from provisioner.bundle.layout import Artifact, Bundle
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import InputError, Problem, ProvisionError
-from provisioner.inventory.words import hint_for
 from provisioner.playbook.facts import Facts
 from provisioner.playbook.factsfile import read_facts
 
@@ -48,14 +47,7 @@ class Site:
 
 def check_systems(systems: Sequence[str]) -> None:
     """Raises InputError for those of which the catalogue has no packages."""
-    known = _known_systems()
-    problems = [
-        Problem("--os", 0, 0, f"no packages of '{each}' are known", hint_for(each, known))
-        for each in systems
-        if each not in known
-    ]
-    if problems:
-        raise InputError(problems)
+    catalogue.check_known("--os", systems, _known_systems(), "no packages of '{}' are known")
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ from provisioner.bundle.recipe import module_key, release_key
 from provisioner.bundle.store import Finished, Store
 from provisioner.bundle.tarball import is_packed, pack
 from provisioner.engine.events import Emit, Note, Progress, Step
-from provisioner.errors import InputError, Problem, ProvisionError
-from provisioner.inventory.words import hint_for
+from provisioner.errors import ProvisionError
 
 SOURCES = ("auto", "release", "module", "file")
 
@@ -146,13 +145,7 @@ def check_requested(every: Iterable[Component | Distribution], names: Sequence[s
     """The components that come on request for these names. Raises InputError for names for which nothing does."""
     offered = [each for each in every if isinstance(each, Component) and each.on_request]
     known = sorted({each.on_request for each in offered})
-    problems = [
-        Problem("--with", 0, 0, f"nothing comes on request for '{name}'", hint_for(name, known))
-        for name in names
-        if name not in known
-    ]
-    if problems:
-        raise InputError(problems)
+    catalogue.check_known("--with", names, known, "nothing comes on request for '{}'")
     return [each.name for each in offered if each.on_request in names]
 
 

@@ -213,6 +213,18 @@ def load(path: Path = DIRECTORY / "catalogue.yaml") -> tuple[Component, ...]:
     )
 
 
+def check_known(option: str, names: Iterable[str], known: Sequence[str], reason: str) -> None:
+    """Raises InputError with each of the `names` given by an option that is not known, and the nearest that is; the
+    `reason` has {} in the name's place."""
+    problems = [
+        Problem(option, 0, 0, reason.format(name), hint_for(name, known))
+        for name in names
+        if name not in known
+    ]
+    if problems:
+        raise InputError(problems)
+
+
 _Chosen = TypeVar("_Chosen", bound="Component | Distribution")
 
 
@@ -223,13 +235,7 @@ def select(components: Iterable[_Chosen], names: Sequence[str] | None) -> tuple[
     """
     every = tuple(components)
     known = sorted({component.name for component in every})
-    problems = [
-        Problem("COMPONENT", 0, 0, f"no component is named '{name}'", hint_for(name, known))
-        for name in names or ()
-        if name not in known
-    ]
-    if problems:
-        raise InputError(problems)
+    check_known("COMPONENT", names or (), known, "no component is named '{}'")
     return tuple(component for component in every if not names or component.name in names)
 
 
