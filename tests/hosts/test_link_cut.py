@@ -62,7 +62,7 @@ class Namespace:
 
     def await_shown(self, wanted: list[str]) -> None:
         """An address of the link is not settled at once."""
-        late = time.monotonic() + 5
+        late = time.monotonic() + 60
         while self.shown() != wanted and time.monotonic() < late:
             time.sleep(0.1)
         assert self.shown() == wanted

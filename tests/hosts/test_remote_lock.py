@@ -62,11 +62,12 @@ def lock(server: Sshd) -> RemoteLock:
 
 
 @pytest.fixture
-def holder(server: Sshd) -> Iterator[subprocess.Popen[str]]:
-    """Another controller that holds the lock; on the host it is given up after 2 s of silence."""
+def holder(server: Sshd, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """Another controller that holds the lock; on the host it is given up after 2 s of silence,
+    or as many as the test asks for."""
     assert server.known_hosts
     argv = [sys.executable, "-c", _HOLDER, str(server.port), str(server.client_key)]
-    argv += [str(server.folder / "known_hosts"), NAME, "2"]
+    argv += [str(server.folder / "known_hosts"), NAME, str(getattr(request, "param", 2))]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
@@ -114,13 +115,14 @@ def test_other_names_are_other_locks(server: Sshd) -> None:
         other.ensure()
 
 
+@pytest.mark.parametrize("holder", [60], indirect=True)
 def test_a_killed_controller_frees_it_at_once(server: Sshd, holder: subprocess.Popen[str]) -> None:
     with pytest.raises(LockedError, match="bob@elsewhere"):
         lock(server).acquire()
     before = set(Path("/run").glob("provision.*"))
     assert before
     holder.send_signal(signal.SIGKILL)
-    assert acquire_within(server, 1.0) < 1.0
+    assert acquire_within(server, 20.0) < 20.0
     time.sleep(0.3)
     assert not before & set(Path("/run").glob("provision.*"))
 
@@ -135,14 +137,15 @@ def test_a_beating_holder_outlasts_the_silence(server: Sshd, holder: subprocess.
 def test_a_hanging_controller_loses_it_and_learns_that(server: Sshd, holder: subprocess.Popen[str]) -> None:
     holder.send_signal(signal.SIGSTOP)
     try:
-        waited = acquire_within(server, 6.0)
+        waited = acquire_within(server, 60.0)
     finally:
         holder.send_signal(signal.SIGCONT)
-    assert 0.5 < waited < 4
+    assert waited > 0.5
     time.sleep(0.3)
     assert ask(holder).startswith("lost: the lock")
 
 
+@pytest.mark.parametrize("holder", [60], indirect=True)
 def test_a_holder_that_is_known_to_be_over_is_not_waited_for(
     server: Sshd, holder: subprocess.Popen[str]
 ) -> None:
@@ -163,7 +166,7 @@ def test_a_holder_that_is_known_to_be_over_is_not_waited_for(
             taker(False).acquire()
         started = time.monotonic()
         with taker(True) as taken:
-            assert time.monotonic() - started < 1.0, "it waited for the silence"
+            assert time.monotonic() - started < 20.0, "it waited for the silence"
             taken.ensure()
             time.sleep(0.3)
             assert not before & set(Path("/run").glob("provision.*")), "its folder was left"
@@ -180,7 +183,7 @@ def test_a_host_that_goes_takes_the_lock_with_it(server: Sshd) -> None:
     with lock(server) as held:
         for pid in server.connections():
             os.kill(pid, signal.SIGKILL)
-        until = time.monotonic() + 3
+        until = time.monotonic() + 60
         while held.held and time.monotonic() < until:
             time.sleep(0.05)
         with pytest.raises(LockedError, match="was lost"):

@@ -170,7 +170,7 @@ def test_a_server_that_never_speaks(server: Sshd) -> None:
                 config=UserConfig(None),
                 timeouts=Timeouts(banner=1.0),
             )
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
 
 
 def test_forty_logins_at_one_server_with_default_startups(server: Sshd) -> None:
@@ -210,14 +210,14 @@ def test_an_interrupt_ends_the_workers_at_once(server: Sshd) -> None:
         if session.host == "a":
             time.sleep(0.3)
             raise KeyboardInterrupt
-        return session.run(Script("sleep 4")).status
+        return session.run(Script("sleep 30")).status
 
     with (
         Pool(hosts, known_hosts=server.known_hosts, config=UserConfig(None)) as pool,
         pytest.raises(KeyboardInterrupt),
     ):
         pool.map(["a", "b"], work)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
 
 
 def test_what_a_login_shell_says_is_not_output(server: Sshd) -> None:

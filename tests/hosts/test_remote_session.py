@@ -98,7 +98,7 @@ def test_a_script_may_end_without_reading(session: Session, tmp_path: Path, size
     started = time.monotonic()
     result = session.run(Script("echo no >&2; exit 9", streams=(Blob("", size, path=path),)), deadline=30)
     assert (result.status, result.stderr) == (9, b"no\n")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert session.run(Script("echo next")).stdout == b"next\n"
 
 
@@ -119,7 +119,7 @@ def test_a_daemon_that_keeps_the_outputs_does_not_hold_the_run(session: Session)
     started = time.monotonic()
     result = session.run(Script("sleep 30 & echo $!"))
     os.kill(int(result.stdout), signal.SIGTERM)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_deadline(session: Session) -> None:
@@ -134,8 +134,8 @@ def test_deadline_while_a_stream_is_not_taken(server: Sshd, blob: Blob) -> None:
     with open_session(server) as session:
         started = time.monotonic()
         with pytest.raises(DeadlineError):
-            session.run(Script("sleep 3", streams=(blob,)), deadline=0.5)
-        assert time.monotonic() - started < 2.5
+            session.run(Script("sleep 30", streams=(blob,)), deadline=0.5)
+        assert time.monotonic() - started < 20
 
 
 def test_a_file_that_shrinks_while_it_is_sent_stops_the_script(session: Session, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_peer_that_hangs_is_noticed(server: Sshd) -> None:
         started = time.monotonic()
         with pytest.raises(LostError, match="no sign of life"):
             session.run(Script("sleep 2"), deadline=30)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
         signal_all(stopped, signal.SIGCONT)
 
 

@@ -206,7 +206,7 @@ def test_a_pod_that_fails_all_the_time_is_not_waited_for(host: Host, monkeypatch
     began = time.monotonic()
     with pytest.raises(ProvisionError, match="p on worker1: Failed: Failed to pull image"):
         CHECK(host, nowhere)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("joined", [False, True])

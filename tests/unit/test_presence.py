@@ -73,7 +73,7 @@ def test_a_lost_host_is_told_before_what_still_waits_for_it(gone: Presence, stop
     began = time.monotonic()
     with pytest.raises(LostError, match="worker1"):
         gone.beside(stop.wait, lost)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 def test_a_host_that_is_lost_once_the_other_has_failed(

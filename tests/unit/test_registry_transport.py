@@ -51,18 +51,18 @@ def test_no_request_is_waited_for_without_end(
 ) -> None:
     monkeypatch.setattr(upload, "_COMMIT_BYTES_PER_SECOND", 20e6)
     server.state.tokens = True
-    server.state.faults.append(silence(method, part, 4.0))
+    server.state.faults.append(silence(method, part, 30.0))
     began = time.monotonic()
     with server.client(stall_seconds=0.3, **ACCOUNT) as registry:
         registry.push(image(tmp_path, CONTENT), "a/b", "v1", silent)
     assert not server.state.faults, "it was silent"
     assert server.state.contents == {CONTENT}
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.usefixtures("chunked")
 def test_the_question_after_a_break_is_not_waited_for_either(server: Running, tmp_path: Path) -> None:
-    server.state.faults += [breaking("PATCH", 1000), silence("GET", "/uploads/", 4.0)]
+    server.state.faults += [breaking("PATCH", 1000), silence("GET", "/uploads/", 30.0)]
     with server.client(stall_seconds=0.3) as registry:
         registry.push(image(tmp_path, CONTENT), "a/b", "v1", silent)
     assert server.state.contents == {CONTENT}
@@ -84,7 +84,7 @@ def test_an_answer_that_trickles_is_not_waited_for(server: Running) -> None:
     began = time.monotonic()
     with server.client(stall_seconds=0.1) as registry:
         registry.ping()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
 
 
 def test_a_slow_upload_may_last_longer_than_the_silence_that_ends_it(server: Running, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from provisioner.resources.model import Absent, Change, Present, Resource
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
 
-AGE = 0.5
+AGE = 1.0
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def test_what_stays_is_waited_for_at_the_end_only(hosts: Hosts) -> None:
     began = time.monotonic()
     outcome, _ = hosts.run(*stages)
     assert outcome.ok
-    assert AGE <= time.monotonic() - began < 2 * AGE
+    assert AGE <= time.monotonic() - began < 4 * AGE, "once, not after each"
     assert hosts.watch.hosts() == ()
 
 
@@ -103,7 +103,7 @@ def test_a_run_that_starts_nothing_waits_for_nothing(hosts: Hosts) -> None:
     began = time.monotonic()
     outcome, _ = hosts.run(StagePlan("1", ("a",), {"a": (hosts.change("x", "delete"),)}))
     assert outcome.ok
-    assert time.monotonic() - began < AGE / 2
+    assert time.monotonic() - began < AGE
     assert hosts.session_here.execs == 0
 
 
