@@ -46,7 +46,7 @@ class PublicKey:
     @property
     def name(self) -> str:
         """As minisign writes it."""
-        return self.number[::-1].hex().upper()
+        return _name(self.number)
 
     def __str__(self) -> str:
         return base64.b64encode(LEGACY + self.number + self.point).decode()
@@ -85,8 +85,7 @@ class Signature:
 def check(signature: Signature, data: bytes, key: PublicKey) -> None:
     """Raises ValueError, with the reason, unless the holder of `key` signed `data` and the trusted comment."""
     if signature.number != key.number:
-        other = signature.number[::-1].hex().upper()
-        raise ValueError(f"is of the key {other}, not of {key.name}")
+        raise ValueError(f"is of the key {_name(signature.number)}, not of {key.name}")
     public = Ed25519PublicKey.from_public_bytes(key.point)
     try:
         public.verify(signature.value, _signed(signature.algorithm, data))
@@ -177,3 +176,8 @@ def _power(most: int) -> int:
     while result <= most // 2:
         result *= 2
     return result
+
+
+def _name(number: bytes) -> str:
+    """minisign takes it for a number, and writes no zeros before it."""
+    return f"{int.from_bytes(number, 'little'):X}"

@@ -233,7 +233,7 @@ def test_accepted(cluster: LabCluster, version: str, plugin: str, folder: Path |
     finally:
         if made:
             # The next version has some of the same names.
-            cluster.kubectl(f"delete {' '.join(made)} --timeout=90s >/dev/null")
+            cluster.kubectl(f"delete {' '.join(made)} --timeout=280s >/dev/null")
 
 
 def multus_manifests() -> Iterator[Path]:

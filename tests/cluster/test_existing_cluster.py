@@ -256,7 +256,7 @@ def test_a_second_control_plane_serves(lab: LabCluster, before: Mapping[str, Any
         lab.one("cp2", f"{admin} --server={NEW} scale deployment/p --replicas=5")
         lab.one(
             "cp2",
-            f"{admin} --server={NEW} wait --for=jsonpath='{{.status.readyReplicas}}'=5 deployment/p --timeout=90s",
+            f"{admin} --server={NEW} wait --for=jsonpath='{{.status.readyReplicas}}'=5 deployment/p --timeout=280s",
         )
     finally:
         lab.one("cp1", "systemctl start kube-apiserver kube-controller-manager")

@@ -182,7 +182,7 @@ def test_what_is_allowed_passes_and_nothing_else(lab: LabCluster, tmp_path: Path
         lab, [service("shop/web", {"port": 80, "targetPort": 8080}), *(pod(each, image) for each in PODS)]
     )
     for namespace in ("shop", "team-a", "team-b", "office"):
-        lab.kubectl(f"-n {namespace} wait --for=condition=Ready pod --all --timeout=90s")
+        lab.kubectl(f"-n {namespace} wait --for=condition=Ready pod --all --timeout=280s")
     agree(lab, WANTED)
 
 

@@ -142,6 +142,11 @@ def test_a_key_that_asks_for_all_memory() -> None:
         SecretKey.parse(text.encode(), lambda: b"pass")
 
 
+def test_a_key_has_the_name_that_minisign_writes() -> None:
+    """A number in hexadecimal digits: the last byte comes first, and zeros before it are not written."""
+    assert PublicKey(bytes.fromhex("759ebfdf7dc2020a"), bytes(32)).name == "A02C27DDFBF9E75"
+
+
 def test_public_keys(tmp_path: Path) -> None:
     (tmp_path / "k.pub").write_text(f"untrusted comment: minisign public key\n{PUBLIC}\n")
     for text in (PUBLIC, "k.pub", str(tmp_path / "k.pub")):
