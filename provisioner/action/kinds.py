@@ -9,6 +9,7 @@ from provisioner.resources.archive import ArchiveKind
 from provisioner.resources.command import CommandKind
 from provisioner.resources.displaced import DisplacedPathsKind
 from provisioner.resources.ethtool import EthtoolKind
+from provisioner.resources.mirrors import MigratedMirrorsKind
 from provisioner.resources.model import AnyKind, ControllerKind, HostKind, Module
 from provisioner.resources.modprobe import ModprobeKind
 from provisioner.resources.package import PackageKind
@@ -37,6 +38,7 @@ def base_modules(*, deep: bool = False) -> dict[str, AnyKind]:
         "command": CommandKind(),
         "absent_paths": AbsentPathsKind(),
         "displaced_paths": DisplacedPathsKind(),
+        "migrated_mirrors": MigratedMirrorsKind(),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 BASE_MODULES = (
     "file", "copy", "template", "unarchive", "systemd_service", "sysctl", "modprobe", "seboolean", "user", "package",
-    "command", "absent_paths", "displaced_paths", "ethtool",
+    "command", "absent_paths", "displaced_paths", "migrated_mirrors", "ethtool",
 )  # fmt: skip
 CLUSTER_MODULES = (
     "artifact", "image", "pulled_image", "preloaded_image", "certificate", "kubeconfig", "manifest", "node_joined",

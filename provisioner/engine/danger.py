@@ -4,7 +4,7 @@ member of etcd in the place of one whose data are missing.
 A delete needs no consent where it takes away only what this tool itself has put there, because then the playbook that
 is being applied is the whole of the agreement:
 - `bootstrap_token` finds nothing but Secrets with the tool's own label;
-- `displaced_paths` deletes nothing, it moves aside;
+- `displaced_paths` deletes nothing, it moves aside, and `migrated_mirrors` only writes files;
 - `node_marks` are labels and taints that are on record as set by this tool;
 - `absent_paths` knows of each path whether it bears the tool's stamp or is written by the same plan; whatever else it
   finds (`foreign`) somebody wants to know of before it is gone for ever, although the playbook names it: a pattern may
@@ -20,7 +20,7 @@ from provisioner.resources.model import LEFT_OVER, Change, Present
 from provisioner.resources.taken import few, things_of
 
 _PRECIOUS = ("etcd.service", "kube-apiserver.service")
-_HARMLESS = ("bootstrap_token", "displaced_paths", "node_marks")
+_HARMLESS = ("bootstrap_token", "displaced_paths", "migrated_mirrors", "node_marks")
 
 
 def dangers(plan: Plan, *, established: bool) -> tuple[str, ...]:

@@ -11,9 +11,22 @@ _MANY = ("components", "node_marks")
 
 def taken(change: Change) -> str:
     """Empty when the resource's name says it all."""
+    if change.resource.kind == "migrated_mirrors":
+        return _carried(change)
     if change.action != "delete" or change.resource.kind not in _MANY:
         return moved(change)
     return few(things_of(change.before))
+
+
+def _carried(change: Change) -> str:
+    """Which registries get files, and what is lost."""
+    registries, left = (_names(change.before, key) for key in ("registries", "left"))
+    return f"makes hosts.toml files for {few(registries)}" + (f"; not {', '.join(left)}" if left else "")
+
+
+def _names(state: object, key: str) -> list[str]:
+    found = state.attrs.get(key) if isinstance(state, Present) else ()
+    return [str(each) for each in found] if isinstance(found, tuple) else []
 
 
 def things_of(state: object) -> list[str]:

@@ -119,6 +119,24 @@ def test_a_foreign_network_configuration_is_moved_aside(cluster: LabCluster) -> 
     assert cluster.one("worker1", f"cat {kept}; rm {folder}/87-podman.conflist {kept}") == "{}"
 
 
+def test_mirrors_of_another_configuration_are_carried_over(cluster: LabCluster) -> None:
+    """The runtime is started anew with ours, keeps its pods, and asks the mirror for what it was there for."""
+    config, made = "/etc/containerd/config.toml", "/etc/containerd/certs.d/docker.io"
+    old = '[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\nendpoint = ["https://m.example"]\n'
+    before = cluster.one("worker1", f"cat {config}; printf '%s' '{old}' >{config}")
+    done = cluster.apply()
+    assert is_verified(done), done
+    assert done.changed == {
+        ("worker1", f"migrated_mirrors:{config}", "delete"),
+        ("worker1", f"file:{config}", "update"),
+        ("worker1", "systemd:containerd.service", "update"),
+    }
+    assert cluster.one("worker1", f"cat {config}") == before
+    assert 'host."https://m.example"' in cluster.one("worker1", f"cat {made}/hosts.toml")
+    assert cluster.plan().status == 0
+    cluster.one("worker1", f"rm -r {made} /var/lib/provision/displaced{config}*")
+
+
 def test_a_host_remembers_what_was_put_there(cluster: LabCluster) -> None:
     lines = cluster.one(
         "worker1", "stat -c %a /var/lib/provision/owned; cat /var/lib/provision/owned"

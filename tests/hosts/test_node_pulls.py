@@ -31,6 +31,7 @@ from provisioner.bundle import layout
 from provisioner.bundle.preloaded import PreloadedImageKind
 from provisioner.registry.pulltest import pull_test, told
 from provisioner.resources.model import Absent, Change, Present, Resource
+from provisioner.resources.oldmirrors import old_mirrors
 
 pytestmark = pytest.mark.hosts
 PRELUDE = (Path(provisioner.shell.__file__).parent / "prelude.sh").read_text()
@@ -166,6 +167,27 @@ def test_with_the_account_it_is_pulled_and_asked_for_each_time(node: Node) -> No
         assert node.pull(5000, header=basic()) == (0, "")
     # The image is there now; without a registry the node fails nonetheless.
     assert node.pull(5000)[0] == 1
+
+
+def test_mirrors_of_an_old_configuration_are_asked_as_before(node: Node) -> None:
+    """What was carried over reaches the mirror, with its authority and its account, for images by the old name."""
+    cri = 'plugins."io.containerd.grpc.v1.cri".registry'
+    authority = node.site.folder / "ca.crt"
+    authority.write_bytes(node.trusted.pem)
+    password = PASSWORD.replace('"', '\\"')
+    said = old_mirrors(
+        f'[{cri}.mirrors."other.example"]\nendpoint = ["https://nowhere.example", "https://{NAME}:5000"]\n'
+        f'[{cri}.configs."{NAME}:5000".tls]\nca_file = "{authority}"\n'
+        f'[{cri}.configs."{NAME}:5000".auth]\nusername = "{USER}"\npassword = "{password}"\n'
+    )
+    folder = node.site.folder / "old.d"
+    for name, text in said.files.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "hosts.toml").write_text(text)
+    with accounts(node):
+        reference = f"other.example/{PROJECT}@{node.image.digest}"
+        pulled = node.run(f"ctr images pull --snapshotter native --hosts-dir {folder} {reference} >&2")
+        assert pulled.returncode == 0, pulled.stderr
 
 
 def test_an_authority_that_changes_needs_no_restart(node: Node) -> None:

@@ -133,6 +133,7 @@ TASKS: list[dict[str, Any]] = [
     {"package": {"name": ["e", "f"], "policy_rc_d": 101}},
     {"command": {"cmd": "a 'b' $c | d", "creates": NASTY, "unless": 'test "$x"', "chdir": NASTY}},
     {"displaced_paths": {"folder": f"{NASTY}", "first": "b$(x)", "suffixes": [".conf"]}},
+    {"migrated_mirrors": {"config": NASTY, "folder": f"{NASTY}2", "but": ["a"]}},
     {"absent_paths": {"paths": [f"{NASTY}[!a-c]?/x", "/opt/x y/*"]}},
     {"certificate": {"dest": NASTY, "authority": "ca", "common_name": "a", "owner": "b"}},
     {
@@ -296,6 +297,11 @@ def conducted(kind: ConductedKind, resource: Resource) -> Iterator[Script]:
         kind.conduct([Change(resource, Present({}), "update")], cluster)
         assert len(cluster.patches) == 1
         recorder.scripts = cluster.scripts
+    elif resource.kind == "migrated_mirrors":
+        mirrors = b'==\n[plugins.cri.registry.mirrors."b"]\nendpoint = ["https://m"]\n'
+        recorder.answers = [answered(mirrors), b"begin 0\nok 0\n"]
+        kind.conduct([Change(resource, Present({}), "delete")], recorder)
+        assert len(recorder.scripts) == 2
     else:
         left = Present({"left": ("label:a", "taint:b:NoSchedule")})
         recorder.answers = [answered(b"")]
