@@ -1,4 +1,5 @@
-"""`python -m bench.push`: a bundle's images into a registry by provision, by skopeo, and as bare HTTP, side by side.
+"""`python -m bench.push`: a bundle from the cache into one file, verified; and images into a registry by provision, by
+skopeo, and as bare HTTP, side by side.
 
 Needs skopeo and Debian's docker-registry (it is downloaded, not installed); no root.
 """
@@ -28,6 +29,7 @@ from urllib.parse import urljoin, urlsplit
 
 import platformdirs
 
+from bench.carried import carried
 from bench.measure import BenchError, Run, run
 from provisioner.bundle import oci
 from provisioner.bundle.layout import Bundle, Image, default_bundle_path
@@ -49,15 +51,20 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=default_bundle_path())
     parser.add_argument("--size", type=int, default=580, help="MB in all; images of seeded bytes make it up")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--for", type=Path, dest="inventory", default=Path(_here(), "inventories/ha.yaml"))
+    parser.add_argument("--os", default="debian-12", help="of the hosts of that inventory")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-push-") as folder:
         work = Path(folder)
+        file = carried(given.inventory, given.os, work, given.rounds)
+        sys.stdout.write("\n".join(file.lines()) + "\n")
         bundle = filled(given.bundle, work / "bundle", given.size * 1_000_000)
         figures = compare(bundle, work, given.rounds)
     sys.stdout.write(table(figures, _bytes(bundle), len(bundle.images())))
     if given.json:
-        plain = {name: [asdict(each) | {"output": ""} for each in runs] for name, runs in figures.items()}
+        every = {"build": file.builds, "verify": file.verifies, **figures}
+        plain = {name: [asdict(each) | {"output": ""} for each in runs] for name, runs in every.items()}
         given.json.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
 
 
