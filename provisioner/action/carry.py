@@ -12,6 +12,7 @@ from provisioner.action.locks import lock
 from provisioner.action.plan import plan_of
 from provisioner.action.planfile import Agreed, check_agreed
 from provisioner.action.prepare import Prepared, prepare
+from provisioner.action.registryaccess import check_outside
 from provisioner.action.undisturbed import disturbed
 from provisioner.engine.danger import dangers
 from provisioner.engine.events import Emit, Event, Failed, Note
@@ -46,6 +47,7 @@ def carry_out(
     loaded, locks, agreed_to = prepared.loaded, dict(held), set[str]()
     for _ in range(_READINGS):
         plan = plan_of(prepared, pool, emit, texts=False)
+        check_outside(prepared, plan)
         if agreed is not None:
             check_agreed(plan, agreed)
         _ask_for(plan, prepared, confirm, agreed_to)

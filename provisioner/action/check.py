@@ -8,6 +8,7 @@ from provisioner.action.admission import all_faults, joined
 from provisioner.action.between import Between
 from provisioner.action.load import Request, load
 from provisioner.action.prepare import compile_with, connect, gather
+from provisioner.action.registryaccess import check_outside
 from provisioner.engine.events import Emit, RunStarted, Step
 from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
 
@@ -25,7 +26,7 @@ def check(request: Request, emit: Emit) -> None:
         emit(_step("facts", f"{len(facts)} hosts", began))
         faults = all_faults(loaded, spec, facts, emit)
         try:  # what a cluster that runs does not let change, and all else that a plan would stop at
-            compile_with(loaded, facts, lambda _: None, for_show=True)
+            check_outside(compile_with(loaded, facts, lambda _: None, for_show=True))
         except ProvisionError as fault:
             faults.append(fault)
         if spec.existing is None:  # the network there is as its builder wants it

@@ -11,8 +11,12 @@ from provisioner.errors import InputError, Problem
 from provisioner.registry.client import Registry
 from provisioner.registry.harbor import Harbor
 from provisioner.registry.harborproject import HarborProject
+from provisioner.registry.kind import ImageKind
+from provisioner.resources.model import Unknown
 
 if TYPE_CHECKING:
+    from provisioner.action.prepare import Prepared
+    from provisioner.engine.plan import Plan
     from provisioner.pki.cluster import ClusterState
     from provisioner.spec.model import ClusterSpec
 
@@ -31,6 +35,21 @@ def registry_of(spec: ClusterSpec, state: ClusterState) -> tuple[Registry, Harbo
         return registry, None
     harbor = partial(Harbor, written.host, written.port, **connect)
     return registry, HarborProject(harbor, written.project, written.public)
+
+
+def check_outside(prepared: Prepared, plan: Plan | None = None) -> None:
+    """Whether a registry that exists already answers this account, which nothing that follows would change. With a
+    `plan` only where that has images that could not be read. Raises ProvisionError."""
+    spec = prepared.loaded.spec
+    if spec is None or spec.registry.address is not None or spec.registry.preload:
+        return
+    unread = plan is None or any(
+        change.resource.kind == ImageKind.name and isinstance(change.before, Unknown)
+        for _, _, change in plan.changes()
+    )
+    kind = prepared.kinds.get(ImageKind.name)
+    if unread and isinstance(kind, ImageKind):
+        kind.ping()
 
 
 def read_authority(path: Path) -> bytes:

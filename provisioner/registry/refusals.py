@@ -29,7 +29,7 @@ _WORDS = (
     ),
     (
         r"project .*not found|PROJECT_?NOT_?FOUND|NAME_UNKNOWN",
-        "there is no such project: registry.kind: harbor makes it, or make it by hand",
+        "there is no such project: `bundle push --create-project` and registry.kind: harbor make it",
     ),
     (
         r"PROJECTPOLICYVIOLATION|immutable",

@@ -47,6 +47,7 @@ ORDER = (
     "test_closed_site",
     "test_whole_bundle",
     "test_preload",
+    "test_outside_registry",
     "test_three",
     "test_balanced",
     "test_balancing",

@@ -203,6 +203,8 @@ class HarborHandler(Handler):
 
     def do_robots(self, _user: str, body: dict[str, Any], **_: object) -> None:
         project = body["permissions"][0]["namespace"]
+        if project not in self.state.projects:
+            return self.refuse(404, "NOT_FOUND", f"project {project} not found")
         name = f"robot${project}+{body['name']}"
         if any(each["full"] == name for each in self.state.robots):
             return self.refuse(409, "CONFLICT", "robot account exists")

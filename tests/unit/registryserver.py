@@ -311,8 +311,14 @@ class Running:
 
 
 @contextmanager
-def serve(key: Path, certificate: Path, state: State, handler: type[Handler] = Handler) -> Iterator[Running]:
-    running = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (handler,), {"state": state}))
+def serve(
+    key: Path,
+    certificate: Path,
+    state: State,
+    handler: type[Handler] = Handler,
+    at: tuple[str, int] = ("127.0.0.1", 0),
+) -> Iterator[Running]:
+    running = ThreadingHTTPServer(at, type("Bound", (handler,), {"state": state}))
     running.daemon_threads = True
     running.block_on_close = False
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -329,11 +335,13 @@ def serve(key: Path, certificate: Path, state: State, handler: type[Handler] = H
         running.server_close()
 
 
-def certificate(directory: Path, *options: str, name: str = HOST) -> tuple[Path, Path]:
+def certificate(
+    directory: Path, *options: str, name: str = HOST, address: str = "127.0.0.1"
+) -> tuple[Path, Path]:
     """A key and a certificate that is its own authority; `options` are more of `openssl req`."""
     key, crt = directory / "key.pem", directory / "crt.pem"
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
-    subject = ("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}")
+    subject = ("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},IP:{address}")
     files = ("-keyout", str(key), "-out", str(crt))
     subprocess.run(
         ["openssl", "req", "-x509", *curve, *subject, *files, *options], check=True, capture_output=True

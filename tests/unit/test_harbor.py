@@ -120,6 +120,9 @@ def test_why_a_project_cannot_be_made(
 
 def test_a_robot_may_push_and_pull_and_no_more(harbor: Running, state: HarborState) -> None:
     with client(harbor) as api:
+        with pytest.raises(ProvisionError, match="project calico not found"):
+            api.robot("calico", "nodes", days=90)
+        state.projects["calico"] = False
         robot = api.robot("calico", "nodes", days=90)
         assert robot.name == "robot$calico+nodes"
         assert robot.secret.reveal() == "Rob0tSecret"
@@ -250,7 +253,7 @@ def test_a_push_that_is_refused_tells_the_real_cause(
 def test_a_robots_secret_goes_to_a_file_of_its_own(
     harbor: Running, state: HarborState, tmp_path: Path
 ) -> None:
-    file = tmp_path / "robot"
+    file, state.projects["infra"] = tmp_path / "robot", False
     words = ("robot", "nodes", "--to", f"{HOST}:{harbor.port}/infra", "-o", str(file))
     done = provision(harbor, tmp_path, *words)
     assert done.output == "robot$infra+nodes\n"
