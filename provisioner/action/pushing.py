@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from provisioner.action.keyfile import check_free, write_secret
-from provisioner.action.registryaccess import read_authority
+from provisioner.action.registryaccess import account
+from provisioner.action.registrytrust import authority_in
 from provisioner.bundle.layout import default_bundle_path
 from provisioner.bundle.open import open_bundle, read_bundle
 from provisioner.engine.events import Emit, Note
@@ -20,10 +20,9 @@ from provisioner.registry.harbor import Harbor
 from provisioner.registry.harborproject import HarborProject
 from provisioner.registry.placing import NamedImage, placed
 from provisioner.registry.push import push_all
+from provisioner.registry.server import RegistryServer
 from provisioner.registry.target import Target
 from provisioner.registry.transport import RefusedError
-
-Client = TypeVar("Client")
 
 
 @dataclass(frozen=True)
@@ -37,25 +36,20 @@ class Access:
     password: Secret | None = None
 
     def open(self) -> Registry:
-        """Raises InputError when the password or the authority cannot be had."""
-        return self._client(Registry)
+        """Raises ProvisionError when the password or the authority cannot be had."""
+        return Registry(self._server())
 
     def harbor(self) -> Harbor:
         """Raises as `open`."""
-        return self._client(Harbor)
+        return Harbor(self._server())
 
-    def _client(self, kind: Callable[..., Client]) -> Client:
+    def _server(self) -> RegistryServer:
         if self.username and self.password is None:
             hint = "--password-file FILE or --password-command COMMAND"
             raise InputError([Problem("--username", 0, 0, f"{self.username} has no password", hint)])
-        return kind(
-            self.target.host,
-            self.target.port,
-            ca_pem=None if self.ca is None else read_authority(self.ca),
-            address=self.address,
-            username=self.username,
-            password=self.password.reveal() if self.password else None,
-        )
+        authority = None if self.ca is None else authority_in(self.ca, "--ca names the file").encode()
+        who = account(self.username, self.password)
+        return RegistryServer(self.target.host, self.target.port, authority, self.address, who)
 
 
 def push(

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provisioner.action.registrytrust import registry_authority
-from provisioner.errors import InputError, Problem
+from provisioner.registry.auth import Credentials
 from provisioner.registry.client import Registry
 from provisioner.registry.harbor import Harbor
 from provisioner.registry.harborproject import HarborProject
 from provisioner.registry.kind import ImageKind
+from provisioner.registry.server import RegistryServer
 from provisioner.resources.model import Unknown
 
 if TYPE_CHECKING:
     from provisioner.action.prepare import Prepared
     from provisioner.engine.plan import Plan
+    from provisioner.inventory.secrets import Secret
     from provisioner.pki.cluster import ClusterState
     from provisioner.spec.model import ClusterSpec
 
@@ -24,17 +24,21 @@ if TYPE_CHECKING:
 def registry_of(spec: ClusterSpec, state: ClusterState) -> tuple[Registry, HarborProject | None]:
     """Raises ProvisionError when the authority's file or the password cannot be had."""
     written = spec.registry
-    connect: dict[str, Any] = {
-        "ca_pem": registry_authority(spec, state).encode(),
-        "address": written.address,
-        "username": written.username,
-        "password": written.password.reveal() if written.password else None,
-    }
-    registry = Registry(written.host, written.port, **connect)
+    server = RegistryServer(
+        written.host,
+        written.port,
+        registry_authority(spec, state).encode(),
+        written.address,
+        account(written.username, written.password),
+    )
     if written.kind != "harbor":
-        return registry, None
-    harbor = partial(Harbor, written.host, written.port, **connect)
-    return registry, HarborProject(harbor, written.project, written.public)
+        return Registry(server), None
+    return Registry(server), HarborProject(lambda: Harbor(server), written.project, written.public)
+
+
+def account(username: str | None, password: Secret | None) -> Credentials | None:
+    """None without a name. Raises ProvisionError when the password cannot be had."""
+    return Credentials(username, password.reveal() if password else "") if username else None
 
 
 def check_outside(prepared: Prepared, plan: Plan | None = None) -> None:
@@ -50,11 +54,3 @@ def check_outside(prepared: Prepared, plan: Plan | None = None) -> None:
     kind = prepared.kinds.get(ImageKind.name)
     if unread and isinstance(kind, ImageKind):
         kind.ping()
-
-
-def read_authority(path: Path) -> bytes:
-    """Raises InputError."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError([Problem(str(path), 0, 0, f"cannot be read: {error.strerror}")]) from None

@@ -15,18 +15,23 @@ def registry_authority(spec: ClusterSpec, state: ClusterState) -> str:
     """The certificates of the registry's authorities, in PEM. Raises ProvisionError when the spec's file has none."""
     if spec.registry.ca is None:
         return str(state.authorities["kubernetes"].cert)
+    return authority_in(
+        Path(spec.registry.ca),
+        "cluster.registry.ca names the file; relative paths count from the inventory's folder",
+    )
+
+
+def authority_in(path: Path, hint: str) -> str:
+    """The certificates in PEM in the file. Raises ProvisionError, with `hint`, when it has none, or a key."""
     try:
-        text = Path(spec.registry.ca).read_text(encoding="ascii")
+        text = path.read_text(encoding="ascii")
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or "it is not PEM"
-        raise ProvisionError(
-            f"the registry's authority {spec.registry.ca} cannot be read: {why}",
-            "cluster.registry.ca names the file; relative paths count from the inventory's folder",
-        ) from None
+        raise ProvisionError(f"the registry's authority {path} cannot be read: {why}", hint) from None
     if "-----BEGIN CERTIFICATE-----" not in text or "PRIVATE KEY" in text:
         raise ProvisionError(
-            f"the registry's authority {spec.registry.ca} holds no certificate, or a key beside it",
-            "the nodes get this file: certificates in PEM, and nothing else",
+            f"the registry's authority {path} holds no certificate, or a key beside it",
+            "certificates in PEM, and nothing else",
         )
     return text
 

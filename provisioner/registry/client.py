@@ -13,7 +13,7 @@ from typing import Protocol
 
 from provisioner.engine.events import Emit, Progress
 from provisioner.errors import ProvisionError
-from provisioner.registry.auth import Credentials
+from provisioner.registry.server import RegistryServer
 from provisioner.registry.transport import Request, Transport
 from provisioner.registry.upload import Blob, Sent, Upload, scope
 
@@ -99,26 +99,12 @@ class _Meter:
 
 
 class Registry:
-    """One registry over TLS. `host` is the name in its certificate; `address`, if given, is where to connect.
-
-    `ca_pem` are the only authorities trusted (None: the system's). `stall_seconds` limits every silence, not
-    the whole of a transfer. All methods raise ProvisionError for a refusal and UnreachableError when nothing
-    answers.
+    """The distribution API of one registry. All methods raise ProvisionError for a refusal and UnreachableError when
+    nothing answers.
     """
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        *,
-        ca_pem: bytes | None,
-        address: str | None = None,
-        username: str | None = None,
-        password: str | None = None,
-        stall_seconds: float = 15,
-    ) -> None:
-        credentials = Credentials(username, password or "") if username else None
-        self._transport = Transport(host, port, address or host, ca_pem, credentials, stall_seconds)
+    def __init__(self, server: RegistryServer) -> None:
+        self._transport = Transport(server, server.credentials)
         self._homes: dict[str, str] = {}
 
     def __enter__(self) -> Registry:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.inventory.secrets import Secret
 from provisioner.registry import refusals
-from provisioner.registry.auth import Credentials
+from provisioner.registry.server import RegistryServer
 from provisioner.registry.transport import Answer, RefusedError, Request, TransientError, Transport
 
 _API = "/api/v2.0"
@@ -58,19 +58,10 @@ class Harbor:
     """One Harbor over TLS, as the registry's client takes it. All methods raise ProvisionError for a refusal,
     UnreachableError when nothing answers."""
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        *,
-        ca_pem: bytes | None,
-        address: str | None = None,
-        username: str | None = None,
-        password: str | None = None,
-        stall_seconds: float = 15,
-    ) -> None:
-        self._credentials = Credentials(username, password or "") if username else None
-        self._transport = Transport(host, port, address or host, ca_pem, None, stall_seconds)
+    def __init__(self, server: RegistryServer) -> None:
+        self._credentials = server.credentials
+        # It asks for no token: each request says itself who we are.
+        self._transport = Transport(server, None)
 
     def __enter__(self) -> Harbor:
         return self

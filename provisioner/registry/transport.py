@@ -18,6 +18,7 @@ import urllib3
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.registry import refusals, tls
 from provisioner.registry.auth import Authorizer, Credentials
+from provisioner.registry.server import RegistryServer
 
 ATTEMPTS = 5
 _FIRST_DELAY_SECONDS = 0.2
@@ -107,20 +108,13 @@ class _Backoff:
 class Transport:
     """Connections to one registry, kept alive; usable from several threads."""
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        address: str,
-        ca_pem: bytes | None,
-        credentials: Credentials | None,
-        stall_seconds: float,
-    ) -> None:
-        context = tls.trust(ca_pem)
+    def __init__(self, server: RegistryServer, credentials: Credentials | None) -> None:
+        context, host = tls.trust(server.ca_pem), server.host
+        address, port = server.address or host, server.port
         self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._base = f"https://{self.authority}/"
         self._address, self._port = address, port
-        self._stall = stall_seconds
+        self._stall = server.stall_seconds
         self._pool = urllib3.HTTPSConnectionPool(
             address,
             port,

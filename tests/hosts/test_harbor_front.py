@@ -6,11 +6,11 @@ import ssl
 from collections.abc import Iterator
 from http.client import HTTPSConnection
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 from harborserver import HarborHandler, HarborState
-from registryserver import HOST, Running, certificate, serve
+from registryserver import Running, certificate, reached, serve
 from test_registry_push import Server, image, program, server  # noqa: F401
 
 from provisioner.engine.events import silent
@@ -71,13 +71,12 @@ def front(server: Server, tmp_path: Path) -> Iterator[Running]:  # noqa: F811
 
 
 def test_images_arrive_in_a_project_that_is_made_first(front: Running, tmp_path: Path) -> None:
-    connect: dict[str, Any] = {"ca_pem": front.ca, "address": "127.0.0.1"}
     project = HarborProject(
-        lambda: Harbor(HOST, front.port, username="admin", password="secret", **connect),  # noqa: S106
+        lambda: Harbor(reached(front.port, "admin", "secret", ca_pem=front.ca)),
         "infra",
     )
     small, large = image(tmp_path, b"layer"), image(tmp_path, bytes(MONOLITHIC_LIMIT + 1))
-    with Registry(HOST, front.port, **connect) as registry:
+    with Registry(reached(front.port, ca_pem=front.ca)) as registry:
         with pytest.raises(RefusedError) as caught:
             registry.push(small, "infra/calico/node", "v1", silent)
         assert isinstance(project.explained(caught.value), ProvisionError)

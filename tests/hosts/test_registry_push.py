@@ -14,9 +14,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
+from registryserver import reached
 
 from provisioner.engine.events import Event, Progress, silent
 from provisioner.errors import ProvisionError, UnreachableError
@@ -51,10 +53,9 @@ class Server:
     ca: bytes
     storage: Path
 
-    def client(self, **options: object) -> Registry:
+    def client(self, **options: Any) -> Registry:
         port = options.pop("port", self.port)
-        settings = {"ca_pem": self.ca, "address": "127.0.0.1", "stall_seconds": 10.0, **options}
-        return Registry(NAME, port, **settings)  # type: ignore[arg-type]
+        return Registry(reached(port, **{"ca_pem": self.ca, "stall_seconds": 10.0, **options}))
 
 
 def blob(directory: Path, content: bytes, media_type: str) -> Blob:
@@ -280,7 +281,7 @@ def test_an_untrusted_certificate_is_refused(server: Server) -> None:
 
 
 def test_another_name_than_the_certificates_is_refused(server: Server) -> None:
-    registry = Registry("other.example", server.port, ca_pem=server.ca, address="127.0.0.1")
+    registry = Registry(reached(server.port, host="other.example", ca_pem=server.ca))
     with registry, pytest.raises(ProvisionError, match="for another name"):
         registry.ping()
 

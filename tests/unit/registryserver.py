@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from provisioner.registry.auth import Credentials
 from provisioner.registry.client import Registry
+from provisioner.registry.server import RegistryServer
 
 HOST = "registry.example"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -302,12 +304,18 @@ class Running:
     state: State
 
     def client(self, **options: Any) -> Registry:
-        return Registry(
-            HOST, self.port, **{"ca_pem": self.ca, "address": "127.0.0.1", "stall_seconds": 5.0, **options}
-        )
+        return Registry(reached(self.port, **{"ca_pem": self.ca, "stall_seconds": 5.0, **options}))
 
     def asked(self, method: str, part: str = "") -> list[str]:
         return [unquote(path) for verb, path in self.state.requests if verb == method and part in path]
+
+
+def reached(port: int, username: str = "", password: str = "", **options: Any) -> RegistryServer:
+    """A registry on this machine."""
+    account = Credentials(username, password) if username else None
+    return RegistryServer(
+        **{"host": HOST, "port": port, "address": "127.0.0.1", "credentials": account, **options}
+    )
 
 
 @contextmanager

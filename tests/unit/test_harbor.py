@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from harborserver import OPERATIONS, HarborHandler, HarborState, unfit
 from paperlayout import layout
 from registryfaults import busy
-from registryserver import HOST, Running, serve
+from registryserver import HOST, Running, reached, serve
 
 from provisioner.cli.main import cli
 from provisioner.engine.events import silent
@@ -44,8 +44,8 @@ def harbor(pair: tuple[Path, Path], state: HarborState, monkeypatch: pytest.Monk
 
 
 def client(harbor: Running, **options: Any) -> Harbor:
-    settings = {"ca_pem": harbor.ca, "address": "127.0.0.1", "stall_seconds": 5.0, **ADMIN, **options}
-    return Harbor(HOST, harbor.port, **settings)
+    settings = {"ca_pem": harbor.ca, "stall_seconds": 5.0, **ADMIN, **options}
+    return Harbor(reached(harbor.port, **settings))
 
 
 @pytest.mark.parametrize(("public", "is_public"), [(None, False), (False, False), (True, True)])

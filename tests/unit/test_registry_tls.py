@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from registryserver import HOST, Running, State, serve
+from registryserver import HOST, Running, State, reached, serve
 
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.registry.client import Registry
@@ -86,11 +86,11 @@ def test_no_tls_at_all() -> None:
 
         threading.Thread(target=answer, daemon=True).start()
         port = listener.getsockname()[1]
-        registry: AbstractContextManager[Registry] = Registry(HOST, port, ca_pem=None, address="127.0.0.1")
+        registry: AbstractContextManager[Registry] = Registry(reached(port))
         with registry as client, pytest.raises(ProvisionError, match="does not speak TLS"):
             client.ping()
 
 
 def test_an_authority_that_is_none() -> None:
     with pytest.raises(ProvisionError, match="no certificate in PEM"):
-        Registry(HOST, 1, ca_pem=b"-----BEGIN NOTHING-----")
+        Registry(reached(1, ca_pem=b"-----BEGIN NOTHING-----"))

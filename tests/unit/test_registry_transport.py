@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from registryfaults import ACCOUNT, CONTENT, breaking, busy, silence
-from registryserver import HOST, Handler, Running, image
+from registryserver import Handler, Running, image, reached
 
 from provisioner.engine.events import silent
 from provisioner.errors import ProvisionError, UnreachableError
@@ -180,7 +180,7 @@ def test_harbors_refusals_are_explained(
 def test_silence_is_not_waited_for(pair: tuple[Path, Path]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        registry = Registry(HOST, port, ca_pem=pair[1].read_bytes(), address="127.0.0.1", stall_seconds=0.05)
+        registry = Registry(reached(port, ca_pem=pair[1].read_bytes(), stall_seconds=0.05))
         with registry, pytest.raises(UnreachableError):
             registry.ping()
 
@@ -189,7 +189,7 @@ def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with (
-        Registry(HOST, port, ca_pem=None, address="127.0.0.1") as registry,
+        Registry(reached(port)) as registry,
         pytest.raises(UnreachableError, match="refused"),
     ):
         registry.ping()
