@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from provisioner.action.keyfile import check_free, write_secret
 from provisioner.action.registryaccess import account
@@ -23,6 +24,9 @@ from provisioner.registry.push import push_all
 from provisioner.registry.server import RegistryServer
 from provisioner.registry.target import Target
 from provisioner.registry.transport import RefusedError
+
+if TYPE_CHECKING:  # cryptography takes time to import
+    from provisioner.bundle.minisign import PublicKey
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,16 @@ class Access:
 
 
 def push(
-    paths: Sequence[Path], wanted: Sequence[str], access: Access, emit: Emit, create: str | None = None
+    paths: Sequence[Path],
+    wanted: Sequence[str],
+    access: Access,
+    emit: Emit,
+    create: str | None = None,
+    key: PublicKey | None = None,
 ) -> None:
-    """`create`: the registry is a Harbor, and its project is made, private or public. Raises InputError, and
-    ProvisionError as the registry does."""
-    images = placed(images_of(paths, wanted, emit), access.target.project)
+    """With `key` all have to be bundles that were signed, which is checked first. `create`: the registry is a Harbor,
+    and its project is made, private or public. Raises InputError, and ProvisionError as the registry does."""
+    images = placed(images_of(paths, wanted, emit, key), access.target.project)
     project = HarborProject(access.harbor, access.target.project, True if create == "public" else None)
     if create is not None:
         if not project.name:
@@ -92,12 +101,14 @@ def compared(path: Path | None, wanted: Sequence[str], access: Access, emit: Emi
         return compare(registry, images)
 
 
-def images_of(paths: Sequence[Path], wanted: Sequence[str], emit: Emit) -> list[NamedImage]:
+def images_of(
+    paths: Sequence[Path], wanted: Sequence[str], emit: Emit, key: PublicKey | None = None
+) -> list[NamedImage]:
     """All images of bundles (none named: the last one built), or those whose references are `wanted`.
 
-    Raises InputError when one of these is nowhere.
+    Raises InputError when one of these is nowhere, ProvisionError when a bundle is not signed with `key`.
     """
-    found = [image for path in paths or [default_bundle_path()] for image in _within(path, emit)]
+    found = [image for path in paths or [default_bundle_path()] for image in _within(path, emit, key)]
     known = {image.reference for image in found}
     unknown = [Problem("--image", 0, 0, f"there is no image {name}", _near(name, known)) for name in wanted]
     problems = [problem for problem, name in zip(unknown, wanted, strict=True) if name not in known]
@@ -108,10 +119,11 @@ def images_of(paths: Sequence[Path], wanted: Sequence[str], emit: Emit) -> list[
     return [image for image in found if not wanted or image.reference in wanted]
 
 
-def _within(path: Path, emit: Emit) -> Sequence[NamedImage]:
+def _within(path: Path, emit: Emit, key: PublicKey | None) -> Sequence[NamedImage]:
     """Of a bundle, or of an archive of images, which is taken into the build cache first."""
-    if _is_bundle(path):
-        return open_bundle(path, emit).images()
+    # By its looks alone, before it is read, a signed one is a bundle.
+    if key is not None or _is_bundle(path):
+        return open_bundle(path, emit, key).images()
     from provisioner.bundle.build import build
 
     return build(components=None, source="file", output=None, emit=emit, files=[path]).images()

@@ -38,6 +38,14 @@ def bundle_of(inventory: Inventory, spec: ClusterSpec, emit: Emit = silent) -> B
     return bundle
 
 
+def key_for(path: Path) -> PublicKey | None:
+    """Who must have signed the bundle of the inventory at `path`. Raises InputError."""
+    from provisioner.spec.load import load_cluster
+
+    inventory, spec = load_cluster(path)
+    return _public_key(inventory, spec)
+
+
 def check_bundle(inventory: Inventory, spec: ClusterSpec, bundle: Bundle) -> None:
     """Raises InputError, at the spec's value, when it lacks the spec's version or multus, or its release does not take
     what the spec hands on."""

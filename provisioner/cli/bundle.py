@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provisioner.cli.bundlefile import pack, sign
-from provisioner.cli.bundleregistry import diff, push, robot
+from provisioner.cli.bundleregistry import diff, key_of, push, robot
 from provisioner.engine.events import Emit, Note, silent
 
 if TYPE_CHECKING:
     from provisioner.bundle.layout import Artifact, Image
+    from provisioner.bundle.minisign import PublicKey
     from provisioner.bundle.packages import OsPackages
 
 _PATH = click.Path(path_type=Path)
@@ -194,10 +195,9 @@ def verify(
     emit = _emit(ctx.obj)
     _check_site(inventory, facts, systems)
     path = path or default_bundle_path()
-    if public_key is not None:
-        from provisioner.bundle.signed import check_signature, read_public_key
+    if key := _key(public_key, inventory):
+        from provisioner.bundle.signed import check_signature
 
-        key = read_public_key(public_key)
         _, comment = check_signature(path, key)
         emit(Note(message=f"{path} is signed by {key.name}: {comment}"))
     proved = verification.verify(path, emit)
@@ -209,6 +209,15 @@ def verify(
         from provisioner.bundle.open import open_bundle
 
         prove_complete_for(Site(inventory, facts, systems), open_bundle(path, emit), emit)
+
+
+def _key(text: str | None, inventory: Path | None) -> PublicKey | None:
+    """The one that is given, else the inventory's."""
+    if text is not None or inventory is None:
+        return key_of(text)
+    from provisioner.action.source import key_for
+
+    return key_for(inventory)
 
 
 def _emit(context: Any) -> Emit:

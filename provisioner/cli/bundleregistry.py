@@ -12,6 +12,7 @@ from provisioner.engine.events import Emit, Note
 
 if TYPE_CHECKING:
     from provisioner.action.pushing import Access
+    from provisioner.bundle.minisign import PublicKey
 
 _PATH = click.Path(path_type=Path)
 
@@ -22,6 +23,15 @@ def images_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--image", "images", multiple=True, metavar="NAME:TAG", help="Only this one (may be repeated)."
     )
     return only(click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function))
+
+
+def key_of(text: str | None) -> PublicKey | None:
+    """The key that --public-key gives. Raises ProvisionError."""
+    if text is None:
+        return None
+    from provisioner.bundle.signed import read_public_key
+
+    return read_public_key(text)
 
 
 def access_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,12 +60,16 @@ def access_options(function: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(("private", "public")),
     help="The registry is a Harbor: make its project unless it is there.",
 )
+@click.option(
+    "--public-key", metavar="KEY|FILE", help="First of all check that each was signed, in minisign's format."
+)
 @access_options
 @images_options
 def push(
     bundles: tuple[Path, ...],
     to: str,
     create: str | None,
+    public_key: str | None,
     as_json: bool,
     images: tuple[str, ...],
     **given: Any,
@@ -70,7 +84,8 @@ def push(
     from provisioner.report.choose import reporter
 
     with reporter(as_json) as report:
-        run(bundles, images, _access(to, "--to", **given), report.emit, create)
+        key = key_of(public_key)
+        run(bundles, images, _access(to, "--to", **given), report.emit, create, key)
 
 
 @click.command()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from broken import BASE
 from bundles import artifact
+from click.testing import CliRunner
 from test_bundle_signature import KEY_FILE, OTHER, PUBLIC, unasked
 
 from provisioner.action.advisereleases import releases_in
@@ -18,6 +19,7 @@ from provisioner.bundle.signed import sign
 from provisioner.bundle.store import Store
 from provisioner.bundle.tarball import pack
 from provisioner.cli.apply import _notes
+from provisioner.cli.bundle import command
 from provisioner.engine.events import Event, Note, Progress, silent
 from provisioner.errors import InputError, ProvisionError
 
@@ -75,6 +77,16 @@ def test_an_unsigned_file_is_refused_where_a_key_is_given(tmp_path: Path) -> Non
     assert not bundles_directory().exists()
     sign(tmp_path / "b.tar", tmp_path / "minisign.key", unasked)
     assert load(request).bundle
+
+
+def test_verify_for_an_inventory_wants_its_key(tmp_path: Path) -> None:
+    path = asking(tmp_path, bundle="b.tar", bundle_public_key=PUBLIC).inventory
+    words = ["verify", str(tmp_path / "b.tar"), "--for", str(path)]
+    done = CliRunner().invoke(command, words)
+    assert isinstance(done.exception, ProvisionError)
+    assert "b.tar is not signed" in done.exception.reason
+    sign(tmp_path / "b.tar", tmp_path / "minisign.key", unasked)
+    assert "is signed by 84B83AB06691747A" in CliRunner().invoke(command, words).output
 
 
 def test_another_key(tmp_path: Path) -> None:

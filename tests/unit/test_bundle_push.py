@@ -9,8 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 from paperlayout import layout
 from registryserver import HOST, Running
+from test_bundle_signature import KEY_FILE, OTHER, PUBLIC
 
 from provisioner.bundle.layout import Bundle
+from provisioner.bundle.signed import sign
 from provisioner.cli.main import cli
 from provisioner.errors import InputError, ProvisionError
 from provisioner.registry.names import place, repository, upstream
@@ -59,6 +61,18 @@ def test_a_second_push_sends_nothing(server: Running, bundle: Bundle) -> None:
     last = json.loads(done.stdout.splitlines()[-1])
     assert (last["event"], last["changed"], last["sent"], last["bytes"]) == ("PushEnded", 0, 0, 0)
     assert [method for method, _ in server.state.requests] == ["HEAD", "HEAD"]
+
+
+def test_what_is_not_signed_is_not_pushed(server: Running, bundle: Bundle, tmp_path: Path) -> None:
+    done = pushed(server, bundle, "--public-key", PUBLIC)
+    assert isinstance(done.exception, ProvisionError)
+    assert "bundle is not signed" in done.exception.reason
+    assert server.state.requests == []
+    (tmp_path / "minisign.key").write_text(KEY_FILE)
+    sign(bundle.path, tmp_path / "minisign.key", lambda: b"")
+    assert isinstance(pushed(server, bundle, "--public-key", OTHER).exception, ProvisionError)
+    assert server.state.requests == []
+    assert pushed(server, bundle, "--public-key", PUBLIC).exit_code == 0
 
 
 def test_one_image_alone(server: Running, bundle: Bundle) -> None:
