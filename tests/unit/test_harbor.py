@@ -130,6 +130,16 @@ def test_whether_a_project_is_there_that_may_not_be_seen_is_found_by_making_it(
     assert "read-only mode" in caught.value.hint
 
 
+def test_a_robot_makes_no_project_though_everyone_may(harbor: Running, state: HarborState) -> None:
+    state.projects["calico"], state.restriction = False, "everyone"
+    with client(harbor) as api:
+        api.robot("calico", "nodes")
+    with client(harbor, **ROBOT) as api, pytest.raises(ProvisionError) as caught:
+        api.ensure_project("more")
+    assert "robots may not" in caught.value.hint
+    assert state.projects == {"calico": False}
+
+
 def test_a_project_that_may_be_read_only_has_to_be_right(harbor: Running, state: HarborState) -> None:
     state.projects["calico"], state.members["user", "calico"] = False, "developer"
     with client(harbor, **USER) as api:
