@@ -67,7 +67,8 @@ def push(
     """With `key` all have to be bundles that were signed, which is checked first. `create`: the registry is a Harbor,
     and its project is made, private or public. Raises InputError, and ProvisionError as the registry does."""
     images = placed(images_of(paths, wanted, emit, key), access.target.project)
-    project = HarborProject(access.harbor, access.target.project, True if create == "public" else None)
+    public = True if create == "public" else None
+    project = HarborProject(access.harbor, access.target.project, public, emit)
     if create is not None:
         if not project.name:
             hint = "HOST[:PORT]/PROJECT: its first part is the project"
