@@ -63,9 +63,12 @@ def push(
     emit: Emit,
     create: str | None = None,
     key: PublicKey | None = None,
+    *,
+    force: bool = False,
 ) -> None:
     """With `key` all have to be bundles that were signed, which is checked first. `create`: the registry is a Harbor,
-    and its project is made, private or public. Raises InputError, and ProvisionError as the registry does."""
+    and its project is made, private or public. `force`: tags that name other images there are moved, which raises
+    ConsentError else. Raises InputError, and ProvisionError as the registry does."""
     images = placed(images_of(paths, wanted, emit, key), access.target.project)
     project = HarborProject(access.harbor, access.target.project, True if create == "public" else None)
     if create is not None:
@@ -76,7 +79,7 @@ def push(
             emit(Note(message=f"the project {project.name} is there now, {create}"))
     with access.open() as registry:
         try:
-            push_all(registry, images, emit)
+            push_all(registry, images, emit, move=force)
         except RefusedError as refusal:
             raise project.explained(refusal) from refusal
 

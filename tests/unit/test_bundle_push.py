@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from paperlayout import layout
-from registryserver import HOST, Running
+from registryserver import HOST, Handler, Running
 from test_bundle_signature import KEY_FILE, OTHER, PUBLIC
 
+from provisioner.bundle import oci
 from provisioner.bundle.layout import Bundle
 from provisioner.bundle.signed import sign
 from provisioner.cli.main import cli
-from provisioner.errors import InputError, ProvisionError
+from provisioner.errors import ConsentError, InputError, ProvisionError
 from provisioner.registry.names import place, repository, upstream
 from provisioner.registry.target import Target
 
@@ -61,6 +62,71 @@ def test_a_second_push_sends_nothing(server: Running, bundle: Bundle) -> None:
     last = json.loads(done.stdout.splitlines()[-1])
     assert (last["event"], last["changed"], last["sent"], last["bytes"]) == ("PushEnded", 0, 0, 0)
     assert [method for method, _ in server.state.requests] == ["HEAD", "HEAD"]
+
+
+def test_a_tag_that_names_another_image_is_moved_when_that_is_wanted_only(
+    server: Running, bundle: Bundle, tmp_path: Path
+) -> None:
+    pushed(server, layout(tmp_path / "older", (COREDNS, AMD, [b"other"])))
+    key = ("infra/coredns/coredns", "v1.11.1")
+    there, _ = server.state.manifests[key]
+    before, after = oci.digest_of(there), bundle.image(COREDNS).digest
+    server.state.requests.clear()
+    refused = pushed(server, bundle)
+    assert isinstance(refused.exception, ConsentError)
+    where = f"{HOST}:{server.port}/infra/coredns/coredns:v1.11.1"
+    assert f"{where} is {before[:19]}, and would become {after[:19]}" in refused.exception.reason
+    assert "--force" in refused.exception.hint
+    assert {method for method, _ in server.state.requests} == {"HEAD"}, "the other image stays here, too"
+    assert server.state.manifests[key][0] == there
+    moved = pushed(server, bundle, "--force")
+    assert moved.exit_code == 0, moved.output
+    assert f"~ {where} was {before[:19]}, is {after[:19]}" in moved.output
+    assert "has 2 images, 1 new, 1 changed: " in moved.output
+    assert server.state.manifests[key][0] == bundle.image(COREDNS).manifest
+
+
+def test_a_tag_alone_that_moves_or_is_new_is_a_change(
+    server: Running, bundle: Bundle, tmp_path: Path
+) -> None:
+    """Whose blobs are all there: nothing but a manifest goes."""
+    older = layout(tmp_path / "older", (COREDNS, AMD, [b"other"]))
+    pushed(server, bundle)
+    pushed(server, older, "--force")
+    back = pushed(server, bundle, "--force", "--json", "--image", COREDNS)
+    one, ended = (json.loads(line) for line in back.stdout.splitlines()[-2:])
+    assert (one["sent"], one["changed"], one["before"]) == (0, True, older.images()[0].digest)
+    assert (ended["changed"], ended["moved"], ended["sent"]) == (1, 1, 0)
+    newer = COREDNS.replace("v1.11.1", "v1.11.2")
+    new = pushed(server, layout(tmp_path / "newer", (newer, AMD, [b"base", b"dns"])))
+    assert "  + " in new.output
+    assert "has 1 image, 1 new: 0 blobs sent (0 B), 0 mounted, 3 were there" in new.output
+
+
+def test_a_tag_that_another_push_took_meanwhile_stays(server: Running, bundle: Bundle) -> None:
+    calico, coredns = bundle.images()
+
+    def faster(handler: Handler) -> bool:
+        if handler.command == "PUT" and "/manifests/" in handler.path:
+            state = handler.state
+            state.manifests["infra/coredns/coredns", "v1.11.1"] = (calico.manifest, calico.media_type)
+            state.faults.clear()
+        return False
+
+    server.state.faults.append(faster)
+    done = pushed(server, bundle)
+    assert isinstance(done.exception, ConsentError)
+    assert server.state.manifests["infra/coredns/coredns", "v1.11.1"][0] == calico.manifest
+    assert coredns.digest[:19] in done.exception.reason
+
+
+def test_several_platforms_do_not_go_over_one(server: Running, tmp_path: Path) -> None:
+    one, two = (CALICO, AMD, [b"a"]), (CALICO, "linux/arm64", [b"b"])
+    pushed(server, layout(tmp_path / "one", one))
+    both = layout(tmp_path / "both", one, two)
+    assert isinstance(pushed(server, both).exception, ConsentError)
+    assert "1 changed" in pushed(server, both, "--force").output
+    assert "ok " in pushed(server, both).output
 
 
 def test_what_is_not_signed_is_not_pushed(server: Running, bundle: Bundle, tmp_path: Path) -> None:
@@ -146,7 +212,7 @@ def test_diff_tells_what_a_registry_lacks_and_moves_nothing(
     assert {method for method, _ in server.state.requests} == {"HEAD"}
     found = json.loads(run(server, "diff", str(bundle.path), registry, "--json").stdout)
     assert found["other"][0]["there"] == other.images()[0].digest
-    pushed(server, bundle)
+    pushed(server, bundle, "--force")
     assert run(server, "diff", str(bundle.path), registry).exit_code == 0
 
 
