@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,13 @@ from paperlayout import layout
 from registryserver import HOST, Handler, Running
 from test_bundle_signature import KEY_FILE, OTHER, PUBLIC
 
+from provisioner.action import pushing
+from provisioner.action.pushing import near_names
 from provisioner.bundle import oci
 from provisioner.bundle.layout import Bundle
 from provisioner.bundle.signed import sign
 from provisioner.cli.main import cli
-from provisioner.errors import ConsentError, InputError, ProvisionError
+from provisioner.errors import ConsentError, InputError, ProvisionError, UnreachableError
 from provisioner.registry.names import place, repository, upstream
 from provisioner.registry.target import Target
 
@@ -149,6 +153,111 @@ def test_one_image_alone(server: Running, bundle: Bundle) -> None:
     assert f"did you mean {CALICO}?" in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("written", "near"),
+    [
+        ("coredns", COREDNS),
+        ("CoreDNS:v1.11", COREDNS),
+        ("cordns", COREDNS),
+        ("corends:v1.11.1", COREDNS),
+        ("calico/nod:v3.28.1", CALICO),
+        ("v1", COREDNS),
+        ("v", f"{CALICO} or {COREDNS}"),
+    ],
+)
+def test_an_image_that_is_not_there_is_told_by_what_is_like_it(
+    server: Running, bundle: Bundle, written: str, near: str
+) -> None:
+    done = pushed(server, bundle, "--image", written)
+    assert isinstance(done.exception, InputError)
+    assert f"did you mean {near}?" in str(done.exception)
+    assert not server.state.requests
+
+
+def test_only_some_of_many_are_offered() -> None:
+    known = {f"quay.io/cilium/part{number}:v1" for number in range(7)}
+    hint = near_names("cilium", known)
+    assert hint.count("quay.io/cilium/") == 4
+    assert hint.endswith("part3:v1? 3 more have it in their names")
+    assert "inspect" in near_names("etcd", known)
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "never"),
+    [
+        (("--address", "nonsense"), "--address: 'nonsense' is no IP address", ""),
+        (
+            ("--ca", "k/nope.pem"),
+            "--ca: the registry's authority k/nope.pem cannot be read: No such file",
+            "",
+        ),
+        (("--ca", "words.pem"), "--ca: the registry's authority words.pem holds no certificate", ""),
+        (("--ca", "broken.pem"), "--ca: the registry's authority is no certificate in PEM", ""),
+        (
+            ("--username", "me", "--password-file", "k/nope"),
+            "--password-file: the secret's file k/nope cannot be read: No such file",
+            "the folder of the file",
+        ),
+        (("--image", "nope"), "--image: there is no image nope", ""),
+        (("--to", "a b"), "--to: 'a b' names no registry", ""),
+    ],
+)
+def test_what_is_wrong_with_the_command_is_told_so(
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    says: str,
+    never: str,
+) -> None:
+    (tmp_path / "words.pem").write_text("no certificate")
+    (tmp_path / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    monkeypatch.chdir(tmp_path)
+    argv = ["bundle", "push", str(bundle.path), "--to", "registry.example", *words]
+    done = CliRunner().invoke(cli, argv)
+    assert isinstance(done.exception, InputError)
+    assert done.exception.exit_code == 3
+    assert str(done.exception).startswith(says)
+    if never:
+        assert never not in str(done.exception)
+
+
+def test_all_that_is_wrong_with_the_access_is_told_together(bundle: Bundle) -> None:
+    argv = ["bundle", "push", str(bundle.path), "--to", "r.example", "--address", "x", "--username", "me"]
+    done = CliRunner().invoke(cli, [*argv, "--ca", "nope"])
+    assert isinstance(done.exception, InputError)
+    assert [each.file for each in done.exception.problems] == ["--address", "--ca", "--username"]
+
+
+def test_a_password_s_command_runs_once(server: Running, bundle: Bundle, tmp_path: Path) -> None:
+    server.state.basic = True
+    counting = tmp_path / "counting"
+    counting.write_text(f"#!/bin/sh\necho >>{tmp_path}/runs\nprintf wrong\n")
+    counting.chmod(0o755)
+    pushed(server, bundle, "--username", "me", "--password-command", str(counting))
+    assert (tmp_path / "runs").read_text() == "\n"
+
+
+def test_a_port_where_nothing_listens_is_told_at_once(bundle: Bundle) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    began = time.monotonic()
+    for words in (("push", str(bundle.path), "--to"), ("diff", str(bundle.path))):
+        done = CliRunner().invoke(cli, ["bundle", *words, f"{HOST}:{port}", "--address", "127.0.0.1"])
+        assert isinstance(done.exception, UnreachableError)
+        assert done.exception.reason == f"nothing listens on {HOST}:{port} at 127.0.0.1"
+    assert time.monotonic() - began < 2
+
+
+def test_a_bundle_without_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bundle").mkdir()
+    layout(tmp_path / "bundle")
+    monkeypatch.setattr(pushing, "default_bundle_path", lambda: tmp_path / "bundle")
+    done = CliRunner().invoke(cli, ["bundle", "push", "--to", HOST])
+    assert isinstance(done.exception, InputError)
+    assert "has no images" in str(done.exception)
+
+
 def test_several_platforms_are_one_index(server: Running, tmp_path: Path) -> None:
     path = tmp_path / "bundle"
     both = layout(path, (CALICO, AMD, [b"a"]), (CALICO, "linux/arm64", [b"b"]))
@@ -165,7 +274,17 @@ def test_an_account(server: Running, bundle: Bundle, tmp_path: Path) -> None:
     assert pushed(server, bundle, "--username", "me", "--password-file", str(file)).exit_code == 0
     assert pushed(server, bundle, "--username", "me", "--password-command", "printf secret").exit_code == 0
     none = pushed(server, bundle, "--username", "me")
+    assert isinstance(none.exception, InputError)
     assert "has no password" in str(none.exception)
+    server.state.requests.clear()
+    for option, value in (("--password-file", str(file)), ("--password-command", "printf secret")):
+        nameless = pushed(server, bundle, option, value)
+        assert isinstance(nameless.exception, InputError)
+        assert "no account that it is of" in str(nameless.exception)
+    assert not server.state.requests
+    for anonymous in (pushed(server, bundle), run(server, "diff", str(bundle.path), f"{HOST}:{server.port}")):
+        assert isinstance(anonymous.exception, ProvisionError)
+        assert "give --username and --password-file" in anonymous.exception.hint
     wrong = pushed(server, bundle, "--username", "me", "--password-command", "printf wrong")
     assert isinstance(wrong.exception, ProvisionError)
     assert "401" in wrong.exception.reason
@@ -250,7 +369,11 @@ def test_targets(text: str, target: Target) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "/x", "http://reg/x", "reg:0", "reg:70000", "reg/Calico", "reg:x/y", "a b/c d"]
+    "text",
+    [
+        *("", "/x", "http://reg/x", "reg:0", "reg:70000", "reg/Calico", "reg:x/y"),
+        *("a b", "a b/c", "reg..example", "reg-", "me@reg", f"{'a' * 64}.example"),
+    ],
 )
 def test_what_names_no_registry(text: str) -> None:
     with pytest.raises(InputError, match="--to"):

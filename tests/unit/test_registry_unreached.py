@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 import urllib3
@@ -28,11 +27,10 @@ CASES = [
 
 
 @pytest.fixture
-def closed() -> Iterator[int]:
+def closed() -> int:
     """A port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    yield port
+        return int(listener.getsockname()[1])
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: OSError) -> list[str]:
