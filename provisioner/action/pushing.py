@@ -86,7 +86,7 @@ class Access:
             reason = "there is a password, and no account that it is of"
             yield Problem("--username", 0, 0, reason, "give its name, or leave the password out")
         if self.address is not None and not _is_address(self.address):
-            hint = "10.0.0.5, say; the registry's name goes before it"
+            hint = "an IPv4 or IPv6 address at which the registry is"
             yield Problem("--address", 0, 0, f"{self.address!r} is no IP address", hint)
         try:
             if self._authority is not None:
