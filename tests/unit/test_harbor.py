@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from harborserver import OPERATIONS, HarborHandler, HarborState, unfit
 from paperlayout import layout
 from registryfaults import busy
-from registryserver import HOST, Running, reached, serve
+from registryserver import HOST, Handler, Running, reached, serve
 
 from provisioner.action.registryaccess import registry_of
 from provisioner.cli.main import cli
@@ -446,17 +446,15 @@ def test_a_tag_that_is_immutable_is_set_once(harbor: Running, state: HarborState
     assert "immutable" in caught.value.hint
 
 
+LOGIN = ("--username", "admin", "--password-command", "printf secret")
+
+
 def provision(
-    harbor: Running,
-    tmp_path: Path,
-    *words: str,
-    who: str = ADMIN["username"],
-    secret: str = ADMIN["password"],
+    harbor: Running, tmp_path: Path, command: str, *words: str, login: tuple[str, ...] = LOGIN
 ) -> Result:
     (tmp_path / "ca.pem").write_bytes(harbor.ca)
-    login = ("--username", who, "--password-command", f"printf {secret}")
-    argv = [*words, "--ca", str(tmp_path / "ca.pem"), "--address", "127.0.0.1", *login]
-    return CliRunner().invoke(cli, ["bundle", *argv])
+    options = ("--ca", str(tmp_path / "ca.pem"), "--address", "127.0.0.1", *login)
+    return CliRunner().invoke(cli, ["bundle", command, *options, *words])
 
 
 def test_a_push_into_a_project_that_it_makes(harbor: Running, state: HarborState, tmp_path: Path) -> None:
@@ -481,14 +479,15 @@ def test_a_push_as_its_own_robot_says_what_that_may_not_know(
     assert made.exit_code == 0, made.output
     bundle = layout(tmp_path / "bundle", ("quay.io/calico/node:v3.28.1", "linux/amd64", [b"one"]))
     first = ("push", str(bundle.path), "--to", f"{to}/infra", "--create-project", "public")
-    done = provision(harbor, tmp_path, *first, who="robot$infra+nodes", secret="Rob0tSecret")  # noqa: S106
+    as_robot = ("--username", "robot$infra+nodes", "--password-command", "printf Rob0tSecret")
+    done = provision(harbor, tmp_path, *first, login=as_robot)
     assert done.exit_code == 0, done.output
     assert "project infra is not known to this account" in done.output
     assert "is there now" not in done.output
     assert ("infra/calico/node", "v3.28.1") in state.manifests
     state.date = formatdate(time.time() - 900, usegmt=True)
     second = ("push", str(bundle.path), "--to", f"{to}/other")
-    refused = provision(harbor, tmp_path, *second, who="robot$infra+nodes", secret="Rob0tSecret")  # noqa: S106
+    refused = provision(harbor, tmp_path, *second, login=as_robot)
     assert isinstance(refused.exception, ProvisionError)
     assert "the clocks differ by 90" in refused.exception.reason
 
@@ -544,7 +543,60 @@ def test_a_robots_secret_goes_to_a_file_of_its_own(
     assert file.stat().st_mode & 0o777 == 0o600
     again = provision(harbor, tmp_path, *words)
     assert isinstance(again.exception, InputError)
+    assert "--force" not in str(again.exception), "there is none"
+    assert "name another one" in str(again.exception)
     assert len(state.robots) == 1, "none is made whose secret has no place"
+
+
+@pytest.mark.parametrize(
+    "name", ["BAD", "BAD NAME", "a b", "", "-a", "a-", "a..b", "a+b", "robot$infra+nodes", "Nodes", "a\n"]
+)
+def test_a_robot_s_name_is_checked_before_anything_is_sent(
+    harbor: Running, state: HarborState, tmp_path: Path, name: str
+) -> None:
+    to = ("--to", f"{HOST}:{harbor.port}/infra", "-o", str(tmp_path / "robot"))
+    done = provision(harbor, tmp_path, "robot", *to, "--", name, login=())
+    assert isinstance(done.exception, InputError)
+    assert [each.file for each in done.exception.problems] == ["--username", "NAME"]
+    assert "give --username and --password-file" in str(done.exception)
+    assert not state.requests
+
+
+@pytest.mark.parametrize("name", ["nodes", "1", "k8s.nodes_of-site"])
+def test_names_that_robots_may_have(harbor: Running, state: HarborState, tmp_path: Path, name: str) -> None:
+    state.projects["infra"] = False
+    to = ("--to", f"{HOST}:{harbor.port}/infra", "-o", str(tmp_path / "robot"))
+    assert provision(harbor, tmp_path, "robot", name, *to).output == f"robot$infra+{name}\n"
+
+
+def test_harbor_s_commands_at_another_registry(server: Running, tmp_path: Path) -> None:
+    def lacks(handler: Handler) -> bool:
+        """As docker-registry answers what it has no path for."""
+        if handler.path.startswith("/api/"):
+            handler.answer(404, b"404 page not found\n")
+        return handler.path.startswith("/api/")
+
+    server.state.faults += [lacks, lacks]
+    bundle = layout(tmp_path / "bundle", ("quay.io/calico/node:v3.28.1", "linux/amd64", [b"one"]))
+    to = ("--to", f"{HOST}:{server.port}/infra")
+    file = tmp_path / "robot"
+    push = provision(server, tmp_path, "push", str(bundle.path), *to, "--create-project", "private", login=())
+    robot = provision(server, tmp_path, "robot", "nodes", *to, "-o", str(file))
+    for done, hint in ((push, "push without --create-project"), (robot, "the registry's own means")):
+        assert isinstance(done.exception, ProvisionError)
+        assert done.exception.reason == f"{HOST}:{server.port} is no Harbor"
+        assert hint in done.exception.hint
+    assert not file.exists()
+    assert {method for method, _ in server.state.requests} == {"GET"}
+
+
+def test_a_project_without_an_account(harbor: Running, state: HarborState, tmp_path: Path) -> None:
+    bundle = layout(tmp_path / "bundle", ("quay.io/calico/node:v3.28.1", "linux/amd64", [b"one"]))
+    words = ("push", str(bundle.path), "--to", f"{HOST}:{harbor.port}/infra", "--create-project", "private")
+    done = provision(harbor, tmp_path, *words, login=())
+    assert isinstance(done.exception, ProvisionError)
+    assert "give --username and --password-file" in done.exception.hint
+    assert not state.projects
 
 
 def test_apply_makes_the_project_before_the_first_image(

@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Problem
-from provisioner.spec.draft import REGISTRY, Draft
+from provisioner.spec.draft import REGISTRY, Draft, default_host
+
+# Publishers' registries, from which images are taken and into which nobody means to push a cluster's.
+_PUBLIC = frozenset(
+    (
+        *("docker.io", "index.docker.io", "registry-1.docker.io", "hub.docker.com"),
+        *("quay.io", "ghcr.io", "registry.k8s.io", "k8s.gcr.io", "gcr.io"),
+        *(
+            "mcr.microsoft.com",
+            "public.ecr.aws",
+            "nvcr.io",
+            "registry.access.redhat.com",
+            "registry.redhat.io",
+        ),
+    )
+)
 
 
 def account_of_a_registry(draft: Draft) -> Iterator[Problem]:
@@ -21,6 +36,21 @@ def account_of_a_registry(draft: Draft) -> Iterator[Problem]:
     if len(pair) == 1:
         reason = f"{pair[0]} without {'password' if pair[0] == 'username' else 'username'}"
         yield draft.problem(("registry", pair[0]), reason, "give both, the password as !secret {env: NAME}")
+
+
+def host_is_a_registry_of_ours(draft: Draft) -> Iterator[Problem]:
+    """All images are pushed there, but where there is no registry at all."""
+    host, cluster = draft.get("registry", "host"), draft.get("name")
+    if not isinstance(host, str):
+        return
+    if draft.get("registry", "preload") is True:
+        if isinstance(cluster, str) and host != default_host(cluster):
+            reason = f"host: '{host}' has no effect: there is no registry (preload)"
+            yield draft.problem(("registry", "host"), reason, "take out either")
+    elif host in _PUBLIC:
+        reason = f"host: '{host}' is where images come from, not a registry of yours"
+        hint = "name the one that nodes pull from, into which this tool pushes"
+        yield draft.problem(("registry", "host"), reason, hint)
 
 
 def images_can_be_named(draft: Draft) -> Iterator[Problem]:
