@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provisioner.errors import Problem
-from provisioner.spec.draft import REGISTRY, Draft, default_host
+from provisioner.spec.draft import REGISTRY, Draft
 
 # Publishers' registries, from which images are taken and into which nobody means to push a cluster's.
 _PUBLIC = frozenset(
@@ -39,15 +39,9 @@ def account_of_a_registry(draft: Draft) -> Iterator[Problem]:
 
 
 def host_is_a_registry_of_ours(draft: Draft) -> Iterator[Problem]:
-    """All images are pushed there, but where there is no registry at all."""
-    host, cluster = draft.get("registry", "host"), draft.get("name")
-    if not isinstance(host, str):
-        return
-    if draft.get("registry", "preload") is True:
-        if isinstance(cluster, str) and host != default_host(cluster):
-            reason = f"host: '{host}' has no effect: there is no registry (preload)"
-            yield draft.problem(("registry", "host"), reason, "take out either")
-    elif host in _PUBLIC:
+    """All images are pushed there; with preload its name begins their references all the same."""
+    host = draft.get("registry", "host")
+    if isinstance(host, str) and host in _PUBLIC:
         reason = f"host: '{host}' is where images come from, not a registry of yours"
         hint = "name the one that nodes pull from, into which this tool pushes"
         yield draft.problem(("registry", "host"), reason, hint)
