@@ -64,6 +64,11 @@ def hint(status: int, said: str) -> str:
     return _HINTS.get(status, "")
 
 
+def by_words(said: str) -> bool:
+    """Whether a hint came from what the registry said, and not from its status alone."""
+    return any(said == words for _, words in _WORDS)
+
+
 def no_token(status: int, account: bool) -> tuple[str, str]:
     """Why a token service issued none, with an account or without, and what mends it."""
     if status == HTTPStatus.UNAUTHORIZED:
