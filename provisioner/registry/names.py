@@ -10,7 +10,6 @@ import re
 from provisioner.errors import ProvisionError
 
 _DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
-_FLOATING = frozenset({"", "latest"})
 # The distribution specification's grammar of names and tags.
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*")
@@ -49,7 +48,7 @@ def place(reference: str, project: str = "") -> tuple[str, str]:
     name, colon, tag = reference.rpartition(":")
     if not colon or "/" in tag:
         name, tag = reference, ""
-    if tag in _FLOATING:
+    if floats(tag):
         raise ProvisionError(
             f"{reference} has {'no tag' if not tag else 'a tag that floats'}: nobody could say what a cluster runs",
             f"give it a version before it is saved: docker tag {name or reference} {name or reference}:1.0",
@@ -60,6 +59,11 @@ def place(reference: str, project: str = "") -> tuple[str, str]:
             f"no registry takes the name {where}:{tag}", "small letters, digits, '.', '_' and '-' between '/'"
         )
     return where, tag
+
+
+def floats(tag: str) -> bool:
+    """Whether the tag names no version: it has no digit ("stable", "main", ""), or follows the newest one."""
+    return not any(map(str.isdigit, tag)) or "latest" in re.split("[._-]", tag.lower())
 
 
 def _split(name: str) -> tuple[str, str]:

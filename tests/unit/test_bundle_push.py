@@ -109,7 +109,10 @@ def test_an_account(server: Running, bundle: Bundle, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("references", "says"),
     [
-        (["example.org/app:latest"], "example.org/app:latest has a tag that floats"),
+        *(
+            ([f"example.org/app:{tag}"], f"example.org/app:{tag} has a tag that floats")
+            for tag in ("latest", "Latest", "stable", "main", "edge", "nightly", "latest-amd64", "1-latest")
+        ),
         (["example.org/app"], "example.org/app has no tag"),
         (["example.org/App:1"], "no registry takes the name infra/App:1"),
         (

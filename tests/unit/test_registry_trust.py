@@ -75,3 +75,9 @@ def test_the_authority_is_the_clusters_or_that_of_the_file(tmp_path: Path) -> No
     ):
         with pytest.raises(ProvisionError, match=why):
             registry_authority(with_ca(tmp_path / name), state)
+
+
+def test_an_ipv6_address_stands_in_brackets() -> None:
+    said = hosts(Registry("r.internal", 5000, address="fd00::1"))
+    assert said["server"] == "https://[fd00::1]:5000"
+    assert list(said["host"]) == ["https://[fd00::1]:5000"]

@@ -23,6 +23,14 @@ def account_of_a_registry(draft: Draft) -> Iterator[Problem]:
         yield draft.problem(("registry", pair[0]), reason, "give both, the password as !secret {env: NAME}")
 
 
+def images_can_be_named(draft: Draft) -> Iterator[Problem]:
+    """The name begins the references of all images, and that of a folder on nodes."""
+    host = draft.get("registry", "host")
+    if isinstance(host, str) and ":" in host:
+        reason = f"host: '{host}' cannot be a part of images' names"
+        yield draft.problem(("registry", "host"), reason, "a name that nodes resolve, or an IPv4 address")
+
+
 def harbor_has_its_project(draft: Draft) -> Iterator[Problem]:
     """Harbor keeps every image in a project, and takes pushes from accounts only."""
     if draft.get("registry", "kind") != "harbor":
