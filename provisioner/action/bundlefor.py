@@ -4,11 +4,14 @@ kept. So a bundle is made of that and nothing else, and another one is held agai
 
 from __future__ import annotations
 
+import shlex
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
+
+import platformdirs
 
 from provisioner.action.load import Loaded, Request, load
 from provisioner.action.ospackages import asked_of
@@ -44,6 +47,19 @@ class Site:
         for system in self.systems or (_known_systems()[0],):
             yield {host: _unseen(system, host) for host in hosts}
 
+    @property
+    def words(self) -> str:
+        """As the command line names it."""
+        facts = ("--facts", str(self.facts)) if self.facts else ()
+        systems = (word for each in self.systems for word in ("--os", each))
+        return shlex.join(["--for", str(self.inventory), *facts, *systems])
+
+    def tell(self, emit: Emit) -> None:
+        """What is taken for granted."""
+        if self.facts is None and not self.systems:
+            told = f"hosts are taken to be {_known_systems()[0]} on amd64"
+            emit(Note(message=told, hint="--os or --facts say otherwise"))
+
 
 def check_systems(systems: Sequence[str]) -> None:
     """Raises InputError for those of which the catalogue has no packages."""
@@ -65,7 +81,10 @@ def build_for(
 
     Raises as `build.build`; InputError for the inventory."""
     check_systems(site.systems)
-    with tempfile.TemporaryDirectory() as name:
+    site.tell(emit)
+    # Beside the build cache: what files bring is linked there, not copied.
+    cache = platformdirs.user_cache_path("provision", ensure_exists=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix="asked-") as name:
         folder = Path(name)
         made: dict[str, Artifact] = {}
 
@@ -91,12 +110,13 @@ def build_for(
 
 def prove_complete_for(site: Site, bundle: Bundle, emit: Emit) -> None:
     """Raises ProvisionError with all that the bundle lacks for the inventory, as `missing_for`."""
+    site.tell(emit)
     lines = missing_for(site, bundle, emit)
     if lines:
         said = "\n".join([f"it lacks, for {site.inventory}:", *lines])
         raise ProvisionError(
             f"{bundle.path}: {said}",
-            f"`provision bundle build --for {site.inventory}` makes one that has all of it",
+            f"`provision bundle build {site.words}` makes one that has all of it",
         )
     emit(Note(message=f"{bundle.path} has all that {site.inventory} asks for"))
 
@@ -107,41 +127,65 @@ def missing_for(site: Site, bundle: Bundle, emit: Emit) -> list[str]:
     check_systems(site.systems)
     with tempfile.TemporaryDirectory() as name:
         held = as_lacking(bundle, catalogue.load(), Path(name))
+        loaded = _loaded(site, held, emit)
         try:
-            packages = _wanted(site, held, emit).packages
+            _compile(site, loaded, emit)
         except ProvisionError:
             if all(each.kind != "manifest" for each in held.asked.missing.values()):
-                raise
-            packages = ()  # the text that is not there decides what else is asked for
-    lines = [_missing(each) for each in held.asked.missing.values()]
-    for system in packages:
-        there = bundle.packages(system.name, system.platform)
-        lacking = there.missing(system.packages) if there else system.packages
+                raise  # else the text that is not there decides what is asked for
+    there = {each.reference for each in bundle.images()}
+    lines = [_missing(each, there) for each in held.asked.missing.values()]
+    for system in _packages(site, loaded, emit):
+        packages = bundle.packages(system.name, system.platform)
+        lacking = packages.missing(system.packages) if packages else system.packages
         lines += [f"package {each} of {system.name}, from its archive ({system.suite})" for each in lacking]
     return lines
 
 
-def _missing(component: Component) -> str:
-    further = ", and all that it asks for" if component.kind == "manifest" else ""
-    return f"{component.wanted_name} ({component.platform}), from {_origin(component)}{further}"
+def _missing(component: Component, there: Collection[str]) -> str:
+    """A manifest's text decides which of its publisher's images are asked for, too."""
+    line = f"{component.wanted_name} ({component.platform}), from {_origin(component)}"
+    images = [
+        each.wanted_name
+        for each in catalogue.load()
+        if each.kind == "image" and each.homepage == component.homepage and each.wanted_name not in there
+    ]
+    if component.kind != "manifest" or not images:
+        return line
+    return f"{line}, and of its images those that it asks for: {', '.join(images)}"
 
 
 def _wanted(site: Site, bundle: AskedBundle, emit: Emit) -> Wanted:
+    loaded = _loaded(site, bundle, emit)
+    _compile(site, loaded, emit)
+    return Wanted(tuple(bundle.asked.components.values()), _packages(site, loaded, emit))
+
+
+def _loaded(site: Site, bundle: AskedBundle, emit: Emit) -> Loaded:
     loaded = load(Request(site.inventory), emit, bundle)
     if loaded.spec is None or loaded.spec.existing is not None:
         place = loaded.inventory.origin(None, "cluster", "existing", key=True)
         reason = "existing: what a cluster of others needs is known once its hosts have been read"
         raise InputError([Problem(*place, reason, "build a whole bundle, without --for")])
-    packages: dict[str, Distribution] = {}
+    return loaded
+
+
+def _compile(site: Site, loaded: Loaded, emit: Emit) -> None:
     for facts in site.variants(loaded.hosts):
         compile_with(loaded, facts, emit, for_show=True)
-        for each in _packages(loaded, facts):
-            packages[each.name] = _joined(packages.get(each.name), each)
-    return Wanted(tuple(bundle.asked.components.values()), tuple(packages.values()))
 
 
-def _packages(loaded: Loaded, facts: Mapping[str, Facts]) -> Iterator[Distribution]:
-    """What each host is asked for, of the systems that the catalogue has; others get theirs from their own sources."""
+def _packages(site: Site, loaded: Loaded, emit: Emit) -> tuple[Distribution, ...]:
+    """What hosts are asked for, of the systems that the catalogue has; others get theirs from their own sources, which
+    is told."""
+    found: dict[str, Distribution] = {}
+    for facts in site.variants(loaded.hosts):
+        for each in _of_hosts(loaded, facts, emit):
+            found[each.name] = _joined(found.get(each.name), each)
+    return tuple(found.values())
+
+
+def _of_hosts(loaded: Loaded, facts: Mapping[str, Facts], emit: Emit) -> Iterator[Distribution]:
     if loaded.spec is None:
         return
     systems = {(each.name, each.platform): each for each in catalogue.distributions()}
@@ -151,6 +195,11 @@ def _packages(loaded: Loaded, facts: Mapping[str, Facts]) -> Iterator[Distributi
         names = next((each for pattern, each in patterns.items() if fnmatch(name, pattern)), ())
         if (name, own.platform) in systems:
             yield replace(systems[name, own.platform], packages=tuple(names))
+        else:
+            told = f"{host}: no bundle has packages of {name} on {own.platform}: {', '.join(names) or 'those it needs'}"
+            emit(
+                Note(level="warning", message=told, hint="the host has to reach its own sources of packages")
+            )
 
 
 def _joined(one: Distribution | None, other: Distribution) -> Distribution:

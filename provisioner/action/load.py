@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.choice import check_choice
 from provisioner.action.modules import BASE_MODULES, CLUSTER_MODULES
+from provisioner.action.registryinputs import check_registry_inputs
 from provisioner.engine.events import Emit, silent
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.model import Host, Inventory, load_inventory
@@ -128,6 +129,8 @@ def load(request: Request, emit: Emit = silent, bundle: Bundle | None = None) ->
     modules = {*BASE_MODULES, *(CLUSTER_MODULES if spec else ())}
     playbook = load_playbook(path, modules)
     check_choice(request.selection, request.limit, playbook, inventory)
+    if spec:
+        check_registry_inputs(inventory, spec.registry)
     bundle = _bundle(inventory, spec, emit, bundle) if spec else None
     run = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     loaded = Loaded(request, inventory, spec, playbook, bundle, run)

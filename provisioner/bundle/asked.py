@@ -105,4 +105,4 @@ def as_lacking(bundle: Bundle, catalogue: Sequence[Component], folder: Path) -> 
 
 def as_sketch(catalogue: Sequence[Component], folder: Path, make: Make) -> AskedBundle:
     """One that has nothing yet."""
-    return AskedBundle(folder, f"sha256:{_NO_DIGEST}", (), catalogue, folder, make)
+    return AskedBundle(Path("of this release"), f"sha256:{_NO_DIGEST}", (), catalogue, folder, make)

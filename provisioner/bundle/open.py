@@ -21,13 +21,15 @@ def open_bundle(path: Path, emit: Emit = silent, key: PublicKey | None = None) -
     """The bundle at `path`, whose blobs lie as files: a FILE's are unpacked into the user's cache, once.
 
     With `key` it has to be signed: that is checked first, and then that a directory is what was signed, blob by blob; a
-    FILE's blobs are compared while they are unpacked. Raises ProvisionError when there is none, or it is not to be
-    trusted.
+    FILE's blobs are compared while they are unpacked, and again where that was done before. Raises ProvisionError when
+    there is none, or it is not to be trusted.
     """
     if not path.is_file():
         return _open_directory(path, emit, key)
     index = _signed(path, key) if key else _index(path)
     there = _there(index)
+    if there is not None and key is not None:
+        _check_unpacked(there.path, emit)
     if there is None:
         there = Bundle.open(unpack(path, index, emit))
     return replace(there, path=path)
@@ -56,9 +58,21 @@ def _open_directory(path: Path, emit: Emit, key: PublicKey | None) -> Bundle:
     from provisioner.bundle.verify import verify
 
     index = _signed(path, key)
-    if verify(path, emit).digest != digest_of(index):
+    verify(path, emit)
+    opened = Bundle.open(path)
+    if opened.digest != digest_of(index):
         raise ProvisionError(f"{path}: {INDEX} was changed while it was read")
-    return Bundle.open(path)
+    return opened
+
+
+def _check_unpacked(path: Path, emit: Emit) -> None:
+    """What was unpacked before may have been changed since. Raises ProvisionError."""
+    from provisioner.bundle.verify import verify
+
+    try:
+        verify(path, emit)
+    except ProvisionError as fault:
+        raise ProvisionError(fault.reason, f"delete {path}: it is unpacked anew then") from None
 
 
 def _signed(path: Path, key: PublicKey) -> bytes:

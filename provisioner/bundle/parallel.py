@@ -48,9 +48,11 @@ def in_parallel(items: Iterable[Item], work: Callable[[Item], object], meter: Me
     with ThreadPoolExecutor(min(_MOST, os.cpu_count() or 1)) as pool:
         try:
             futures = [pool.submit(work, item) for item in items]
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
+            wait(futures, return_when=FIRST_EXCEPTION)
+            # In the order of the items: of several that failed at once it is always the same.
+            for future in futures:
+                if future.done():
+                    future.result()
         finally:
             meter.stopped.set()
             pool.shutdown(cancel_futures=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.action.bundlefor import Site, build_for, missing_for, prove_complete_for
+from provisioner.action.bundlefor import Site, _unseen, build_for, missing_for, prove_complete_for
 from provisioner.bundle.layout import Bundle, Image, default_bundle_path
 from provisioner.bundle.packages import OsPackages
-from provisioner.engine.events import silent
+from provisioner.engine.events import Event, Note, silent
 from provisioner.errors import InputError, ProvisionError
+from provisioner.playbook.factsfile import write_facts
 
 INVENTORIES = Path(__file__).parents[2] / "inventories"
 LAB, HA = INVENTORIES / "lab.yaml", INVENTORIES / "ha.yaml"
@@ -73,7 +74,14 @@ def test_a_manifest_that_is_missing_is_told(for_lab: Bundle, tmp_path: Path) -> 
     with pytest.raises(ProvisionError) as fault:
         prove_complete_for(Site(edited(tmp_path, CALICO)), for_lab, silent)
     assert "\ncalico:v3.28.5 (linux/amd64), from https://github.com/" in fault.value.reason
-    assert fault.value.reason.endswith(", and all that it asks for")
+    assert "and of its images those that it asks for: docker.io/calico/" in fault.value.reason
+    assert "\npackage" not in fault.value.reason, "the same packages as for flannel"
+    with pytest.raises(ProvisionError) as fault:
+        prove_complete_for(Site(edited(tmp_path, CALICO), systems=("debian-13",)), for_lab, silent)
+    assert "of debian-13, from its archive (trixie)" in fault.value.reason, "packages are told all the same"
+    assert fault.value.hint.startswith(
+        f"`provision bundle build --for {tmp_path}/inventory.yaml --os debian-13`"
+    )
 
 
 def test_the_hosts_distribution_decides_which_packages(for_lab: Bundle, tmp_path: Path) -> None:
@@ -89,3 +97,22 @@ def test_it_opens_from_a_copy(for_lab: Bundle, tmp_path: Path) -> None:
     assert Bundle.open(tmp_path / "copy").digest == for_lab.digest
     index = json.loads((tmp_path / "copy" / "index.json").read_text())
     assert len(index["manifests"]) == len(for_lab.contents)
+
+
+def test_what_is_taken_for_granted_or_cannot_be_brought_is_told(for_lab: Bundle, tmp_path: Path) -> None:
+    told: list[Event] = []
+    prove_complete_for(Site(LAB), for_lab, told.append)
+    assert "hosts are taken to be debian-12 on amd64" in [
+        each.message for each in told if isinstance(each, Note)
+    ]
+    hosts = {
+        each: replace(_unseen("rocky-9", each), os_id="rocky")
+        for each in ("registry1", "cp1", "worker1", "worker2")
+    }
+    write_facts(tmp_path / "facts.json", hosts)
+    told.clear()
+    prove_complete_for(Site(LAB, facts=tmp_path / "facts.json"), for_lab, told.append)
+    notes = [each.message for each in told if isinstance(each, Note)]
+    assert any(
+        each.startswith("cp1: no bundle has packages of rocky-9 on linux/amd64: ") for each in notes
+    ), notes

@@ -116,3 +116,28 @@ def test_a_file_with_nearly_its_name_is_offered(tmp_path: Path) -> None:
 def test_advice_unpacks_nothing(tmp_path: Path) -> None:
     assert releases_in(str(tmp_path / "b.tar"))
     assert not bundles_directory().exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "place", "words"),
+    [
+        ("ca: nope.pem", (11, 51), "nope.pem cannot be read: No such file"),
+        ("ca: minisign.key", (11, 51), "minisign.key holds no certificate"),
+        ("username: u, password: !secret {env: PROVISION_UNSET}", (11, 70), "PROVISION_UNSET is not set"),
+        ("username: u, password: !secret {file: nope}", (11, 70), "nope cannot be read"),
+    ],
+)
+def test_what_a_registry_needs_is_looked_for_before_any_host(
+    tmp_path: Path, keys: str, place: tuple[int, int], words: str
+) -> None:
+    request = asking(tmp_path, bundle="b")
+    text = request.inventory.read_text()
+    outside = f"      registry: {{host: registry.lab.internal, {keys}}}"
+    text = text.replace("      registry: {host: registry.lab.internal, port: 5000}", outside)
+    at = text.index("    registry:\n      hosts:")
+    request.inventory.write_text(text[:at] + text[text.index("\n    ", text.index("registry1:", at)) + 1 :])
+    with pytest.raises(InputError) as caught:
+        load(request)
+    (problem,) = caught.value.problems
+    assert words in problem.reason
+    assert (problem.line, problem.column) == place

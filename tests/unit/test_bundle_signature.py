@@ -182,6 +182,20 @@ def test_a_signed_bundle_is_opened(folder: Path, secret: Path, tmp_path: Path, p
         open_bundle(path, silent, PublicKey.parse(OTHER))
 
 
+def test_what_was_unpacked_before_is_held_against_the_signed_index(
+    folder: Path, secret: Path, tmp_path: Path
+) -> None:
+    path, key = tmp_path / "site.tar", PublicKey.parse(PUBLIC)
+    pack(folder, path, silent)
+    sign(path, secret, unasked)
+    kubelet = open_bundle(path, silent, key).artifact("kubelet").path
+    kubelet.chmod(0o644)
+    kubelet.write_bytes(b"kubelex")
+    with pytest.raises(ProvisionError, match=kubelet.name) as caught:
+        open_bundle(path, silent, key)
+    assert caught.value.hint == f"delete {kubelet.parents[2]}: it is unpacked anew then"
+
+
 def test_the_signature_within_does_where_an_older_one_lies_beside(
     folder: Path, secret: Path, tmp_path: Path
 ) -> None:

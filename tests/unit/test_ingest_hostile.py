@@ -10,7 +10,9 @@ import json
 import lzma
 import os
 import random
+import resource
 import tarfile
+import tracemalloc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -33,7 +35,9 @@ from archives import (
 )
 
 from provisioner.bundle import catalogue
+from provisioner.bundle.ingest.limits import LIMITS
 from provisioner.bundle.ingest.take import take
+from provisioner.bundle.ingest.tartable import read_table
 from provisioner.bundle.ingest.zstd import library as zstd
 from provisioner.bundle.store import Finished, Store, hash_file
 from provisioner.engine.events import silent
@@ -396,3 +400,86 @@ def test_mutated_documents(tmp_path: Path) -> None:
             refused += 1
     proven_whole(tmp_path)
     assert refused > 50
+
+
+def record(key: str, value: bytes) -> bytes:
+    """A line of a pax header."""
+    length = len(key) + len(value) + 3
+    while len(line := b"%d %s=%s\n" % (length, key.encode(), value)) != length:
+        length = len(line)
+    return line
+
+
+def header(data: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    info = tarfile.TarInfo("attributes")
+    info.type, info.size = kind, len(data)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+
+
+def peak_of_reading(content: bytes, words: str) -> int:
+    """In bytes; the archive is refused in these words."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProvisionError, match=words):
+            read_table(io.BytesIO(content), LIMITS)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_attributes_do_not_fill_the_memory() -> None:
+    """Sixteen headers of a mebibyte each say something of one member, and then one too many."""
+    headers = b"".join(header(record(f"key{number}", bytes(1_000_000))) for number in range(17))
+    assert peak_of_reading(headers, "more than 16 headers say what a member is") < 8 << 20
+
+
+def test_attributes_are_read_in_one_pass() -> None:
+    """A mebibyte of the shortest lines; looked at from the beginning each time it would take hours."""
+    lines = b"4 =\n" * (250_000)
+    with pytest.raises(ProvisionError, match="cut off"):
+        read_table(io.BytesIO(header(lines)), LIMITS)
+
+
+def test_long_names_do_not_fill_the_memory() -> None:
+    long = [header(b"%04d" % number + b"x" * 900_000 + b"\0", tarfile.GNUTYPE_LONGNAME) + tarfile.TarInfo("m").tobuf()
+            for number in range(40)]  # fmt: skip
+    assert peak_of_reading(b"".join(long), "names of more than 33554432 bytes in all") < 80 << 20
+
+
+def test_a_layout_may_have_more_blobs_than_a_process_may_have_open_files(tmp_path: Path) -> None:
+    made = Made(tuple(layer(str(number)) for number in range(60)))
+    folder = tmp_path / "layout"
+    for name, data in named_layout(made).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 20, hard))
+    try:
+        (image,) = take([folder], COMPONENTS, Store(tmp_path / "store"), silent)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(image.blobs) == 62
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "files" / "closed").mkdir(parents=True)
+    scandir = os.scandir
+
+    def closed(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(InputError, match="closed: cannot be read: Permission denied"):
+        take([tmp_path / "files"], COMPONENTS, Store(tmp_path / "store"), silent)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_archives_of_an_image_the_publishers_digest_is_kept(tmp_path: Path, order: int) -> None:
+    (tmp_path / "docker.tar").write_bytes(packed(OLD))
+    (tmp_path / "oci.tar").write_bytes(packed(OCI))
+    paths = [tmp_path / "docker.tar", tmp_path / "oci.tar"]
+    (alone,) = take(paths[1:], COMPONENTS, Store(tmp_path / "alone"), silent)
+    (image,) = take(paths[::order], COMPONENTS, Store(tmp_path / "store"), silent)
+    assert image.entry.digest == alone.entry.digest

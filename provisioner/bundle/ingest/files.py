@@ -21,7 +21,7 @@ from provisioner.bundle.ingest.limits import Limits, shown
 from provisioner.bundle.ingest.loose import Found, Part, Unused
 from provisioner.bundle.ingest.plain import compression_of
 from provisioner.bundle.ingest.tartable import is_tar
-from provisioner.bundle.ingest.tree import FolderTree, TarTree
+from provisioner.bundle.ingest.tree import FolderTree, TarTree, unreadable
 from provisioner.bundle.store import Store
 from provisioner.engine.events import Emit, Step
 from provisioner.errors import Problem, ProvisionError
@@ -64,8 +64,11 @@ def look(paths: Sequence[Path], with_: Look) -> Content:
         if not os.path.lexists(path):
             content.problems.append(Problem(str(path), 0, 0, "--from: there is no such file or folder"))
             continue
-        for each in _files(path, content):
-            _one(each, with_, content, named=each == path)
+        try:
+            for each in _files(path, content):
+                _one(each, with_, content, named=each == path)
+        except ProvisionError as fault:
+            content.problems.append(Problem(str(path), 0, 0, fault.reason, fault.hint))
     return content
 
 
@@ -75,7 +78,7 @@ def _files(path: Path, content: Content) -> Iterator[Path]:
         yield path
         return
     root = path.resolve()
-    for folder, folders, files in os.walk(path):
+    for folder, folders, files in os.walk(path, onerror=unreadable):
         folders.sort()
         for below in [Path(folder) / each for each in folders]:
             if below.is_symlink():
@@ -100,8 +103,7 @@ def _one(path: Path, with_: Look, content: Content, *, named: bool) -> None:
     workspace = Path(tempfile.mkdtemp(dir=with_.workspace))
     try:
         if path.is_dir():
-            with FolderTree(path).opened() as tree:
-                images, found = take_images(tree, with_.platforms, intake), list[Found]()
+            images, found = take_images(FolderTree(path), with_.platforms, intake), list[Found]()
         else:
             images, found = _file(path, workspace, with_, intake)
     except ProvisionError as fault:

@@ -25,13 +25,15 @@ class Config:
 
 @dataclass(frozen=True)
 class TakenImage:
-    """An image that is complete in the store: `name` is `host/path:tag`, `blobs` are its config and layers."""
+    """An image that is complete in the store: `name` is `host/path:tag`, `blobs` are its config and layers.
+    `published`: its manifest, and so its digest, is the one that it came with."""
 
     name: str
     image_id: str
     platform: str
     manifest: Descriptor
     blobs: tuple[Descriptor, ...]
+    published: bool = False
 
 
 def read_config(data: bytes, file: str) -> Config:

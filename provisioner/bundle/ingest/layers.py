@@ -13,7 +13,7 @@ from provisioner.bundle import oci
 from provisioner.bundle.archive import LEVEL, GzipSink
 from provisioner.bundle.ingest.limits import Limits, refusal
 from provisioner.bundle.ingest.plain import Readable, compression_of, plain_chunks
-from provisioner.bundle.ingest.tree import Section, Tree
+from provisioner.bundle.ingest.tree import Bytes, Tree
 from provisioner.bundle.oci import Descriptor
 from provisioner.bundle.store import Finished, Store
 from provisioner.engine.events import Emit, Progress
@@ -72,7 +72,7 @@ class _Reader:
 
     def __init__(self, tree: Tree, wanted: Wanted, intake: Intake) -> None:
         self.wanted, self.intake = wanted, intake
-        self._source: Section = tree.open(wanted.name)
+        self._source: Bytes = tree.open(wanted.name)
         self._size, self._done, self._hash = tree.size(wanted.name), 0, hashlib.sha256()
         self.copy: BinaryIO | None = None
 

@@ -10,11 +10,13 @@ from provisioner.errors import ProvisionError
 @dataclass(frozen=True)
 class Limits:
     """The most that is read: `document` bytes of JSON or of a name, `content` bytes of one file after decompression,
-    `members` of one archive. Images of hundreds of layers and of tens of gigabytes are below."""
+    `members` of one archive, and `names` bytes of all their names. Images of hundreds of layers and of tens of
+    gigabytes are below."""
 
     document: int = 4 << 20
     content: int = 64 << 30
     members: int = 100_000
+    names: int = 32 << 20
 
 
 LIMITS = Limits()

@@ -151,7 +151,7 @@ def _as_published(
     kept = intake.store.add_bytes(data, entry.media_type)
     intake.store.add_bytes(config.data, blobs[0].media_type)
     for name in names:
-        yield TakenImage(name, config.digest, config.platform, kept, tuple(blobs))
+        yield TakenImage(name, config.digest, config.platform, kept, tuple(blobs), published=True)
 
 
 def is_layout(tree: Tree) -> bool:

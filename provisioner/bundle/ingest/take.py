@@ -116,7 +116,9 @@ def _say(content: Content, emit: Emit) -> None:
 
 
 def _images(content: Content, components: Sequence[Component]) -> Iterator[Finished]:
-    for image in {image.name: image for _, image in content.images}.values():
+    # The same image may come with its publisher's manifest and without: that one has the digest that others know.
+    images = sorted((image for _, image in content.images), key=lambda image: image.published)
+    for image in {image.name: image for image in images}.values():
         known = (each for each in components if each.wanted_name == image.name and each.kind == "image")
         component = next((each for each in known if each.platform == image.platform), None)
         entry = publish.entry_for(component, image.manifest, ORIGIN) if component else _entry(image)

@@ -19,6 +19,10 @@ _BLOCK = 512
 _KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"5": "folder", b"2": "symlink", b"1": "hardlink"}
 _REFUSED = {b"3": "a character device", b"4": "a block device", b"6": "a named pipe", b"S": "a sparse file"}
 _PAX_SIZE = 1 << 20
+_MOST_EXTENSIONS = 16
+"""Headers that say more of one member: a long name, a long link, attributes."""
+_READ = ("path", "linkpath", "size")
+_SPARSE = "GNU.sparse"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ def read_table(file: BinaryIO, limits: Limits) -> dict[str, Member]:
     and for what no archive of images has: ways out of it, devices, a name twice."""
     reader = _Reader(file, limits)
     table: dict[str, Member] = {}
+    text = 0
     while (member := reader.next()) is not None:
         before = table.get(member.name)
         if before is not None and "folder" not in (before.kind, member.kind):
@@ -54,8 +59,11 @@ def read_table(file: BinaryIO, limits: Limits) -> dict[str, Member]:
         if before is not None and before.kind != member.kind:
             raise refusal(member.name, "is in the archive both as a folder and as something else")
         table[member.name] = member
+        text += len(member.name) + len(member.target)
         if len(table) > limits.members:
             raise ProvisionError(f"has more than {limits.members} members")
+        if text > limits.names:
+            raise ProvisionError(f"has names of more than {limits.names} bytes in all")
     return table
 
 
@@ -85,7 +93,7 @@ class _Reader:
     def next(self) -> Member | None:
         """The next member, None at the archive's end."""
         extended: dict[str, str] = {}
-        while True:
+        for _ in range(_MOST_EXTENSIONS):
             info = self._header()
             if info is None:
                 return None
@@ -97,6 +105,9 @@ class _Reader:
             if member.kind == "file":
                 self._position += -(-member.size // _BLOCK) * _BLOCK
             return member
+        raise ProvisionError(
+            f"{self._last} is damaged: more than {_MOST_EXTENSIONS} headers say what a member is"
+        )
 
     def _header(self) -> tarfile.TarInfo | None:
         block = self._bytes(_BLOCK, self._last)
@@ -127,20 +138,26 @@ class _Reader:
         return records if info.type == b"x" else {}
 
     def _records(self, data: bytes) -> dict[str, str]:
+        """Those that are read, of lines `LENGTH KEY=VALUE`."""
         records = {}
-        while data:
-            digits, _, _ = data.partition(b" ")
-            length = int(digits) if digits.isdigit() and len(digits) < 8 else 0
-            key, equals, value = data[len(digits) + 1 : length - 1].partition(b"=")
-            if length > len(data) or not equals or data[length - 1 : length] != b"\n":
+        at = 0
+        while at < len(data):
+            digits, _, _ = data[at : at + 8].partition(b" ")
+            end = at + (int(digits) if digits.isdigit() and len(digits) < 8 else 0)
+            key, equals, value = data[at + len(digits) + 1 : max(end - 1, at)].partition(b"=")
+            if end > len(data) or not equals or data[end - 1 : end] != b"\n":
                 raise ProvisionError(f"{self._last} is damaged: attributes without an end")
-            records[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
-            data = data[length:]
+            name = key[:40].decode("utf-8", "replace")
+            if name in _READ:
+                records[name] = value.decode("utf-8", "surrogateescape")
+            elif name.startswith(_SPARSE):
+                records[_SPARSE] = ""
+            at = end
         return records
 
     def _member(self, info: tarfile.TarInfo, extended: Mapping[str, str]) -> Member:
         written = extended.get("path", info.name)
-        if info.type in _REFUSED or any(key.startswith("GNU.sparse") for key in extended):
+        if info.type in _REFUSED or _SPARSE in extended:
             raise refusal(written, f"is {_REFUSED.get(info.type, 'a sparse file')}")
         kind = _KINDS.get(info.type)
         if kind is None:

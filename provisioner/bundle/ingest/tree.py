@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -30,6 +29,28 @@ class Section:
         return data
 
 
+class _FileSection:
+    """The bytes of a file, which is open only while it is read: a layout may have more blobs than a process may have
+    open files."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._offset = path, 0
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; b"" at the end."""
+        with self._path.open("rb") as file:
+            data = os.pread(file.fileno(), size, self._offset)
+        self._offset += len(data)
+        return data
+
+
+class Bytes(Protocol):
+    """What is read from front to back."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; b"" at the end."""
+
+
 class Tree(Protocol):
     """Files by their names, as in "blobs/sha256/…"."""
 
@@ -39,7 +60,7 @@ class Tree(Protocol):
     def size(self, name: str) -> int:
         """In bytes. Raises ProvisionError when there is no such file."""
 
-    def open(self, name: str) -> Section:
+    def open(self, name: str) -> Bytes:
         """Raises ProvisionError when there is no such file."""
 
 
@@ -75,36 +96,28 @@ class TarTree:
         raise refusal(name, "is a link that leads to itself")
 
 
+def unreadable(error: OSError) -> None:
+    """For os.walk, which else passes over what it cannot read. Raises ProvisionError."""
+    raise refusal(str(error.filename), f"cannot be read: {error.strerror}") from error
+
+
 class FolderTree:
     """The files below a folder. Links may lead to other places below it, and nowhere else."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
-        self._open: list[BinaryIO] = []
-
-    @contextmanager
-    def opened(self) -> Iterator[FolderTree]:
-        """Closes in the end what was opened of it."""
-        try:
-            yield self
-        finally:
-            for file in self._open:
-                file.close()
 
     def names(self) -> Collection[str]:
         found = []
-        for folder, _, files in os.walk(self._root):
+        for folder, _, files in os.walk(self._root, onerror=unreadable):
             found += [str((Path(folder) / file).relative_to(self._root)) for file in files]
         return sorted(found)
 
     def size(self, name: str) -> int:
         return self._find(name).stat().st_size
 
-    def open(self, name: str) -> Section:
-        path = self._find(name)
-        file = path.open("rb")
-        self._open.append(file)
-        return Section(file, 0, path.stat().st_size)
+    def open(self, name: str) -> _FileSection:
+        return _FileSection(self._find(name))
 
     def _find(self, name: str) -> Path:
         try:
