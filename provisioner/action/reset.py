@@ -71,7 +71,8 @@ def _reset(
 
     def work(host: str) -> int:
         began = time.monotonic()
-        count = clear(prepared, pool, host, prepared.facts[host], emit)
+        images = REGISTRY in loaded.inventory.hosts[host].groups
+        count = clear(prepared, pool, host, prepared.facts[host], emit, images=images)
         emit(Step(task="cleared", subject=host, seconds=time.monotonic() - began, changed=count > 0))
         return count
 

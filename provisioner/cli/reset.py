@@ -16,7 +16,7 @@ def command(inventory: str, keep: tuple[str, ...], yes: bool, as_json: bool) -> 
     """Take the whole cluster of INVENTORY down to clean hosts.
 
     What will be lost is told first, and asked for. Each host is cleared of what provision and the cluster have put
-    there; packages stay. A run that was stopped goes on with the same command, and `provision apply` makes a new cluster.
+    there; packages stay. A run that was stopped goes on with the same command; `provision apply` makes a new cluster.
     """
     from provisioner.action.load import load
     from provisioner.action.reset import Reset, reset
