@@ -53,7 +53,7 @@ class ClusterKinds:
 
 def cluster_modules(parts: ClusterKinds) -> dict[str, Module]:
     """The cluster's own kinds, by module."""
-    registry, harbor = registry_of(parts.spec, parts.state)
+    registry, harbor = registry_of(parts.spec, parts.state, parts.emit)
     return {
         "package": PackageKind(parts.package_files),
         "artifact": ArtifactKind(parts.bundle, parts.platforms, deep=parts.deep),

@@ -9,15 +9,17 @@ from pathlib import Path
 from provisioner.errors import InputError, Problem
 from provisioner.inventory.secrets import Secret
 
+_OVER = "--force writes over it"
 
-def check_free(path: Path, *, force: bool) -> None:
-    """Raises InputError when the file could not be written: before keys are made for it."""
+
+def check_free(path: Path, *, force: bool, hint: str = _OVER) -> None:
+    """Raises InputError when the file could not be written: before keys are made for it. `hint`: if it is there."""
     if path.is_dir():
         raise InputError([Problem(str(path), 0, 0, "is a folder", "name a file in it")])
     if not path.absolute().parent.is_dir():
         raise InputError([Problem(str(path), 0, 0, "its folder is not there")])
     if os.path.lexists(path) and not force:
-        raise InputError([Problem(str(path), 0, 0, "there is a file already", "--force writes over it")])
+        raise InputError([Problem(str(path), 0, 0, "there is a file already", hint)])
 
 
 def write_secret(text: Secret, path: Path, *, force: bool) -> None:
@@ -34,8 +36,6 @@ def write_secret(text: Secret, path: Path, *, force: bool) -> None:
         else:
             os.link(new, path)  # unlike a renaming it fails where a file has come up meanwhile
     except FileExistsError:
-        raise InputError(
-            [Problem(str(path), 0, 0, "there is a file already", "--force writes over it")]
-        ) from None
+        raise InputError([Problem(str(path), 0, 0, "there is a file already", _OVER)]) from None
     finally:
         new.unlink(missing_ok=True)

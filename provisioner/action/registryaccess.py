@@ -15,13 +15,14 @@ from provisioner.resources.model import Unknown
 
 if TYPE_CHECKING:
     from provisioner.action.prepare import Prepared
+    from provisioner.engine.events import Emit
     from provisioner.engine.plan import Plan
     from provisioner.inventory.secrets import Secret
     from provisioner.pki.cluster import ClusterState
     from provisioner.spec.model import ClusterSpec
 
 
-def registry_of(spec: ClusterSpec, state: ClusterState) -> tuple[Registry, HarborProject | None]:
+def registry_of(spec: ClusterSpec, state: ClusterState, emit: Emit) -> tuple[Registry, HarborProject | None]:
     """Raises ProvisionError when the authority's file or the password cannot be had."""
     written = spec.registry
     server = RegistryServer(
@@ -33,7 +34,8 @@ def registry_of(spec: ClusterSpec, state: ClusterState) -> tuple[Registry, Harbo
     )
     if written.kind != "harbor":
         return Registry(server), None
-    return Registry(server), HarborProject(lambda: Harbor(server), written.project, written.public)
+    project = HarborProject(lambda: Harbor(server), written.project, written.public, emit)
+    return Registry(server), project
 
 
 def account(username: str | None, password: Secret | None) -> Credentials | None:

@@ -60,6 +60,7 @@ def access_options(function: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(("private", "public")),
     help="The registry is a Harbor: make its project unless it is there.",
 )
+@click.option("--force", is_flag=True, help="Move tags that name another image there.")
 @click.option(
     "--public-key", metavar="KEY|FILE", help="First of all check that each was signed, in minisign's format."
 )
@@ -69,6 +70,7 @@ def push(
     bundles: tuple[Path, ...],
     to: str,
     create: str | None,
+    force: bool,
     public_key: str | None,
     as_json: bool,
     images: tuple[str, ...],
@@ -77,15 +79,15 @@ def push(
     """Push the images of BUNDLE (by default the last one built) to a registry, without a container engine.
 
     quay.io/calico/node:v3.28.1 becomes HOST/PROJECT/calico/node:v3.28.1, with the publisher's digest. What is there is
-    not sent again: after a break the same command goes on. Nothing goes over tags that name another image in the set,
-    and images without a version (latest) are refused.
+    not sent again: after a break the same command goes on. A tag that names another image there is not moved, and
+    nothing is sent, without --force; images without a version (latest) are refused.
     """
     from provisioner.action.pushing import push as run
     from provisioner.report.choose import reporter
 
     with reporter(as_json) as report:
         key = key_of(public_key)
-        run(bundles, images, _access(to, "--to", **given), report.emit, create, key)
+        run(bundles, images, _access(to, "--to", **given), report.emit, create, key, force=force)
 
 
 @click.command()

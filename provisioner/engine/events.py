@@ -211,7 +211,7 @@ class NetMeasured(Event):
 @dataclass(frozen=True, kw_only=True)
 class ImagePushed(Event):
     """The upstream image `reference` is in a registry as `where`. `sent`, `mounted` and `skipped` count blobs, `bytes`
-    those that were sent."""
+    those that were sent. `changed`: the tag was not there, or named another image, whose digest is `before`."""
 
     reference: str
     where: str
@@ -221,15 +221,18 @@ class ImagePushed(Event):
     skipped: int
     bytes: int
     seconds: float
+    changed: bool = False
+    before: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PushEnded(Event):
-    """All of them are there; `changed` images brought something new."""
+    """All of them are there. `changed` tags are new or name another image than before, which `moved` of them do."""
 
     registry: str
     images: int
     changed: int
+    moved: int
     sent: int
     mounted: int
     skipped: int

@@ -60,7 +60,8 @@ class Secret:
             raise self._problem(f"the secret's file {path} is not UTF-8", "save it as UTF-8") from None
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            hint = "relative paths count from the folder of the file that names it"
+            # Without a line it was given on the command line.
+            hint = "relative paths count from the folder of the file that names it" if self._line else ""
             raise self._problem(f"the secret's file {path} cannot be read: {why}", hint) from None
 
     def _from_command(self) -> str:

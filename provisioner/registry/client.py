@@ -8,11 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from provisioner.engine.events import Emit, Progress
-from provisioner.errors import ProvisionError
+from provisioner.errors import ConsentError, ProvisionError
 from provisioner.registry.server import RegistryServer
 from provisioner.registry.transport import Request, Transport
 from provisioner.registry.upload import Blob, Sent, Upload, scope
@@ -59,15 +59,19 @@ class PushableIndex(Protocol):
 class PushResult:
     """Counts of blobs; `skipped` were in the repository already.
 
-    `bytes_sent` is the sum over the blobs that were sent.
+    `bytes_sent` is the sum over the blobs that were sent. `tagged`: the tag was not there or named another image,
+    whose digest is then `before`.
     """
 
     blobs_sent: int = 0
     bytes_sent: int = 0
     mounted: int = 0
     skipped: int = 0
+    tagged: bool = False
+    before: str = ""
 
     def __add__(self, other: PushResult) -> PushResult:
+        """Of the blobs alone."""
         return PushResult(
             self.blobs_sent + other.blobs_sent,
             self.bytes_sent + other.bytes_sent,
@@ -140,31 +144,50 @@ class Registry:
         data = self._transport.retry(self._manifest("GET", repository, tag, 200)).data
         return "sha256:" + hashlib.sha256(data).hexdigest()
 
-    def push(self, image: PushableImage, repository: str, tag: str, emit: Emit) -> PushResult:
+    def push(
+        self, image: PushableImage, repository: str, tag: str, emit: Emit, *, move: bool = True
+    ) -> PushResult:
         """Bring the image to `repository`:`tag`: blobs first, several at a time, its manifest last.
 
-        Nothing is sent when the tag already has the image's digest. Read back: the registry's digest is
-        compared.
+        Nothing is sent when the tag already has the image's digest. Read back: the registry's digest is compared.
+        Without `move` a tag that names another image raises ConsentError, before a byte is sent.
         """
-        blobs = tuple({blob.digest: blob for blob in image.blobs}.values())
-        if self.digest(repository, tag) == image.digest:
-            self._homes.update({blob.digest: repository for blob in blobs})
-            return PushResult(skipped=len(blobs))
+        before = self._before(image, repository, tag, move=move)
+        if before == image.digest:
+            return self.held((image,), repository)
+        blobs = _different(image.blobs)
         meter = _Meter(_called(repository, tag), sum(blob.size for blob in blobs), emit)
         sent = self._send(blobs, repository, meter)
         self._put_manifest(image, repository, tag)
-        counts = Counter(one.how for one in sent)
-        return PushResult(counts["sent"], sum(one.size for one in sent), counts["mounted"], counts["skipped"])
+        how, size = Counter(one.how for one in sent), sum(one.size for one in sent)
+        return PushResult(how["sent"], size, how["mounted"], how["skipped"], tagged=True, before=before)
 
-    def push_index(self, index: PushableIndex, repository: str, tag: str, emit: Emit) -> PushResult:
+    def push_index(
+        self, index: PushableIndex, repository: str, tag: str, emit: Emit, *, move: bool = True
+    ) -> PushResult:
         """As `push`: the children by their digests, then the index, which a registry refuses before them."""
-        if self.digest(repository, tag) == index.digest:
-            return PushResult(skipped=len({blob.digest for child in index.children for blob in child.blobs}))
+        before = self._before(index, repository, tag, move=move)
+        if before == index.digest:
+            return self.held(index.children, repository)
         result = PushResult()
         for child in index.children:
             result += self.push(child, repository, child.digest, emit)
         self._put_manifest(index, repository, tag)
-        return result
+        return replace(result, tagged=True, before=before)
+
+    def held(self, images: Sequence[PushableImage], repository: str) -> PushResult:
+        """What a push of images comes to that the repository has: their blobs can be mounted from there."""
+        blobs = _different([blob for image in images for blob in image.blobs])
+        self._homes.update({blob.digest: repository for blob in blobs})
+        return PushResult(skipped=len(blobs))
+
+    def _before(self, image: PushableImage | PushableIndex, repository: str, tag: str, *, move: bool) -> str:
+        """The digest that the tag has, "" for none. Raises ConsentError as `push`."""
+        there = self.digest(repository, tag) or ""
+        if there not in ("", image.digest) and not move:
+            where = f"{self.authority}/{_called(repository, tag)}"
+            raise taken([(where, there, image.digest)])
+        return there
 
     def _send(self, blobs: Sequence[Blob], repository: str, meter: _Meter) -> list[Sent]:
         stop = threading.Event()
@@ -215,6 +238,18 @@ class Registry:
             {"Accept": _ACCEPT, **(headers or {})},
             body,
         )
+
+
+def taken(tags: Sequence[tuple[str, str, str]]) -> ConsentError:
+    """Why nothing is pushed over `tags`: each with the digest that it has and the one that it would get."""
+    lines = [f"  {where} is {there[:19]}, and would become {wanted[:19]}" for where, there, wanted in tags]
+    many = len(tags) != 1
+    head = f"{len(tags)} tags name other images there:" if many else "a tag names another image there:"
+    return ConsentError("\n".join((head, *lines)), f"--force moves {'them' if many else 'it'}")
+
+
+def _different(blobs: Sequence[Blob]) -> tuple[Blob, ...]:
+    return tuple({blob.digest: blob for blob in blobs}.values())
 
 
 def _called(repository: str, reference: str) -> str:

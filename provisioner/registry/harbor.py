@@ -1,15 +1,17 @@
 """Harbor's own API, v2.0: projects, robot accounts, quotas, and why a push was refused.
 
-Paths, bodies and answers are those of the published description (goharbor/harbor, api/v2.0/swagger.yaml, 2.15).
+Paths, bodies and answers are those of the published description (goharbor/harbor, api/v2.0/swagger.yaml, 2.15). Who may
+ask what is not in it, but in Harbor's source (src/server/v2.0/handler): an account without the right to read a project,
+as a robot that may only pull and push, gets 403 for its settings and its summary, and may for whether it is there.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from provisioner.errors import ProvisionError, UnreachableError
@@ -18,10 +20,15 @@ from provisioner.registry import refusals
 from provisioner.registry.server import RegistryServer
 from provisioner.registry.transport import Answer, RefusedError, Request, TransientError, Transport
 
+T = TypeVar("T")
+
 _API = "/api/v2.0"
 _SKEW_SECONDS = 30.0
 _BY_NAME = {"X-Is-Resource-Name": "true"}
 """A project that is called 123 is not the one with this number."""
+_FORBIDDEN = frozenset((401, 403))
+_PUSH_NEEDS = ("core", "database", "redis", "registry")
+"""A scanner or a portal that is ill refuses nobody's push. Names as in Harbor's source (src/controller/health)."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,14 @@ class Quota:
     @property
     def room(self) -> int | None:
         return None if self.hard is None else max(0, self.hard - self.used)
+
+
+@dataclass(frozen=True)
+class Ensured:
+    """`unknown` says what this account could not find out about the project; "" when all is as wanted."""
+
+    changed: bool
+    unknown: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,19 +103,15 @@ class Harbor:
             refusals.clock_skew(answer.headers),
         )
 
-    def ensure_project(self, project: str, public: bool | None = None) -> bool:
-        """Make the project unless it is there; whether something changed. `public` None: private, or as it is."""
-        if self._exists(project):
-            return public is not None and self._publish(project, public)
-        wanted = "true" if public else "false"
-        # Texts, not booleans: so the description has all metadata.
-        body = {"project_name": project, "metadata": {"public": wanted}}
-        try:
-            answer = self._retry("POST", "/projects", 201, 409, body=body)
-        except RefusedError as refusal:
-            raise self._no_project(project, refusal) from refusal
-        # 409: another run was faster, or the answer to our first attempt was lost.
-        return answer.status == 201
+    def ensure_project(self, project: str, public: bool | None = None) -> Ensured:
+        """Make the project unless it is there. `public` None: private, or as it is. What this account may not know is
+        passed over: it may still be one that may push."""
+        there = self._exists(project)
+        if not there:
+            made = self._make(project, public, unseen=there is None)
+            if made is not None:
+                return made
+        return Ensured(False) if public is None else self._publish(project, public)
 
     def quota(self, project: str) -> Quota:
         answer = self._retry("GET", f"/projects/{quote(project, safe='')}/summary", 200, headers=_BY_NAME)
@@ -138,51 +149,83 @@ class Harbor:
             raise ProvisionError(f"{project} has a robot account {name} already", hint) from refusal
         return Robot(str(document["name"]), Secret.text(str(document["secret"])))
 
-    def cause(self, project: str) -> tuple[str, str]:
-        """Why a push to the project may have been refused, and what mends it; two empty texts if nothing is seen."""
-        info = self.info()
-        if info.read_only:
+    def cause(self, project: str, *, told: bool = False) -> tuple[str, str]:
+        """Why a push to the project may have been refused, and what mends it; two empty texts if nothing is seen.
+
+        Each question by itself: this account may ask one, and not another. `told`: the refusal names a cause itself,
+        which what would only be a guess does not outdo.
+        """
+        info = _allowed(self.info)
+        if info and info.read_only:
             return "Harbor is in read-only mode", "an administrator ends it: Configuration, System Settings"
-        if not self._exists(project):
+        if _allowed(lambda: self._exists(project)) is False:
             return f"Harbor has no project {project}", "`--create-project private`, or registry.kind: harbor"
-        room = self.quota(project).room
-        if room is not None and room < 1 << 20:
+        quota = _allowed(lambda: self.quota(project))
+        if quota and quota.room is not None and quota.room < 1 << 20:
             return (
                 f"the quota of the project {project} is used up",
                 "an administrator raises it: Project Quotas",
             )
-        if abs(info.skew) > _SKEW_SECONDS:
+        if told:
+            return "", ""
+        if info and abs(info.skew) > _SKEW_SECONDS:
             return (
                 f"the clocks differ by {abs(info.skew):.0f} s: tokens do not hold",
                 "let both follow a time server",
             )
+        ill = _allowed(self.unhealthy) or {}
+        said = ", ".join(f"{name} ({ill[name]})" for name in _PUSH_NEEDS if name in ill)
+        if said:
+            return f"parts of Harbor are not healthy: {said}", "an administrator looks after them"
         return "", ""
 
-    def _exists(self, project: str) -> bool:
-        return (
-            self._retry("HEAD", f"/projects?project_name={quote(project, safe='')}", 200, 404).status == 200
-        )
+    def _exists(self, project: str) -> bool | None:
+        """None where this account may not know."""
+        path = f"/projects?project_name={quote(project, safe='')}"
+        status = self._retry("HEAD", path, 200, 403, 404).status
+        return None if status == 403 else status == 200
 
-    def _publish(self, project: str, public: bool) -> bool:
-        path, wanted = f"/projects/{quote(project, safe='')}", "true" if public else "false"
-        metadata = _parsed(self._retry("GET", path, 200, headers=_BY_NAME)).get("metadata") or {}
+    def _make(self, project: str, public: bool | None, *, unseen: bool) -> Ensured | None:
+        """None when it is there already. `unseen`: that was not known."""
+        # Texts, not booleans: so the description has all metadata.
+        body = {"project_name": project, "metadata": {"public": _text(bool(public))}}
+        try:
+            answer = self._retry("POST", "/projects", 201, 409, body=body)
+        except RefusedError as refusal:
+            if unseen and refusal.status == 403 and not _is_read_only(refusal):
+                return Ensured(False, f"whether there is a project {project} is not known to this account")
+            raise self._no_project(project, refusal) from refusal
+        # 409: another run was faster, or the answer to our first attempt was lost.
+        return Ensured(True) if answer.status == 201 else None
+
+    def _publish(self, project: str, public: bool) -> Ensured:
+        path, wanted = f"/projects/{quote(project, safe='')}", _text(public)
+        answer = self._retry("GET", path, 200, 403, headers=_BY_NAME)
+        if answer.status == 403:
+            said = f"whether the project {project} is public is not known to this account"
+            return Ensured(False, f"{said}; it is to be {'public' if public else 'private'}")
+        metadata = _parsed(answer).get("metadata") or {}
         if metadata.get("public", "false") == wanted:
-            return False
-        self._retry("PUT", path, 200, headers=_BY_NAME, body={"metadata": {"public": wanted}})
-        return True
+            return Ensured(False)
+        try:
+            self._retry("PUT", path, 200, headers=_BY_NAME, body={"metadata": {"public": wanted}})
+        except RefusedError as refusal:
+            raise _unchanged(project, public, refusal) from refusal
+        return Ensured(True)
 
     def _no_project(self, project: str, refusal: RefusedError) -> ProvisionError:
         reason = f"the project {project} cannot be made: {refusal.reason}"
         if refusal.status == 401:
             return ProvisionError(reason, "Harbor wants another user or password")
         if refusal.status == 403:
+            info = _allowed(self.info)
             who = "an administrator makes it, or lets everyone make projects (Configuration, System Settings)"
             hint = (
                 who
-                if self.info().creation != "everyone"
+                if info is None or info.creation != "everyone"
                 else "this account may make no project: robots may not"
             )
-            return ProvisionError(reason, refusal.hint if "read-only" in refusal.hint else hint)
+            return ProvisionError(reason, refusal.hint if _is_read_only(refusal) else hint)
         if refusal.status == 400:
             return ProvisionError(
                 reason, "a project's name: small letters, digits, and . _ - between them; no slash"
@@ -214,6 +257,32 @@ class Harbor:
         if body is not None:
             own["Content-Type"], data = "application/json", json.dumps(body).encode()
         return Request(method, _API + path, frozenset(expected), (), own, data)
+
+
+def _allowed(ask: Callable[[], T]) -> T | None:
+    """None where this account may not ask."""
+    try:
+        return ask()
+    except RefusedError as refusal:
+        if refusal.status in _FORBIDDEN:
+            return None
+        raise
+
+
+def _unchanged(project: str, public: bool, refusal: RefusedError) -> ProvisionError:
+    now, wanted = ("private", "public") if public else ("public", "private")
+    reason = f"the project {project} is {now}, not {wanted}, and cannot be changed: {refusal.reason}"
+    if refusal.status == 403 and not _is_read_only(refusal):
+        return ProvisionError(reason, "an administrator of the project changes it: its Configuration")
+    return ProvisionError(reason, refusal.hint)
+
+
+def _is_read_only(refusal: RefusedError) -> bool:
+    return "read-only" in refusal.hint
+
+
+def _text(flag: bool) -> str:
+    return "true" if flag else "false"
 
 
 def _parsed(answer: Answer) -> dict[str, Any]:

@@ -60,7 +60,8 @@ class ImageKind:
         name, tag = self._place(change.resource)
         result = self._push(change.resource.spec["image"], name, tag)
         skipped = result.skipped + result.mounted
-        return f"{result.blobs_sent} blobs sent ({result.bytes_sent >> 20} MiB), {skipped} there already"
+        sent = f"{result.blobs_sent} blob{'s' * (result.blobs_sent != 1)} sent"
+        return f"{sent} ({result.bytes_sent >> 20} MiB), {skipped} there already"
 
     def _push(self, image: PushableImage, name: str, tag: str) -> PushResult:
         if self._harbor is None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from provisioner.errors import InputError, Problem
 
-_TARGET = re.compile(r"(?P<host>\[[0-9a-fA-F:]+\]|[^/:\[\]]+)(?::(?P<port>\d{1,5}))?(?:/(?P<project>.+?))?/?")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = rf"\[[0-9a-fA-F:]+\]|{_LABEL}(?:\.{_LABEL})*"
+_TARGET = re.compile(rf"(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?(?:/(?P<project>.+?))?/?")
 _PROJECT = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
 HTTPS = 443
 

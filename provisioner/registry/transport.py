@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 
 from provisioner.errors import ProvisionError, UnreachableError
-from provisioner.registry import refusals, tls
+from provisioner.registry import refusals, tls, unreached
 from provisioner.registry.auth import Authorizer, Credentials
 from provisioner.registry.server import RegistryServer
 
@@ -191,10 +191,11 @@ class Transport:
             data = self._content(response)
             response.release_conn()
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            final = tls.failure(self.authority, error)
+            final = tls.failure(self.authority, error) or unreached.failure(self.authority, error)
             if final is not None:
                 raise final from error
-            raise TransientError(f"{request.method} {self._where(request)}: {error}") from error
+            what = unreached.words(self.authority, error)
+            raise TransientError(f"{request.method} {self._where(request)}: {what}") from error
         finally:
             if isinstance(body, Body):
                 body.close()

@@ -44,6 +44,11 @@ def size(count: int) -> str:
     return ""
 
 
+def counted(count: int, thing: str) -> str:
+    """1 blob, 2 blobs."""
+    return f"{count} {thing}{'s' * (count != 1)}"
+
+
 def _run_started(event: ev.RunStarted) -> list[Line]:
     count = len(event.hosts)
     return [
@@ -164,29 +169,26 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def _image_pushed(event: ev.ImagePushed) -> list[Line]:
-    if not event.sent + event.mounted:
+    if not event.changed:
         return [Line(f"  ok {event.where}@{event.digest[:19]}  {event.reference}", "dim")]
-    parts = [f"{event.sent} blobs sent, {size(event.bytes)}"] if event.sent else []
+    parts = [f"{counted(event.sent, 'blob')} sent, {size(event.bytes)}"] if event.sent else []
     parts += [
         f"{count} {how}" for count, how in ((event.mounted, "mounted"), (event.skipped, "there")) if count
     ]
-    return [
-        Line(
-            f"  + {event.where}@{event.digest[:19]}  {event.reference} ({', '.join(parts)}, {event.seconds:.1f} s)"
-        )
-    ]
+    told = f"{event.reference} ({', '.join((*parts, f'{event.seconds:.1f} s'))})"
+    if event.before:
+        return [Line(f"  ~ {event.where} was {event.before[:19]}, is {event.digest[:19]}  {told}", "change")]
+    return [Line(f"  + {event.where}@{event.digest[:19]}  {told}")]
 
 
 def _push_ended(event: ev.PushEnded) -> list[Line]:
     blobs = (
-        f"{event.sent} blobs sent ({size(event.bytes)}), {event.mounted} mounted, {event.skipped} were there"
+        f"{counted(event.sent, 'blob')} sent ({size(event.bytes)}), {event.mounted} mounted,"
+        f" {event.skipped} {'was' if event.skipped == 1 else 'were'} there"
     )
-    return [
-        Line(
-            f"{event.registry} has {event.images} images, {event.changed} new: {blobs}, {event.seconds:.1f} s",
-            "good",
-        )
-    ]
+    new = f"{event.changed - event.moved} new" + (f", {event.moved} changed" if event.moved else "")
+    images = counted(event.images, "image")
+    return [Line(f"{event.registry} has {images}, {new}: {blobs}, {event.seconds:.1f} s", "good")]
 
 
 _TELL: Mapping[type[ev.Event], Callable[[Any], list[Line]]] = {

@@ -6,13 +6,12 @@ Provision pushes with a robot's account, which gets a token; nodes pull with it 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from harborserver import HarborState
 from lab_cluster import BESIDE, DEFAULT_LAB, LabCluster, is_verified, own_lab, provision
@@ -28,35 +27,17 @@ ROBOT, SECRET = "robot$infra+nodes", "Rob0tSecret"
 
 
 class Guarded(Front):
-    """Nothing without an account: a token of its service, or the account itself."""
+    """It notes whose requests of images these are."""
 
     def handle_any(self) -> None:
-        parts = urlsplit(self.path)
-        if parts.path == "/service/token":
-            return self.give_token(parse_qs(parts.query))
-        if parts.path.startswith("/v2/") and self.known() is None:
-            self.state.requests.append(("nobody", f"refused {self.command} {self.path}"))
-            self.body()
-            realm = f'Bearer realm="https://{GATEWAY}:{PORT}/service/token",service="harbor-registry"'
-            return self.answer(401, WWW_Authenticate=realm)
-        self.state.requests.append((str(self.known()), f"{self.command} {parts.path}"))
+        path, who = urlsplit(self.path).path, self.actor()
+        refused = path.startswith("/v2/") and who is None
+        self.state.requests.append(
+            ("nobody" if refused else str(who), f"{'refused ' * refused}{self.command} {path}")
+        )
         return super().handle_any()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815
-
-    def give_token(self, query: dict[str, list[str]]) -> None:
-        user = self.user()
-        if user is None:
-            return self.refuse(401, "UNAUTHORIZED", "unauthorized")
-        token = f"t{len(self.state.issued)}"
-        self.state.issued[token] = [user, *query.get("scope", [])]
-        return self.answer(200, json.dumps({"token": token, "expires_in": 1800}).encode())
-
-    def known(self) -> str | None:
-        scheme, _, rest = self.headers.get("Authorization", "").partition(" ")
-        if scheme == "Bearer":
-            return self.state.issued.get(rest, [None])[0]
-        return self.user()
 
 
 @dataclass(frozen=True)
@@ -75,7 +56,6 @@ def harbor(folder: Path, registry: Path) -> Iterator[Harbor]:
     behind = folder / "behind"
     behind.mkdir()
     state = HarborState()
-    state.accounts[ROBOT] = SECRET
     key, crt = certificate(folder, address=GATEWAY)
     (folder / "ca.pem").write_bytes(crt.read_bytes())
     with serve_registry(registry, behind) as server:
@@ -132,8 +112,8 @@ def wrong_password(lab: LabCluster, folder: Path) -> None:
 
 def another_password(lab: LabCluster, site: Harbor) -> None:
     """Nodes take it without a restart."""
-    site.state.accounts[ROBOT] = "N3w"
-    (site.folder / "secret").write_text("N3w")
+    site.state.rotate(ROBOT, "N3wSecret")
+    (site.folder / "secret").write_text("N3wSecret")
     done = lab.apply()
     assert is_verified(done), done
     files = [f"file:/etc/containerd/certs.d/{each}/hosts.toml" for each in ("_default", f"{GATEWAY}:{PORT}")]

@@ -27,26 +27,20 @@ HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date"
 
 
 class Front(HarborHandler):
-    """As Harbor's own proxy: no uploads into projects that are not there; all else is the registry's."""
+    """As Harbor's own proxy: it admits as Harbor does, and all else of images is the registry's."""
 
     target: ClassVar[int]
 
-    def handle_any(self) -> None:
-        if self.path.startswith("/api/"):
-            return super().handle_any()
+    def serve_images(self) -> None:
         self.state.requests.append((self.command, self.path))
-        project = self.path.removeprefix("/v2/").partition("/")[0]
-        if self.command == "POST" and project not in self.state.projects:
-            self.body()
-            return self.refuse(401, "UNAUTHORIZED", f"project {project} not found")
-        return self.forward()
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815
+        self.forward()
 
     def forward(self) -> None:
         context = ssl._create_unverified_context()  # noqa: S323  # the front's own loopback
         connection = HTTPSConnection("127.0.0.1", self.target, context=context, timeout=30)
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+        # The account is the front's matter.
+        kept = self.headers.items()
+        headers = {name: value for name, value in kept if name.lower() not in {"connection", "authorization"}}
         connection.request(self.command, self.path, self.body(), headers)
         answer = connection.getresponse()
         data = answer.read()
@@ -76,7 +70,7 @@ def test_images_arrive_in_a_project_that_is_made_first(front: Running, tmp_path:
         "infra",
     )
     small, large = image(tmp_path, b"layer"), image(tmp_path, bytes(MONOLITHIC_LIMIT + 1))
-    with Registry(reached(front.port, ca_pem=front.ca)) as registry:
+    with Registry(reached(front.port, "admin", "secret", ca_pem=front.ca)) as registry:
         with pytest.raises(RefusedError) as caught:
             registry.push(small, "infra/calico/node", "v1", silent)
         assert isinstance(project.explained(caught.value), ProvisionError)

@@ -44,6 +44,7 @@ RULES: tuple[Rule, ...] = (
     roles.nodes_are_nodes,
     roles.names_fit_kubernetes,
     registries.account_of_a_registry,
+    registries.host_is_a_registry_of_ours,
     registries.images_can_be_named,
     registries.harbor_has_its_project,
     roles.registry_fits_its_certificate,

@@ -7,6 +7,21 @@ from collections.abc import Iterator
 from provisioner.errors import Problem
 from provisioner.spec.draft import REGISTRY, Draft
 
+# Publishers' registries, from which images are taken and into which nobody means to push a cluster's.
+_PUBLIC = frozenset(
+    (
+        *("docker.io", "index.docker.io", "registry-1.docker.io", "hub.docker.com"),
+        *("quay.io", "ghcr.io", "registry.k8s.io", "k8s.gcr.io", "gcr.io"),
+        *(
+            "mcr.microsoft.com",
+            "public.ecr.aws",
+            "nvcr.io",
+            "registry.access.redhat.com",
+            "registry.redhat.io",
+        ),
+    )
+)
+
 
 def account_of_a_registry(draft: Draft) -> Iterator[Problem]:
     """An authority and an account are those of a registry that exists."""
@@ -21,6 +36,15 @@ def account_of_a_registry(draft: Draft) -> Iterator[Problem]:
     if len(pair) == 1:
         reason = f"{pair[0]} without {'password' if pair[0] == 'username' else 'username'}"
         yield draft.problem(("registry", pair[0]), reason, "give both, the password as !secret {env: NAME}")
+
+
+def host_is_a_registry_of_ours(draft: Draft) -> Iterator[Problem]:
+    """All images are pushed there; with preload its name begins their references all the same."""
+    host = draft.get("registry", "host")
+    if isinstance(host, str) and host in _PUBLIC:
+        reason = f"host: '{host}' is where images come from, not a registry of yours"
+        hint = "name the one that nodes pull from, into which this tool pushes"
+        yield draft.problem(("registry", "host"), reason, hint)
 
 
 def images_can_be_named(draft: Draft) -> Iterator[Problem]:
