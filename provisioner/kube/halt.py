@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from provisioner.kube.wayback import FORGET
+from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
 from provisioner.shell.worklock import locked
 
@@ -86,11 +87,37 @@ for tool in iptables ip6tables; do
     rm -f /run/provision-chains
   done
 done
+# What kube-proxy sets and does not take back goes to what the kernel begins with, where nobody else says otherwise.
+while read -r setting ours before; do
+  [ -d /run/kube-proxy ] || continue
+  grep -qs "^$setting" /etc/sysctl.conf /etc/sysctl.d/*.conf /run/sysctl.d/*.conf && continue
+  [ "$(sysctl -n "$setting" 2>/dev/null)" != "$ours" ] || sysctl -q -w "$setting=$before" 2>/dev/null || :
+done <<'END'
+net.ipv4.conf.all.route_localnet 1 0
+net.netfilter.nf_conntrack_tcp_timeout_established 86400 432000
+net.netfilter.nf_conntrack_tcp_timeout_close_wait 3600 60
+END
+rm -rf /run/kube-proxy
+# The runtime's own folders of pods that are gone.
+for place in /run/containerd/io.containerd.grpc.v1.cri/sandboxes/*/shm; do
+  [ ! -d "$place" ] || umount -l -- "$place" 2>/dev/null || :
+done
+rm -rf --one-file-system /run/containerd/io.containerd.grpc.v1.cri/sandboxes \
+  /run/containerd/io.containerd.grpc.v1.cri/containers
+find /usr/libexec/kubernetes -depth -type d -empty -delete 2>/dev/null || :
 ! command -v ipset >/dev/null ||
   ipset list -n 2>/dev/null | grep -E '^(cali[46]0|cilium_node_set_v[46]$)' | while read -r set; do
     ipset destroy "$set" 2>/dev/null || :
   done
 """
+LOSSES = """
+k='/opt/kubernetes/bin/kubectl --kubeconfig=/etc/kubernetes/admin.kubeconfig --request-timeout=5s'
+count() { $k get "$1" -A -o name 2>/dev/null | wc -l; }
+$k get --raw /readyz >/dev/null 2>&1 || { echo 'its API server does not answer: what it holds is not known'; exit 0; }
+echo "$(count nodes) nodes, $(count namespaces) namespaces, $(count pods) pods, $(count services) services"
+echo "$(count persistentvolumeclaims) claims of volumes, $(count secrets) secrets, $(count configmaps) config maps"
+"""
+"""What a cluster holds, a line each, for people."""
 _DATA = {
     "kubelet.service": (
         "/var/lib/kubelet", "/var/lib/cni", "/run/flannel", "/var/log/pods", "/var/log/containers",
@@ -107,6 +134,8 @@ _DATA = {
 """What there is only by a unit of ours."""
 _KEPT = ("/etc/kubernetes", "/opt/kubernetes", "/opt/cni", "/etc/cni/net.d")
 """Folders that hold nothing of ours any more in the end; where there is something it is others' and stays."""
+_MADE = ("/etc/kubernetes", "/opt/kubernetes", "/opt/cni/bin", "/opt/cni")
+"""Folders that only a cluster has."""
 _UNITS = (
     "kubelet.service", "kube-proxy.service", "kube-scheduler.service", "kube-controller-manager.service",
     "kube-apiserver.service", "etcd.service",
@@ -132,7 +161,9 @@ def halt_script(units: Collection[str]) -> Script:
     """Ends those of ours among the host's `units` and deletes their data; where the kubelet is one, its pods end with
     their networks and images. To be run while what they consist of is still there."""
     ours = [unit for unit in _UNITS if unit in units]
-    lines = [FORGET, *(f"systemctl stop -- {unit} 2>/dev/null || :" for unit in ours)]
+    lines = [FORGET]
+    for unit in ours:
+        lines += [f"systemctl {verb} -- {unit} 2>/dev/null || :" for verb in ("stop", "reset-failed")]
     if "kubelet.service" in ours:
         lines.append(_PODS)
     lines += [
@@ -143,10 +174,18 @@ def halt_script(units: Collection[str]) -> Script:
     return Script(locked("\n".join([*lines, ":"])) + "\n")
 
 
-def clear_script(*, others: bool) -> Script:
+def clear_script(*, others: bool, made: Collection[str] = (), storage: str = "") -> Script:
     """Takes away folders that are empty now and, last, what the tool remembers; prints what was left alone. `others`:
-    playbooks beside the cluster's have put things there, which are remembered on."""
-    lines = [f"find {path} -depth -type d -empty -delete 2>/dev/null || :" for path in (*_KEPT, *_EMPTIED)]
-    lines += [f"[ ! -e {path} ] || echo {path}" for path in _KEPT]
+    playbooks beside the cluster's have put things there, which are remembered on. `made` are folders that the tool has
+    made; `storage` is where a registry that is gone has its images, in the folder that docker-registry makes there."""
+    lines = [f"rm -rf --one-file-system -- {quote(f'{storage}/docker/registry')}"] if storage else []
+    lines += [f"rmdir -- {quote(f'{storage}/docker')} 2>/dev/null || :"] if storage else []
+    lines += [
+        f"find {path} -mindepth 1 -depth -type d -empty -delete 2>/dev/null || :"
+        for path in (*_KEPT, *_EMPTIED)
+    ]
+    deepest_first = sorted({*made, *_MADE}, key=lambda path: path.count("/"), reverse=True)
+    lines += [f"rmdir -- {quote(path)} 2>/dev/null || :" for path in deepest_first]
+    lines += [f'[ -z "$(ls -A {path} 2>/dev/null)" ] || echo {path}' for path in _KEPT]
     lines.append(_FORGET % ("! -name owned" if others else ""))
     return Script("\n".join(lines) + "\n")

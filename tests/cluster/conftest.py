@@ -48,6 +48,7 @@ ORDER = (
     "test_whole_bundle",
     "test_preload",
     "test_outside_registry",
+    "test_reset",
     "test_three",
     "test_balanced",
     "test_balancing",
