@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provisioner.bundle.contents import (
+    AGAIN,
     BLOBS,
     INDEX,
     LAYOUT,
@@ -29,7 +30,7 @@ from provisioner.bundle.contents import (
 )
 from provisioner.bundle.oci import digest_of
 from provisioner.bundle.parallel import Meter, in_parallel
-from provisioner.bundle.references import follow
+from provisioner.bundle.references import References, follow
 from provisioner.bundle.store import sync
 from provisioner.bundle.tarread import BLOCK
 from provisioner.engine.events import Emit, Note
@@ -41,11 +42,12 @@ _RECORD = 20 * BLOCK
 
 @dataclass(frozen=True)
 class _Place:
-    """A member: its name, where it comes from, and where in the file its header begins."""
+    """A member: its name, where it comes from, where in the file its header begins, and in words who asks for it."""
 
     name: str
     piece: Piece
     at: int
+    asked_by: str
 
 
 def is_packed(path: Path | None) -> bool:
@@ -60,15 +62,18 @@ def pack(source: Path, target: Path, emit: Emit) -> int:
     at the end; what a killed one had written is read again and kept. Raises ProvisionError, LockedError.
     """
     contents = read_contents(source)
-    faults = follow(contents).faults
+    references = follow(contents)
+    faults = references.faults
     if source.is_file():
         faults = [*contents.faults, *faults]
     if faults:
-        raise ProvisionError("\n".join(f"{source}: {fault}" for fault in faults), "build the bundle anew")
-    places, size = _order(contents)
+        hint = AGAIN if source.is_file() else "build the bundle anew"
+        raise ProvisionError("\n".join(f"{source}: {fault}" for fault in faults), hint)
+    places, size = _order(contents, references)
     key = digest_of(contents.pieces[INDEX].read())[7:23]
     part = target.with_name(f".{target.name}.{key}.part")
     other = _is_other(target, contents.pieces[INDEX].read())
+    _make(target.parent)
     for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         if left != part:
             left.unlink()
@@ -97,6 +102,13 @@ def pack(source: Path, target: Path, emit: Emit) -> int:
     return size
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProvisionError(f"{folder} cannot be made: {error.strerror}") from error
+
+
 def _forget(part: Path) -> None:
     with suppress(OSError):
         part.unlink()
@@ -110,14 +122,14 @@ def _is_other(target: Path, index: bytes) -> bool:
         return True
 
 
-def _order(contents: Contents) -> tuple[list[_Place], int]:
+def _order(contents: Contents, references: References) -> tuple[list[_Place], int]:
     """The members at their places, and the size of it all."""
-    wanted = {f"{BLOBS}/{digest[7:]}" for digest in follow(contents).sizes}
+    wanted = {f"{BLOBS}/{digest[7:]}": references.asked_by(digest) for digest in references.sizes}
     head = [name for name in (LAYOUT, INDEX, SIGNATURE) if name in contents.pieces]
     places, at = [], 0
     for name in (*head, *sorted(wanted)):
         piece = contents.pieces[name]
-        places.append(_Place(name, piece, at))
+        places.append(_Place(name, piece, at, wanted.get(name, "")))
         at += BLOCK + -(-piece.size // BLOCK) * BLOCK
     return places, -(-(at + 2 * BLOCK) // _RECORD) * _RECORD
 
@@ -154,7 +166,9 @@ def _place(place: _Place, file: int, part: Path, meter: Meter, *, there: bool) -
         copied += len(chunk)
         meter.add(len(chunk))
     if copied != piece.size or digest not in ("", f"sha256:{hashed.hexdigest()}"):
-        raise ProvisionError(f"{piece.path} is damaged: its bytes are not those of its name", _VERIFY)
+        raise ProvisionError(
+            f"{piece.path} is damaged: its bytes are not those of its name{place.asked_by}", _VERIFY
+        )
 
 
 _VERIFY = "`provision bundle verify` names all that is damaged; delete it, and build the bundle again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_names_decide_what_is_written(tmp_path: Path) -> None:
     (tmp_path / "d.tar").mkdir()
     refused(tmp_path / "d.tar", "is a folder")
     check_target(tmp_path / "new" / "deep" / "a.tar")
-    assert (tmp_path / "new" / "deep").is_dir()
+    assert not (tmp_path / "new").exists(), "the command may yet be refused"
 
 
 def test_nothing_else_is_mixed_with_it_or_written_over(folder: Path, tmp_path: Path) -> None:
@@ -55,6 +56,45 @@ def test_nothing_else_is_mixed_with_it_or_written_over(folder: Path, tmp_path: P
     check_target(folder)
     pack(folder, tmp_path / "b.tar", silent)
     check_target(tmp_path / "b.tar")
+
+
+def test_layouts_of_other_programs_stay(folder: Path, tmp_path: Path) -> None:
+    """They consist of the same files, and what a bundle does not have is removed from its folder."""
+    index = json.loads((folder / "index.json").read_bytes())
+    del index["annotations"]
+    (folder / "index.json").write_text(json.dumps(index))
+    check_target(folder)
+    for entry in index["manifests"]:
+        entry["annotations"] = {"org.opencontainers.image.ref.name": "mine:1"}
+    for text in (json.dumps(index), "[]", "{", '{"manifests": [1]}'):
+        (folder / "index.json").write_text(text)
+        refused(folder, "is of another program")
+    with tarfile.open(tmp_path / "other.tar", "w") as file:
+        file.add(folder / "index.json", "index.json")
+    refused(tmp_path / "other.tar", "is no bundle, and is not written over")
+    (folder / "index.json").unlink()
+    check_target(folder)  # A build that was killed before it wrote it.
+
+
+def test_hidden_files_are_somebody_elses(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".ssh").mkdir()
+    refused(tmp_path / "home", "holds other things than a bundle: .ssh")
+    (folder / ".index.json.x7_kq2ab").write_text("half")
+    check_target(folder)
+
+
+def test_what_is_refused_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "empty").mkdir()
+    done = run("build", "--source", "file", "--from", tmp_path / "empty", "-o", tmp_path / "new" / "b")
+    assert isinstance(done.exception, InputError)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_in_a_folder_that_is_not_there_yet(folder: Path, tmp_path: Path) -> None:
+    assert run("pack", folder, "-o", tmp_path / "new" / "deep" / "b.tar").exit_code == 0
+    assert read_bundle(tmp_path / "new" / "deep" / "b.tar").contents
 
 
 def test_commands_look_first(folder: Path, tmp_path: Path) -> None:
