@@ -4,6 +4,7 @@ layout is written.
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -111,6 +112,8 @@ def _made(chosen: Sequence[Component | Distribution], target: Target, store: Sto
                 raise InputError([Problem("--from", 0, 0, "nothing there is of use for a bundle")])
             if target.exact:
                 taken = [each for each in taken if any(_is_taken([each], part) for part in chosen)]
+                if target.source == "file" and not taken:
+                    raise InputError([Problem("--from", 0, 0, "nothing there is of what is asked for")])
             wanted = [each for each in chosen if target.source != "file" and not _is_taken(taken, each)]
             finished = _finished(wanted, target, store, emit)
             whole = target.left_out is not None and target.source != "file"
@@ -118,11 +121,11 @@ def _made(chosen: Sequence[Component | Distribution], target: Target, store: Sto
                 prove_complete(finished, store, [*(target.left_out or ()), *take.names_of(taken)])
             finished += taken
             take.say_lacking(taken, finished, emit)
-            written = _write(finished, store, target.output, whole=whole)
+            written = _write(finished, store, target.output, emit, whole=whole)
     except OSError as error:
-        raise ProvisionError(
-            f"the bundle could not be built: {error}", f"is there space below {store.root}?"
-        ) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = f"is there space below {store.root} and where it is written?" if full else ""
+        raise ProvisionError(f"the bundle could not be built: {error}", hint) from error
     if target.output is not None and is_packed(target.output):
         pack(written, target.output, emit)
         return replace(Bundle.open(written), path=target.output)
@@ -348,10 +351,12 @@ def _reachable(plans: Sequence[Plan], emit: Emit) -> frozenset[str]:
     return hosts
 
 
-def _write(finished: Sequence[Finished], store: Store, output: Path | None, whole: bool) -> Path:
+def _write(
+    finished: Sequence[Finished], store: Store, output: Path | None, emit: Emit, *, whole: bool
+) -> Path:
     key = digest_of(write.index_of(finished))[7:23]
     target = bundles_directory() / key if output is None or is_packed(output) else output
-    write.write_bundle(finished, store, target)
+    write.write_bundle(finished, store, target, emit)
     if whole:
         shutil.rmtree(store.root / "downloads", ignore_errors=True)
         if output is None:

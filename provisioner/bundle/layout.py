@@ -13,10 +13,10 @@ from typing import Any
 import platformdirs
 
 from provisioner.bundle import oci
-from provisioner.bundle.contents import BUILD, INDEX, Contents, read_contents
+from provisioner.bundle.contents import AGAIN, BUILD, INDEX, Contents, read_contents
 from provisioner.bundle.oci import Descriptor
 from provisioner.bundle.packages import OsPackage, OsPackages
-from provisioner.bundle.references import MANIFEST_LIMIT
+from provisioner.bundle.references import MANIFEST_LIMIT, follow
 from provisioner.bundle.seal import is_sealed
 from provisioner.errors import ProvisionError
 
@@ -100,12 +100,16 @@ class Bundle:
             is_sealed(index)
             entries = [Descriptor.parse(entry) for entry in json.loads(index)["manifests"]]
             parts = tuple(_content(contents, entry) for entry in entries)
-        except FileNotFoundError as error:
-            raise ProvisionError(
-                f"the bundle {path} is incomplete: {error.filename} is missing", BUILD
-            ) from None
-        except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-            raise ProvisionError(f"{path} is no OCI layout that can be read: {error!r}", BUILD) from error
+        except (
+            AttributeError,
+            FileNotFoundError,
+            LookupError,
+            TypeError,
+            ValueError,
+            RecursionError,
+        ) as error:
+            hint = AGAIN if path.is_file() else BUILD
+            raise ProvisionError(_told(contents, error), hint) from error
         except OSError as error:
             raise ProvisionError(f"{path} cannot be read: {error.strerror}") from error
         return cls(path, oci.digest_of(index), parts)
@@ -161,6 +165,18 @@ def bundles_directory() -> Path:
 def default_bundle_path() -> Path:
     """Where the last bundle of the whole catalogue is found (a link; it need not exist)."""
     return bundles_directory() / "current"
+
+
+def _told(contents: Contents, error: Exception) -> str:
+    """All that is wrong, as `provision bundle verify` tells it, and not the `error` alone that was met first."""
+    try:
+        faults = follow(contents).faults
+    except OSError:
+        faults = []
+    if not faults:
+        missing = f"has no {error}" if isinstance(error, KeyError) else str(error)
+        faults = [f"{INDEX}: is not that of a bundle: {missing}"]
+    return "\n".join(f"{contents.path}: {fault}" for fault in faults)
 
 
 def _content(contents: Contents, entry: Descriptor) -> Artifact | Image | OsPackages:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from provisioner.errors import ProvisionError
+from provisioner.errors import InputError, Problem
 
 PREHASHED, LEGACY = b"ED", b"Ed"
 _UNTRUSTED = "untrusted comment: "
@@ -105,7 +105,7 @@ class SecretKey:
     @classmethod
     def parse(cls, data: bytes, passphrase: Callable[[], bytes]) -> SecretKey:
         """Of a key file; `passphrase` is called where it is encrypted. Raises ValueError when it is no key,
-        ProvisionError when the passphrase is wrong."""
+        InputError when the passphrase is wrong."""
         lines = data.decode().strip().splitlines()
         if len(lines) != 2 or not lines[0].startswith(_UNTRUSTED):
             raise ValueError("is no secret key of minisign")
@@ -122,7 +122,7 @@ class SecretKey:
         # minisign -W leaves the checksum out.
         if proof != right and (kdf == _SCRYPT or any(proof)):
             if kdf == _SCRYPT:
-                raise ProvisionError("the passphrase of the key is wrong")
+                raise InputError([Problem("--key", 0, 0, "the passphrase of the key is wrong")])
             raise ValueError("is damaged: its checksum is wrong")
         return cls(number, secret[:32])
 

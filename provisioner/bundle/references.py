@@ -34,10 +34,11 @@ class References:
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     is_sealed: bool = False
+    is_read: bool = False
     missing: dict[str, None] = field(default_factory=dict)
 
     def asked_by(self, digest: str) -> str:
-        """In words, for a blob that is missing or wrong."""
+        """In words, with what parts it from the fault, for a blob that is missing or wrong."""
         names = list(dict.fromkeys(self.askers.get(digest, ())))
         more = (
             f" and {len(names) - 1} others"
@@ -49,10 +50,10 @@ class References:
         return f"; {names[0]}{more} ask{'' if more else 's'} for it" if names else ""
 
     def unreferenced(self) -> Iterator[str]:
-        """Names of blobs that nothing asks for."""
+        """Names of blobs that nothing asks for; none where no index could be read that would."""
         for name in sorted(self.contents.pieces):
             folder, _, hexadecimal = name.rpartition("/")
-            if folder and f"sha256:{hexadecimal}" not in self.sizes:
+            if folder and self.is_read and f"sha256:{hexadecimal}" not in self.sizes:
                 yield name
 
 
@@ -65,6 +66,7 @@ def follow(contents: Contents) -> References:
         document = json.loads(index)
         result.is_sealed = is_sealed(index)
         result.entries += [Descriptor.parse(entry) for entry in document["manifests"]]
+        result.is_read = True
     except KeyError as error:
         missing = "is missing" if error.args == (INDEX,) else f"has no {error}"
         result.faults.append(f"{INDEX}: {missing}")
@@ -132,7 +134,7 @@ def _below(result: References, blob: Descriptor, depth: int) -> list[Descriptor]
         result.manifests[blob.digest] = document
         return [Descriptor.parse(each) for each in below]
     except KeyError as error:
-        result.faults.append(f"{blob.digest}: a manifest without {error}")
+        result.faults.append(f"{blob.digest}: a manifest without {error}{result.asked_by(blob.digest)}")
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        result.faults.append(f"{blob.digest}: {error}")
+        result.faults.append(f"{blob.digest}: {error}{result.asked_by(blob.digest)}")
     return []

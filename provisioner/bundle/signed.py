@@ -16,7 +16,7 @@ from provisioner.bundle.minisign import PublicKey, SecretKey, Signature, check
 from provisioner.bundle.oci import digest_of
 from provisioner.bundle.references import follow
 from provisioner.bundle.store import write_atomically
-from provisioner.errors import ProvisionError
+from provisioner.errors import InputError, Problem, ProvisionError
 
 _LIMIT = 64 << 10
 _SIGN = "`provision bundle sign` makes one; without a public key no signature is asked for"
@@ -83,21 +83,33 @@ def sign(
     path: Path, key_file: Path, passphrase: Callable[[], bytes], comment: str = ""
 ) -> tuple[Path, PublicKey]:
     """Signs the bundle at `path`; returns where the signature is, and the public key that it is of. `comment` is signed
-    with it; without one it names the index by its digest. Raises ProvisionError."""
+    with it; without one it names the index by its digest. Raises ProvisionError, InputError for key and comment."""
+    if not comment.isprintable():
+        raise InputError([Problem("--comment", 0, 0, "is more than one line of printable text")])
+    key = _secret_key(key_file, passphrase)
     try:
-        key = SecretKey.parse(key_file.read_bytes(), passphrase)
         head = read_head(path) if path.is_file() else read_contents(path).pieces
         index = _index(head)
         if faults := follow(read_contents(path)).faults:
             # A bundle that nobody could be installed from is not vouched for.
             raise ProvisionError("\n".join(f"{path}: {fault}" for fault in faults), AGAIN)
-        told = comment or f"file:{INDEX} {digest_of(index)}"
-        if not told.isprintable():
-            raise ProvisionError("the comment is more than one line of printable text")
         target = signature_path(path)
+        told = comment or f"file:{INDEX} {digest_of(index)}"
         write_atomically(target, key.sign(index, told).encode())
     except ValueError as error:
-        raise ProvisionError(f"{key_file} {error}", "`minisign -G -s KEYFILE` makes one") from None
+        raise ProvisionError(f"{path}: {INDEX}: {error}", AGAIN) from None
     except OSError as error:
         raise ProvisionError(f"{error.filename or path}: {error.strerror}") from error
     return target, key.public
+
+
+def _secret_key(file: Path, passphrase: Callable[[], bytes]) -> SecretKey:
+    try:
+        return SecretKey.parse(file.read_bytes(), passphrase)
+    except ValueError as error:
+        hint = "`minisign -G -s KEYFILE` makes one"
+        # What is no text was no file of keys, either.
+        reason = "is no secret key of minisign" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise InputError([Problem("--key", 0, 0, f"{file} {reason}", hint)]) from None
+    except OSError as error:
+        raise InputError([Problem("--key", 0, 0, f"{file} cannot be read: {error.strerror}")]) from None

@@ -120,6 +120,7 @@ def _write_blob(contents: Contents, name: str, target: Path, meter: Meter) -> It
                 os.fsync(file.fileno())
                 fresh.replace(place)
             else:
-                yield f"{name}: its bytes are those of sha256:{hashed.hexdigest()}"
+                asked_by = follow(contents).asked_by(f"sha256:{place.name}")
+                yield f"{name}: its bytes are those of sha256:{hashed.hexdigest()}{asked_by}"
     finally:
         fresh.unlink(missing_ok=True)

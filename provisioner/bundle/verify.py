@@ -7,14 +7,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from provisioner.bundle.contents import BLOBS, INDEX, Piece, read_contents
+from provisioner.bundle.contents import AGAIN, BLOBS, INDEX, Piece, read_contents
 from provisioner.bundle.oci import digest_of
 from provisioner.bundle.parallel import Meter, in_parallel
 from provisioner.bundle.references import References, follow
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
 
-_HINT = "carry the bundle here once more; in a folder, delete what is named here and run `provision bundle build` again"
+_HINT = "delete what is named here and run `provision bundle build` again, or carry the bundle here once more"
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,14 @@ def verify(path: Path, emit: Emit) -> Proved:
     blobs = {name: piece for name, piece in contents.pieces.items() if name.startswith(BLOBS)}
     wrong, size = _hash(blobs, references, emit)
     if faults or wrong:
-        raise ProvisionError("\n".join(f"{path}: {fault}" for fault in (*faults, *sorted(wrong))), _HINT)
+        raise ProvisionError(
+            "\n".join(f"{path}: {fault}" for fault in (*faults, *sorted(wrong))), _hint(path)
+        )
     return Proved(size, time.monotonic() - began, digest_of(contents.pieces[INDEX].read()))
+
+
+def _hint(path: Path) -> str:
+    return AGAIN if path.is_file() else _HINT
 
 
 def _hash(blobs: dict[str, Piece], references: References, emit: Emit) -> tuple[list[str], int]:

@@ -13,6 +13,7 @@ from provisioner.bundle.contents import INDEX, LAYOUT, SIGNATURE
 from provisioner.bundle.oci import Descriptor
 from provisioner.bundle.seal import sealed
 from provisioner.bundle.store import Finished, Store, sync, write_atomically
+from provisioner.engine.events import Emit, Note, silent
 
 _LAYOUT = oci.encode({"imageLayoutVersion": "1.0.0"})
 # ioctl of Linux (linux/fs.h): share the blocks of another file, copied when one of the two is written.
@@ -29,7 +30,7 @@ def index_of(finished: Sequence[Finished]) -> bytes:
     )
 
 
-def write_bundle(finished: Sequence[Finished], store: Store, target: Path) -> None:
+def write_bundle(finished: Sequence[Finished], store: Store, target: Path, emit: Emit = silent) -> None:
     """Make `target` the bundle of the finished components.
 
     What it already has of them is kept, the rest removed.
@@ -43,12 +44,19 @@ def write_bundle(finished: Sequence[Finished], store: Store, target: Path) -> No
     _write(target / LAYOUT, _LAYOUT)
     index = index_of(finished)
     if not (target / INDEX).exists() or (target / INDEX).read_bytes() != index:
-        # It was of what the bundle had before.
-        (target / SIGNATURE).unlink(missing_ok=True)
+        _unsign(target, emit)
     _write(target / INDEX, index)
     for file in directory.iterdir():
         if f"sha256:{file.name}" not in blobs:
             file.unlink()
+
+
+def _unsign(target: Path, emit: Emit) -> None:
+    """A signature there is of what the bundle had before."""
+    signature = target / SIGNATURE
+    if signature.exists():
+        signature.unlink()
+        emit(Note(message=f"{signature} was of what {target} had before, and is gone", hint="sign it anew"))
 
 
 def point(link: Path, target: Path) -> None:

@@ -26,12 +26,16 @@ def images_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def key_of(text: str | None) -> PublicKey | None:
-    """The key that --public-key gives. Raises ProvisionError."""
+    """The key that --public-key gives. Raises InputError."""
     if text is None:
         return None
     from provisioner.bundle.signed import read_public_key
+    from provisioner.errors import InputError, Problem, ProvisionError
 
-    return read_public_key(text)
+    try:
+        return read_public_key(text)
+    except ProvisionError as fault:
+        raise InputError([Problem("--public-key", 0, 0, fault.reason, fault.hint)]) from None
 
 
 def access_options(function: Callable[..., Any]) -> Callable[..., Any]:

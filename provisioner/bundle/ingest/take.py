@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -34,11 +35,15 @@ def take(
         _settle_versions(content)
         problems = [*content.problems, *_conflicts(content)]
         if problems:
-            raise InputError(
-                problems, "what is damaged is fetched once more; what is no part of a bundle is left out"
-            )
+            raise InputError(problems, _hint(problems))
         _say(content, emit)
         return [*_images(content, components), *_artifacts(content, store)]
+
+
+def _hint(problems: Sequence[Problem]) -> str:
+    if not any(os.path.lexists(each.file) for each in problems):
+        return ""
+    return "what is damaged is fetched once more; what is no part of a bundle is left out"
 
 
 def replaces(taken: Collection[Finished], component: Component) -> bool:
