@@ -117,7 +117,7 @@ def test_no_bundle(tmp_path: Path) -> None:
 
 def test_a_missing_blob(bundle: Bundle) -> None:
     bundle.artifact("kubelet").path.unlink()
-    with pytest.raises(ProvisionError, match="incomplete") as caught:
+    with pytest.raises(ProvisionError, match=r"is missing; kubelet:\S+ asks for it") as caught:
         Bundle.open(bundle.path)
     assert "provision bundle build" in caught.value.hint
 
@@ -142,7 +142,7 @@ def test_a_cut_off_blob(bundle: Bundle) -> None:
 )
 def test_an_index_that_is_none(bundle: Bundle, index: str) -> None:
     (bundle.path / "index.json").write_text(index)
-    with pytest.raises(ProvisionError, match="OCI layout"):
+    with pytest.raises(ProvisionError, match=r"index\.json: (is no|has no|Expecting|'sha256:../..' is)"):
         Bundle.open(bundle.path)
 
 
