@@ -72,6 +72,8 @@ def follow(contents: Contents) -> References:
         result.faults.append(f"{INDEX}: {missing}")
     except (TypeError, AttributeError):
         result.faults.append(f"{INDEX}: is no index of an OCI layout")
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        result.faults.append(f"{INDEX}: is no JSON: {error}")
     except (ValueError, RecursionError) as error:
         result.faults.append(f"{INDEX}: {error}")
     for entry in result.entries:

@@ -76,6 +76,7 @@ def test_an_index_that_is_none(folder: Path, index: str) -> None:
         with pytest.raises(ProvisionError) as caught:
             look()
         assert "index.json: " in caught.value.reason
+        assert ("is no JSON" in caught.value.reason) == (index == "{")
         assert "\n" not in caught.value.reason, "nothing is said of blobs that it would ask for"
         assert not any(word in caught.value.reason for word in ("indices", "attribute", "Error"))
 
