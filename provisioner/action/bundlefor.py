@@ -118,7 +118,6 @@ def prove_complete_for(site: Site, bundle: Bundle, emit: Emit) -> None:
             f"{bundle.path}: {said}",
             f"`provision bundle build {site.words}` makes one that has all of it",
         )
-    emit(Note(message=f"{bundle.path} has all that {site.inventory} asks for"))
 
 
 def missing_for(site: Site, bundle: Bundle, emit: Emit) -> list[str]:

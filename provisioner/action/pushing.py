@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -23,7 +23,7 @@ from provisioner.inventory.secrets import Secret
 from provisioner.registry import tls, unreached
 from provisioner.registry.client import Registry
 from provisioner.registry.compare import Compared, compare
-from provisioner.registry.harbor import Harbor
+from provisioner.registry.harbor import Harbor, NoHarborError
 from provisioner.registry.harborproject import HarborProject
 from provisioner.registry.placing import NamedImage, placed
 from provisioner.registry.push import push_all
@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # cryptography takes time to import
 
 
 _ACCOUNT = "give --username and --password-file"
-_NO_SUCH_PATH = frozenset((HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED))
 # As Harbor's server checks it (goharbor/harbor, src/server/v2.0/handler/robot.go).
 _ROBOT = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _MOST_NAMES = 4
@@ -160,10 +159,10 @@ def _check_harbor(access: Access, hint: str) -> None:
     try:
         with access.harbor() as harbor:
             harbor.info()
-    except RefusedError as refusal:
-        # Whatever else it refuses, the request in question tells better.
-        if refusal.status in _NO_SUCH_PATH:
-            raise ProvisionError(f"{replace(access.target, project='')} is no Harbor", hint) from refusal
+    except NoHarborError as fault:
+        raise ProvisionError(fault.reason, hint) from fault
+    except RefusedError:
+        return  # whatever else it refuses, the request in question tells better
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from provisioner.bundle.recipe import module_key, release_key
 from provisioner.bundle.store import Finished, Store
 from provisioner.bundle.tarball import is_packed, pack
 from provisioner.engine.events import Emit, Note, Progress, Step
-from provisioner.errors import ProvisionError
+from provisioner.errors import InputError, Problem, ProvisionError
 
 SOURCES = ("auto", "release", "module", "file")
 
@@ -107,6 +107,8 @@ def _made(chosen: Sequence[Component | Distribution], target: Target, store: Sto
     try:
         with store.lock():
             taken = take.take(target.files, catalogue.load(), store, emit) if target.files else []
+            if target.source == "file" and not taken:
+                raise InputError([Problem("--from", 0, 0, "nothing there is of use for a bundle")])
             if target.exact:
                 taken = [each for each in taken if any(_is_taken([each], part) for part in chosen)]
             wanted = [each for each in chosen if target.source != "file" and not _is_taken(taken, each)]

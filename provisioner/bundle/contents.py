@@ -121,8 +121,10 @@ def _no_tar(path: Path, error: BrokenTarError) -> ProvisionError:
 
 
 def _directory(path: Path) -> Contents:
+    if not path.exists():
+        raise ProvisionError(f"{path}: there is no such file or folder", BUILD)
     if not (path / INDEX).exists():
-        raise ProvisionError(f"there is no bundle at {path}", BUILD)
+        raise ProvisionError(f"{path} is no bundle: it has no {INDEX}", BUILD)
     pieces, faults = {}, []
     for file in (*path.iterdir(), *_inside(path / "blobs"), *_inside(path / BLOBS)):
         name = file.relative_to(path).as_posix()

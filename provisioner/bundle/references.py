@@ -24,14 +24,29 @@ _DEPTH = 3
 
 @dataclass
 class References:
-    """`sizes` of every blob that is asked for, by digest; `manifests` are those that were read. `faults` by name."""
+    """`sizes` of every blob that is asked for, by digest, and its `askers`: images and components; `manifests` are
+    those that were read. `faults` by name."""
 
     contents: Contents
     entries: list[Descriptor] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
+    askers: dict[str, list[str]] = field(default_factory=dict)
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     is_sealed: bool = False
+    missing: dict[str, None] = field(default_factory=dict)
+
+    def asked_by(self, digest: str) -> str:
+        """In words, for a blob that is missing or wrong."""
+        names = list(dict.fromkeys(self.askers.get(digest, ())))
+        more = (
+            f" and {len(names) - 1} others"
+            if len(names) > 2
+            else f" and {names[1]}"
+            if len(names) == 2
+            else ""
+        )
+        return f"; {names[0]}{more} ask{'' if more else 's'} for it" if names else ""
 
     def unreferenced(self) -> Iterator[str]:
         """Names of blobs that nothing asks for."""
@@ -53,11 +68,20 @@ def follow(contents: Contents) -> References:
     except KeyError as error:
         missing = "is missing" if error.args == (INDEX,) else f"has no {error}"
         result.faults.append(f"{INDEX}: {missing}")
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (TypeError, AttributeError):
+        result.faults.append(f"{INDEX}: is no index of an OCI layout")
+    except (ValueError, RecursionError) as error:
         result.faults.append(f"{INDEX}: {error}")
     for entry in result.entries:
-        _descend(result, entry, INDEX, 1)
+        _descend(result, entry, _name(entry), 1)
+    result.faults += [f"{digest}: is missing{result.asked_by(digest)}" for digest in result.missing]
     return result
+
+
+def _name(entry: Descriptor) -> str:
+    """As people know it: an image's reference, a component's title or name."""
+    notes = entry.annotations
+    return notes.get(oci.REF_NAME) or notes.get(oci.COMPONENT) or notes.get(oci.TITLE) or INDEX
 
 
 def _check_layout(result: References) -> None:
@@ -72,6 +96,7 @@ def _check_layout(result: References) -> None:
 
 
 def _descend(result: References, blob: Descriptor, asked_by: str, depth: int) -> None:
+    result.askers.setdefault(blob.digest, []).append(asked_by)
     known = result.sizes.setdefault(blob.digest, blob.size)
     if known != blob.size:
         result.faults.append(f"{blob.digest}: of {known} or of {blob.size} bytes, as {asked_by} says")
@@ -79,14 +104,16 @@ def _descend(result: References, blob: Descriptor, asked_by: str, depth: int) ->
     try:
         piece = result.contents.blob(blob.digest)
     except FileNotFoundError:
-        result.faults.append(f"{blob.digest}: is missing; {asked_by} asks for it")
+        result.missing[blob.digest] = None
         return
     if piece.size != blob.size:
         cut = ": it was cut off" if piece.size < blob.size else ""
-        result.faults.append(f"{blob.digest}: has {piece.size} bytes instead of {blob.size}{cut}")
+        result.faults.append(
+            f"{blob.digest}: has {piece.size} bytes instead of {blob.size}{cut}; it is of {asked_by}"
+        )
     elif blob.media_type in (*_MANIFESTS, *_INDEXES) and blob.digest not in result.manifests:
         for below in _below(result, blob, depth):
-            _descend(result, below, blob.digest, depth + 1)
+            _descend(result, below, asked_by, depth + 1)
 
 
 def _below(result: References, blob: Descriptor, depth: int) -> list[Descriptor]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from provisioner.bundle.contents import INDEX, SIGNATURE, Piece, read_contents, read_head
+from provisioner.bundle.contents import AGAIN, INDEX, SIGNATURE, Piece, read_contents, read_head
 from provisioner.bundle.minisign import PublicKey, SecretKey, Signature, check
 from provisioner.bundle.oci import digest_of
+from provisioner.bundle.references import follow
 from provisioner.bundle.store import write_atomically
 from provisioner.errors import ProvisionError
 
@@ -87,6 +88,9 @@ def sign(
         key = SecretKey.parse(key_file.read_bytes(), passphrase)
         head = read_head(path) if path.is_file() else read_contents(path).pieces
         index = _index(head)
+        if faults := follow(read_contents(path)).faults:
+            # A bundle that nobody could be installed from is not vouched for.
+            raise ProvisionError("\n".join(f"{path}: {fault}" for fault in faults), AGAIN)
         told = comment or f"file:{INDEX} {digest_of(index)}"
         if not told.isprintable():
             raise ProvisionError("the comment is more than one line of printable text")

@@ -17,13 +17,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from provisioner.bundle.contents import BLOBS, INDEX, LAYOUT, SIGNATURE, Contents, Piece, read_contents
+from provisioner.bundle.contents import (
+    BLOBS,
+    INDEX,
+    LAYOUT,
+    SIGNATURE,
+    Contents,
+    Piece,
+    read_contents,
+    read_head,
+)
 from provisioner.bundle.oci import digest_of
 from provisioner.bundle.parallel import Meter, in_parallel
 from provisioner.bundle.references import follow
 from provisioner.bundle.store import sync
 from provisioner.bundle.tarread import BLOCK
-from provisioner.engine.events import Emit
+from provisioner.engine.events import Emit, Note
 from provisioner.errors import LockedError, ProvisionError
 
 SUFFIX = ".tar"
@@ -59,6 +68,7 @@ def pack(source: Path, target: Path, emit: Emit) -> int:
     places, size = _order(contents)
     key = digest_of(contents.pieces[INDEX].read())[7:23]
     part = target.with_name(f".{target.name}.{key}.part")
+    other = _is_other(target, contents.pieces[INDEX].read())
     for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         if left != part:
             left.unlink()
@@ -66,14 +76,38 @@ def pack(source: Path, target: Path, emit: Emit) -> int:
         _write(places, size, part, emit)
         part.replace(target)
         sync(target.absolute().parent)
+        if other and (signature := target.with_name(f"{target.name}.minisig")).exists():
+            signature.unlink()
+            emit(
+                Note(message=f"{signature} was of what {target} had before, and is gone", hint="sign it anew")
+            )
+    except LockedError:
+        raise
+    except KeyboardInterrupt:
+        emit(Note(message=f"what was written stays as {part}: the same command goes on with it"))
+        raise
+    except ProvisionError:
+        _forget(part)
+        raise
     except OSError as error:
+        _forget(part)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if full:
-            with suppress(OSError):
-                part.unlink()
         hint = f"{size / 1e6:.0f} MB are needed there" if full else ""
         raise ProvisionError(f"{target} could not be written: {error.strerror}", hint) from error
     return size
+
+
+def _forget(part: Path) -> None:
+    with suppress(OSError):
+        part.unlink()
+
+
+def _is_other(target: Path, index: bytes) -> bool:
+    """Whether there is a bundle at `target`, with another index."""
+    try:
+        return target.exists() and read_head(target)[INDEX].read() != index
+    except (ProvisionError, OSError, ValueError, KeyError):
+        return True
 
 
 def _order(contents: Contents) -> tuple[list[_Place], int]:

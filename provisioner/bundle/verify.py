@@ -14,7 +14,7 @@ from provisioner.bundle.references import References, follow
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
 
-_HINT = "delete what is named here and run `provision bundle build`, or carry the bundle here once more"
+_HINT = "carry the bundle here once more; in a folder, delete what is named here and run `provision bundle build` again"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _hash(blobs: dict[str, Piece], references: References, emit: Emit) -> tuple[
         digest = blobs[name].digest(meter.add)
         wanted = f"sha256:{name.rpartition('/')[2]}"
         if digest != wanted and wanted not in told:
-            wrong.append(f"{name}: its bytes are those of {digest}")
+            wrong.append(f"{name}: its bytes are those of {digest}{references.asked_by(wanted)}")
 
     try:
         in_parallel(sorted(blobs, key=lambda name: -blobs[name].size), check, meter)

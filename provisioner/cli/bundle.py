@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provisioner.cli.bundlefile import pack, sign
+from provisioner.cli.bundlefile import given, pack, sign
 from provisioner.cli.bundleregistry import diff, key_of, push, robot
-from provisioner.engine.events import Emit, Note, silent
+from provisioner.engine.events import Emit, silent
 
 if TYPE_CHECKING:
     from provisioner.bundle.layout import Artifact, Image
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from provisioner.bundle.packages import OsPackages
 
 _PATH = click.Path(path_type=Path)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
 
 
 def _site_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -84,6 +85,7 @@ def command(ctx: click.Context) -> None:
     metavar="PATH",
     help="Also what this archive of images, file or folder has, in place of what would be made of it.",
 )
+@_JSON
 @click.pass_context
 def build(
     ctx: click.Context,
@@ -95,6 +97,7 @@ def build(
     systems: tuple[str, ...],
     requested: tuple[str, ...],
     files: tuple[Path, ...],
+    as_json: bool,
 ) -> None:
     """Build the bundle, or one of the named COMPONENTs only. What is cached is not built again."""
     from provisioner.bundle import build as building
@@ -103,6 +106,10 @@ def build(
     _check_site(inventory, facts, systems, components, requested)
     if source == "file" and not files:
         raise click.UsageError("--source file takes what --from names")
+    if output is not None:
+        from provisioner.bundle.target import check_target
+
+        check_target(output)
     if inventory is not None:
         from provisioner.action.bundlefor import Site, build_for
         from provisioner.action.proxied import use_proxy_of
@@ -120,7 +127,13 @@ def build(
             requested=requested,
             files=files,
         )
-    emit(Note(message=f"{bundle.path}  {bundle.digest}"))
+    from provisioner.report.result import tell
+
+    tell(
+        {"path": str(bundle.path), "digest": bundle.digest},
+        f"{bundle.path}  {bundle.digest}",
+        as_json=as_json,
+    )
 
 
 def _check_site(
@@ -142,17 +155,16 @@ def _check_site(
 @command.command()
 @click.argument("path", type=_PATH, required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
-@click.pass_context
-def inspect(ctx: click.Context, path: Path | None, as_json: bool) -> None:
+def inspect(path: Path | None, as_json: bool) -> None:
     """List what the bundle at PATH (by default the last one built) has, and where each part is from.
 
     PATH is a directory or a file, which is not unpacked.
     """
-    from provisioner.bundle.layout import Artifact, default_bundle_path
+    from provisioner.bundle.layout import Artifact
     from provisioner.bundle.open import read_bundle
+    from provisioner.report.result import say
 
-    emit = _emit(ctx.obj)
-    bundle = read_bundle(path or default_bundle_path())
+    bundle = read_bundle(given(path))
     if as_json:
         from provisioner.report.bundle import bundle_value
         from provisioner.report.listing import show_json
@@ -160,10 +172,10 @@ def inspect(ctx: click.Context, path: Path | None, as_json: bool) -> None:
         show_json(bundle_value(bundle))
         return
     for content in bundle.contents:
-        emit(Note(message=_line(content)))
+        say(_line(content))
         for image in bundle.lacking(content) if isinstance(content, Artifact) else ():
-            emit(Note(message=f"  lacks {image}"))
-    emit(Note(message=f"{bundle.path}  {bundle.digest}"))
+            say(f"  lacks {image}")
+    say(f"{bundle.path}  {bundle.digest}")
 
 
 @command.command()
@@ -179,6 +191,7 @@ def inspect(ctx: click.Context, path: Path | None, as_json: bool) -> None:
     help="Also that it has all that this inventory's cluster is installed from.",
 )
 @_site_options
+@_JSON
 @click.pass_context
 def verify(
     ctx: click.Context,
@@ -187,28 +200,42 @@ def verify(
     inventory: Path | None,
     facts: Path | None,
     systems: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Prove that the bundle at PATH, a directory or a file, is whole: all digests and references, and nothing else."""
     from provisioner.bundle import verify as verification
-    from provisioner.bundle.layout import default_bundle_path
+    from provisioner.report.listing import show_json
+    from provisioner.report.result import say
 
     emit = _emit(ctx.obj)
     _check_site(inventory, facts, systems)
-    path = path or default_bundle_path()
+    path = given(path)
+    told = _untold if as_json else say
+    value: dict[str, Any] = {"path": str(path)}
     if key := _key(public_key, inventory):
         from provisioner.bundle.signed import check_signature
 
         _, comment = check_signature(path, key)
-        emit(Note(message=f"{path} is signed by {key.name}: {comment}"))
+        value |= {"signed_by": key.name, "comment": comment}
+        told(f"{path} is signed by {key.name}: {comment}")
     proved = verification.verify(path, emit)
+    value |= {"digest": proved.digest, "size": proved.size, "seconds": round(proved.seconds, 3)}
     speed = proved.size / max(proved.seconds, 1e-9) / 1e9
-    told = f"{proved.size / 1e6:.0f} MB in {proved.seconds:.1f} s ({speed:.1f} GB/s)"
-    emit(Note(message=f"{path} is whole: {told}, {proved.digest}"))
+    took = f"{proved.size / 1e6:.0f} MB in {proved.seconds:.1f} s ({speed:.1f} GB/s)"
+    told(f"{path} is whole: {took}, {proved.digest}")
     if inventory is not None:
         from provisioner.action.bundlefor import Site, prove_complete_for
         from provisioner.bundle.open import open_bundle
 
         prove_complete_for(Site(inventory, facts, systems), open_bundle(path, emit), emit)
+        value["complete_for"] = str(inventory)
+        told(f"{path} has all that {inventory} asks for")
+    if as_json:
+        show_json(value)
+
+
+def _untold(_line: str) -> None:
+    """The value has it."""
 
 
 def _key(text: str | None, inventory: Path | None) -> PublicKey | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provisioner.engine.events import Emit, Note
+from provisioner.engine.events import Emit
 
 if TYPE_CHECKING:
     from provisioner.action.pushing import Access
@@ -107,7 +107,7 @@ def diff(before: Path, other: str, as_json: bool, images: tuple[str, ...], **giv
     with reporter(as_json=False) as report:
         if _is_bundle(other):
             _check_plain(images, given)
-            differs = show_difference(before, Path(other), report.emit, as_json=as_json)
+            differs = show_difference(before, Path(other), as_json=as_json)
         else:
             access = _access(other, "REGISTRY", **given)
             differs = _differs(before, images, access, report.emit, as_json=as_json)
@@ -130,13 +130,14 @@ def _differs(bundle: Path, images: tuple[str, ...], access: Access, emit: Emit, 
     from provisioner.action.pushing import compared
     from provisioner.registry.compare import SAME, comparison_lines, comparison_value
     from provisioner.report.listing import show_json
+    from provisioner.report.result import say
 
     found = compared(bundle, images, access, emit)
     if as_json:
         show_json(comparison_value(found))
     else:
         for line in comparison_lines(found):
-            emit(Note(message=line))
+            say(line)
     return any(each.state != SAME for each in found)
 
 

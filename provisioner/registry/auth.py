@@ -6,25 +6,24 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
+import re
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from urllib.parse import urlencode, urlsplit
 
-from provisioner.errors import ProvisionError, UnreachableError
-from provisioner.registry import tls
+from provisioner.errors import ProvisionError
+from provisioner.registry.challenge import Challenge
 
 _LIFETIME_SECONDS = 60.0
 """What a token lives whose service does not say (distribution, docs/spec/auth/token.md)."""
 _USABLE = 0.75
 """The share of its life after which a token is replaced, so that no upload begins with one that is about to expire."""
+_FOR_A_HEADER = re.compile(r"[!-~]+")
 
-# Asks the registry's own host for a token; None when the service is elsewhere.
-OwnService = Callable[[str, Mapping[str, str]], bytes | None]
+# What a token service answers, asked at a URL with these headers. Raises ProvisionError.
+AskService = Callable[[str, Mapping[str, str]], bytes]
 
 
 @dataclass(frozen=True)
@@ -34,20 +33,6 @@ class Credentials:
 
     def basic(self) -> str:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-
-
-@dataclass(frozen=True)
-class Challenge:
-    """A WWW-Authenticate header; `scheme` is in lower case."""
-
-    scheme: str
-    parameters: Mapping[str, str]
-
-    @classmethod
-    def parse(cls, header: str) -> Challenge:
-        scheme, _, rest = header.strip().partition(" ")
-        pairs = [item for item in urllib.request.parse_http_list(rest) if "=" in item]
-        return cls(scheme.lower(), urllib.request.parse_keqv_list(pairs))
 
 
 @dataclass(frozen=True)
@@ -62,12 +47,9 @@ class _Token:
 class Authorizer:
     """Answers challenges and remembers the answers. One token serves one set of scopes until it is refused or old."""
 
-    def __init__(
-        self, credentials: Credentials | None, own_service: OwnService, context: ssl.SSLContext
-    ) -> None:
+    def __init__(self, credentials: Credentials | None, ask: AskService) -> None:
         self._credentials = credentials
-        self._own_service = own_service
-        self._context = context
+        self._ask = ask
         self._lock = threading.Lock()
         self._tokens: dict[tuple[str, ...], _Token] = {}
         self._basic = False
@@ -92,7 +74,7 @@ class Authorizer:
                 return False
             self._basic = True
             return True
-        if challenge.scheme != "bearer" or "realm" not in challenge.parameters:
+        if challenge.scheme != "bearer" or not challenge.realm:
             return False
         self._renew(challenge, scopes)
         return True
@@ -107,39 +89,15 @@ class Authorizer:
         query = [("scope", scope) for scope in scopes]
         if "service" in challenge.parameters:
             query.insert(0, ("service", challenge.parameters["service"]))
-        realm = challenge.parameters["realm"]
-        url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
+        url = f"{challenge.realm}{'&' if '?' in challenge.realm else '?'}{urlencode(query)}"
         headers = {"Authorization": self._credentials.basic()} if self._credentials else {}
-        data = self._own_service(url, headers) or self._elsewhere(url, headers)
+        data = self._ask(url, headers)
         try:
             document = json.loads(data)
             text = str(document.get("token") or document["access_token"])
             lifetime = float(document.get("expires_in") or _LIFETIME_SECONDS)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise ProvisionError(f"the token service {urlsplit(url).netloc} issued no token") from None
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            text, lifetime = "", 0.0
+        if not _FOR_A_HEADER.fullmatch(text):
+            raise ProvisionError(f"the token service {urlsplit(url).netloc} issued no token")
         return _Token(text, challenge, time.monotonic() + _USABLE * lifetime)
-
-    def _elsewhere(self, url: str, headers: Mapping[str, str]) -> bytes:
-        import urllib3
-
-        if urlsplit(url).scheme != "https":
-            raise ProvisionError(
-                f"the registry sends us to {url} for a token: a password does not go there without TLS"
-            )
-        context = self._context
-        pool = urllib3.PoolManager(ssl_context=context, timeout=15.0)
-        try:
-            answer = pool.request(
-                "GET", url, headers=dict(headers), retries=urllib3.Retry(3, redirect=0, backoff_factor=0.5)
-            )
-        except urllib3.exceptions.HTTPError as error:
-            distrust = tls.failure(urlsplit(url).netloc, error)
-            raise distrust or UnreachableError(
-                f"the registry's token service does not answer: {error}"
-            ) from error
-        if answer.status != HTTPStatus.OK:
-            raise ProvisionError(
-                f"the token service {urlsplit(url).netloc}: HTTP {answer.status}",
-                "are user and password right?",
-            )
-        return answer.data

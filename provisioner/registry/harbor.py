@@ -11,6 +11,7 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -69,6 +70,17 @@ class Robot:
     secret: Secret
 
 
+_NO_SUCH_PATH = frozenset((HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED))
+"""What other registries say to a path of Harbor's."""
+
+
+class NoHarborError(ProvisionError):
+    """Another registry answers."""
+
+    def __init__(self, authority: str) -> None:
+        super().__init__(f"{authority} is no Harbor", "in the spec: registry.kind: distribution, or none")
+
+
 class Harbor:
     """One Harbor over TLS, as the registry's client takes it. All methods raise ProvisionError for a refusal,
     UnreachableError when nothing answers."""
@@ -94,7 +106,14 @@ class Harbor:
         }
 
     def info(self) -> Info:
-        answer = self._retry("GET", "/systeminfo", 200)
+        """Raises NoHarborError, too."""
+        try:
+            answer = self._retry("GET", "/systeminfo", 200)
+        except RefusedError as refusal:
+            # Whatever else it refuses, the request in question tells better.
+            if refusal.status in _NO_SUCH_PATH:
+                raise NoHarborError(self._transport.authority) from refusal
+            raise
         document = _parsed(answer)
         return Info(
             str(document.get("harbor_version") or ""),

@@ -33,6 +33,7 @@ class HarborProject:
             if self._is_there:
                 return False
             with self._connect() as harbor:
+                harbor.info()  # another registry is told as that
                 ensured = harbor.ensure_project(self.name, self._public)
             self._is_there = True
             if ensured.unknown:
@@ -44,7 +45,7 @@ class HarborProject:
         """The refusal of a push with its real cause, if Harbor tells one."""
         if refusal.status == HTTPStatus.PRECONDITION_FAILED:
             return refusal  # a policy of the project, which it names
-        told = refusals.hint(refusal.status, refusal.reason) != refusals.hint(refusal.status, "")
+        told = refusals.by_words(refusal.hint)
         try:
             with self._connect() as harbor:
                 cause, hint = harbor.cause(self.name, told=told)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import urllib3
 
@@ -19,6 +19,7 @@ from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.registry import refusals, tls, unreached
 from provisioner.registry.auth import Authorizer, Credentials
 from provisioner.registry.server import RegistryServer
+from provisioner.registry.tokenservice import service_of
 
 ATTEMPTS = 5
 _FIRST_DELAY_SECONDS = 0.2
@@ -109,7 +110,7 @@ class Transport:
     """Connections to one registry, kept alive; usable from several threads."""
 
     def __init__(self, server: RegistryServer, credentials: Credentials | None) -> None:
-        context, host = tls.trust(server.ca_pem), server.host
+        self._server, host = server, server.host
         address, port = server.address or host, server.port
         self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._base = f"https://{self.authority}/"
@@ -120,11 +121,11 @@ class Transport:
             port,
             maxsize=4,
             retries=False,
-            ssl_context=context,
+            ssl_context=tls.trust(server.ca_pem),
             server_hostname=host,
             blocksize=_BLOCK,
         )
-        self._authorizer = Authorizer(credentials, self._fetch_token, context)
+        self._authorizer = Authorizer(credentials, self._fetch_token)
 
     def listens(self) -> bool:
         """Whether a TCP connection is accepted now."""
@@ -145,38 +146,45 @@ class Transport:
         )
         if renewed:
             answer = self._exchange(request, self._authorizer.headers(request.scopes))
-        if answer.status in request.expected:
-            return answer
-        reason = f"{request.method} {self._where(request)}: {refusals.explain(answer.status, answer.data)}"
-        if answer.status in _BUSY:
-            raise TransientError(reason, refusals.retry_after(answer.headers))
-        if renewed and answer.status == HTTPStatus.UNAUTHORIZED and self._authorizer.bears(request.scopes):
-            raise RefusedError(answer.status, reason, refusals.stale(answer.headers))
-        raise RefusedError(answer.status, reason, refusals.hint(answer.status, reason))
+        stale = (
+            renewed and answer.status == HTTPStatus.UNAUTHORIZED and self._authorizer.bears(request.scopes)
+        )
+        return self._judged(request, answer, refusals.stale(answer.headers) if stale else "")
 
     def retry(self, request: Request) -> Answer:
         """As `send`, tried again with back-off. For requests that may be repeated."""
-        for failed in attempts():
-            try:
-                return self.send(request)
-            except TransientError as error:
-                failed(error)
-        raise AssertionError("the last attempt raises")
+        return _patiently(lambda: self.send(request))
 
     def close(self) -> None:
         self._pool.close()
 
+    def _url(self, request: Request) -> SplitResult:
+        try:
+            return urlsplit(urljoin(self._base, request.target))
+        except ValueError:
+            raise ProvisionError(f"the registry sends us to {request.target!r}, which is no URL") from None
+
     def _where(self, request: Request) -> str:
         # The query of a Location is the registry's signed state: long, and of no use to anybody.
-        return urlsplit(urljoin(self._base, request.target))._replace(query="", fragment="").geturl()
+        return self._url(request)._replace(query="", fragment="").geturl()
+
+    def _judged(self, request: Request, answer: Answer, hint: str = "") -> Answer:
+        """The answer, if it is one that is expected; raises as `send`."""
+        if answer.status in request.expected:
+            return answer
+        said = refusals.explain(answer.status, answer.data)
+        reason = f"{request.method} {self._where(request)}: {said}"
+        if answer.status in _BUSY:
+            raise TransientError(reason, refusals.retry_after(answer.headers))
+        raise RefusedError(answer.status, reason, hint or refusals.hint(answer.status, said))
 
     def _exchange(self, request: Request, authorization: Mapping[str, str]) -> Answer:
+        parts = self._url(request)
         body = request.body() if callable(request.body) else request.body
         headers = {"Host": self.authority, **authorization, **request.headers}
         if isinstance(body, Body):
             headers["Content-Length"] = str(body.length)
-        parts = urlsplit(urljoin(self._base, request.target))
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         timeout = urllib3.Timeout(connect=self._stall, read=self._stall + request.patience)
         try:
             response = self._pool.urlopen(
@@ -212,9 +220,29 @@ class Transport:
                 raise urllib3.exceptions.ProtocolError("the answer does not end")
         return b"".join(blocks)
 
-    def _fetch_token(self, url: str, headers: Mapping[str, str]) -> bytes | None:
-        """The token service's answer if it is this same host; None if it is another one."""
-        if urlsplit(url).netloc != self.authority:
-            return None
-        answer = self.retry(Request("GET", url, frozenset((200,)), headers=headers))
-        return answer.data
+    def _fetch_token(self, url: str, headers: Mapping[str, str]) -> bytes:
+        """What the token service answers, which may be another host than the registry's."""
+        server = service_of(url, self._server)
+        service = self if server is self._server else Transport(server, None)
+        try:
+            return service._issue(Request("GET", url, frozenset((200,)), headers=headers))
+        finally:
+            if service is not self:
+                service.close()
+
+    def _issue(self, request: Request) -> bytes:
+        """By the rules for all requests, but no challenge is answered: that would ask for a token to get one."""
+        try:
+            return _patiently(lambda: self._judged(request, self._exchange(request, {}))).data
+        except RefusedError as refusal:
+            reason, hint = refusals.no_token(refusal.status, account="Authorization" in request.headers)
+            raise RefusedError(refusal.status, f"{reason}: {refusal.reason}", hint) from refusal
+
+
+def _patiently(send: Callable[[], Answer]) -> Answer:
+    for failed in attempts():
+        try:
+            return send()
+        except TransientError as error:
+            failed(error)
+    raise AssertionError("the last attempt raises")

@@ -182,7 +182,7 @@ class Upload:
     def _chunks(self, begun: Answer) -> str:
         """Send everything; returns the Location for the commit. A break costs what the registry did not get."""
         least = begun.headers.get("OCI-Chunk-Min-Length", "")
-        floor = max(SMALLEST_CHUNK, int(least) if least.isdigit() else 0)
+        floor = max(SMALLEST_CHUNK, int(least) if least.isdecimal() else 0)
         location, offset, size = begun.location, 0, max(CHUNK, floor)
         while offset < self.blob.size:
             location, offset, size = self._onward(location, offset, size, floor)

@@ -69,7 +69,8 @@ class State:
     """What the server has: blobs and manifests by repository, uploads by session, and the faults in store.
 
     `scopes`: tokens serve the scopes that they were asked for only. `lifetime` is what tokens say that they live, in
-    seconds; a token in `expired` is refused. `limit`: a proxy before it takes no larger bodies.
+    seconds; a token in `expired` is refused. `realm` is where they are had. `limit`: a proxy before it takes no larger
+    bodies.
     """
 
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class State:
     faults: list[Fault] = field(default_factory=list)
     location: str = "{path}"
     tokens: bool = False
+    realm: str = "https://{host}/token"
     basic: bool = False
     lifetime: int = 60
     issued: dict[str, list[str]] = field(default_factory=dict)
@@ -172,9 +174,8 @@ class Handler(BaseHTTPRequestHandler):
             return True
         # The body is not read: the connection ends, as Go's server does it.
         self.close_connection = True
-        self.answer(
-            401, WWW_Authenticate=f'Bearer realm="https://{self.headers["Host"]}/token",service="s",scope="x"'
-        )
+        realm = state.realm.format(host=self.headers["Host"])
+        self.answer(401, WWW_Authenticate=f'Bearer realm="{realm}",service="s",scope="x"')
         return False
 
     def issue(self) -> None:

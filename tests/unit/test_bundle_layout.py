@@ -108,8 +108,10 @@ def test_a_new_version_replaces_the_old_one_and_its_blobs(bundle: Bundle, store:
 
 
 def test_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(ProvisionError, match="no bundle") as caught:
+    with pytest.raises(ProvisionError, match="nothing: there is no such file or folder"):
         Bundle.open(tmp_path / "nothing")
+    with pytest.raises(ProvisionError, match=r"is no bundle: it has no index\.json") as caught:
+        Bundle.open(tmp_path)
     assert "provision bundle build" in caught.value.hint
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from registryfaults import ACCOUNT, CONTENT
-from registryserver import Handler, Running, image
+from registryserver import Handler, Running, image, reached
 
 from provisioner.engine.events import silent
 from provisioner.errors import ProvisionError
 from provisioner.registry import auth, refusals
-from provisioner.registry.auth import Challenge
+from provisioner.registry.challenge import Challenge
+from provisioner.registry.tokenservice import service_of
 
 pytest_plugins = ["registryfixtures"]
 
@@ -108,7 +112,61 @@ def test_basic_accounts_serve_several_threads_at_once(server: Running) -> None:
         ),
         ("Negotiate", "negotiate", {}),
         ("", "", {}),
+        ("Basic realm=", "basic", {"realm": ""}),
+        ('Basic realm = "a \\"b\\""', "basic", {"realm": 'a "b"'}),
+        ('BEARER Realm="https://t/x",SERVICE=r', "bearer", {"realm": "https://t/x", "service": "r"}),
+        ('Negotiate, Basic realm="x"', "basic", {"realm": "x"}),
+        (
+            'Negotiate YII/a==, Basic realm="x, Bearer realm=y", Digest realm="z"',
+            "basic",
+            {"realm": "x, Bearer realm=y"},
+        ),
+        (
+            'Basic realm="x", Bearer realm="https://t/x",service="r"',
+            "bearer",
+            {"realm": "https://t/x", "service": "r"},
+        ),
+        ('Bearer service="r", Basic realm="x"', "basic", {"realm": "x"}),
+        ('Bearer realm="https://t', "bearer", {"realm": ""}),
+        ('="" , realm=y, "', "", {}),
     ],
 )
 def test_challenges(header: str, scheme: str, parameters: dict[str, str]) -> None:
     assert Challenge.parse(header) == Challenge(scheme, parameters)
+
+
+SCHEMES = ("Basic", "Bearer ", "Negotiate", " realm=", "Realm = ", "service")
+SIGNS = ('"', "=", ",", " ", "\\", "é", "\x00")
+REALMS = ("https://t/x", "http://registry.example/t", "https://[", "://", ":99999999/", "ftp://t")
+PIECES = st.sampled_from(SCHEMES + SIGNS + REALMS)
+ANSWERS = st.sampled_from((b'{"token": "t"}', b'{"token": "\\n"}', b"[]")) | st.binary(max_size=50)
+
+
+@given(st.lists(PIECES | st.text(max_size=5), max_size=30).map("".join), ANSWERS)
+def test_any_challenge(header: str, answer: bytes) -> None:
+    """It is answered or not, or refused in words."""
+
+    def ask(url: str, _: object) -> bytes:
+        service_of(url, reached(443))
+        return answer
+
+    authorizer = auth.Authorizer(auth.Credentials("me", "secret"), ask)
+    with suppress(ProvisionError):
+        if authorizer.accept(header, ("s",), {}):
+            assert authorizer.headers(("s",))["Authorization"].isascii()
+
+
+def test_of_several_challenges_one_is_answered(server: Running) -> None:
+    def two(handler: Handler) -> bool:
+        handler.send_response(401)
+        handler.send_header("WWW-Authenticate", "Negotiate")
+        handler.send_header("WWW-Authenticate", 'Basic realm="x"')
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return True
+
+    server.state.basic = True
+    server.state.faults.append(two)
+    with server.client(**ACCOUNT) as registry:
+        registry.ping()
+    assert len(server.state.requests) == 2

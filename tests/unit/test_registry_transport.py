@@ -112,7 +112,7 @@ def test_a_slow_upload_may_last_longer_than_the_silence_that_ends_it(server: Run
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("7", 7), ("", 0), ("soon", 0), (formatdate(5000, usegmt=True), 0)],
+    [("7", 7), ("", 0), ("soon", 0), ("²", 0), (formatdate(5000, usegmt=True), 0)],
 )
 def test_retry_after(value: str, seconds: float) -> None:
     assert refusals.retry_after({"Retry-After": value}) == seconds
@@ -175,6 +175,41 @@ def test_harbors_refusals_are_explained(
         registry.push(image(tmp_path, b"one"), "calico/node", "v1", silent)
     assert message in caught.value.reason
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "hint"),
+    [
+        (
+            401,
+            "UNAUTHORIZED: unauthorized to access repository: p/quota-exporter, action: push",
+            "another user",
+        ),
+        (
+            401,
+            "UNAUTHORIZED: unauthorized to access repository: quota/immutable, action: push",
+            "another user",
+        ),
+        (404, "NOT_FOUND: project quota not found", "no such project"),
+        (403, "DENIED: quotas: used up", "quota is used up"),
+        (412, "PROJECTPOLICYVIOLATION: configured as immutable.", "immutable"),
+    ],
+)
+def test_a_repositorys_name_is_no_cause(status: int, said: str, hint: str) -> None:
+    assert hint in refusals.hint(status, f"HTTP {status} {said}")
+
+
+def test_the_address_of_what_is_refused_is_no_cause(server: Running) -> None:
+    server.state.faults.append(busy(401))
+    with server.client() as registry, pytest.raises(ProvisionError, match="quota") as caught:
+        registry.digest("quota", "v1")
+    assert "another user or password" in caught.value.hint
+
+
+def test_a_location_that_is_no_url(server: Running, tmp_path: Path) -> None:
+    server.state.location = "https://["
+    with server.client() as registry, pytest.raises(ProvisionError, match="which is no URL"):
+        registry.push(image(tmp_path, b"one"), "a/b", "v1", silent)
 
 
 def test_silence_is_not_waited_for(pair: tuple[Path, Path]) -> None:

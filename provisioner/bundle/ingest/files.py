@@ -119,7 +119,8 @@ def _one(path: Path, with_: Look, content: Content, *, named: bool) -> None:
             content.problems.append(Problem(str(path), 0, 0, f"{each.name} {each.why}"))
         else:
             content.unused.append((path, each))
-    with_.emit(Step(task="ingest", subject=intake.subject, seconds=time.monotonic() - began))
+    if images or any(isinstance(each, Part) for each in found):
+        with_.emit(Step(task="ingest", subject=intake.subject, seconds=time.monotonic() - began))
 
 
 def _clear(workspace: Path, found: Sequence[Found]) -> None:

@@ -34,7 +34,9 @@ def take(
         _settle_versions(content)
         problems = [*content.problems, *_conflicts(content)]
         if problems:
-            raise InputError(problems, "leave out of --from what is no part of the bundle")
+            raise InputError(
+                problems, "what is damaged is fetched once more; what is no part of a bundle is left out"
+            )
         _say(content, emit)
         return [*_images(content, components), *_artifacts(content, store)]
 
@@ -112,7 +114,7 @@ def _say(content: Content, emit: Emit) -> None:
         what = "" if each.name == path.name else f"{each.name} "
         emit(Note(level="warning", message=f"{path}: not taken: {what}{each.why}"))
     if not content.images and not content.parts:
-        emit(Note(level="warning", message="--from: nothing there is of use for a bundle"))
+        emit(Note(level="warning", message="nothing there is of use for a bundle"))
 
 
 def _images(content: Content, components: Sequence[Component]) -> Iterator[Finished]:
