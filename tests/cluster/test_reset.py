@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,16 +26,20 @@ _BACKEND = (
 
 
 def with_calico(folder: Path) -> Path:
-    """The default lab with the rules, sets and routes that Calico makes, and with kube-proxy in nftables."""
+    """The default lab with the rules, sets and routes that Calico makes."""
+    return _changed(folder, {FLANNEL: "        plugin: calico\n", _BACKEND: ""})
+
+
+def with_nftables(folder: Path) -> Path:
+    return _changed(folder, {"mode: iptables": "mode: nftables"})
+
+
+def _changed(folder: Path, changes: dict[str, str]) -> Path:
     text = DEFAULT_LAB.read_text()
-    for old, new in (
-        (FLANNEL, "        plugin: calico\n"),
-        (_BACKEND, ""),
-        ("mode: iptables", "mode: nftables"),
-    ):
+    for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
-    path = folder / "calico.yaml"
+    path = folder / "changed.yaml"
     path.write_text(text)
     return path
 
@@ -49,8 +54,9 @@ def test_load_balancers_and_control_planes_go() -> None:
 
 
 @pytest.mark.soak
-def test_what_calico_has_made_goes(tmp_path: Path) -> None:
-    comes_and_goes(with_calico(tmp_path))
+@pytest.mark.parametrize("changed", [with_calico, with_nftables])
+def test_what_others_make_goes(tmp_path: Path, changed: Callable[[Path], Path]) -> None:
+    comes_and_goes(changed(tmp_path))
 
 
 def comes_and_goes(source: Path, *, back: bool = False) -> None:
