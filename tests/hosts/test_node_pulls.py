@@ -186,7 +186,10 @@ def test_mirrors_of_an_old_configuration_are_asked_as_before(node: Node) -> None
         (folder / name / "hosts.toml").write_text(text)
     with accounts(node):
         reference = f"other.example/{PROJECT}@{node.image.digest}"
-        pulled = node.run(f"ctr images pull --snapshotter native --hosts-dir {folder} {reference} >&2")
+        pulled = node.run(
+            "local=; ! ctr images pull --help | grep -q -e --local || local=--local\n"
+            f"ctr images pull $local --snapshotter native --hosts-dir {folder} {reference} >&2"
+        )
         assert pulled.returncode == 0, pulled.stderr
 
 
