@@ -67,8 +67,10 @@ done
 ip -o link show | sed -nE 's/^[0-9]+: ({_LINKS})[:@].*/\\1/p' |
   while read -r link; do ip link delete "$link" 2>/dev/null || :; done
 for f in -4 -6; do
-  ip "$f" route show proto bird 2>/dev/null | while read -r route; do
-    eval "ip $f route delete $route" 2>/dev/null || :
+  for proto in bird 80; do # BIRD's, and Felix' own
+    ip "$f" route show proto "$proto" 2>/dev/null | while read -r route; do
+      eval "ip $f route delete $route" 2>/dev/null || :
+    done
   done
 done
 for tool in iptables ip6tables; do
@@ -78,7 +80,7 @@ for tool in iptables ip6tables; do
     ours='((KUBE|FLANNEL|CNI)-[A-Za-z0-9-]+|cali-[A-Za-z0-9_.-]+|(OLD_)?CILIUM_[A-Za-z_]+)'
     ! echo "$rules" | grep -E -- '-j CNI-(DN-)?[0-9a-f]' | grep -qvE 'name: .*(cbr0|k8s-pod-network)' ||
       ours='((KUBE|FLANNEL)-[A-Z0-9-]+|cali-[A-Za-z0-9_.-]+|(OLD_)?CILIUM_[A-Za-z_]+)'
-    echo "$rules" | grep -E "^-A .*-j $ours" | sed 's/^-A/-D/' | while read -r rule; do
+    echo "$rules" | grep -E "^-A .*(-j $ours|--comment .?cali:)" | sed 's/^-A/-D/' | while read -r rule; do
       eval "$tool -w -t $table $rule" 2>/dev/null || :
     done
     echo "$rules" | sed -nE "s/^-N ($ours)$/\\\\1/p" >/run/provision-chains
@@ -105,6 +107,9 @@ done
 rm -rf --one-file-system /run/containerd/io.containerd.grpc.v1.cri/sandboxes \
   /run/containerd/io.containerd.grpc.v1.cri/containers
 find /usr/libexec/kubernetes -depth -type d -empty -delete 2>/dev/null || :
+! command -v nft >/dev/null || for table in 'ip flannel-ipv4' 'ip6 flannel-ipv6'; do
+  nft "delete table $table" 2>/dev/null || :
+done
 ! command -v ipset >/dev/null ||
   ipset list -n 2>/dev/null | grep -E '^(cali[46]0|cilium_node_set_v[46]$)' | while read -r set; do
     ipset destroy "$set" 2>/dev/null || :
