@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
 from provisioner.action.families import senders_of, written_addresses
@@ -95,6 +95,19 @@ def ports_of(
         )
         for name in inventory.hosts
     }
+
+
+def both(first: Mapping[str, Ports], second: Mapping[str, Ports]) -> dict[str, Ports]:
+    """By host what either needs."""
+    return {name: _joined(each, second[name]) for name, each in first.items()}
+
+
+def _joined(one: Ports, other: Ports) -> Ports:
+    whole = {
+        each.name: tuple(dict.fromkeys((*getattr(one, each.name), *getattr(other, each.name))))
+        for each in fields(Ports)
+    }
+    return Ports(**whole)
 
 
 def _between_nodes(host: str, spec: ClusterSpec, senders: Mapping[str, Sequence[str]]) -> Ports:

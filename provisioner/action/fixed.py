@@ -123,6 +123,15 @@ def _wires_of_calico(network: Network) -> Fixed:
     return {**(vxlan if tunnelled else {}), **wireguard}
 
 
+def moved_network(state: ClusterState, spec: ClusterSpec) -> ClusterState:
+    """`state` with the spec's pod network for its own; what a migration does not change is as it was."""
+    names = ("plugin", *_OF_PLUGINS)
+    kept = {name: each for name, each in state.fixed.items() if name not in names}
+    return replace(
+        state, fixed={**kept, **{name: each for name, each in fixed_of(spec).items() if name in names}}
+    )
+
+
 def with_fixed(
     spec: ClusterSpec,
     state: ClusterState,

@@ -25,6 +25,7 @@ from provisioner.resources.modprobe import modules_of
 from provisioner.resources.sysctl import setting_path
 
 if TYPE_CHECKING:  # what only a cluster needs takes 0.2 s to import
+    from provisioner.action.transition import Transition
     from provisioner.bundle.layout import Bundle
     from provisioner.spec.model import ClusterSpec
 
@@ -58,6 +59,8 @@ class Loaded:
     playbook: Playbook
     bundle: Bundle | None
     run: str
+    transition: Transition | None = None
+    """Of the pod network, in a run of `migrate`."""
 
     @property
     def hosts(self) -> tuple[str, ...]:

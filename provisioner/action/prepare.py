@@ -17,6 +17,7 @@ from provisioner.errors import ProvisionError
 from provisioner.inventory.secrets import Secret
 from provisioner.network.autodetect import target_of
 from provisioner.network.needs import links_of
+from provisioner.network.record import NetworkRecord
 from provisioner.playbook.facts import Facts
 from provisioner.resources.model import Owned
 from provisioner.resources.owned import parse_owned
@@ -173,6 +174,7 @@ class _Identity:
     new: bool
     founders: frozenset[str]
     takeover: Takeover | None
+    record: NetworkRecord
 
 
 def _identity(
@@ -185,7 +187,8 @@ def _identity(
 ) -> _Identity:
     from provisioner.action.carried import Carried
     from provisioner.action.etcd import check_forgotten, founders_of
-    from provisioner.action.fixed import check_fixed, never_ran, with_fixed
+    from provisioner.action.fixed import check_fixed, moved_network, never_ran, with_fixed
+    from provisioner.action.transition import check_none_begun, record_of
     from provisioner.pki.cluster import new_state
 
     carried = Carried.of(facts, {host.name for host in loaded.inventory.group("kube_control_plane")})
@@ -200,8 +203,16 @@ def _identity(
         takeover.check(state)
         # Where a part of the hosts is read, a key that lies with etcd may be out of sight.
         takeover = replace(takeover, authorities=state.authorities)
-    state = with_fixed(spec, state, facts, owned)
-    check_fixed(loaded.inventory, spec, state)
+    carries, state = state, with_fixed(spec, state, facts, owned)
+    record = record_of(facts, loaded.inventory)
+    if loaded.transition is None:
+        if not for_show:
+            check_none_begun(record, str(loaded.request.inventory))
+        check_fixed(loaded.inventory, spec, state)
+    else:
+        there = moved_network(state, spec)
+        check_fixed(loaded.inventory, spec, there)
+        state = there if loaded.transition.settled else carries
     new = not carried.states
     if new and loaded.request.partial and not for_show:
         raise ProvisionError(
@@ -212,16 +223,24 @@ def _identity(
     if takeover is None:  # what others have built has its own
         check_forgotten(loaded.inventory, facts, owned)
         founders = founders_of(loaded.inventory, facts, never_ran=new or never_ran(spec, facts, owned))
-    return _Identity(state, new, founders, takeover)
+    return _Identity(state, new, founders, takeover, record)
 
 
 def _cluster(
     loaded: Loaded, spec: ClusterSpec, bundle: Bundle, facts: Mapping[str, Facts], identity: _Identity
 ) -> ClusterVariables:
-    from provisioner.action.variables import ClusterVariables
+    from provisioner.action.transition import section_of
+    from provisioner.action.variables import ClusterVariables, Networks
 
     return ClusterVariables(
-        loaded.inventory, spec, identity.state, facts, bundle, identity.founders, identity.takeover
+        loaded.inventory,
+        spec,
+        identity.state,
+        facts,
+        bundle,
+        identity.founders,
+        identity.takeover,
+        Networks(section_of(loaded.inventory), identity.record, loaded.transition),
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from provisioner.action.capacity import servers_of
 from provisioner.action.etcd import lost
 from provisioner.action.families import node_addresses
-from provisioner.action.firewall import ports_of
+from provisioner.action.firewall import both, ports_of
 from provisioner.action.identity import kubelet_identity_valid
 from provisioner.action.registrytrust import pullable_from, registry_authority
+from provisioner.action.transition import Transition, applied
 from provisioner.action.tuning import tuning_of
 from provisioner.action.virtualrouter import BALANCES, virtual_router
 from provisioner.bundle.layout import Bundle
@@ -25,6 +27,7 @@ from provisioner.network.multus import Attached
 from provisioner.network.patches import images_of
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.network.policies import policy_objects
+from provisioner.network.record import NetworkRecord, Section
 from provisioner.pki.cluster import ClusterState
 from provisioner.pki.hubble import hubble_secrets
 from provisioner.playbook.distributions import distribution_of
@@ -54,6 +57,20 @@ beside them by itself ends in CBC. Those of TLS 1.3 are all good, and cannot be 
 COREDNS = "registry.k8s.io/coredns/coredns"
 
 
+@dataclass(frozen=True)
+class Networks:
+    """The pod network as the inventory has it, what is on record of it, and the change that it is in."""
+
+    section: Section = field(default_factory=dict)
+    record: NetworkRecord = field(default_factory=NetworkRecord)
+    transition: Transition | None = None
+
+    @property
+    def recorded(self) -> str:
+        """The text of the record from this run on."""
+        return (self.transition.record if self.transition else applied(self.record, self.section)).to_json()
+
+
 class ClusterVariables:
     """What the cluster's playbooks see. Made once a run, shared by all hosts."""
 
@@ -66,14 +83,20 @@ class ClusterVariables:
         bundle: Bundle,
         founders: frozenset[str] = frozenset(),
         takeover: Takeover | None = None,
+        networks: Networks | None = None,
     ) -> None:
         """`founders` are the hosts whose member of etcd begins a new cluster."""
         self.spec = spec
+        self._networks = networks or Networks()
+        change = self._networks.transition
+        self._beside = change.beside if change else None
         self._inventory = inventory
         self._takeover = takeover
         self._bundle = bundle
         self._facts = facts
         self._ports = ports_of(inventory, spec, facts)
+        if self._beside:
+            self._ports = both(self._ports, ports_of(inventory, self._beside, facts))
         self.uuid = state.uuid
         self.control_planes = [host.name for host in inventory.group("kube_control_plane")]
         self.node_names = [name for name, node in spec.nodes.items() if node.node]
@@ -94,12 +117,14 @@ class ClusterVariables:
         self.balancers = [host.name for host in inventory.group("load_balancer")]
         self._local = local_balancers(inventory, spec)
         self.network = PodNetwork(spec, self._text)
+        self._kept = PodNetwork(self._beside, self._text) if self._beside else None
         self.attached = Attached(spec, self._text, [each.reference for each in bundle.images()])
         self.images = [self.reference(PAUSE), self.reference(COREDNS), self.reference(AGNHOST)]
         # What an operator pulls beyond the bundle no run pushes (`admit` refuses it), but it is rendered.
         there = {each.reference for each in bundle.images()}
         operated = self.network.operated
         self.images += [each for each in self.network.images if each in there or not operated]
+        self.images += self._kept.images if self._kept else []
         self.images += self.attached.images
         # An older bundle has none, and its cluster is not measured.
         self.images += [each.reference for each in bundle.images() if each.name == NET_BENCH]
@@ -113,8 +138,9 @@ class ClusterVariables:
 
     def _of_all(self, state: ClusterState, members: Sequence[str]) -> dict[str, Any]:
         """The variables that all hosts share. `members` of etcd."""
-        spec = self.spec
+        spec, change = self.spec, self._networks.transition
         network, attached = self.network.objects(self._pulled), self.attached.objects(self.pullable)
+        network = change.adjust(network) if change else network
         return {
             "cluster": spec,
             "authorities": state.authorities,
@@ -149,10 +175,13 @@ class ClusterVariables:
             "policy_objects": policy_objects(spec.network.policies),
             "network_objects": [*_secrets_of(spec, state), *network],
             "network_daemons": self.network.daemons,
+            "networks_kept": self._objects_kept(),
+            "network_changes": change is not None,
+            "network_record": self._networks.recorded,
             "kube_proxy": spec.network.kube_proxy,
             "attached": self.attached.there,
             "attached_objects": attached,
-            "unmanaged_links": left_alone(spec),
+            "unmanaged_links": left_alone(*filter(None, (spec, self._beside))),
             "cni_first": DEFAULT_NETWORK[spec.network.plugin],
             "cni_before": list(CONFIGURATIONS) if self.attached.there else [],
         }
@@ -161,14 +190,21 @@ class ClusterVariables:
         """What is changed in upstream manifests, and why."""
         return [*self.network.patched(self._pulled), *self.attached.patched(self.pullable)]
 
+    def _objects_kept(self) -> list[dict[str, Any]]:
+        """Of the network that is there beside the spec's: the manifest's name, and its objects."""
+        if self._kept is None or self._beside is None:
+            return []
+        return [{"name": self._beside.network.plugin, "objects": self._kept.objects(self._pulled)}]
+
     def _node_images(self, objects: Sequence[dict[str, Any]]) -> list[str]:
         """What each node runs of the network's `objects`, as it pulls them and in that order; and what the first check
         needs.
 
-        Not the network's where its pods are there already: one that starts on a new node before kube-proxy has made the
+        Not the network's where its pods are there already, but for one that another takes the place of: one that starts on a new node before kube-proxy has made the
         services' rules hangs for 30 s (the client's time for a connection), and its pull gives kube-proxy the time.
         """
-        first = [each for each in objects if each["kind"] == "DaemonSet" and not self.established]
+        fresh = self._networks.transition is not None or not self.established
+        first = [each for each in objects if each["kind"] == "DaemonSet" and fresh]
         daemons = images_of(first)
         late = [self.pullable(self.reference(each)) for each in (COREDNS, AGNHOST)]
         return list(dict.fromkeys([self.pullable(self.reference(PAUSE)), *daemons, *late]))

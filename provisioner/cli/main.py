@@ -22,6 +22,7 @@ COMMANDS = {
     "status": "nodes, components, drift and certificates at one glance",
     "history": "the runs on record and what they changed",
     "remove": "take a host out of the cluster, and clear it",
+    "migrate": "change the pod network of a running cluster to another one",
     "reset": "take the whole cluster down to clean hosts",
     "kubeconfig": "write an admin kubeconfig that expires",
     "render": "write what would be sent to the hosts into a folder",

@@ -29,6 +29,7 @@ def _names(spec: ClusterSpec) -> Iterator[str]:
         yield "kube-ipvs0"
 
 
-def left_alone(spec: ClusterSpec) -> str:
+def left_alone(*specs: ClusterSpec) -> str:
     """NetworkManager's list of devices that are not its own (NetworkManager.conf(5), unmanaged-devices)."""
-    return ";".join(f"interface-name:{each}" for each in links_of(spec))
+    names = dict.fromkeys(name for spec in specs for name in links_of(spec))
+    return ";".join(f"interface-name:{each}" for each in names)

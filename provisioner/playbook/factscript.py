@@ -49,6 +49,8 @@ part tools; for t in tar gzip ip modprobe systemctl flock sha256sum xargs stat; 
 done
 f=/var/lib/provision/state/state.json
 part state; [ ! -e "$f" ] || { cat "$f"; echo; }
+f=/var/lib/provision/state/network.json
+part network_record; [ ! -e "$f" ] || { cat "$f"; echo; }
 f=/var/lib/provision/owned
 part owned; [ ! -e "$f" ] || { cat "$f"; echo; }
 f=/run/systemd/resolve/resolv.conf

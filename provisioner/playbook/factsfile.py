@@ -17,7 +17,15 @@ from provisioner.inventory.spelling import kind_of, said
 from provisioner.inventory.words import hint_for, nearest
 from provisioner.playbook.facts import ARCHITECTURES, Facts
 
-_OF_THE_CLUSTER = ("state", "owned", "mark", "last_change", "kubelet_certificate", "existing")
+_OF_THE_CLUSTER = (
+    "state",
+    "network_record",
+    "owned",
+    "mark",
+    "last_change",
+    "kubelet_certificate",
+    "existing",
+)
 """Not written: keys do not belong into such a file, and without them the rest would stand for keys that were lost."""
 _OF_THE_MOMENT = ("claimed", "iptables", "macs", "masters", "strict_links", "towards", "virtual")
 """Not written: they decide whether a run may begin, and what is advised, not what is rendered."""

@@ -1,0 +1,79 @@
+"""What a migration does on each node: new pods get the new network; later the old one's things go, and are looked for
+once more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from provisioner.errors import ProvisionError
+from provisioner.kube.podmoves import FOLDER
+from provisioner.network.record import RECORD_FILE, NetworkRecord
+from provisioner.remote.pool import Pool
+from provisioner.shell.quote import quote
+from provisioner.shell.script import Blob, Script
+from provisioner.shell.worklock import locked
+
+_SECONDS = 120.0
+_NET_D = "/etc/cni/net.d"
+_CONFIGURATIONS: Mapping[str, tuple[str, ...]] = {
+    "flannel": ("10-flannel.conflist", "10-flannel.conf"),
+    "calico": ("10-calico.conflist",),
+    "canal": ("10-canal.conflist",),
+    "cilium": ("05-cilium.conflist", "05-cilium.conf"),
+}
+
+
+def turn_script(old: str, new: str, folder: str) -> Script:
+    """New pods of the node get the plug-in `new`: the configuration of `old` is moved into `folder`, once the other one
+    is there, which may have been moved aside on the way here. The runtime reads the folder anew by itself."""
+    aside = "".join(
+        f"[ ! -e {_NET_D}/{name} ] || mv {_NET_D}/{name} {quote(folder)}/{name}\n"
+        for name in _CONFIGURATIONS[old]
+    )
+    name = _CONFIGURATIONS[new][0]
+    there = f"{_NET_D}/{name}"
+    return Script(
+        locked(f"""
+set -e
+end=$(($(date +%s) + 60))
+until [ -s {there} ]; do
+  for f in {FOLDER}/*/{name}; do [ ! -s "$f" ] || cp -p "$f" {there}; done
+  if [ "$(date +%s)" -ge "$end" ]; then echo "{there} is not there" >&2; exit 1; fi
+  sleep 0.2
+done
+umask 077
+mkdir -p {quote(folder)}
+{aside}:""")
+        + "\n"
+    )
+
+
+def each(pool: Pool, hosts: Sequence[str], script: Script, what: str) -> dict[str, str]:
+    """What the script prints on each of `hosts`, side by side. Raises ProvisionError naming those where it failed."""
+    answers = pool.map(hosts, lambda session: session.run(script, deadline=_SECONDS))
+    faults, said = [], {}
+    for host, answer in answers.items():
+        if isinstance(answer, Exception):
+            raise answer
+        if answer.status != 0:
+            faults.append(f"{host}: {what}: {answer.stderr.decode(errors='replace').strip()[-300:]}")
+        said[host] = answer.stdout.decode(errors="replace")
+    if faults:
+        raise ProvisionError("\n".join(faults), "mend that and run the same command again")
+    return said
+
+
+def write_record(pool: Pool, planes: Sequence[str], record: NetworkRecord) -> None:
+    """On all control planes. Raises ProvisionError."""
+    script = f'set -e\numask 077\ncp "$W/record" {RECORD_FILE}.new\nmv {RECORD_FILE}.new {RECORD_FILE}\n'
+    each(
+        pool,
+        planes,
+        Script(script, {"record": Blob.of(record.to_json().encode())}),
+        "the migration cannot be noted down",
+    )
+
+
+def backup_folder(mark: str) -> str:
+    """Where a migration's backups lie on each host."""
+    return f"{FOLDER}/{mark}"

@@ -1,0 +1,49 @@
+"""`provision migrate`."""
+
+from __future__ import annotations
+
+import click
+
+from provisioner.cli.options import request
+
+
+@click.command()
+@click.argument("inventory")
+@click.option("--to", type=click.Choice(("calico", "flannel", "cilium")), help="The plug-in that is to come.")
+@click.option("--rollback", is_flag=True, help="Go back to the plug-in, and the settings, of before.")
+@click.option(
+    "--strategy",
+    type=click.Choice(("node-by-node", "all-at-once")),
+    help="How pods move; without it node by node, where that can be.",
+)
+@click.option("--plan", "only_told", is_flag=True, help="Only say what would be done, and what it costs.")
+@click.option("--yes", is_flag=True, help="Go ahead without asking.")
+@click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines.")
+def command(
+    inventory: str,
+    to: str | None,
+    rollback: bool,
+    strategy: str | None,
+    only_told: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Change the pod network of the cluster of INVENTORY to another plug-in, or to other settings that a running
+    cluster cannot take over by `apply`.
+
+    What will stop, where and for how long, is told first, and asked for. A run that was stopped goes on with the same
+    command; --rollback takes it back at any point, also after the end.
+    """
+    from provisioner.action.load import load
+    from provisioner.action.migration.change import Wanted
+    from provisioner.action.migration.run import migrate
+    from provisioner.report.choose import reporter
+    from provisioner.report.confirm import confirm
+
+    if rollback == bool(to):
+        raise click.UsageError("say either --to PLUGIN or --rollback")
+    wanted = Wanted(to or "", rollback, strategy or "", only_told)
+    with reporter(as_json) as report:
+        loaded = load(request(inventory, None, None, "", ()), report.emit)
+        code = migrate(loaded, wanted, report.emit, lambda reasons: yes or confirm(reasons, report))
+    raise click.exceptions.Exit(code)
