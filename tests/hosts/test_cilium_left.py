@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from provisioner.kube.halt import _CILIUM
+from provisioner.kube.remains import clean_script
 
 # As the agent leaves them (pkg/datapath/linux/linux_defaults): without the rule that leads to local addresses nothing
 # on the host could be reached.
@@ -29,6 +29,7 @@ ip route show table 2004 2>/dev/null || :
 find /sys/fs/bpf -type f
 [ ! -e /sys/fs/bpf/cilium ] || echo pinned
 """
+CLEAN = clean_script("cilium").main
 
 
 def told(script: str) -> list[str]:
@@ -42,7 +43,7 @@ def test_rules_and_pins_go_and_others_stay() -> None:
     assert "9: from all fwmark 0x200/0xf00 lookup 2004" in before
     assert "0: from all lookup local" not in before
     assert "pinned" in before
-    assert told(LEFT + _CILIUM + SEEN) == [
+    assert told(LEFT + CLEAN + SEEN) == [
         "0: from all lookup local",
         "50: from all fwmark 0x1/0xff lookup 77",
         "32766: from all lookup main",
@@ -53,4 +54,4 @@ def test_rules_and_pins_go_and_others_stay() -> None:
 
 def test_where_it_was_not_nothing_is_touched() -> None:
     left = LEFT.replace("/run/cilium ", "/run/other ")
-    assert told(left + _CILIUM + SEEN) == told(left + SEEN)
+    assert told(left + CLEAN + SEEN) == told(left + SEEN)
