@@ -81,9 +81,11 @@ delete_address() {
   [ -n "$(ip -o addr show dev "$1" scope global)" ] || ip link set dev "$1" down 2>/dev/null || :
 }
 family() { case $1 in *:*) echo -4 | tr 4 6 ;; *) echo -4 ;; esac; }
-# Lines as `FAMILY PROTOCOL ROUTE`. BIRD's within `nets`, where there are any: it may be the host's own, too.
+# Lines as `FAMILY PROTOCOL ROUTE`. BIRD may be the host's own: its routes are Calico's within `nets`, where there are
+# any, and where all is to go only if Calico has run.
 find_route() {
   case $1 in 12*) among=${nets:-any} ;; *) among=any ;; esac
+  [ -z "$gone" ] || [ "$1" != 12 ] || [ -d /run/calico ] || [ -d /var/lib/calico ] || return 0
   for f in -4 -6; do
     for net in $among; do
       [ "$net" = any ] || [ "$(family "$net")" = "$f" ] || continue
@@ -93,11 +95,16 @@ find_route() {
     done
   done | sort -u
 }
-# By another node, to exactly its pods.
+# By another node, to exactly its pods; to any of the network that flannel has written down where all is to go.
 find_gateway() {
-  for net in $nets; do
+  how=exact among=$nets
+  [ -z "$gone" ] || {
+    how=root
+    among=$(sed -nE 's/^FLANNEL_(IPV6_)?NETWORK=//p' /run/flannel/subnet.env 2>/dev/null | tr ',' '\n')
+  }
+  for net in $among; do
     f=$(family "$net")
-    ip "$f" -o route show exact "$net" proto "$1" 2>/dev/null | grep ' via ' | grep -vE " dev ($kept_links) " |
+    ip "$f" -o route show "$how" "$net" proto "$1" 2>/dev/null | grep ' via ' | grep -vE " dev ($kept_links) " |
       sed "s/^/$f $1 /"
   done
 }

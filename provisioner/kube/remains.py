@@ -21,7 +21,7 @@ _NEVER = "no-such-name"
 _STEERING = "/run/cilium"
 _KINDS = (
     ("programs", "program", "|"),
-    ("mounts", "mount", "|"),
+    ("mounts", "mount", ""),
     ("rules", "rule", "|"),
     ("protocols", "route", ""),
     ("gateways", "gateway", ""),

@@ -108,7 +108,7 @@ echo 10.244.0.2 >var/lib/cni/networks/cbr0/last_reserved_ip.0
 : >var/lib/cni/networks/cbr0/lock
 for f in results cache/results; do echo '{{}}' >var/lib/cni/$f/cbr0-{ENDED}-eth0; done
 echo '{{}}' >var/lib/cni/flannel/{ENDED}
-echo FLANNEL >run/flannel/subnet.env
+printf 'FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_IPV6_NETWORK=fd00:244::/32\n' >run/flannel/subnet.env
 echo '{{}}' >etc/cni/net.d/10-flannel.conflist
 echo flannel >opt/cni/bin/flannel
 """

@@ -45,6 +45,9 @@ class Node:
         assert (done.returncode, done.stderr) == (0, ""), f"{done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def write(self, path: str, text: str) -> None:
+        Path(f"/proc/{self.pid}/root{self.root}{path}").write_text(text)
+
 
 @contextmanager
 def node(folder: Path) -> Iterator[Node]:

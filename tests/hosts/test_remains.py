@@ -78,11 +78,10 @@ def test_it_goes_on_where_it_was_killed(here: Node) -> None:
     before = here.run(SEEN)
     here.run(CALICO)
     script = clean_script("calico", keep=["flannel"], pod_cidrs=NETS["calico"]).main
-    (here.root / "clean").write_text(script)
+    here.write("/clean", script)
     for seconds in ("0.1", "0.3", "0.5", "0.8"):
         here.run(f"timeout -s KILL {seconds} setsid sh /clean >/dev/null 2>&1 || :")
     clean(here, "calico", ["flannel"])
-    (here.root / "clean").unlink()
     assert here.run(SEEN) == before
 
 
@@ -235,14 +234,26 @@ def _short(line: str) -> str:
 
 
 def test_a_host_without_pods_is_rid_of_all_of_them(here: Node) -> None:
+    """kube-proxy's rules go with them, all routes within flannel's network by other hosts, and BIRD's where Calico was;
+    what bears the pod's own name is the runtime's."""
     here.run(OTHERS)
-    before = [line for line in here.run(SEEN).splitlines() if "KUBE-" not in line and "tunl0" not in line]
-    for script in THINGS.values():
+    routes = ("10.244.77.0", "192.0.2.0")
+    before = _but(here, "KUBE-", "tunl0", *routes)
+    for script in (*THINGS.values(), LIVING):
         here.run(script)
-    here.run(LIVING)
     here.run(everything(["KUBE-[A-Za-z0-9-]+"]))
-    after = [line for line in here.run(SEEN).splitlines() if "KUBE-" not in line and "tunl0" not in line]
-    assert [line for line in after if "cni-alive" not in line] == before
+    assert _but(here, "KUBE-", "tunl0", "alive") == before
+
+
+def test_a_host_without_calico_keeps_the_routes_of_its_own_bird(here: Node) -> None:
+    for script in (OTHERS, FLANNEL, everything()):
+        here.run(script)
+    assert "192.0.2.0/24 via 10.0.0.9 dev eth0 proto bird" in here.run(SEEN)
+
+
+def _but(here: Node, *names: str) -> list[str]:
+    lines = (line for line in here.run(SEEN).splitlines() if line.strip() not in ("", "}"))
+    return [line for line in lines if not any(name in line for name in names)]
 
 
 def test_the_look_takes_no_second_on_a_node_with_many_rules(here: Node) -> None:
@@ -250,7 +261,7 @@ def test_the_look_takes_no_second_on_a_node_with_many_rules(here: Node) -> None:
     here.run(OTHERS)
     lines = ["*nat", *(f":KUBE-SVC-{i} - [0:0]" for i in range(2000))]
     lines += [f"-A KUBE-SERVICES -d 10.96.0.1/32 -p tcp --dport {i + 1} -j KUBE-SVC-{i}" for i in range(2000)]
-    (here.root / "rules").write_text("\n".join([*lines, "COMMIT", ""]))
+    here.write("/rules", "\n".join([*lines, "COMMIT", ""]))
     here.run("iptables-nft-restore -w --noflush </rules")
     begun = time.monotonic()
     assert there(here, "flannel", ["calico"]) == []
