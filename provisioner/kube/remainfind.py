@@ -170,8 +170,11 @@ find_program() {
 delete_program() {
   # shellcheck disable=SC2086  # words
   set -- $1
-  if [ "$2" = xdp ]; then ip link set dev "$1" xdp off; else tc filter delete dev "$1" "$2" pref "$3"; fi \
-    2>/dev/null || :
+  if [ "$2" = xdp ]; then
+    for mode in xdpgeneric xdpdrv; do ip link set dev "$1" "$mode" off 2>/dev/null || :; done
+  else
+    tc filter delete dev "$1" "$2" pref "$3" 2>/dev/null || :
+  fi
 }
 find_mount() {
   while read -r _ place _; do

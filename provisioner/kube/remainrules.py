@@ -69,7 +69,7 @@ each_table() {
   done
 }
 look_at_table() {
-  [ "$said" != unread ] || { told table "$tool $table" 'this program cannot read it'; return; }
+  [ "$said" != unread ] || { left table "$tool $table" 'it cannot be read with this program'; return; }
   going | sed -nE "s/^-D (.*)/filter rule$tab$tool $table \1/p;s/^-X (.*)/chain$tab$tool $table \1/p" |
     while IFS="$tab" read -r kind name; do told "$kind" "$name"; done
   published | while read -r id chain; do
