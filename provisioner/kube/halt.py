@@ -5,49 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from provisioner.kube.remains import everything
 from provisioner.kube.wayback import FORGET
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
 from provisioner.shell.worklock import locked
 
 _CTR = "ctr --namespace k8s.io"
-_LINKS = (
-    r"cni0|flannel0|flannel(-v6)?[.][0-9]+|flannel-wg(-v6)?|flannel[.]ipip"
-    r"|vxlan(-v6)?[.]calico|wireguard[.]cali|wg-v6[.]cali|cali[0-9a-f]+"
-    r"|cilium_(host|net|vxlan|geneve|wg0)|lxc_health|lxc[0-9a-f]{12}"
-)
-"""Of pods and of the plug-ins' tunnels, as a regular expression."""
-# What Cilium has put into the kernel on hosts' links is found by the names of its programs, which begin with cil_, and
-# where it is pinned: without its pin such a program goes. Its rules of routing have marks of its own. The one that
-# leads to local addresses, which it moves behind them, stands before all others again before it is taken away there
-# (Cilium 1.16, pkg/datapath/linux/linux_defaults; cilium #17292).
-_CILIUM = r"""
-if [ -d /run/cilium ]; then
-  command -v tc >/dev/null && ip -o link show | sed -nE 's/^[0-9]+: ([^:@]+)[:@].*/\1/p' | while read -r link; do
-    for way in ingress egress; do
-      tc filter show dev "$link" "$way" 2>/dev/null | sed -nE 's/.* pref ([0-9]+) bpf .* cil_.*/\1/p' | sort -u |
-        while read -r pref; do tc filter delete dev "$link" "$way" pref "$pref" 2>/dev/null || :; done
-    done
-    ! ip -d link show "$link" | grep -q 'name cil_xdp' || ip link set dev "$link" xdp off 2>/dev/null || :
-  done
-  rm -rf /sys/fs/bpf/cilium /sys/fs/bpf/tc/globals/cilium_*
-  for f in -4 -6; do
-    ! ip "$f" rule show 2>/dev/null | grep -q '^100:.*lookup local' || {
-      ip "$f" rule add pref 0 lookup local 2>/dev/null || :
-      ip "$f" rule delete pref 100 lookup local 2>/dev/null || :
-    }
-    ip "$f" rule show 2>/dev/null |
-      sed -nE 's/^[0-9]+:[[:space:]]*(.*fwmark 0x[0-9a-f]+\/0xf00 .*lookup 200[45]).*/\1/p' |
-      while read -r rule; do eval "ip $f rule delete $rule" 2>/dev/null || :; done
-    ip "$f" route flush table 2004 2>/dev/null || :
-    ip "$f" route flush table 2005 2>/dev/null || :
-  done
-fi
-"""
-# Chains are kube-proxy's, flannel's, Calico's and Cilium's by their names. A rule elsewhere that leads to one of them
-# goes first; what iptables prints can be read again by a shell, comments included. Those of the CNI plug-ins (portmap,
-# bridge), and network namespaces named by them, may be another runtime's: rules that name another network than ours
-# keep them, and a process that lives there.
+# kube-proxy's chains go with the plug-ins'. Network namespaces named by CNI may be another runtime's: a process that
+# lives there keeps them.
 _PODS = f"""
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
   {_CTR} tasks list -q | while read -r t; do {_CTR} tasks delete --force "$t" >/dev/null 2>&1 || :; done
@@ -59,36 +25,12 @@ systemctl stop kubepods.slice 2>/dev/null || :
 while read -r _ place _; do
   case $place in /var/lib/kubelet/* | /run/cilium/*) echo "$place" ;; esac
 done </proc/mounts | sort -r | while read -r place; do umount -l -- "$place" 2>/dev/null || :; done
-{_CILIUM}used=$(stat -Lc %i /proc/[0-9]*/ns/net 2>/dev/null | sort -u)
+used=$(stat -Lc %i /proc/[0-9]*/ns/net 2>/dev/null | sort -u)
 for place in /run/netns/cni-*; do
   [ -e "$place" ] || continue
   echo "$used" | grep -qx "$(stat -Lc %i "$place")" || {{ umount -l -- "$place" 2>/dev/null || :; rm -f -- "$place"; }}
 done
-ip -o link show | sed -nE 's/^[0-9]+: ({_LINKS})[:@].*/\\1/p' |
-  while read -r link; do ip link delete "$link" 2>/dev/null || :; done
-for f in -4 -6; do
-  for proto in bird 80; do # BIRD's, and Felix' own
-    ip "$f" route show proto "$proto" 2>/dev/null | while read -r route; do
-      eval "ip $f route delete $route" 2>/dev/null || :
-    done
-  done
-done
-for tool in iptables ip6tables; do
-  command -v "$tool" >/dev/null || continue
-  for table in raw mangle nat filter; do
-    rules=$("$tool" -w -t "$table" -S 2>/dev/null) || continue
-    ours='((KUBE|FLANNEL|CNI)-[A-Za-z0-9-]+|cali-[A-Za-z0-9_.-]+|(OLD_)?CILIUM_[A-Za-z_]+)'
-    ! echo "$rules" | grep -E -- '-j CNI-(DN-)?[0-9a-f]' | grep -qvE 'name: .*(cbr0|k8s-pod-network)' ||
-      ours='((KUBE|FLANNEL)-[A-Z0-9-]+|cali-[A-Za-z0-9_.-]+|(OLD_)?CILIUM_[A-Za-z_]+)'
-    echo "$rules" | grep -E "^-A .*(-j $ours|--comment .?cali:)" | sed 's/^-A/-D/' | while read -r rule; do
-      eval "$tool -w -t $table $rule" 2>/dev/null || :
-    done
-    echo "$rules" | sed -nE "s/^-N ($ours)$/\\\\1/p" >/run/provision-chains
-    while read -r chain; do "$tool" -w -t "$table" -F "$chain" || :; done </run/provision-chains
-    while read -r chain; do "$tool" -w -t "$table" -X "$chain" || :; done </run/provision-chains
-    rm -f /run/provision-chains
-  done
-done
+{everything(["KUBE-[A-Za-z0-9-]+"])}
 # What kube-proxy sets and does not take back goes to what the kernel begins with, where nobody else says otherwise.
 while read -r setting ours before; do
   [ -d /run/kube-proxy ] || continue
@@ -107,13 +49,6 @@ done
 rm -rf --one-file-system /run/containerd/io.containerd.grpc.v1.cri/sandboxes \
   /run/containerd/io.containerd.grpc.v1.cri/containers
 find /usr/libexec/kubernetes -depth -type d -empty -delete 2>/dev/null || :
-! command -v nft >/dev/null || for table in 'ip flannel-ipv4' 'ip6 flannel-ipv6'; do
-  nft "delete table $table" 2>/dev/null || :
-done
-! command -v ipset >/dev/null ||
-  ipset list -n 2>/dev/null | grep -E '^(cali[46]0|cilium_node_set_v[46]$)' | while read -r set; do
-    ipset destroy "$set" 2>/dev/null || :
-  done
 """
 LOSSES = """
 k='/opt/kubernetes/bin/kubectl --kubeconfig=/etc/kubernetes/admin.kubeconfig --request-timeout=5s'
@@ -125,14 +60,7 @@ echo "$(count persistentvolumeclaims) claims of volumes, $(count secrets) secret
 """What a cluster holds, a line each, for people."""
 _DATA = {
     "kubelet.service": (
-        "/var/lib/kubelet", "/var/lib/cni", "/run/flannel", "/var/log/pods", "/var/log/containers",
-        "/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/flannel", "/etc/cni/net.d/10-calico.conflist",
-        "/etc/cni/net.d/calico-kubeconfig", "/opt/cni/bin/calico", "/opt/cni/bin/calico-ipam", "/var/lib/calico",
-        "/run/calico", "/var/log/calico", "/run/nodeagent", "/etc/cni/net.d/05-cilium.conflist",
-        "/opt/cni/bin/cilium-cni", "/run/cilium", "/var/lib/cilium", "/etc/sysctl.d/99-zzz-override_cilium.conf",
-        "/etc/cni/net.d/00-multus.conf",
-        "/etc/cni/net.d/00-multus.conflist", "/etc/cni/net.d/multus.d", "/etc/cni/multus", "/opt/cni/bin/multus",
-        "/opt/cni/bin/multus-shim", "/opt/cni/bin/passthru", "/run/multus",
+        "/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers",
     ),
     "etcd.service": ("/var/lib/etcd",),
 }  # fmt: skip

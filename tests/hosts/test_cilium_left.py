@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
-from provisioner.kube.halt import _CILIUM
+import pytest
+from nodespace import Node, node
+
+from provisioner.kube.remains import clean_script
 
 # As the agent leaves them (pkg/datapath/linux/linux_defaults): without the rule that leads to local addresses nothing
 # on the host could be reached.
 LEFT = """
 set -eu
-mount -t tmpfs none /run
-mount -t tmpfs none /sys/fs/bpf
 mkdir -p /run/cilium /sys/fs/bpf/cilium/devices /sys/fs/bpf/tc/globals
 : >/sys/fs/bpf/tc/globals/cilium_lxc
 : >/sys/fs/bpf/tc/globals/others
@@ -29,20 +31,27 @@ ip route show table 2004 2>/dev/null || :
 find /sys/fs/bpf -type f
 [ ! -e /sys/fs/bpf/cilium ] || echo pinned
 """
+CLEAN = clean_script("cilium").main
 
 
-def told(script: str) -> list[str]:
-    command = ["unshare", "--net", "--mount", "sh", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [line.replace("\t", " ") for line in done.stdout.splitlines()]
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Node]:
+    with node(tmp_path) as one:
+        yield one
 
 
-def test_rules_and_pins_go_and_others_stay() -> None:
-    before = told(LEFT + SEEN)
+def told(here: Node, script: str) -> list[str]:
+    return [line.replace("\t", " ").strip() for line in here.run(script).splitlines()]
+
+
+def test_rules_and_pins_go_and_others_stay(here: Node) -> None:
+    here.run(LEFT)
+    before = told(here, SEEN)
     assert "9: from all fwmark 0x200/0xf00 lookup 2004" in before
     assert "0: from all lookup local" not in before
     assert "pinned" in before
-    assert told(LEFT + _CILIUM + SEEN) == [
+    here.run(CLEAN)
+    assert told(here, SEEN) == [
         "0: from all lookup local",
         "50: from all fwmark 0x1/0xff lookup 77",
         "32766: from all lookup main",
@@ -51,6 +60,9 @@ def test_rules_and_pins_go_and_others_stay() -> None:
     ]
 
 
-def test_where_it_was_not_nothing_is_touched() -> None:
-    left = LEFT.replace("/run/cilium ", "/run/other ")
-    assert told(left + _CILIUM + SEEN) == told(left + SEEN)
+def test_where_it_was_not_tables_by_number_are_not_touched(here: Node) -> None:
+    here.run(LEFT.replace("/run/cilium ", "/run/other "))
+    here.run(CLEAN)
+    after = told(here, SEEN)
+    assert "100: from all lookup local" in after
+    assert "local default dev lo scope host" in after
