@@ -209,6 +209,34 @@ class NetMeasured(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairExchanged(Event):
+    """What pods of node `source` saw of those of `target`, to which they made a new connection each 0.1 s.
+
+    Of `requests` that ended `failed` got no good answer within a second. `gap` is the longest time without one, in
+    seconds, from `began` (since the epoch) on; `back` False: it had not ended yet.
+    """
+
+    source: str
+    target: str
+    requests: int
+    failed: int
+    gap: float
+    began: float
+    back: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeMeasured(Event):
+    """What all pairs saw in `seconds`, who lost most first; `requests` and `failed` of all, `gap` the longest."""
+
+    seconds: float
+    pairs: tuple[PairExchanged, ...]
+    requests: int
+    failed: int
+    gap: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImagePushed(Event):
     """The upstream image `reference` is in a registry as `where`. `sent`, `mounted` and `skipped` count blobs, `bytes`
     those that were sent. `changed`: the tag was not there, or named another image, whose digest is `before`."""

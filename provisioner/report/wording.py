@@ -126,6 +126,12 @@ def _net(event: ev.NetMeasured) -> list[Line]:
     return net_lines(event)
 
 
+def _exchange(event: ev.ExchangeMeasured) -> list[Line]:
+    from provisioner.report.exchange import exchange_lines
+
+    return exchange_lines(event)
+
+
 def _ended(event: ev.RunEnded) -> list[Line]:
     changed = sum(event.changed.values())
     lines = _phases(event)
@@ -203,6 +209,7 @@ _TELL: Mapping[type[ev.Event], Callable[[Any], list[Line]]] = {
     ev.FaultBegun: _fault_begun,
     ev.FailoverEnded: _failover,
     ev.NetMeasured: _net,
+    ev.ExchangeMeasured: _exchange,
     ev.ImagePushed: _image_pushed,
     ev.PushEnded: _push_ended,
     ev.RunEnded: _ended,

@@ -42,6 +42,7 @@ ORDER = (
     "test_clock",
     "test_traffic_gate",
     "test_bench_net",
+    "test_exchange",
     "test_cut_off",
     "test_bare",
     "test_closed_site",

@@ -1,0 +1,102 @@
+"""What pods of a cluster lose of each other while something is done to it, and the same as a command of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provisioner.action.connect import connect_to
+from provisioner.action.locks import lock
+from provisioner.action.registrytrust import pullable_from
+from provisioner.action.variables import AGNHOST
+from provisioner.engine.events import Emit, ExchangeMeasured, Progress
+from provisioner.errors import ProvisionError
+from provisioner.kube.exchange import Exchange, Marks
+
+if TYPE_CHECKING:
+    from provisioner.action.load import Loaded
+    from provisioner.remote.pool import Pool
+    from provisioner.remote.session import Session
+    from provisioner.resources.model import Answer, Runner
+    from provisioner.shell.script import Script
+
+_SECONDS = 60.0
+_ROUND = 5.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """An exchange that is under way since it was marked."""
+
+    exchange: Exchange
+    pool: Pool
+    since: Marks
+
+    def lost(self) -> ExchangeMeasured:
+        """What each pair lost until now. Raises ProvisionError."""
+        return self.exchange.collect(everywhere(self.pool), self.since)
+
+    def anew(self) -> Running:
+        """The same one, counted from now on."""
+        return Running(self.exchange, self.pool, self.exchange.mark(everywhere(self.pool)))
+
+
+def exchange_of(loaded: Loaded) -> Exchange:
+    """Between all nodes of the inventory. Raises ProvisionError without a cluster, or a bundle that has no agnhost."""
+    spec, bundle = loaded.spec, loaded.bundle
+    if spec is None or bundle is None:
+        raise ProvisionError("there is no cluster whose pods could exchange anything")
+    known = [each for each in bundle.images() if each.name == AGNHOST]
+    reference = pullable_from(spec.registry, known[0] if known else bundle.image(f"{AGNHOST}:"))
+    nodes = tuple(name for name, node in spec.nodes.items() if node.node)
+    return Exchange(loaded.run, reference, nodes)
+
+
+@contextmanager
+def exchanging(exchange: Exchange, pool: Pool, runner: Runner) -> Iterator[Running]:
+    """While pods exchange requests. In the end they are taken away, whatever came; why something failed comes before
+    what could not be removed after it. Raises ProvisionError when they do not talk to begin with."""
+    everyone = everywhere(pool)
+    try:
+        yield Running(exchange, pool, exchange.start(runner, everyone))
+    except BaseException:
+        with suppress(ProvisionError):
+            exchange.stop(runner, everyone)
+        raise
+    exchange.stop(runner, everyone)
+
+
+def everywhere(pool: Pool) -> Callable[[Mapping[str, Script]], Mapping[str, Answer | Exception]]:
+    """Runs scripts on their hosts, all at once."""
+
+    def run(scripts: Mapping[str, Script]) -> Mapping[str, Answer | Exception]:
+        def ask(session: Session) -> Answer:
+            return session.run(scripts[session.host], deadline=_SECONDS)
+
+        return pool.map(list(scripts), ask)
+
+    return run
+
+
+def measure(loaded: Loaded, emit: Emit, *, seconds: int) -> ExchangeMeasured:
+    """Lets pods exchange requests for `seconds`, and emits what they lost. Raises ProvisionError, and LockedError while
+    another run is at work."""
+    exchange = exchange_of(loaded)
+    with ExitStack() as stack:
+        pool = stack.enter_context(connect_to(loaded.inventory, [loaded.state_host, *exchange.nodes]))
+        lock(stack, pool, loaded, [loaded.state_host])
+        with exchanging(exchange, pool, pool.session(loaded.state_host)) as running:
+            _wait(seconds, emit)
+            report = running.lost()
+        emit(report)
+    return report
+
+
+def _wait(seconds: int, emit: Emit) -> None:
+    began = time.monotonic()
+    while (spent := time.monotonic() - began) < seconds:
+        emit(Progress(task="exchange", subject="requests", done=int(spent), total=seconds, unit="s"))
+        time.sleep(min(_ROUND, seconds - spent))

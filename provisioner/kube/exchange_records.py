@@ -1,0 +1,103 @@
+"""From what the clients of a node wrote to what each pair lost. Pure.
+
+Moments are seconds since the node's boot, as /proc/uptime has them: no other clock is needed, and no step of one
+matters. All clients of a node, one after the other and for a while two, write to the same file for a peer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from provisioner.engine.events import ExchangeMeasured, PairExchanged
+from provisioner.errors import ProvisionError
+
+STILL = 1.0
+"""Seconds without a good answer, at the end, that are none: it may be under way."""
+
+_NOW = re.compile(r"now (\d+\.\d+) (\d+\.\d+)")
+_RECORD = re.compile(r"(\d+\.\d+) (\d+\.\d+) ([01])")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A request: when it began and ended, and whether a good answer came."""
+
+    began: float
+    ended: float
+    well: bool
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a node tells: its time `now`, what that is since the `epoch`, and the records by the node that was asked."""
+
+    now: float
+    epoch: float
+    records: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
+
+    def answered(self, target: str) -> bool:
+        """Whether one of that node's pods has answered."""
+        return any(each.well for each in self.records.get(target, ()))
+
+
+def told(node: str, output: str) -> Told:
+    """From what `exchange.READ` prints. A line that is cut off counts for nothing. Raises ProvisionError."""
+    head, *lines = output.split("\n") or [""]
+    now = _NOW.fullmatch(head)
+    if now is None:
+        raise ProvisionError(f"{node}: it does not tell its time", "is there a `date` that knows %N?")
+    found: dict[str, list[Record]] = {}
+    target = ""
+    for line in lines:
+        if line.startswith("of "):
+            target = line[3:]
+        elif each := _RECORD.fullmatch(line):
+            found.setdefault(target, []).append(Record(float(each[1]), float(each[2]), each[3] == "1"))
+    records = {name: tuple(those) for name, those in found.items()}
+    return Told(float(now[1]), float(now[2]), records)
+
+
+def exchanged(source: str, target: str, since: float, seen: Told) -> PairExchanged:
+    """What the pair lost from the moment `since` until now. Raises ProvisionError for a node that was started anew: its
+    records went with it."""
+    if seen.now < since:
+        raise ProvisionError(
+            f"{source} was started anew while its pods' losses were measured: what they wrote is gone"
+        )
+    records = [each for each in seen.records.get(target, ()) if since <= each.ended <= seen.now]
+    began, ended = longest_gap(seen.records.get(target, ()), since, seen.now)
+    return PairExchanged(
+        source=source,
+        target=target,
+        requests=len(records),
+        failed=sum(not each.well for each in records),
+        gap=round(ended - began, 2),
+        began=round(seen.epoch - seen.now + began, 2),
+        back=not _open(records, seen.now),
+    )
+
+
+def longest_gap(records: Iterable[Record], start: float, end: float) -> tuple[float, float]:
+    """The longest time without a good answer of any client between `start` and `end`: from when, until when. It lasts
+    from when one came, or `start`, until when the next one came, or `end`."""
+    moments = sorted(each.ended for each in records if each.well and start <= each.ended <= end)
+    return max(pairwise([start, *moments, end]), key=lambda gap: gap[1] - gap[0])
+
+
+def summed(pairs: Iterable[PairExchanged], seconds: float) -> ExchangeMeasured:
+    """All of them, who lost most first."""
+    chosen = sorted(pairs, key=lambda pair: (-pair.gap, -pair.failed, pair.source, pair.target))
+    return ExchangeMeasured(
+        seconds=round(seconds, 1),
+        pairs=tuple(chosen),
+        requests=sum(pair.requests for pair in chosen),
+        failed=sum(pair.failed for pair in chosen),
+        gap=max((pair.gap for pair in chosen), default=0.0),
+    )
+
+
+def _open(records: Iterable[Record], now: float) -> bool:
+    return now - max((each.ended for each in records if each.well), default=0.0) > STILL
