@@ -16,7 +16,7 @@ from provisioner.action.choice import check_choice
 from provisioner.action.modules import BASE_MODULES, CLUSTER_MODULES
 from provisioner.action.registryinputs import check_registry_inputs
 from provisioner.engine.events import Emit, silent
-from provisioner.errors import InputError, Problem
+from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.model import Host, Inventory, load_inventory
 from provisioner.network.needs import modules_of_attachments, needs_of
 from provisioner.playbook.load import load_playbook, shipped
@@ -61,6 +61,13 @@ class Loaded:
     run: str
     transition: Transition | None = None
     """Of the pod network, in a run of `migrate`."""
+
+    @property
+    def cluster(self) -> ClusterSpec:
+        """The spec, of who has asked whether there is one. Raises ProvisionError where there is none."""
+        if self.spec is None:
+            raise ProvisionError("the inventory has no cluster")
+        return self.spec
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -63,6 +63,12 @@ class Prepared:
         """Some node has joined the cluster."""
         return self.cluster is not None and self.cluster.established
 
+    def text(self, artifact: str) -> str:
+        """Of a bundle's artifact. Raises ProvisionError where there is no bundle, or no such artifact in it."""
+        if self.loaded.bundle is None:
+            raise ProvisionError("there is no bundle")
+        return self.loaded.bundle.artifact(artifact).path.read_text(encoding="utf-8")
+
 
 def connect(loaded: Loaded, begun: Begun | None = None) -> Pool:
     """The sessions of the run, all of which are begun."""

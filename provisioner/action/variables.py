@@ -200,8 +200,9 @@ class ClusterVariables:
         """What each node runs of the network's `objects`, as it pulls them and in that order; and what the first check
         needs.
 
-        Not the network's where its pods are there already, but for one that another takes the place of: one that starts on a new node before kube-proxy has made the
-        services' rules hangs for 30 s (the client's time for a connection), and its pull gives kube-proxy the time.
+        Not the network's where its pods are there already, but for one that comes beside another: one that starts on
+        a new node before kube-proxy has made the services' rules hangs for 30 s (the client's time for a connection),
+        and its pull gives kube-proxy the time.
         """
         fresh = self._networks.transition is not None or not self.established
         first = [each for each in objects if each["kind"] == "DaemonSet" and fresh]

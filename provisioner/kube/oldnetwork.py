@@ -1,4 +1,4 @@
-"""The objects of a pod network that goes: kept in a file first, then taken away, what runs before what it works with."""
+"""The objects of a pod network that goes: kept in a file first, then taken away, what runs before what it uses."""
 
 from __future__ import annotations
 
@@ -51,11 +51,9 @@ def stop(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = ())
         if each["kind"] in _RUNNING
     )
     names = [each for each in definitions(objects) if each not in definitions(keep)]
-    defined = (
-        f"{KUBECTL_WAITING} delete crd {' '.join(map(quote, names))} --ignore-not-found --timeout={_SECONDS}s >/dev/null\n"
-        if names
-        else ""
-    )
+    gone = " ".join(map(quote, names))
+    wait = f"--ignore-not-found --timeout={_SECONDS}s >/dev/null"
+    defined = f"{KUBECTL_WAITING} delete crd {gone} {wait}\n" if names else ""
     _run(runner, locked(f"set -e\n{running}{defined}:") + "\n", "the former network's agents do not end")
 
 

@@ -1,5 +1,5 @@
-"""Pods are made anew, so that they get an address of another network: by their workloads, which start the new one before
-they end the old one, by eviction, or all at once."""
+"""Pods are made anew, so that they get an address of another network: by their workloads, which start the new one
+before they end the old one, by eviction, or all at once."""
 
 from __future__ import annotations
 
@@ -155,7 +155,8 @@ done
         )
         text = json.dumps(bare(found), sort_keys=True)
         path = f"{FOLDER}/pods/{pod.namespace}_{pod.name}.json"
-        script = f'set -e\numask 077\nmkdir -p {FOLDER}/pods\ncp "$W/pod" {quote(path)}.new\nmv {quote(path)}.new {quote(path)}\n'
+        kept = f"{quote(path)}.new"
+        script = f'set -e\numask 077\nmkdir -p {FOLDER}/pods\ncp "$W/pod" {kept}\nmv {kept} {quote(path)}\n'
         if self.runner.run(Script(script, {"pod": Blob.of(text.encode())})).status != 0:
             raise ProvisionError(f"{self.runner.host}: {path} cannot be written")
 

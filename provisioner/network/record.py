@@ -21,8 +21,8 @@ being taken away."""
 
 @dataclass(frozen=True)
 class Migration:
-    """One that has begun and has not ended. `id` marks what it has restarted. `source` and `target` are sections; `back`
-    marks one that takes back what was done before."""
+    """One that has begun and has not ended. `id` marks what it has restarted. `source` and `target` are sections;
+    `back` marks one that takes back what was done before."""
 
     id: str
     source: Section

@@ -53,8 +53,8 @@ class Facts:
     change of that is not approved (kube.switch).
 
     `mark` and `kubelet_certificate` are texts of the cluster's own files, `owned` what the host remembers to be ours
-    (resources.owned), `network_record` what a control plane remembers of the pod network (network.record), "" when there
-    are none; `state`, which holds the cluster's keys, is None then. `last_change`
+    (resources.owned), `network_record` what a control plane remembers of the pod network (network.record), "" when
+    there are none; `state`, which holds the cluster's keys, is None then. `last_change`
     names the script of ours that changed the host last. `claimed` is the hardware address that answers for the address
     that was asked for, "" when none does or nothing was asked, "kept" where keepalived knows it. `existing`
     are files of a cluster that others have built: lines of a path and the content in base64.

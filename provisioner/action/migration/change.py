@@ -49,13 +49,11 @@ class Change:
 
     @property
     def old(self) -> ClusterSpec:
-        assert self.source.spec is not None
-        return self.source.spec
+        return self.source.cluster
 
     @property
     def new(self) -> ClusterSpec:
-        assert self.target.spec is not None
-        return self.target.spec
+        return self.target.cluster
 
     @property
     def all_at_once(self) -> bool:
@@ -116,9 +114,7 @@ def _back(record: NetworkRecord, wanted: Wanted) -> Migration:
 
 def fixed_of_section(loaded: Loaded, section: Mapping[str, object]) -> Fixed:
     """What is fixed of a cluster with that section."""
-    spec = loaded_for(loaded, section).spec
-    assert spec is not None
-    return fixed_of(spec)
+    return fixed_of(loaded_for(loaded, section).cluster)
 
 
 def check_target(loaded: Loaded, wanted: Wanted) -> None:

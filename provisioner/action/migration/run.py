@@ -1,9 +1,9 @@
 """`migrate`: the cluster's pod network becomes another one while its pods go on.
 
-Both networks are there for a while, and nothing of the former one is touched until no pod needs it: agents of the new one
-come beside it on all nodes; node by node, new pods get the new network, which has to prove itself there; pods are made
-anew, as their workloads do that; then the old agents end, and what they have left on hosts goes. Up to that point the
-way back costs nothing; after it, it is the same way once more.
+Both networks are there for a while, and nothing of the former one is touched until no pod needs it: agents of the new
+one come beside it on all nodes; node by node, new pods get the new network, which has to prove itself there; pods are
+made anew, as their workloads do that; then the old agents end, and what they have left on hosts goes. Up to that point
+the way back costs nothing; after it, it is the same way once more.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import ipaddress
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from provisioner.action.carry import carry_out
 from provisioner.action.connect import connect_to
 from provisioner.action.consent import check_consent
+from provisioner.action.exchange import everywhere, exchange_of
 from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.migration.change import Change, Wanted, change_of, check_target
@@ -27,11 +28,11 @@ from provisioner.action.prepare import Prepared, gather, prepare
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Emit, Note, RunEnded, RunStarted, Step
 from provisioner.engine.journal import journal
-from provisioner.errors import ProvisionError
+from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube import oldnetwork
 from provisioner.kube.podmoves import Moves
-from provisioner.kube.remains import clean_script, parse_remains, remains_script
-from provisioner.kube.workloads import Home, Pod, Reading
+from provisioner.kube.remains import Remain, clean_script, parse_remains, remains_script
+from provisioner.kube.workloads import Home, Pod, Reading, read_workloads
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.network.record import ALONE, BOTH
 from provisioner.playbook.facts import Facts
@@ -121,6 +122,38 @@ def _migrated(run: Run, facts: Mapping[str, Facts], wanted: Wanted, confirm: Con
             run.emit(Note(message=line))
         return 2
     check_consent(lines, confirm)
+    with _measured(run):
+        return _carried_through(run)
+
+
+@contextmanager
+def _measured(run: Run) -> Iterator[None]:
+    """Pods exchange requests while the block runs, and what they lost of each other is told. Where they cannot begin
+    to, as after a run that was cut off in the middle, the block runs without."""
+    exchange = exchange_of(run.change.target)
+    everyone = everywhere(run.pool)
+    try:
+        with run.step("exchange"):
+            since = exchange.start(run.plane, everyone)
+    except UnreachableError:
+        raise
+    except ProvisionError as fault:
+        with suppress(ProvisionError):
+            exchange.stop(run.plane, everyone)
+        run.emit(Note(level="warning", message=f"losses are not measured: {fault.reason}", hint=fault.hint))
+        yield
+        return
+    try:
+        yield
+        run.emit(exchange.collect(everyone, since))
+    finally:
+        with suppress(ProvisionError):
+            exchange.stop(run.plane, everyone)
+
+
+def _carried_through(run: Run) -> int:
+    """The exit code. Raises ProvisionError of the step that failed."""
+    change = run.change
     if change.migration.phase == BOTH:
         code = _beside(run)
         if code:
@@ -204,13 +237,44 @@ def _taken_away(run: Run) -> None:
     old, new = change.old.network.plugin, change.new.network.plugin
     with run.step("agents end", old):
         oldnetwork.stop(run.plane, _objects(prepared, change.old), _objects(prepared, change.new))
+    cidrs = _routed(run)
     with run.step("cleaned", old):
-        each(run.pool, run.nodes, clean_script(old, keep=(new,)), f"{old}'s things do not go")
-        said = each(run.pool, run.nodes, remains_script(old, keep=(new,)), "the second look failed")
-    left = {host: parse_remains(text.encode()) for host, text in said.items()}
-    if any(left.values()):
-        lines = [f"{host}: {', '.join(map(str, found))}" for host, found in left.items() if found]
-        raise ProvisionError(f"{old} has left things that do not go:\n" + "\n".join(lines))
+        each(
+            run.pool, run.nodes, clean_script(old, keep=(new,), pod_cidrs=cidrs), f"{old}'s things do not go"
+        )
+        look = remains_script(old, keep=(new,), pod_cidrs=cidrs)
+        said = each(run.pool, run.nodes, look, "the second look failed")
+    _judged(run, {host: parse_remains(text) for host, text in said.items()})
+
+
+def _routed(run: Run) -> list[str]:
+    """Parts of the pod network to which the former plug-in has led: by nodes, or its pools."""
+    network = run.change.old.network
+    if network.plugin == "calico":
+        return [pool.cidr for pool in network.calico.pools]
+    homes = read_workloads(run.plane).homes
+    return [str(network) for networks in homes.values() for network in networks]
+
+
+def _judged(run: Run, found: Mapping[str, Sequence[Remain]]) -> None:
+    """Says what is left on purpose. Raises ProvisionError for all else that is still there."""
+    reasons: dict[str, list[str]] = {}
+    faults = []
+    for host, remains in found.items():
+        for remain in remains:
+            if remain.left:
+                reasons.setdefault(f"{remain.kind} {remain.name}: {remain.reason}", []).append(host)
+            else:
+                faults.append(
+                    f"{host}: {remain.kind} {remain.name}" + (f" ({remain.reason})" * bool(remain.reason))
+                )
+    for reason, hosts in reasons.items():
+        run.emit(Note(message=f"left on {', '.join(hosts)}: {reason}"))
+    if faults:
+        raise ProvisionError(
+            f"{run.change.old.network.plugin} has left things that do not go:\n" + "\n".join(faults),
+            "take them away, then run the same command again",
+        )
 
 
 def _alone(run: Run) -> int:
@@ -231,9 +295,7 @@ def _carried(run: Run, prepared: Prepared) -> int:
 
 
 def _objects(prepared: Prepared, spec: ClusterSpec) -> list[dict[str, object]]:
-    bundle = prepared.loaded.bundle
-    assert bundle is not None
-    network = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
+    network = PodNetwork(spec, prepared.text)
     return network.objects(lambda image: image)
 
 

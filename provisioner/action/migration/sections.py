@@ -1,5 +1,5 @@
-"""From what an inventory says of the pod network, and what control planes remember, to the two clusters that a migration
-leads from and to: alike but for their section `network`."""
+"""From what an inventory says of the pod network, and what control planes remember, to the two clusters that a
+migration leads from and to: alike but for their section `network`."""
 
 from __future__ import annotations
 
