@@ -56,6 +56,11 @@ class Change:
         return self.target.cluster
 
     @property
+    def within(self) -> bool:
+        """The plug-in stays."""
+        return self.old.network.plugin == self.new.network.plugin
+
+    @property
     def all_at_once(self) -> bool:
         return self.migration.strategy == AT_ONCE
 

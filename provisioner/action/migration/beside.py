@@ -1,0 +1,157 @@
+"""From one plug-in to another: both are there for a while, and nothing of the former is touched until no pod needs it.
+
+Agents of the new one come beside it on all nodes; node by node, new pods get the new network; pods are made anew, as
+their workloads do that; then the old agents end, and what they have left on hosts goes. Up to that point the way back
+costs nothing; after it, it is the same way once more.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from provisioner.action.migration.hosts import backup_folder, each, turn_script, write_record
+from provisioner.action.migration.running import Run, carried, objects_of, prepared_for
+from provisioner.action.transition import Transition
+from provisioner.engine.events import Note
+from provisioner.errors import ProvisionError
+from provisioner.kube import oldnetwork
+from provisioner.kube.podmoves import Moves
+from provisioner.kube.remains import Remain, clean_script, parse_remains, remains_script
+from provisioner.kube.workloads import Home, Pod, Reading, read_workloads
+from provisioner.network.record import ALONE, BOTH
+from provisioner.spec.model import ClusterSpec
+
+
+def go_beside(run: Run) -> int:
+    """The exit code. Raises ProvisionError of the step that failed; done again, each step finds its work done."""
+    change = run.change
+    if change.migration.phase == BOTH:
+        code = _beside(run)
+        if code:
+            return code
+        _turned(run)
+        moved(run)
+        _turned(run)  # an agent that was started anew meanwhile has put its configuration back
+        check_moved(run)
+        change = run.change = replace(change, migration=replace(change.migration, phase=ALONE))
+        write_record(run.pool, run.planes, change.recorded(change.migration))
+    _taken_away(run)
+    return _alone(run)
+
+
+def _beside(run: Run) -> int:
+    """The new network comes beside the other one."""
+    change = run.change
+    with run.step("backup", change.old.network.plugin):
+        prepared = prepared_for(run, Transition(change.recorded(change.migration), beside=change.old))
+        write_record(run.pool, run.planes, change.recorded(change.migration))
+        oldnetwork.backup(run.plane, objects_of(prepared, change.old), backup_folder(change.migration.id))
+    with run.step("beside", change.new.network.plugin):
+        return carried(run, prepared)
+
+
+def _turned(run: Run) -> None:
+    change = run.change
+    script = turn_script(
+        change.old.network.plugin, change.new.network.plugin, backup_folder(change.migration.id)
+    )
+    for group in [run.nodes] if change.all_at_once else [[node] for node in run.nodes]:
+        with run.step("turned", ", ".join(group)):
+            each(run.pool, group, script, "new pods cannot get the new network")
+
+
+def moved(run: Run) -> None:
+    """Makes pods anew that have addresses of the former network. Raises ProvisionError."""
+    moves = _moves(run)
+    if run.change.all_at_once:
+        with run.step("pods", "all nodes"):
+            moves.replace()
+        return
+    for node in run.nodes:
+        with run.step("pods", node):
+            moves.roll(node)
+
+
+def check_moved(run: Run) -> None:
+    """Also what was made while others were moved. Raises ProvisionError naming pods that keep their address."""
+    moves = _moves(run)
+    for _ in range(3):
+        left = moves.old(moves.read())
+        if not left:
+            return
+        moves.roll()
+    named = ", ".join(f"{each.namespace}/{each.name}" for each in left)
+    raise ProvisionError(
+        f"pods still have addresses of the former network: {named}", "run the same command again"
+    )
+
+
+def _moves(run: Run) -> Moves:
+    new = run.change.new
+
+    def old(reading: Reading) -> Sequence[Pod]:
+        return reading.outside(_homes(new) or reading.homes)
+
+    return Moves(run.plane, run.change.migration.id, old)
+
+
+def _homes(new: ClusterSpec) -> Home:
+    """Where pods have addresses then; nothing where each node has a part of its own."""
+    if new.network.plugin == "calico":
+        return [ipaddress.ip_network(pool.cidr) for pool in new.network.calico.pools]
+    return ()
+
+
+def _taken_away(run: Run) -> None:
+    """The old agents end, and what they have left on hosts goes; a second look proves it."""
+    change = run.change
+    prepared = prepared_for(run, Transition(change.recorded(change.migration)))
+    old, new = change.old.network.plugin, change.new.network.plugin
+    with run.step("agents end", old):
+        oldnetwork.stop(run.plane, objects_of(prepared, change.old), objects_of(prepared, change.new))
+    cidrs = _routed(run)
+    with run.step("cleaned", old):
+        each(
+            run.pool, run.nodes, clean_script(old, keep=(new,), pod_cidrs=cidrs), f"{old}'s things do not go"
+        )
+        look = remains_script(old, keep=(new,), pod_cidrs=cidrs)
+        said = each(run.pool, run.nodes, look, "the second look failed")
+    judged(run, {host: parse_remains(text) for host, text in said.items()})
+
+
+def _routed(run: Run) -> list[str]:
+    """Parts of the pod network to which the former plug-in has led: by nodes, or its pools."""
+    network = run.change.old.network
+    if network.plugin == "calico":
+        return [pool.cidr for pool in network.calico.pools]
+    homes = read_workloads(run.plane).homes
+    return [str(network) for networks in homes.values() for network in networks]
+
+
+def judged(run: Run, found: Mapping[str, Sequence[Remain]]) -> None:
+    """Says what is left on purpose. Raises ProvisionError for all else that is still there."""
+    reasons: dict[str, list[str]] = {}
+    faults = []
+    for host, remains in found.items():
+        for remain in remains:
+            if remain.left:
+                reasons.setdefault(f"{remain.kind} {remain.name}: {remain.reason}", []).append(host)
+            else:
+                faults.append(
+                    f"{host}: {remain.kind} {remain.name}" + (f" ({remain.reason})" * bool(remain.reason))
+                )
+    for reason, hosts in reasons.items():
+        run.emit(Note(message=f"left on {', '.join(hosts)}: {reason}"))
+    if faults:
+        raise ProvisionError(
+            f"{run.change.old.network.plugin} has left things that do not go:\n" + "\n".join(faults),
+            "take them away, then run the same command again",
+        )
+
+
+def _alone(run: Run) -> int:
+    change = run.change
+    with run.step("alone", change.new.network.plugin):
+        return carried(run, prepared_for(run, Transition(change.recorded(None), settled=True)))

@@ -1,0 +1,197 @@
+"""Changes inside one plug-in that its makers, or an apply, do not allow at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from provisioner.action.migration.beside import check_moved, judged, moved
+from provisioner.action.migration.change import NODE_BY_NODE
+from provisioner.action.migration.hosts import backup_folder, each, write_record
+from provisioner.action.migration.running import Run, carried, objects_of, prepared_for
+from provisioner.action.transition import Transition, unadjusted
+from provisioner.engine.events import Note
+from provisioner.errors import InputError, Problem, ProvisionError
+from provisioner.kube import oldnetwork
+from provisioner.kube.calicopools import blocks_in, closed, delete_pools
+from provisioner.kube.remains import backend_remains_script, clean_backend_script, parse_remains
+from provisioner.kube.workloads import read_workloads
+from provisioner.network.calicoresources import pool_object
+from provisioner.spec.calico import IPPool
+from provisioner.spec.model import ClusterSpec
+
+Objects = list[dict[str, Any]]
+_POOL = "IPPool"
+
+
+def go_within(run: Run) -> int:
+    """The exit code. Raises ProvisionError of the step that failed; done again, each step finds its work done."""
+    _noted(run)
+    steps = _of_flannel if run.change.new.network.plugin == "flannel" else _of_calico
+    return steps(run)
+
+
+def check_within(run: Run) -> None:
+    """Raises InputError and ProvisionError for what this version cannot change, before anything is changed."""
+    change = run.change
+    network = change.new.network
+    if network.plugin != "flannel" and (network.calico.operated or change.old.network.calico.operated):
+        raise ProvisionError(
+            "network.calico.install: what Calico's operator has made, it changes by itself or not at all",
+            "leave install and the pools as they are",
+        )
+    if network.plugin == "flannel" and change.migration.strategy == NODE_BY_NODE and not change.begun:
+        run.emit(
+            Note(message="flannel's agents change together: those of one back end do not hear the others")
+        )
+    if network.plugin == "calico":
+        _check_pools(run)
+
+
+def _check_pools(run: Run) -> None:
+    change = run.change
+    left, names = leaving(change.old, change.new), {each.name for each in change.new.network.calico.pools}
+    problems = []
+    for index, pool in enumerate(change.new.network.calico.pools):
+        place = change.target.inventory.origin(None, "cluster", "network", "calico", "pools", index)
+        if any(pool.name == each.name for each in left):
+            reason = (
+                f"pools: {pool.name} is there with another CIDR or other blocks, which a pool keeps for ever"
+            )
+            problems.append(Problem(*place, reason, "give the new one another name, and a CIDR of its own"))
+    going = [each for each in left if each.name not in names]
+    fresh = {each.cidr for each in change.new.network.calico.pools} - {
+        each.cidr for each in change.old.network.calico.pools
+    }
+    taken = blocks_in(run.plane, sorted(fresh)) if going and fresh and not change.begun else []
+    if taken:
+        place = change.target.inventory.origin(None, "cluster", "network", "calico", "pools")
+        reason = f"pools: nodes have blocks of the former pool in the new one: {', '.join(taken)}"
+        problems.append(Problem(*place, reason, "choose a part of the pod CIDRs without blocks"))
+    if problems:
+        raise InputError(problems)
+
+
+def _noted(run: Run) -> None:
+    change = run.change
+    record = change.recorded(change.migration)
+    with run.step("backup", change.old.network.plugin):
+        write_record(run.pool, run.planes, record)
+        objects = objects_of(prepared_for(run, Transition(record)), change.old)
+        oldnetwork.backup(run.plane, objects, backup_folder(change.migration.id))
+
+
+def _of_flannel(run: Run) -> int:
+    """All agents at once: those of one back end do not know the ways of another one's."""
+    change = run.change
+    old = change.old.network.flannel.backend
+    code = _carried(run, "agents", together)
+    if code:
+        return code
+    if old != change.new.network.flannel.backend:
+        homes = read_workloads(run.plane).homes.values()
+        cidrs = [str(network) for networks in homes for network in networks]
+        with run.step("cleaned", old):
+            each(
+                run.pool,
+                run.nodes,
+                clean_backend_script("flannel", old, pod_cidrs=cidrs),
+                f"{old} does not go",
+            )
+            look = backend_remains_script("flannel", old, pod_cidrs=cidrs)
+            said = each(run.pool, run.nodes, look, "the second look failed")
+        judged(run, {host: parse_remains(text) for host, text in said.items()})
+    return _settled(run)
+
+
+def _of_calico(run: Run) -> int:
+    change = run.change
+    old, new = change.old.network.calico, change.new.network.calico
+    if (old.backend, new.backend) == ("bird", "vxlan"):
+        # While sessions are there nobody needs them any more: Felix writes the routes of VXLAN.
+        code = _carried(
+            run, "encapsulation", lambda objects: _with_pools(objects, new.pools, old.pools), of_old=True
+        )
+    elif (old.backend, new.backend) == ("vxlan", "bird"):
+        # All agents together: each waits for sessions before it is ready. Pods' packets go on in VXLAN until then.
+        code = _carried(run, "agents", lambda objects: together(_with_pools(objects, old.pools, new.pools)))
+    else:
+        code = 0
+    if code or (code := _pools_moved(run)):
+        return code
+    return _settled(run)
+
+
+def _pools_moved(run: Run) -> int:
+    """Pods get addresses of the pools that are to be, before those that are not go."""
+    change = run.change
+    left = leaving(change.old, change.new)
+    if not left:
+        return 0
+    kept = closed(map(pool_object, left))
+    code = _carried(run, "pools", lambda objects: [*objects, *kept])
+    if code:
+        return code
+    moved(run)
+    check_moved(run)
+    with run.step("pools end", ", ".join(pool.name for pool in left)):
+        delete_pools(
+            run.plane,
+            [
+                pool.name
+                for pool in left
+                if pool.name not in {each.name for each in change.new.network.calico.pools}
+            ],
+            [pool.cidr for pool in left],
+            [pool.cidr for pool in change.new.network.calico.pools],
+        )
+    return 0
+
+
+def leaving(old: ClusterSpec, new: ClusterSpec) -> list[IPPool]:
+    """Pools of the old network that the new one has not, or has with other blocks."""
+    there = {(pool.name, pool.cidr, pool.block_size) for pool in new.network.calico.pools}
+    return [pool for pool in old.network.calico.pools if (pool.name, pool.cidr, pool.block_size) not in there]
+
+
+def _carried(run: Run, name: str, adjust: Callable[[Objects], Objects], *, of_old: bool = False) -> int:
+    change = run.change
+    with run.step(name, change.new.network.plugin):
+        transition = Transition(change.recorded(change.migration), adjust=adjust)
+        return carried(run, prepared_for(run, transition, of_old=of_old))
+
+
+def _settled(run: Run) -> int:
+    with run.step("settled", run.change.new.network.plugin):
+        transition = Transition(run.change.recorded(None), adjust=unadjusted, settled=True)
+        return carried(run, prepared_for(run, transition))
+
+
+def together(objects: Objects) -> Objects:
+    """With all pods of DaemonSets replaced at once, not one after the other."""
+    return [_at_once(each) if each["kind"] == "DaemonSet" else each for each in objects]
+
+
+def _at_once(item: dict[str, Any]) -> dict[str, Any]:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}}
+    return {**item, "spec": {**item["spec"], "updateStrategy": strategy}}
+
+
+def _with_pools(objects: Objects, having: tuple[IPPool, ...], instead: tuple[IPPool, ...]) -> Objects:
+    """With the encapsulation that pools of `having` have, where `instead` have them under the same name."""
+    names = {pool.name for pool in instead}
+    known = {pool.name: pool_object(pool) for pool in having if pool.name in names}
+    return [
+        _encapsulated(each, known[each["metadata"]["name"]])
+        if each["kind"] == _POOL and each["metadata"]["name"] in known
+        else each
+        for each in objects
+    ]
+
+
+def _encapsulated(item: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    keys = ("ipipMode", "vxlanMode")
+    return {
+        **item,
+        "spec": {**item["spec"], **{key: other["spec"][key] for key in keys if key in other["spec"]}},
+    }
