@@ -217,6 +217,7 @@ left_links() {
 left_programs() {
   for name in $1; do [ ! -e "/opt/cni/bin/$name" ] || left file "/opt/cni/bin/$name" 'other plug-ins use it, too'; done
 }
+left_written() { find_file "$1" | while read -r it; do left file "$it" 'people have written it'; done; }
 left_setting() {
   [ "$(sysctl -n "$1" 2>/dev/null)" != "$2" ] || left setting "$1 = $2" 'what it was before is not known'
 }

@@ -45,6 +45,8 @@ class Traces:
     """Patterns of sh: settings, programs and folders that are the plug-in's alone."""
     shared: tuple[str, ...] = ()
     """Programs that it, too, has put there, and that others use."""
+    written: tuple[str, ...] = ()
+    """Patterns of sh: files that people have written for it, as its documents advise."""
     settings: tuple[str, ...] = ()
     """Settings of the kernel, with the value that it gives them and does not take back."""
 
@@ -94,6 +96,7 @@ _FELIX = Traces(
         "/sys/fs/bpf/calico", "/sys/fs/bpf/tc/globals/cali_*",
     ),
     shared=("host-local", "loopback", "portmap", "tuning", "bandwidth", "flannel"),
+    written=("/etc/NetworkManager/conf.d/calico.conf",),
     settings=("net.ipv4.conf.default.rp_filter 1",),
 )  # fmt: skip
 _FLANNELD = Traces(
@@ -105,6 +108,7 @@ _FLANNELD = Traces(
     tables=("ip flannel-ipv4", "ip6 flannel-ipv6"),
     containers=("/var/lib/cni/flannel",),
     files=(f"{_BIN}/flannel", "/run/flannel"),
+    written=("/etc/systemd/network/*flannel*.link", "/etc/udev/rules.d/*flannel*.rules"),
 )
 PLUGINS: dict[str, Traces] = {
     "flannel": _FLANNELD.with_(

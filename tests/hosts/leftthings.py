@@ -66,6 +66,8 @@ echo '{{}}' >etc/cni/net.d/87-podman.conflist
 printf '{ENDED}\r\neth0' >var/lib/cni/networks/podman/10.88.0.2
 echo '{{}}' >var/lib/cni/results/podman-{ENDED}-eth0
 echo '{{}}' >var/lib/cni/results/cbr0-of-mine-{ENDED}-eth0
+mkdir -p etc/NetworkManager/conf.d
+echo x >etc/NetworkManager/conf.d/calico.conf
 ip netns add cni-ended
 """
 
@@ -204,6 +206,6 @@ done
 nft -s list ruleset
 ipset list -n | sort
 grep -v cgroup /proc/mounts | cut -d ' ' -f 2
-find /etc/cni /opt/cni /var/lib/c* /var/log /run /sys/fs/bpf /etc/sysctl.d -path /run/provision -prune \
-  -o -path /run/mount -prune -o -path /run/xtables.lock -prune -o -print | sort
+find /etc/cni /etc/NetworkManager /opt/cni /var/lib/c* /var/log /run /sys/fs/bpf /etc/sysctl.d \
+  -path /run/provision -prune -o -path /run/mount -prune -o -path /run/xtables.lock -prune -o -print | sort
 """
