@@ -23,12 +23,12 @@ _KINDS = (
     ("programs", "program", "|"),
     ("mounts", "mount", ""),
     ("rules", "rule", "|"),
+    ("emptied", "address", " "),
     ("protocols", "route", ""),
     ("gateways", "gateway", ""),
     ("pod_links", "podlink", "|"),
     ("bridges", "bridge", " "),
     ("links", "link", "|"),
-    ("emptied", "address", " "),
 )
 """In the order in which they go: fields of Traces, the function's name, and what is between several; "": one by one."""
 _KINDS_LATER = (

@@ -130,7 +130,7 @@ PLUGINS: dict[str, Traces] = {
     ),
     "canal": _FELIX.with_([_FLANNELD, Traces(files=(f"{_NET}/10-canal.conflist", f"{_NET}/10-canal.conf"))]),
     "cilium": Traces(
-        links=("cilium_(host|net|vxlan|geneve|wg0)", "lxc_health"),
+        links=("cilium_(host|net|vxlan|geneve|wg0|ipip[46])", "lxc_health"),
         pod_links=("lxc[0-9a-f]{12}",),
         rules=("fwmark 0x[0-9a-f]+/0xf00 .*lookup 200[45]",),
         chains=("(OLD_)?CILIUM_[A-Za-z0-9_]+",),

@@ -125,6 +125,7 @@ ip link add calidddddddddd type veth peer name dangling
 ip link set vxlan.calico up
 ip addr add 10.245.0.1/32 dev tunl0
 ip link set tunl0 up
+ip route add 10.245.7.0/26 via 10.0.0.8 dev tunl0 onlink proto bird
 ip route add 10.245.1.0/26 via 10.0.0.2 proto bird
 ip route add 10.245.2.0/26 proto bird nexthop via 10.0.0.2 nexthop via 10.0.0.3
 ip route add blackhole 10.245.0.0/26 proto bird
