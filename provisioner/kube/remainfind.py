@@ -63,11 +63,14 @@ find_bridge() {
   done
 }
 delete_link() { ip link delete "$1" 2>/dev/null || :; }
-# A link that cannot be deleted may be others', too: what bears addresses of theirs is left up.
+# A link that cannot be deleted may be others', too: what bears addresses of theirs is left up. Where all is to go the
+# link is the plug-in's if BIRD's routes lead over it: Felix then suffers no other address there.
 find_address() {
   for link in $1; do
     [ -n "$(find_link "$link")" ] || continue
-    for net in $nets; do
+    among=$nets
+    [ -z "$gone" ] || [ -z "$(ip -4 route show dev "$link" proto 12)" ] || among=0.0.0.0/0
+    for net in $among; do
       ip "$(family "$net")" -o addr show dev "$link" to "$net" | sed -nE "s/.* inet6? ([^ ]+) .*/$link \1/p"
     done
     [ -n "$(ip -o addr show dev "$link" scope global)" ] ||
@@ -217,6 +220,7 @@ left_links() {
 left_programs() {
   for name in $1; do [ ! -e "/opt/cni/bin/$name" ] || left file "/opt/cni/bin/$name" 'other plug-ins use it, too'; done
 }
+left_written() { find_file "$1" | while read -r it; do left file "$it" 'people have written it'; done; }
 left_setting() {
   [ "$(sysctl -n "$1" 2>/dev/null)" != "$2" ] || left setting "$1 = $2" 'what it was before is not known'
 }

@@ -23,12 +23,12 @@ _KINDS = (
     ("programs", "program", "|"),
     ("mounts", "mount", ""),
     ("rules", "rule", "|"),
+    ("emptied", "address", " "),
     ("protocols", "route", ""),
     ("gateways", "gateway", ""),
     ("pod_links", "podlink", "|"),
     ("bridges", "bridge", " "),
     ("links", "link", "|"),
-    ("emptied", "address", " "),
 )
 """In the order in which they go: fields of Traces, the function's name, and what is between several; "": one by one."""
 _KINDS_LATER = (
@@ -164,6 +164,8 @@ def _left(traces: Traces) -> Iterator[str]:
     programs = [each for each in traces.shared if f"/opt/cni/bin/{each}" not in traces.files]
     if programs:
         yield f"left_programs {quote(' '.join(programs))}"
+    if traces.written:
+        yield f"left_written {quote(' '.join(traces.written))}"
     yield from (f"left_setting {each}" for each in traces.settings)
     if _STEERING in traces.files:
         yield "left_aside"

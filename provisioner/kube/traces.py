@@ -45,6 +45,8 @@ class Traces:
     """Patterns of sh: settings, programs and folders that are the plug-in's alone."""
     shared: tuple[str, ...] = ()
     """Programs that it, too, has put there, and that others use."""
+    written: tuple[str, ...] = ()
+    """Patterns of sh: files that people have written for it, as its documents advise."""
     settings: tuple[str, ...] = ()
     """Settings of the kernel, with the value that it gives them and does not take back."""
 
@@ -94,6 +96,7 @@ _FELIX = Traces(
         "/sys/fs/bpf/calico", "/sys/fs/bpf/tc/globals/cali_*",
     ),
     shared=("host-local", "loopback", "portmap", "tuning", "bandwidth", "flannel"),
+    written=("/etc/NetworkManager/conf.d/calico.conf",),
     settings=("net.ipv4.conf.default.rp_filter 1",),
 )  # fmt: skip
 _FLANNELD = Traces(
@@ -105,6 +108,7 @@ _FLANNELD = Traces(
     tables=("ip flannel-ipv4", "ip6 flannel-ipv6"),
     containers=("/var/lib/cni/flannel",),
     files=(f"{_BIN}/flannel", "/run/flannel"),
+    written=("/etc/systemd/network/*flannel*.link", "/etc/udev/rules.d/*flannel*.rules"),
 )
 PLUGINS: dict[str, Traces] = {
     "flannel": _FLANNELD.with_(
@@ -126,7 +130,7 @@ PLUGINS: dict[str, Traces] = {
     ),
     "canal": _FELIX.with_([_FLANNELD, Traces(files=(f"{_NET}/10-canal.conflist", f"{_NET}/10-canal.conf"))]),
     "cilium": Traces(
-        links=("cilium_(host|net|vxlan|geneve|wg0)", "lxc_health"),
+        links=("cilium_(host|net|vxlan|geneve|wg0|ipip[46])", "lxc_health"),
         pod_links=("lxc[0-9a-f]{12}",),
         rules=("fwmark 0x[0-9a-f]+/0xf00 .*lookup 200[45]",),
         chains=("(OLD_)?CILIUM_[A-Za-z0-9_]+",),

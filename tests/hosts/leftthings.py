@@ -66,6 +66,8 @@ echo '{{}}' >etc/cni/net.d/87-podman.conflist
 printf '{ENDED}\r\neth0' >var/lib/cni/networks/podman/10.88.0.2
 echo '{{}}' >var/lib/cni/results/podman-{ENDED}-eth0
 echo '{{}}' >var/lib/cni/results/cbr0-of-mine-{ENDED}-eth0
+mkdir -p etc/NetworkManager/conf.d
+echo x >etc/NetworkManager/conf.d/calico.conf
 ip netns add cni-ended
 """
 
@@ -123,6 +125,7 @@ ip link add calidddddddddd type veth peer name dangling
 ip link set vxlan.calico up
 ip addr add 10.245.0.1/32 dev tunl0
 ip link set tunl0 up
+ip route add 10.245.7.0/26 via 10.0.0.8 dev tunl0 onlink proto bird
 ip route add 10.245.1.0/26 via 10.0.0.2 proto bird
 ip route add 10.245.2.0/26 proto bird nexthop via 10.0.0.2 nexthop via 10.0.0.3
 ip route add blackhole 10.245.0.0/26 proto bird
@@ -204,6 +207,6 @@ done
 nft -s list ruleset
 ipset list -n | sort
 grep -v cgroup /proc/mounts | cut -d ' ' -f 2
-find /etc/cni /opt/cni /var/lib/c* /var/log /run /sys/fs/bpf /etc/sysctl.d -path /run/provision -prune \
-  -o -path /run/mount -prune -o -path /run/xtables.lock -prune -o -print | sort
+find /etc/cni /etc/NetworkManager /opt/cni /var/lib/c* /var/log /run /sys/fs/bpf /etc/sysctl.d \
+  -path /run/provision -prune -o -path /run/mount -prune -o -path /run/xtables.lock -prune -o -print | sort
 """

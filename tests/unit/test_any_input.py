@@ -68,6 +68,7 @@ from provisioner.inventory.secrets import Secret
 from provisioner.inventory.sshargs import SshArgumentError, SshArguments, read_ssh_arguments
 from provisioner.kube.kubeconfigedit import servers
 from provisioner.kube.leader import voters
+from provisioner.kube.remains import parse_remains
 from provisioner.kube.serviceflags import command, environment
 from provisioner.pki.cluster import agreed_state, parse_state
 from provisioner.playbook.compile import Compiler
@@ -277,6 +278,9 @@ PARSERS: Mapping[str, Parser] = {
     ),
     "members of etcd": Parser(
         texts | deep | damaged(ETCD).map(lambda told: "\n==\n".join(map(json.dumps, told.values()))), voters
+    ),
+    "what a plug-in has left": Parser(
+        texts | texts.map(lambda text: f"there\t{text}\tname\t\nleft\tkind\t{text}"), parse_remains
     ),
     "plan files": Parser(
         raw | damaged(PLAN).map(json.dumps).map(str.encode) | bent(_lines(PLAN).encode()), _plan
