@@ -12,7 +12,9 @@ from provisioner.action.migration.running import Run, carried, objects_of, prepa
 from provisioner.action.transition import Transition, unadjusted
 from provisioner.engine.events import Note
 from provisioner.errors import InputError, Problem, ProvisionError
+from provisioner.inventory.addresses import is_ip
 from provisioner.kube import oldnetwork
+from provisioner.kube.bridgeroutes import blocks_of, bridge_script, unbridge_script
 from provisioner.kube.calicopools import blocks_in, closed, delete_pools
 from provisioner.kube.remains import backend_remains_script, clean_backend_script, parse_remains
 from provisioner.kube.workloads import read_workloads
@@ -106,20 +108,35 @@ def _of_flannel(run: Run) -> int:
 
 def _of_calico(run: Run) -> int:
     change = run.change
-    old, new = change.old.network.calico, change.new.network.calico
-    if (old.backend, new.backend) == ("bird", "vxlan"):
+    if change.old.network.calico.backend == change.new.network.calico.backend:
+        return _pools_moved(run) or _settled(run)
+    _bridge(run)
+    code = _backend_first(run) or _pools_moved(run) or _settled(run)
+    if code == 0:
+        with run.step("bridge taken away"):
+            each(run.pool, run.nodes, unbridge_script(), "our own routes do not go")
+    return code
+
+
+def _backend_first(run: Run) -> int:
+    """The step after which agents can go over one by one, or pools."""
+    old, new = run.change.old.network.calico, run.change.new.network.calico
+    if new.backend == "vxlan":
         # While sessions are there nobody needs them any more: Felix writes the routes of VXLAN.
-        code = _carried(
+        return _carried(
             run, "encapsulation", lambda objects: _with_pools(objects, new.pools, old.pools), of_old=True
         )
-    elif (old.backend, new.backend) == ("vxlan", "bird"):
-        # All agents together: each waits for sessions before it is ready. Pods' packets go on in VXLAN until then.
-        code = _carried(run, "agents", lambda objects: together(_with_pools(objects, old.pools, new.pools)))
-    else:
-        code = 0
-    if code or (code := _pools_moved(run)):
-        return code
-    return _settled(run)
+    # All agents together: each waits for sessions before it is ready. Pods' packets go on in VXLAN until then.
+    return _carried(run, "agents", lambda objects: together(_with_pools(objects, old.pools, new.pools)))
+
+
+def _bridge(run: Run) -> None:
+    """Routes of ours, for when neither has its own."""
+    addresses = {name: node.address for name, node in run.change.new.nodes.items() if is_ip(node.address)}
+    blocks = blocks_of(run.plane)
+    with run.step("bridged"):
+        for node in run.nodes:
+            each(run.pool, [node], bridge_script(node, blocks, addresses), "routes cannot be added")
 
 
 def _pools_moved(run: Run) -> int:
