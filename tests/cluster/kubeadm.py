@@ -1,0 +1,214 @@
+"""Builds a cluster as people do after kubeadm's own documentation: packages' files, `kubeadm init`, `kubeadm join`,
+flannel's manifest. Its hosts have no registry, so all images are there before. Nothing on them is known to
+`provision`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from by_ssh import ByShell, Files
+from imported import IMPORT, around, pack
+from kubeadm_program import image_names, kubeadm
+from lab_cluster import BESIDE, LabCluster, own_lab
+
+from provisioner.bundle.layout import Bundle, Image, default_bundle_path
+
+SOURCE = Path(__file__).with_suffix(".yaml")
+PODS, SERVICES = "10.244.0.0/16", "10.96.0.0/16"
+_FROM_BUNDLE = ("pause", "coredns")
+_ON_EVERY_NODE = ("pause", "coredns", "kube-proxy")
+_ADDED = ("/flannel", "/flannel-cni-plugin", "/agnhost")
+"""What runs beside kubeadm's own images; agnhost is for the tests."""
+
+
+@contextmanager
+def kubeadm_lab(subnet: str = BESIDE) -> Iterator[LabCluster]:
+    """A lab of its own with the cluster of kubeadm.yaml. Its inventory says what it is; `kubectl` on cp1 is the
+    administrator's."""
+    net = subnet.rpartition(".")[0]
+    with own_lab(f"kubeadm-{subnet.partition('/')[0].replace('.', '-')}", SOURCE, subnet) as lab:
+        if not lab.one("cp1", "ls /root/.kube/config 2>/dev/null || :"):
+            Kubeadm(lab.folder, f"{net}.11", {"worker1": f"{net}.21", "worker2": f"{net}.22"}).build()
+        yield lab
+
+
+@dataclass(frozen=True)
+class Kubeadm:
+    """Hosts of a lab in `folder`, by address."""
+
+    folder: Path
+    master: str
+    workers: Mapping[str, str]
+
+    def build(self) -> None:
+        """Brings it up until all nodes are Ready and names are answered. Raises AssertionError."""
+        with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor() as pool:
+            images = self._images(Path(name))
+            slim = {each: image for each, image in images.items() if _is_for_every_node(each)}
+            ready = [pool.submit(self._prepare, address, slim) for address in self.workers.values()]
+            self._prepare(self.master, images)
+            self._shell.send(self.master, self._settings())
+            join = self._shell.run(self.master, _INIT)
+            for each in ready:
+                each.result()
+            list(pool.map(lambda address: self._shell.run(address, join), self.workers.values()))
+        self._shell.run(self.master, _AWAIT.format(nodes=len(self.workers) + 1))
+
+    def give(self, address: str, references: Sequence[str]) -> None:
+        """Takes care that a host has images of the bundle, under their upstream names."""
+        images = {reference: self._bundle.image(reference) for reference in references}
+        self._shell.feed(address, IMPORT, lambda stream: pack(images, stream))
+
+    @cached_property
+    def _bundle(self) -> Bundle:
+        return Bundle.open(default_bundle_path())
+
+    @property
+    def _shell(self) -> ByShell:
+        return ByShell(self.folder)
+
+    def _prepare(self, address: str, images: Mapping[str, Image]) -> None:
+        self._shell.send(address, self._files())
+        self._shell.run(address, _PREPARE)
+        self._shell.feed(address, IMPORT, lambda stream: pack(images, stream))
+
+    def _files(self) -> Files:
+        """What the packages bring, and what their documentation asks for beside them."""
+        binaries: Files = {
+            f"/usr/bin/{name}": (self._bundle.artifact(name).path, 0o755) for name in ("kubelet", "kubectl")
+        }
+        return {
+            **binaries,
+            "/usr/bin/kubeadm": (kubeadm(), 0o755),
+            "/usr/lib/systemd/system/kubelet.service": (_UNIT.encode(), 0o644),
+            "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf": (_DROP_IN.encode(), 0o644),
+            "/etc/containerd/config.toml": (_CONTAINERD.encode(), 0o644),
+            "/etc/modules-load.d/k8s.conf": (b"overlay\nbr_netfilter\n", 0o644),
+            "/etc/sysctl.d/k8s.conf": (_SYSCTL.encode(), 0o644),
+            "/etc/kubernetes/manifests/.keep": (b"", 0o644),
+            "/opt/cni/bin/.keep": (b"", 0o644),
+            "/root/cni-plugins.tgz": (self._bundle.artifact("cni-plugins").path, 0o644),
+        }
+
+    def _settings(self) -> Files:
+        version = self._bundle.artifact("kubelet").version
+        text = _CLUSTER.format(address=self.master, version=version, pods=PODS, services=SERVICES)
+        return {
+            "/root/kubeadm.yaml": (text.encode(), 0o600),
+            "/root/kube-flannel.yml": (self._bundle.artifact("kube-flannel").path, 0o644),
+        }
+
+    def _images(self, folder: Path) -> dict[str, Image]:
+        """All that kubeadm asks for, by the name by which it does, and what is added. Of the bundle's images flannel's
+        has the iptables that kube-proxy needs."""
+        found = {each.name.rpartition("/")[2]: each for each in self._bundle.images()}
+        images = {each.reference: each for each in self._bundle.images() if each.name.endswith(_ADDED)}
+        for reference in image_names(kubeadm(), self._bundle.artifact("kubelet").version):
+            name = _short(reference)
+            if name in _FROM_BUNDLE:
+                images[reference] = found[name]
+            else:
+                base = found["flannel"] if name == "kube-proxy" else None
+                images[reference] = around(self._bundle.artifact(name), folder, base)
+        return images
+
+
+def _short(reference: str) -> str:
+    return reference.rpartition("/")[2].partition(":")[0]
+
+
+def _is_for_every_node(reference: str) -> bool:
+    return _short(reference) in _ON_EVERY_NODE or reference.partition(":")[0].endswith(_ADDED)
+
+
+_PREPARE = """
+modprobe -a overlay br_netfilter
+sysctl -q -p /etc/sysctl.d/k8s.conf
+tar -xf /root/cni-plugins.tgz -C /opt/cni/bin
+rm /root/cni-plugins.tgz
+systemctl daemon-reload
+systemctl restart containerd
+systemctl enable -q --now kubelet
+"""
+_INIT = """
+kubeadm init --config /root/kubeadm.yaml >/root/kubeadm.log 2>&1 || { tail -n 30 /root/kubeadm.log >&2; exit 1; }
+mkdir -p /root/.kube
+cp /etc/kubernetes/admin.conf /root/.kube/config
+kubectl apply -f /root/kube-flannel.yml >&2
+kubeadm token create --print-join-command
+"""
+_AWAIT = """
+end=$(($(date +%s) + 120))
+until [ "$(kubectl get nodes --no-headers | grep -c ' Ready ')" = {nodes} ]; do
+  [ "$(date +%s)" -lt $end ] || {{ kubectl get nodes,pods -A -o wide >&2; exit 1; }}
+  sleep 0.5
+done
+kubectl -n kube-flannel rollout status daemonset/kube-flannel-ds --timeout=60s
+kubectl -n kube-system rollout status daemonset/kube-proxy deployment/coredns --timeout=60s ||
+  {{ kubectl get pods -A -o wide >&2; exit 1; }}
+"""
+# The conntrack table is the lab machine's.
+_CLUSTER = """apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+localAPIEndpoint: {{advertiseAddress: {address}}}
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: {version}
+networking: {{podSubnet: {pods}, serviceSubnet: {services}}}
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+failSwapOn: false
+failCgroupV1: false
+---
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: iptables
+conntrack: {{maxPerCore: 0, min: 0}}
+"""
+_SYSCTL = """net.bridge.bridge-nf-call-iptables = 1
+net.bridge.bridge-nf-call-ip6tables = 1
+net.ipv4.ip_forward = 1
+"""
+_UNIT = """[Unit]
+Description=The kubelet
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStart=/usr/bin/kubelet
+Restart=always
+StartLimitInterval=0
+RestartSec=10
+
+[Install]
+WantedBy=multi-user.target
+"""
+# kubeadm reads and writes what is named here.
+_DROP_IN = """[Service]
+Environment="KUBELET_KUBECONFIG_ARGS=\\
+--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf"
+Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml"
+EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
+EnvironmentFile=-/etc/default/kubelet
+ExecStart=
+ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS
+"""
+_CONTAINERD = """version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "registry.k8s.io/pause:3.10"
+  restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+  SystemdCgroup = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "/opt/cni/bin"
+"""
