@@ -5,13 +5,15 @@ flannel's manifest. Its hosts have no registry, so all images are there before. 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import yaml
 from by_ssh import ByShell, Files
 from imported import IMPORT, around, pack
 from kubeadm_program import image_names, kubeadm
@@ -20,7 +22,7 @@ from lab_cluster import BESIDE, LabCluster, own_lab
 from provisioner.bundle.layout import Bundle, Image, default_bundle_path
 
 SOURCE = Path(__file__).with_suffix(".yaml")
-PODS, SERVICES = "10.244.0.0/16", "10.96.0.0/16"
+ADMIN = "kubectl --kubeconfig=/etc/kubernetes/admin.conf"
 _FROM_BUNDLE = ("pause", "coredns")
 _ON_EVERY_NODE = ("pause", "coredns", "kube-proxy")
 _ADDED = ("/flannel", "/flannel-cni-plugin", "/agnhost")
@@ -29,41 +31,45 @@ _ADDED = ("/flannel", "/flannel-cni-plugin", "/agnhost")
 
 @contextmanager
 def kubeadm_lab(subnet: str = BESIDE) -> Iterator[LabCluster]:
-    """A lab of its own with the cluster of kubeadm.yaml. Its inventory says what it is; `kubectl` on cp1 is the
-    administrator's."""
-    net = subnet.rpartition(".")[0]
+    """A lab of its own with the cluster that its inventory, kubeadm.yaml, tells of."""
     with own_lab(f"kubeadm-{subnet.partition('/')[0].replace('.', '-')}", SOURCE, subnet) as lab:
-        if not lab.one("cp1", "ls /root/.kube/config 2>/dev/null || :"):
-            Kubeadm(lab.folder, f"{net}.11", {"worker1": f"{net}.21", "worker2": f"{net}.22"}).build()
-        yield lab
+        if not lab.one("cp1", "ls /root/built 2>/dev/null || :"):
+            Kubeadm.of(lab).build()
+        yield replace(lab, admin=ADMIN)
 
 
 @dataclass(frozen=True)
 class Kubeadm:
-    """Hosts of a lab in `folder`, by address."""
+    """Hosts of a lab in `folder`, by address; `spec` is the cluster's section of the inventory."""
 
     folder: Path
     master: str
-    workers: Mapping[str, str]
+    workers: tuple[str, ...]
+    spec: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, lab: LabCluster) -> Kubeadm:
+        site = yaml.safe_load(lab.inventory.read_text())["all"]
+        planes, nodes = (
+            tuple(host["ansible_host"] for host in site["children"][group]["hosts"].values())
+            for group in ("kube_control_plane", "kube_node")
+        )
+        (master,) = planes
+        return cls(lab.folder, master, nodes, site["vars"]["cluster"])
 
     def build(self) -> None:
         """Brings it up until all nodes are Ready and names are answered. Raises AssertionError."""
         with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor() as pool:
             images = self._images(Path(name))
-            slim = {each: image for each, image in images.items() if _is_for_every_node(each)}
-            ready = [pool.submit(self._prepare, address, slim) for address in self.workers.values()]
+            some = {each: image for each, image in images.items() if _is_for_every_node(each)}
+            ready = [pool.submit(self._prepare, address, some) for address in self.workers]
             self._prepare(self.master, images)
             self._shell.send(self.master, self._settings())
             join = self._shell.run(self.master, _INIT)
             for each in ready:
                 each.result()
-            list(pool.map(lambda address: self._shell.run(address, join), self.workers.values()))
+            list(pool.map(lambda address: self._shell.run(address, join), self.workers))
         self._shell.run(self.master, _AWAIT.format(nodes=len(self.workers) + 1))
-
-    def give(self, address: str, references: Sequence[str]) -> None:
-        """Takes care that a host has images of the bundle, under their upstream names."""
-        images = {reference: self._bundle.image(reference) for reference in references}
-        self._shell.feed(address, IMPORT, lambda stream: pack(images, stream))
 
     @cached_property
     def _bundle(self) -> Bundle:
@@ -91,25 +97,27 @@ class Kubeadm:
             "/etc/containerd/config.toml": (_CONTAINERD.encode(), 0o644),
             "/etc/modules-load.d/k8s.conf": (b"overlay\nbr_netfilter\n", 0o644),
             "/etc/sysctl.d/k8s.conf": (_SYSCTL.encode(), 0o644),
-            "/etc/kubernetes/manifests/.keep": (b"", 0o644),
-            "/opt/cni/bin/.keep": (b"", 0o644),
             "/root/cni-plugins.tgz": (self._bundle.artifact("cni-plugins").path, 0o644),
         }
 
     def _settings(self) -> Files:
-        version = self._bundle.artifact("kubelet").version
-        text = _CLUSTER.format(address=self.master, version=version, pods=PODS, services=SERVICES)
+        (pods,), (services,) = (self.spec["network"][name] for name in ("pod_cidrs", "service_cidrs"))
+        text = _CLUSTER.format(address=self.master, version=self._version, pods=pods, services=services)
         return {
             "/root/kubeadm.yaml": (text.encode(), 0o600),
             "/root/kube-flannel.yml": (self._bundle.artifact("kube-flannel").path, 0o644),
         }
+
+    @property
+    def _version(self) -> str:
+        return f"v{self.spec['kubernetes']['version']}"
 
     def _images(self, folder: Path) -> dict[str, Image]:
         """All that kubeadm asks for, by the name by which it does, and what is added. Of the bundle's images flannel's
         has the iptables that kube-proxy needs."""
         found = {each.name.rpartition("/")[2]: each for each in self._bundle.images()}
         images = {each.reference: each for each in self._bundle.images() if each.name.endswith(_ADDED)}
-        for reference in image_names(kubeadm(), self._bundle.artifact("kubelet").version):
+        for reference in image_names(kubeadm(), self._version):
             name = _short(reference)
             if name in _FROM_BUNDLE:
                 images[reference] = found[name]
@@ -130,6 +138,7 @@ def _is_for_every_node(reference: str) -> bool:
 _PREPARE = """
 modprobe -a overlay br_netfilter
 sysctl -q -p /etc/sysctl.d/k8s.conf
+mkdir -p /etc/kubernetes/manifests /opt/cni/bin
 tar -xf /root/cni-plugins.tgz -C /opt/cni/bin
 rm /root/cni-plugins.tgz
 systemctl daemon-reload
@@ -152,6 +161,7 @@ done
 kubectl -n kube-flannel rollout status daemonset/kube-flannel-ds --timeout=60s
 kubectl -n kube-system rollout status daemonset/kube-proxy deployment/coredns --timeout=60s ||
   {{ kubectl get pods -A -o wide >&2; exit 1; }}
+: >/root/built
 """
 # The conntrack table is the lab machine's.
 _CLUSTER = """apiVersion: kubeadm.k8s.io/v1beta4

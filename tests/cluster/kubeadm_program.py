@@ -22,7 +22,7 @@ _PACKAGE = "k8s.io/kubernetes/cmd/kubeadm"
 def kubeadm() -> Path:
     """The program, built once (half a minute beside a warm build cache) and kept by what it is made of.
 
-    Raises ProvisionError when it cannot be built.
+    Raises ProvisionError or AssertionError, with Go's last words, when it cannot be built.
     """
     component = _component()
     kept = user_cache_path("provision") / "tests"
@@ -56,4 +56,5 @@ def _require_more(component: Component, wrapper: Path) -> None:
     database knows them."""
     shutil.copytree(component.module.wrapper, wrapper)
     argv = ["go", "list", "-mod=mod", "-deps", "-f", "{{.ImportPath}}", _PACKAGE]
-    subprocess.run(argv, cwd=wrapper, capture_output=True, check=True)
+    done = subprocess.run(argv, cwd=wrapper, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -4,14 +4,16 @@ clusters begin with."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from kubeadm import kubeadm_lab
-from lab_cluster import NODES, LabCluster
+from lab_cluster import NODES, LabCluster, until
 
-ANSWER = "printf 'GET /hostname HTTP/1.0\\r\\n\\r\\n' | timeout 5 nc {} | tail -n 1"
+ASK = "printf 'GET /hostname HTTP/1.0\\r\\n\\r\\n' | timeout 5 nc {} 8080 | tail -n 1"
+BY_NAME = "/agnhost connect {}.default.svc.cluster.local:80 --timeout=5s 2>&1 || :"
+WORKERS = {"worker1", "worker2"}
 
 
 @pytest.fixture(scope="module")
@@ -21,51 +23,54 @@ def lab() -> Iterator[LabCluster]:
 
 
 @pytest.fixture(scope="module")
-def pods(lab: LabCluster) -> dict[str, str]:
-    """Addresses of pods that tell their names at port 8080, by name; service `all` stands for them at port 80."""
-    objects = [_pod(name) for name in ("worker1", "worker2")]
-    kubectl(
-        lab, f"apply -f - <<'END'\n{json.dumps({'apiVersion': 'v1', 'kind': 'List', 'items': objects})}\nEND"
-    )
-    kubectl(lab, "wait --for=condition=Ready pod -l run=answers --timeout=60s")
-    kubectl(lab, "create service clusterip all --tcp=80:8080 && kubectl set selector service all run=answers")
-    found = json.loads(kubectl(lab, "get pods -l run=answers -o json"))["items"]
+def pods(lab: LabCluster) -> Mapping[str, str]:
+    """Addresses of a pod on each worker, named like it, which tells its name at port 8080. A service of the same name
+    stands for it at port 80."""
+    image = lab.agnhost()
+    items = [each for node in WORKERS for each in (_pod(node, image), _service(node))]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    lab.kubectl(f"apply -f - <<'END'\n{text}\nEND")
+    lab.kubectl("wait --for=condition=Ready pod -l answers --timeout=60s")
+    found = lab.objects("pods -l answers")
+    assert {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in found} == {
+        each: each for each in WORKERS
+    }
     return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in found}
 
 
-def _pod(node: str) -> dict[str, Any]:
-    image, args = "registry.k8s.io/e2e-test-images/agnhost:2.53", ["netexec", "--http-port=8080"]
+def _pod(node: str, image: str) -> dict[str, Any]:
+    container = {"name": "agnhost", "image": image, "args": ["netexec", "--http-port=8080"]}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": node, "labels": {"run": "answers"}},
-        "spec": {"nodeName": node, "containers": [{"name": "agnhost", "image": image, "args": args}]},
+        "metadata": {"name": node, "labels": {"answers": node}},
+        "spec": {"nodeName": node, "containers": [container]},
     }
 
 
-def kubectl(lab: LabCluster, words: str) -> str:
-    return lab.one("cp1", f"kubectl {words}")
-
-
-def test_it_is_kubeadms(lab: LabCluster) -> None:
-    nodes = json.loads(kubectl(lab, "get nodes -o json"))["items"]
-    ready = {
-        node["metadata"]["name"]
-        for node in nodes
-        for each in node["status"]["conditions"]
-        if (each["type"], each["status"]) == ("Ready", "True")
+def _service(node: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": node},
+        "spec": {"selector": {"answers": node}, "ports": [{"port": 80, "targetPort": 8080}]},
     }
-    assert ready == set(NODES)
-    config = kubectl(
-        lab, "-n kube-system get configmap kubeadm-config -o jsonpath='{.data.ClusterConfiguration}'"
-    )
-    assert "podSubnet: 10.244.0.0/16" in config
+
+
+def test_its_nodes_are_ready_and_are_kubeadms(lab: LabCluster) -> None:
+    assert lab.ready_nodes() == set(NODES)
+    kept = {each["metadata"]["name"]: each["data"] for each in lab.objects("configmaps -n kube-system")}
+    assert "podSubnet: 10.244.0.0/16" in kept["kubeadm-config"]["ClusterConfiguration"]
+    assert "clusterCIDR: 10.244.0.0/16" in kept["kube-proxy"]["config.conf"]
+    planes = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
+    assert {f"kube-system/{each}-cp1" for each in planes} <= set(lab.pods())
     assert set(lab.on("all", "ls -d /var/lib/provision /opt/kubernetes 2>/dev/null || :").values()) == {""}
 
 
-def test_pods_reach_each_other_and_a_service_by_name(lab: LabCluster, pods: dict[str, str]) -> None:
-    for asking, asked in (("worker1", "worker2"), ("worker2", "worker1")):
-        command = ANSWER.format(f"{pods[asked]} 8080")
-        assert kubectl(lab, f'exec {asking} -- sh -c "{command}"') == asked
-    for asking in pods:
-        kubectl(lab, f"exec {asking} -- /agnhost connect all.default.svc.cluster.local:80 --timeout=5s")
+@pytest.mark.parametrize(("asking", "asked"), [("worker1", "worker2"), ("worker2", "worker1")])
+def test_pods_reach_each_other_and_services_by_name(
+    lab: LabCluster, pods: Mapping[str, str], asking: str, asked: str
+) -> None:
+    assert lab.kubectl(f'exec {asking} -- sh -c "{ASK.format(pods[asked])}"') == asked
+    by_name = f'exec {asking} -- sh -c "{BY_NAME.format(asked)}"'
+    until(lambda: lab.kubectl(by_name) == "", f"{asked} by its service's name")
