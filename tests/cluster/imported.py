@@ -16,6 +16,19 @@ from provisioner.bundle.layout import DEFAULT_PLATFORM, Artifact, BlobFile, Imag
 from provisioner.bundle.oci import Descriptor
 from provisioner.bundle.store import hash_file
 
+PAUSE = "registry.k8s.io/pause:3.10"
+CONTAINERD = f"""version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE}"
+  restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+  SystemdCgroup = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "/opt/cni/bin"
+"""
+"""Of containerd before 2.0, on a host of a lab."""
 IMPORT = "ctr -n k8s.io images import -"
 _ENVIRONMENT = "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 from by_ssh import ByShell, Files
-from imported import IMPORT, around, pack
+from imported import CONTAINERD, IMPORT, around, pack
 from kubeadm_program import image_names, kubeadm
 from lab_cluster import BESIDE, LabCluster, own_lab
 
@@ -94,7 +94,7 @@ class Kubeadm:
             "/usr/bin/kubeadm": (kubeadm(), 0o755),
             "/usr/lib/systemd/system/kubelet.service": (_UNIT.encode(), 0o644),
             "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf": (_DROP_IN.encode(), 0o644),
-            "/etc/containerd/config.toml": (_CONTAINERD.encode(), 0o644),
+            "/etc/containerd/config.toml": (CONTAINERD.encode(), 0o644),
             "/etc/modules-load.d/k8s.conf": (b"overlay\nbr_netfilter\n", 0o644),
             "/etc/sysctl.d/k8s.conf": (_SYSCTL.encode(), 0o644),
             "/root/cni-plugins.tgz": (self._bundle.artifact("cni-plugins").path, 0o644),
@@ -210,15 +210,4 @@ EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
 EnvironmentFile=-/etc/default/kubelet
 ExecStart=
 ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS
-"""
-_CONTAINERD = """version = 2
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "registry.k8s.io/pause:3.10"
-  restrict_oom_score_adj = true
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-  runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-  SystemdCgroup = true
-[plugins."io.containerd.grpc.v1.cri".cni]
-  bin_dir = "/opt/cni/bin"
 """
