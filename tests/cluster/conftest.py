@@ -55,6 +55,7 @@ ORDER = (
     "test_planes",
     "test_planes_faults",
     "test_existing_cluster",
+    "test_kubeadm",
     "test_networks",
     "test_policies",
 )
