@@ -22,8 +22,8 @@ STAGE = "node binaries"
 
 
 def put_back(loaded: Loaded, pool: Pool, host: str, folder: str, emit: Emit) -> None:
-    """Unpacks the bundle's plug-ins into `folder` of a host again. Raises ProvisionError when that failed, or nothing is
-    to be put there."""
+    """Unpacks the bundle's plug-ins into `folder` of a host again. Raises ProvisionError when that failed, or nothing
+    is to be put there."""
     request = replace(loaded.request, limit=host, selection=Selection(stages=frozenset({STAGE})))
     part = replace(loaded, request=request)
 

@@ -67,7 +67,7 @@ while read -r name; do drop_namespace "$name"; done <"$W/namespaces"
 holding FOLDER give_back
 """
 
-# What the plug-in has noted is what its deletion trips over, or not needed for it: the kubelet's next try succeeds then.
+# What the plug-in has noted is what its deletion trips over, or not needed for it: the next try of kubelets succeeds.
 # A sandbox that stays is forgotten by the runtime: its container and those of its pod, none of which runs.
 _TEAR_DOWN = r"""
 began=$(date +%s)

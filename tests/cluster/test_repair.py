@@ -115,8 +115,8 @@ def test_leases_of_sandboxes_that_are_gone(at_work: LabCluster) -> None:
     for name, address in (("cni-dead", stale), ("cni-lives", lived_in)):
         at_work.one(
             NODE,
-            f"ip netns add {name}; ip -n {name} link add a type veth peer name b; ip -n {name} link set a up\n"
-            f"ip -n {name} addr add {address}/24 dev a",
+            f"ip netns add {name}; ip -n {name} link add pod0 type veth peer name pod1\n"
+            f"ip -n {name} link set pod0 up; ip -n {name} addr add {address}/24 dev pod0",
         )
     at_work.one(NODE, "systemd-run -q --unit=lives ip netns exec cni-lives sleep 600")
     before = set(at_work.one(NODE, f"ls {_LEASES}").split())
