@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -102,9 +102,12 @@ class _Site:
         ]
 
     def told(self, pool: Pool, emit: Emit) -> list[Fault]:
-        """The faults that are there and meant, which are told."""
+        """The faults that are there and meant, which are told, and what could not be judged."""
         began = time.monotonic()
-        found = self.read(pool)
+        nodes = self.read(pool)
+        for doubt in (doubt for each in nodes for doubt in _doubts(each)):
+            emit(Note(level="warning", message=doubt))
+        found = self.faults(nodes)
         for each in found:
             emit(
                 FaultFound(
@@ -120,8 +123,12 @@ class _Site:
         emit(Step(task="read", subject=many, seconds=time.monotonic() - began, changed=False))
         return found
 
-    def read(self, pool: Pool) -> list[Fault]:
-        """The faults by node, in the order in which they are mended. Raises as `read_cluster`, and UnreachableError."""
+    def faults(self, nodes: Sequence[Seen]) -> list[Fault]:
+        """Those that are meant, by node, in the order in which they are mended."""
+        return [each for seen in nodes for each in faults_of(seen) if each.kind in self.wanted.only]
+
+    def read(self, pool: Pool) -> list[Seen]:
+        """The nodes. Raises as `read_cluster`, and UnreachableError."""
 
         def ask(session: Session) -> NodeNetwork:
             answer = session.run(read_script(), deadline=90, what="the reading of its pod network")
@@ -130,12 +137,11 @@ class _Site:
         nodes = self.cluster(pool)[1]
         answers = all_reached(pool.map(self.hosts, ask))
         networks = frozenset(f"{each.namespace}.{each.name}" for each in self.spec.network.attachments)
-        found = []
-        for host, here in answers.items():
-            node = node_of(nodes, host, self.spec.nodes[host].address)
-            seen = Seen(host, here, node, own=self.spec.existing is None, networks=networks)
-            found += [each for each in faults_of(seen) if each.kind in self.wanted.only]
-        return found
+        own = self.spec.existing is None
+        return [
+            Seen(host, here, node_of(nodes, host, self.spec.nodes[host].address), own=own, networks=networks)
+            for host, here in answers.items()
+        ]
 
     def cluster(self, pool: Pool) -> tuple[str, list[ClusterNode]]:
         """The first control plane whose API server answers, and what that says. Raises ProvisionError of the last."""
@@ -158,7 +164,7 @@ def _repaired(site: _Site, pool: Pool, emit: Emit, confirm: Confirm) -> tuple[in
     check_consent([f"{each.host}: {each.mend}; it costs: {each.cost}" for each in asked], confirm)
     mender = Mender(site.loaded, pool, emit, site.cluster(pool)[0])
     failed = [each for each in asked if not mender.mend(each)]
-    left = {(each.kind, each.host, each.network): each for each in site.read(pool)}
+    left = {(each.kind, each.host, each.network): each for each in site.faults(site.read(pool))}
     changed: dict[str, int] = {}
     for each in found:
         key = (each.kind, each.host, each.network)
@@ -172,6 +178,19 @@ def _repaired(site: _Site, pool: Pool, emit: Emit, confirm: Confirm) -> tuple[in
     if mender.unreached:
         return UnreachableError.exit_code, changed
     return (1 if left or failed else 0), changed
+
+
+def _doubts(seen: Seen) -> Iterator[str]:
+    """Why there may be faults that are not told."""
+    configuration = seen.here.configuration
+    if seen.here.known is None:
+        yield f"{seen.host}: its runtime does not answer: addresses and sandboxes were not judged"
+    if seen.node is None:
+        yield f"{seen.host}: the cluster has no such node: its bridge and its condition were not judged"
+    elif configuration is None:
+        yield f"{seen.host}: the runtime has no CNI configuration: the network's plug-in has not put it there"
+    elif not configuration.plugins:
+        yield f"{seen.host}: {configuration.path} is no CNI configuration: the runtime cannot use it"
 
 
 def _resource(fault: Fault) -> str:

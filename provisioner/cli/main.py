@@ -75,8 +75,7 @@ def cli() -> None:
 
     The inventory is the argument, else $PROVISION_INVENTORY, else ./inventory.yaml; `exec` and `advise` must be given
     it. Exit codes: 0 done or nothing to do, 1 failed, 2 `plan` found changes, `bundle diff` differences,
-    `repair --look` faults, 3 the input is
-    wrong, 4 hosts unreachable, 5 locked by another run, 130 interrupted.
+    `repair --look` faults, 3 the input is wrong, 4 hosts unreachable, 5 locked by another run, 130 interrupted.
     """
 
 

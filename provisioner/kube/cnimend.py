@@ -21,8 +21,9 @@ from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
 from provisioner.shell.worklock import LOCK_SECONDS, locked
 
-PATIENCE = 45
-"""Seconds in which a kubelet tries again what the runtime could not do."""
+PATIENCE = 75
+"""Seconds in which a kubelet tries again what the runtime could not do: after 15 for a pod that ends, after 60 for one
+that is gone."""
 REASON = "NetworkIsUp"
 """Of the condition, as people read it: flannel's is FlannelIsUp, Calico's CalicoIsUp."""
 

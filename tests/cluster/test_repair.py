@@ -140,11 +140,24 @@ def test_another_address_of_the_bridge(at_work: LabCluster) -> None:
 
 
 def test_plug_ins_that_are_missing(at_work: LabCluster) -> None:
-    """One of the bundle's, and one that flannel's own pod brings."""
+    """One of the bundle's, and one that flannel's own pod brings; a pod cannot go for want of them, nor one come."""
+    run(at_work, "old", NODE)
+    at_work.kubectl("wait pod old --for=condition=Ready --timeout=60s")
     at_work.one(NODE, "cd /opt/cni/bin; rm host-local; : >flannel")
+    found = sandbox(at_work, "old")
+    at_work.kubectl("delete pod old --wait=false")
     run(at_work, "new", NODE)
-    assert seen(at_work) == {(NODE, "binaries"): ["/opt/cni/bin/host-local", "/opt/cni/bin/flannel"]}
+    until(lambda: look(at_work, "--only", "sandboxes").status == 2, "the runtime complains", 60)
+    assert look(at_work, "--limit", _FAR).status == 0
+    assert look(at_work, "--only", "leases,cni0,condition").status == 0
+    assert seen(at_work) == {
+        (NODE, "binaries"): ["/opt/cni/bin/host-local", "/opt/cni/bin/flannel"],
+        (NODE, "sandboxes"): [f"{found[:13]} of default/old"],
+    }
+    started = at_work.invocations()
     mended(at_work)
+    assert at_work.invocations() == started, "the kubelet took it down, once it could"
+    until(lambda: gone(at_work, "old"), "the pod goes", 60)
     comes(at_work, "new")
     assert at_work.plan().status == 0
 
