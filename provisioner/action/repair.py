@@ -105,7 +105,7 @@ class _Site:
         """The faults that are there and meant, which are told, and what could not be judged."""
         began = time.monotonic()
         nodes = self.read(pool)
-        for doubt in (doubt for each in nodes for doubt in _doubts(each)):
+        for doubt in (doubt for each in nodes for doubt in doubts(each)):
             emit(Note(level="warning", message=doubt))
         found = self.faults(nodes)
         for each in found:
@@ -119,7 +119,7 @@ class _Site:
                     cost=each.cost,
                 )
             )
-        many = f"{len(self.hosts)} nodes, {len(found)} fault{'s' * (len(found) != 1)}"
+        many = f"{len(nodes)} nodes, {len(found)} fault{'s' * (len(found) != 1)}"
         emit(Step(task="read", subject=many, seconds=time.monotonic() - began, changed=False))
         return found
 
@@ -128,7 +128,8 @@ class _Site:
         return [each for seen in nodes for each in faults_of(seen) if each.kind in self.wanted.only]
 
     def read(self, pool: Pool) -> list[Seen]:
-        """The nodes. Raises as `read_cluster`, and UnreachableError."""
+        """The nodes; of a cluster that others have built those that it knows, since there a control plane need be none.
+        Raises as `read_cluster`, and UnreachableError."""
 
         def ask(session: Session) -> NodeNetwork:
             answer = session.run(read_script(), deadline=90, what="the reading of its pod network")
@@ -138,10 +139,11 @@ class _Site:
         answers = all_reached(pool.map(self.hosts, ask))
         networks = frozenset(f"{each.namespace}.{each.name}" for each in self.spec.network.attachments)
         own = self.spec.existing is None
-        return [
+        seen = (
             Seen(host, here, node_of(nodes, host, self.spec.nodes[host].address), own=own, networks=networks)
             for host, here in answers.items()
-        ]
+        )
+        return [each for each in seen if own or each.node is not None]
 
     def cluster(self, pool: Pool) -> tuple[str, list[ClusterNode]]:
         """The first control plane whose API server answers, and what that says. Raises ProvisionError of the last."""
@@ -180,7 +182,7 @@ def _repaired(site: _Site, pool: Pool, emit: Emit, confirm: Confirm) -> tuple[in
     return (1 if left or failed else 0), changed
 
 
-def _doubts(seen: Seen) -> Iterator[str]:
+def doubts(seen: Seen) -> Iterator[str]:
     """Why there may be faults that are not told."""
     configuration = seen.here.configuration
     if seen.here.known is None:

@@ -108,18 +108,23 @@ give_back() {
     [ "$id" != "$sandbox" ] || rm -f -- "$f"
   done
 }
-waits=WAITS
-while read -r id uid name; do
-  if [ -e "/var/lib/cni/flannel/$id" ]; then rm -f -- "/var/lib/cni/flannel/$id"; waits=yes; fi
-  for f in /var/lib/cni/results/*-"$id"-*; do
-    if [ -f "$f" ] && [ "$(tail -c 1 -- "$f")" != '}' ]; then rm -f -- "$f"; waits=yes; fi
-  done
-done <"$W/sandboxes"
-look
-while [ -s "$W/stay" ] && [ -n "$waits" ] && [ $(($(date +%s) - began)) -lt PATIENCE ]; do
-  sleep 1
+settle() {
+  until=$(($(date +%s) + PATIENCE))
   look
-done
+  while [ -s "$W/stay" ] && [ "$(date +%s)" -lt "$until" ]; do
+    sleep 1
+    look
+  done
+}
+FIRST
+noted=
+while read -r id uid name; do
+  if [ -e "/var/lib/cni/flannel/$id" ]; then rm -f -- "/var/lib/cni/flannel/$id"; noted=yes; fi
+  for f in /var/lib/cni/results/*-"$id"-*; do
+    if [ -f "$f" ] && [ "$(tail -c 1 -- "$f")" != '}' ]; then rm -f -- "$f"; noted=yes; fi
+  done
+done <"$W/stay"
+[ -z "$noted" ] || settle
 failed=
 restart=
 while read -r id uid name; do
@@ -170,7 +175,7 @@ def readdress_script(link: str, wrong: Sequence[str], right: Sequence[str]) -> S
 def tear_down(runner: Runner, complaints: Sequence[Complaint], *, waits: bool) -> list[str]:
     """Sees to it that sandboxes go whose networks the runtime could not take away. `waits`: the kubelet may succeed now
     without more. Returns those that the runtime had to forget, for which it was restarted. Raises ProvisionError."""
-    return _run(runner, tear_down_script(complaints, waits=waits), PATIENCE + 60.0).split()
+    return _run(runner, tear_down_script(complaints, waits=waits), 2 * PATIENCE + 60.0).split()
 
 
 def tear_down_script(complaints: Sequence[Complaint], *, waits: bool) -> Script:
@@ -178,7 +183,7 @@ def tear_down_script(complaints: Sequence[Complaint], *, waits: bool) -> Script:
         f"{each.sandbox} {each.uid or '-'} {each.namespace.rpartition('/')[2] or '-'}\n"
         for each in complaints
     )
-    text = _TEAR_DOWN.replace("WAITS", "yes" if waits else "").replace("PATIENCE", str(PATIENCE))
+    text = _TEAR_DOWN.replace("FIRST", "settle" if waits else "look").replace("PATIENCE", str(PATIENCE))
     text = KNOWN + LEASE_ID + _LOCKED + text.replace("LEASES", LEASES)
     return Script(locked(text) + "\n", {"sandboxes": Blob.of(rows.encode())})
 

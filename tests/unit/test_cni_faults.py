@@ -19,13 +19,15 @@ import pytest
 import yaml
 from localhost import SHELLS, LocalSession
 
-from provisioner.action.repair import chosen
+from provisioner.action.repair import chosen, doubts
+from provisioner.engine.events import FaultFound
 from provisioner.errors import InputError, ProvisionError
 from provisioner.kube.cnicluster import node_of, parse_cluster
 from provisioner.kube.cnifaults import FAULTS, Fault, Seen, faults_of
 from provisioner.kube.cnimend import give_back, give_back_script
 from provisioner.kube.cniread import Lease, NodeNetwork, parse_node
 from provisioner.kube.cniscript import read_script
+from provisioner.report.wording import lines_of
 from provisioner.shell.script import Script
 
 CASES = yaml.safe_load((Path(__file__).parents[1] / "data" / "cnifaults.yaml").read_text(encoding="utf-8"))
@@ -196,6 +198,33 @@ def test_an_answer_that_is_none(text: bytes) -> None:
 def test_a_node_that_says_nothing_has_no_fault() -> None:
     assert parse_node(b"") == NodeNetwork()
     assert faults_of(Seen("worker1", NodeNetwork(), None)) == []
+
+
+@pytest.mark.parametrize(
+    ("case", "known", "said"),
+    [
+        ({}, True, []),
+        ({"known": None}, True, ["its runtime does not answer"]),
+        ({}, False, ["the cluster has no such node"]),
+        ({"configuration": "{"}, True, ["10-flannel.conflist is no CNI configuration"]),
+        ({"configuration": "[]"}, True, ["10-flannel.conflist is no CNI configuration"]),
+    ],
+)
+def test_what_could_not_be_judged_is_said(case: Mapping[str, Any], known: bool, said: Sequence[str]) -> None:
+    node = parse_cluster(cluster_output(case))[0] if known else None
+    told = list(doubts(Seen("worker1", parse_node(node_output(case)), node)))
+    assert len(told) == len(said)
+    assert all(words in each for words, each in zip(said, told, strict=True))
+
+
+def test_what_people_are_told() -> None:
+    things = tuple(f"10.0.0.{number}" for number in range(9))
+    fault = FaultFound(fault="leases", host="a", things=things, why="w", mend="m", cost="c")
+    first, *rest = [line.text.strip() for line in lines_of(fault)]
+    assert first == "a  leases: 10.0.0.0, 10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5 and 3 more"
+    assert rest == ["why: w", "to mend it: m", "cost: c"]
+    fault = FaultFound(fault="leases", host="a", things=("x",), why="w", mend="", cost="c")
+    assert [line.text.strip() for line in lines_of(fault)][2:] == ["cannot be mended from here: c"]
 
 
 def test_only_some_faults() -> None:
