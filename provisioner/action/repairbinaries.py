@@ -7,7 +7,7 @@ from dataclasses import replace
 from provisioner.action.load import Loaded
 from provisioner.action.plan import plan_of
 from provisioner.action.prepare import compile_with, gather
-from provisioner.engine.events import Emit, Event, Failed, Progress, Step
+from provisioner.engine.events import Emit, Event, Note
 from provisioner.engine.execute import Executor
 from provisioner.engine.hostwork import HostWork
 from provisioner.engine.ownership import Ownership
@@ -28,7 +28,7 @@ def put_back(loaded: Loaded, pool: Pool, host: str, folder: str, emit: Emit) -> 
     part = replace(loaded, request=request)
 
     def quiet(event: Event) -> None:
-        if not isinstance(event, Progress | Step | Failed):
+        if isinstance(event, Note):
             emit(event)
 
     prepared = compile_with(part, gather(part, pool), quiet)
