@@ -10,8 +10,9 @@ from provisioner.action.load import Loaded
 from provisioner.action.repairbinaries import put_back
 from provisioner.engine.events import Emit, Failed, HostChanging, Step
 from provisioner.errors import ProvisionError, UnreachableError
+from provisioner.kube.cniagents import agents_on
 from provisioner.kube.cnicluster import ClusterNode, Pod, read_cluster
-from provisioner.kube.cnifaults import BINARIES, CNI0, CONDITION, LEASES, SANDBOXES, Fault, agents_on
+from provisioner.kube.cnifaults import BINARIES, CNI0, CONDITION, LEASES, SANDBOXES, Fault
 from provisioner.kube.cnimend import delete_pods, give_back, readdress, tear_down, tell_available
 from provisioner.remote.pool import Pool
 from provisioner.remote.session import Session
@@ -70,9 +71,8 @@ class Mender:
     def _binaries(self, fault: Fault) -> str:
         if fault.from_bundle:
             put_back(self.loaded, self.pool, fault.host, fault.files[0].rpartition("/")[0], self.emit)
-        elif fault.agent is not None:
-            delete_pods(self._plane, [fault.agent])
-            self._await_agents(fault, {fault.agent.uid})
+        else:
+            self._restart_agent(fault)
         self.new.add(fault.host)
         return f"{', '.join(fault.files)} put back"
 
@@ -82,13 +82,20 @@ class Mender:
         return f"{fault.link} has {', '.join(fault.right)}"
 
     def _sandboxes(self, fault: Fault) -> str:
-        forgotten = tear_down(self.pool.session(fault.host), fault.complaints, waits=fault.host in self.new)
+        self._restart_agent(fault)
+        waits = fault.agent is not None or fault.host in self.new
+        forgotten = tear_down(self.pool.session(fault.host), fault.complaints, waits=waits)
         by = (
             f"{len(forgotten)} forgotten by a restart of the runtime"
             if forgotten
             else "taken down by the kubelet"
         )
         return f"{len(fault.complaints)} sandboxes, {by}"
+
+    def _restart_agent(self, fault: Fault) -> None:
+        if fault.agent is not None:
+            delete_pods(self._plane, [fault.agent])
+            self._await_agents(fault, {fault.agent.uid})
 
     def _leases(self, fault: Fault) -> str:
         count = give_back(self.pool.session(fault.host), fault.network, fault.leases, fault.dead)

@@ -7,11 +7,12 @@ different from"); Calico 3.28, node/pkg/lifecycle (CalicoIsUp); the manifests of
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from provisioner.kube.cniagents import OWN_FILES, access_giver_of, agents_on, installer_of, labels_of
 from provisioner.kube.cnicluster import ClusterNode, Pod
-from provisioner.kube.cniread import Complaint, Configuration, Lease, NodeNetwork
+from provisioner.kube.cniread import Complaint, Lease, NodeNetwork
 
 BINARIES, CNI0, SANDBOXES, LEASES, CONDITION = FAULTS = (
     "binaries", "cni0", "sandboxes", "leases", "condition"
@@ -23,24 +24,6 @@ STILL = 150
 """Seconds within which the runtime has to have complained last: kubelets try again after 10 to 60 s."""
 _NETWORKS = frozenset({"cbr0", "k8s-pod-network"})
 """flannel's and Calico's by their manifests: they may be left of a plug-in that went."""
-_AGENTS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
-    "flannel": (frozenset({"flannel"}), frozenset({"flannel"})),
-    "calico": (
-        frozenset({"calico-node", "canal"}),
-        frozenset({
-            "calico", "calico-ipam", "host-local", "loopback", "portmap", "bandwidth", "tuning", "flannel"
-        }),
-    ),
-    "cilium-cni": (frozenset({"cilium"}), frozenset({"cilium-cni", "loopback"})),
-    "multus": (frozenset({"multus"}), frozenset({"multus", "multus-shim", "passthru"})),
-    "multus-shim": (frozenset({"multus"}), frozenset({"multus", "multus-shim", "passthru"})),
-}  # fmt: skip
-"""By the plug-in that a configuration names: labels (app or k8s-app) of the DaemonSet's pods that work for it on a
-node, and the files that they put among the plug-ins when they start."""
-_OWN_FILES = frozenset({
-    "flannel", "calico", "calico-ipam", "cilium-cni", "multus", "multus-shim", "passthru"
-})  # fmt: skip
-"""Files that only those pods have; all others are among the CNI project's own."""
 
 
 @dataclass(frozen=True)
@@ -88,32 +71,20 @@ def faults_of(seen: Seen) -> list[Fault]:
     return [*found, *_condition(seen, broken)]
 
 
-def agents_on(node: ClusterNode | None, labels: frozenset[str]) -> list[Pod]:
-    """The pods of DaemonSets on a node that have one of these labels."""
-    pods = node.pods if node else ()
-    return [each for each in pods if each.owner == "DaemonSet" and labels & set(each.labels)]
-
-
-def _labels(configuration: Configuration | None, file: str = "") -> frozenset[str]:
-    """Of the agents of a configuration's plug-ins; only of those that install `file`, where one is named."""
-    found = [_AGENTS[each] for each in (configuration.types if configuration else ()) if each in _AGENTS]
-    return frozenset[str]().union(*(labels for labels, files in found if not file or file in files))
-
-
 def _binaries(seen: Seen) -> Iterator[Fault]:
     here = seen.here
     if here.configuration is None:
         return
     types = dict.fromkeys([*here.configuration.types, "loopback"])
     unfit = [each for each in types if each in here.unfit]
-    bundled = tuple(each for each in unfit if seen.own and each not in _OWN_FILES)
+    bundled = tuple(each for each in unfit if seen.own and each not in OWN_FILES)
     if bundled:
         yield _unfit(
             seen, bundled, "the plug-ins of the bundle are unpacked there again", "nothing", from_bundle=True
         )
     rest: dict[Pod | None, list[str]] = {}
     for name in (each for each in unfit if each not in bundled):
-        rest.setdefault(_installer(seen, name), []).append(name)
+        rest.setdefault(installer_of(seen.here.configuration, seen.node, name), []).append(name)
     for agent, names in rest.items():
         if agent is None:
             yield _unfit(seen, names, "", f"nothing here brings it: put it there as {here.bin}/{names[0]}")
@@ -139,11 +110,6 @@ def _unfit(
         BINARIES, seen.host, _name(seen), things, why, mend, cost, files=things, from_bundle=from_bundle, agent=agent,
         labels=frozenset(agent.labels) if agent else frozenset(),
     )  # fmt: skip
-
-
-def _installer(seen: Seen, name: str) -> Pod | None:
-    """The pod that puts a plug-in's file there when it starts."""
-    return next(iter(agents_on(seen.node, _labels(seen.here.configuration, name))), None)
 
 
 def _cni0(seen: Seen) -> Iterator[Fault]:
@@ -217,17 +183,22 @@ def _sandboxes(seen: Seen) -> Iterator[Fault]:
     ]
     if stuck:
         told = "; ".join(f"{each.sandbox[:13]}: {each.reason[:300]}" for each in stuck)
+        givers = (access_giver_of(each.reason, seen.node) for each in stuck)
+        agent = next((each for each in givers if each is not None), None)
+        anew = f"{agent} is made anew, which gives the plug-in its access again; " if agent else ""
         yield Fault(
             SANDBOXES,
             seen.host,
             _name(seen),
             tuple(f"{each.sandbox[:13]} of {each.pod}" for each in stuck),
             f"the runtime tried {max(each.count for each in stuck)} times to take their networks away: {told}",
-            "what the plug-in noted of them is deleted, and the kubelet tries again; if that does not help, the runtime"
-            " forgets them and restarts",
+            f"{anew}what the plug-in noted of them is deleted, and the kubelet tries again; if that does not help, the"
+            " runtime forgets them and restarts",
             "pods' processes have ended before; a restart of containerd breaks `kubectl exec` and `logs -f` off, its"
             " other pods go on",
             complaints=tuple(stuck),
+            agent=agent,
+            labels=frozenset(agent.labels) if agent else frozenset(),
         )
 
 
@@ -268,7 +239,7 @@ def _condition(seen: Seen, broken: Sequence[str]) -> Iterator[Fault]:
     node = seen.node
     if node is None or not node.unavailable:
         return
-    labels = _labels(seen.here.configuration)
+    labels = labels_of(seen.here.configuration)
     agents = agents_on(node, labels)
     if not agents:
         return

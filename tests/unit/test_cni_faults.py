@@ -103,6 +103,10 @@ def _complaint(text: str) -> str:
     head = f'{NOW - int(age)}.25 node1 containerd[1]: time="2026-11-29T04:35:18.713283168Z"'
     if how == "done":
         return f'{head} level=info msg="TearDown network for sandbox \\"{identity(name)}\\" successfully"'
+    if how == "refused":
+        why = f'failed to destroy network for sandbox \\"{identity(name)}\\": plugin type=\\"calico\\" failed (delete):'
+        said = "error getting ClusterInformation: connection is unauthorized: Unauthorized"
+        return f'{head} level=error msg="StopPodSandbox failed" error="{why} {said}"'
     why = f'failed to destroy network for sandbox \\"{identity(name)}\\": plugin type=\\"flannel\\" failed (delete):'
     return (
         f'{head} level=error msg="StopPodSandbox for \\"{identity(name)}\\" failed" error="{why} no record"'
