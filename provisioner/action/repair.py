@@ -166,14 +166,13 @@ def _repaired(site: _Site, pool: Pool, emit: Emit, confirm: Confirm) -> tuple[in
     check_consent([f"{each.host}: {each.mend}; it costs: {each.cost}" for each in asked], confirm)
     mender = Mender(site.loaded, pool, emit, site.cluster(pool)[0])
     failed = [each for each in asked if not mender.mend(each)]
-    left = {(each.kind, each.host, each.network): each for each in site.faults(site.read(pool))}
-    changed: dict[str, int] = {}
-    for each in found:
-        key = (each.kind, each.host, each.network)
-        if key not in left and each.mend and each not in failed:
+    left = site.faults(site.read(pool))
+    stay, changed = {_identity(each) for each in left}, dict[str, int]()
+    for each in asked:
+        if _identity(each) not in stay and each not in failed:
             changed[each.host] = changed.get(each.host, 0) + 1
             emit(Changed(stage="repair", host=each.host, resource=_resource(each), action="update"))
-    for each in left.values():
+    for each in left:
         hint = "" if each.mend else each.cost
         reason = f"still wrong: {each.why}"
         emit(Failed(stage="repair", host=each.host, resource=_resource(each), reason=reason, hint=hint))
@@ -193,6 +192,11 @@ def doubts(seen: Seen) -> Iterator[str]:
         yield f"{seen.host}: the runtime has no CNI configuration: the network's plug-in has not put it there"
     elif not configuration.plugins:
         yield f"{seen.host}: {configuration.path} is no CNI configuration: the runtime cannot use it"
+
+
+def _identity(fault: Fault) -> tuple[str, str, str, bool]:
+    """What is one fault, as long as something is wrong of its things."""
+    return fault.kind, fault.host, fault.network, fault.from_bundle
 
 
 def _resource(fault: Fault) -> str:

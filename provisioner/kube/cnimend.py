@@ -138,6 +138,16 @@ done <"$W/sandboxes"
 """
 
 
+_DELETE = f"""
+drop() {{
+  said=$({KUBECTL} delete --raw "$1" -f "$2" 2>&1) || case $said in
+    *'(NotFound)'* | *'(Conflict)'*) ;;
+    *) printf '%s\\n' "$said" >&2; exit 1 ;;
+  esac
+}}
+"""
+
+
 def give_back(runner: Runner, network: str, leases: Sequence[Lease], dead: Sequence[str]) -> int:
     """Gives addresses of `network` back, and deletes the namespaces `dead`, which have them and nobody in them. Returns
     how many addresses; one that is somebody's by now stays. Raises ProvisionError."""
@@ -189,17 +199,20 @@ def tear_down_script(complaints: Sequence[Complaint], *, waits: bool) -> Script:
 
 
 def delete_pods(runner: Runner, pods: Sequence[Pod]) -> None:
-    """Deletes pods, and does not wait for that. Raises ProvisionError."""
+    """Deletes just these pods, not others that have their names by now, and does not wait for that. Raises
+    ProvisionError."""
     if pods:
         _run(runner, delete_pods_script(pods))
 
 
 def delete_pods_script(pods: Sequence[Pod]) -> Script:
-    lines = [
-        f"{KUBECTL} -n {quote(each.namespace)} delete pod {quote(each.name)} --wait=false --ignore-not-found >/dev/null"
-        for each in pods
-    ]
-    return Script(locked("\n".join(["set -e", *lines])) + "\n")
+    lines, payload = [_DELETE], {}
+    for number, each in enumerate(pods):
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": each.uid}}
+        payload[f"pod{number}"] = Blob.of(json.dumps(options).encode())
+        path = f"/api/v1/namespaces/{each.namespace}/pods/{each.name}"
+        lines.append(f'drop {quote(path)} "$W/pod{number}"')
+    return Script(locked("\n".join(lines)) + "\n", payload)
 
 
 def tell_available(runner: Runner, node: str, agents: Sequence[str]) -> None:

@@ -22,9 +22,9 @@ from localhost import SHELLS, LocalSession
 from provisioner.action.repair import chosen, doubts
 from provisioner.engine.events import FaultFound
 from provisioner.errors import InputError, ProvisionError
-from provisioner.kube.cnicluster import node_of, parse_cluster
+from provisioner.kube.cnicluster import Pod, node_of, parse_cluster
 from provisioner.kube.cnifaults import FAULTS, Fault, Seen, faults_of
-from provisioner.kube.cnimend import give_back, give_back_script
+from provisioner.kube.cnimend import delete_pods, give_back, give_back_script
 from provisioner.kube.cniread import Lease, NodeNetwork, parse_node
 from provisioner.kube.cniscript import read_script
 from provisioner.report.wording import lines_of
@@ -282,6 +282,7 @@ class Node(LocalSession):
         text = text.replace("/var/lib/cni/networks", f"{self.root}/networks").replace(
             "/run/netns", f"{self.root}/netns"
         )
+        text = text.replace("/opt/kubernetes/bin/kubectl", f"{self.root}/bin/kubectl")
         return f'PATH="{self.root}/bin:$PATH"\nexport PATH\n{super()._text(text)}'
 
 
@@ -381,3 +382,39 @@ def test_where_a_plug_in_is_at_work_for_it(node: Node) -> None:
         assert give_back(node, "cbr0", leases, ()) == 0
         plug_in.terminate()
     assert stale.exists()
+
+
+KUBECTL = """#!/bin/sh
+# Stands for kubectl: notes what it is called with, and the file behind -f.
+echo "$*" >>{root}/asked
+cat "$7" >>{root}/asked
+[ ! -s {root}/said ] || { cat {root}/said >&2; exit 1; }
+"""
+
+
+@pytest.mark.parametrize(
+    "said", ["", "Error from server (NotFound): none", "Error from server (Conflict): the UID"]
+)
+def test_just_these_pods_are_deleted(node: Node, said: str) -> None:
+    """One that has gone, or whose name is another's by now, is no failure."""
+    kubectl = node.root / "bin" / "kubectl"
+    (node.root / "said").write_text(said)
+    kubectl.write_text(KUBECTL.replace("{root}", str(node.root)))
+    kubectl.chmod(0o755)
+    pods = [
+        Pod("ns", name, f"uid-{name}", "n", False, (), "Running", False, True, "ReplicaSet", ())
+        for name in "ab"
+    ]
+    delete_pods(node, pods)
+    asked = (node.root / "asked").read_text()
+    for name in "ab":
+        assert f"delete --raw /api/v1/namespaces/ns/pods/{name} -f" in asked
+        assert f'"preconditions": {{"uid": "uid-{name}"}}' in asked
+
+
+def test_pods_that_may_not_be_deleted(node: Node) -> None:
+    kubectl = node.root / "bin" / "kubectl"
+    kubectl.write_text("#!/bin/sh\necho 'Error from server (Forbidden): no' >&2\nexit 1\n")
+    kubectl.chmod(0o755)
+    with pytest.raises(ProvisionError, match="Forbidden"):
+        delete_pods(node, [Pod("ns", "a", "u", "n", False, (), "", False, True, "", ())])
