@@ -90,7 +90,7 @@ class Mender:
             if forgotten
             else "taken down by the kubelet"
         )
-        return f"{len(fault.complaints)} sandboxes, {by}"
+        return f"{', '.join(fault.things)}: {by}"
 
     def _restart_agent(self, fault: Fault) -> None:
         if fault.agent is not None:
@@ -99,7 +99,7 @@ class Mender:
 
     def _leases(self, fault: Fault) -> str:
         count = give_back(self.pool.session(fault.host), fault.network, fault.leases, fault.dead)
-        return f"{count} addresses of {fault.network} given back"
+        return f"{count} of {len(fault.leases)} given back in {fault.network}"
 
     def _condition(self, fault: Fault) -> str:
         """By now the agent may have told so itself."""

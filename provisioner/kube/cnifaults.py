@@ -125,7 +125,7 @@ def _cni0(seen: Seen) -> Iterator[Fault]:
     if not wrong:
         return
     pods = tuple(each for each in node.pods if _is_astray(each, node.pod_cidrs))
-    many = f", and {len(pods)} pods outside of it are deleted: {_some([str(each) for each in pods])}"
+    many = f", and pods outside of it are deleted: {_some([str(each) for each in pods])}"
     yield Fault(
         CNI0,
         seen.host,
@@ -226,7 +226,7 @@ def _leases(seen: Seen) -> Iterator[Fault]:
             _name(seen),
             tuple(f"{each} of {network}" for each in addresses),
             f"host-local has given them away ({ids}), and the runtime knows no such container",
-            f"{len(leases)} addresses of {network} are given back under host-local's lock",
+            f"{len(leases)} address{'es' * (len(leases) > 1)} of {network} given back under host-local's lock",
             "nothing",
             network=network,
             leases=tuple(leases),
