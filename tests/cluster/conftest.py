@@ -43,6 +43,7 @@ ORDER = (
     "test_traffic_gate",
     "test_bench_net",
     "test_cut_off",
+    "test_repair",
     "test_bare",
     "test_closed_site",
     "test_whole_bundle",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import io
 import shutil
@@ -35,6 +36,16 @@ from provisioner.kube.bench_pods import BenchPods
 from provisioner.kube.bench_tools import latency_command, throughput_command
 from provisioner.kube.bgp import CalicoMeshKind, CalicoReflectorsKind
 from provisioner.kube.bindings import no_anonymous
+from provisioner.kube.cnicluster import Pod, look_script
+from provisioner.kube.cnimend import (
+    available_script,
+    delete_pods_script,
+    give_back_script,
+    readdress_script,
+    tear_down_script,
+)
+from provisioner.kube.cniread import Complaint, Lease
+from provisioner.kube.cniscript import read_script
 from provisioner.kube.endpointnodes import nodes_ready
 from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
 from provisioner.kube.etcdctl import etcdctl
@@ -87,6 +98,8 @@ MEANT = {
     # The frame stands in single quotes for any login shell, so none may occur in it.
     "transport": ["SC2064", "SC1091"],
     "failover": [],
+    # Functions are called by the name that another one is given.
+    "repairs": ["SC2317"],
 }
 ROOT = Path(__file__).parents[2]
 NASTY = "/opt/a b/it's $HOME *"
@@ -379,6 +392,17 @@ def of_remains() -> Iterator[Script]:
     yield remains.clean_backend_script("calico", "vxlan")
 
 
+def of_repairs() -> Iterator[Script]:
+    yield read_script()
+    yield look_script()
+    yield give_back_script("cbr0", [Lease("cbr0", "10.0.0.9", "a", 1)], ["cni-1"])
+    yield readdress_script("cni0", ["10.0.1.1/24"], ["10.0.0.1/24", "fd00::1/64"])
+    for waits in (True, False):
+        yield tear_down_script([Complaint("a", "b/c", "u", "/run/netns/d", 2, 1.0, 2.0, "e")], waits=waits)
+    yield delete_pods_script([Pod("a", "b", "u", "n", False, (), "", False, True, "", ())])
+    yield available_script("n", ["a/b"], dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+
+
 def of_a_switch() -> Iterator[Script]:
     plane, node = Recorder(answered(b"n\tTrue\n==\nn\t2026-01-01T00:00:00.5Z\n")), Recorder(b"1", b"")
     assert switch.await_return(plane, {"n": node}) == "n: Ready again"
@@ -484,13 +508,14 @@ def written(scripts: Iterator[Script], folder: Path, name: str) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize("source", ["kinds", "gates", "transport", "failover"])
+@pytest.mark.parametrize("source", ["kinds", "gates", "transport", "failover", "repairs"])
 def test_scripts_pass_shellcheck(source: str, tmp_path: Path) -> None:
     scripts = {
         "kinds": lambda: of_kinds(tmp_path),
         "gates": of_gates,
         "transport": of_transport,
         "failover": of_failover,
+        "repairs": of_repairs,
     }[source]()
     paths = written(scripts, tmp_path, source)
     unique = {path.read_bytes(): path for path in paths}
