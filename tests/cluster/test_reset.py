@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from lab_cluster import BESIDE, DEFAULT_LAB, is_verified, own_lab, provision
+from lab_cluster import BESIDE, DEFAULT_LAB, LabCluster, is_verified, own_lab, provision
 from snapshot import difference, snapshot
 
 KEPT = re.compile(
@@ -48,6 +48,49 @@ def test_a_cluster_goes_and_comes_back() -> None:
     comes_and_goes(DEFAULT_LAB, back=True)
 
 
+BESIDE_OTHERS = {
+    "        worker1:\n          ansible_host: 10.98.0.21\n": (
+        "        worker1:\n          ansible_host: 10.98.0.21\n        registry1:\n"
+    )
+}
+"""The registry's host is a node, too."""
+HELD = """
+systemctl is-active docker-registry.service || :
+ls -A /opt/kubernetes/bin /opt/cni/bin 2>/dev/null | grep -c . || :
+ctr --namespace k8s.io images list -q | grep -c . || :
+ls /etc/kubernetes /etc/systemd/system/kubelet.service /var/lib/provision/cluster.json 2>/dev/null || :
+ls /var/lib/docker-registry/docker/registry/v2/repositories 2>/dev/null || :
+"""
+"""What a host has of what may be kept, and a line for each thing that may not."""
+
+
+def test_what_is_kept_is_there_for_the_next_cluster(tmp_path: Path) -> None:
+    name = f"reset-{BESIDE.partition('/')[0].replace('.', '-')}"
+    with own_lab(name, _changed(tmp_path, BESIDE_OTHERS), BESIDE) as lab:
+        hosts = sorted(lab.on("all", ":"))
+        before = {host: snapshot(lab, host) for host in hosts}
+        assert is_verified(first := lab.apply()), first
+        words = ("--keep", "registry,bundle", "--yes", "--json")
+        gone = provision("reset", lab.inventory, *words)
+        assert gone.status == 0, gone
+        told = {note["message"].partition(":")[0]: note["message"] for note in gone.named("Note")}
+        assert "the registry with its images (kept)" in told["registry1"]
+        held = {host: text.split() for host, text in lab.on("all", HELD).items()}
+        assert held["registry1"][0] == "active"
+        assert len(held["registry1"]) > 4, "its images"
+        for host in hosts:
+            assert all(int(number) > 5 for number in held[host][1:3]), held[host]
+        assert all(len(held[host]) == 3 for host in set(hosts) - {"registry1"}), held
+        assert is_verified(second := lab.apply()), second
+        heavy = {
+            change for change in second.changed if re.match("(artifact|unarchive|image|package):", change[1])
+        }
+        assert not heavy, "it was there"
+        again = provision("reset", lab.inventory, "--yes", "--json")
+        assert again.status == 0, again
+        assert not strange_of(lab, before)
+
+
 @pytest.mark.soak
 def test_load_balancers_and_control_planes_go() -> None:
     comes_and_goes(HA, back=True)
@@ -72,10 +115,15 @@ def comes_and_goes(source: Path, *, back: bool = False) -> None:
         assert lab.ready_nodes() == nodes, "nothing is done unasked"
         gone = provision("reset", lab.inventory, "--yes", "--json")
         assert gone.status == 0, gone
-        left = {host: difference(before[host], snapshot(lab, host)) for host in hosts}
-        strange = {host: [line for line in lines if not KEPT.match(line)] for host, lines in left.items()}
-        assert not any(strange.values()), strange
+        assert not strange_of(lab, before)
         if back:
             again = lab.apply()
             assert is_verified(again), again
             assert lab.plan().status == 0
+
+
+def strange_of(lab: LabCluster, before: Mapping[str, Mapping[str, set[str]]]) -> dict[str, list[str]]:
+    """By host what is not as it was `before`, but for what the README names."""
+    left = {host: difference(before[host], snapshot(lab, host)) for host in before}
+    strange = {host: [line for line in lines if not KEPT.match(line)] for host, lines in left.items()}
+    return {host: lines for host, lines in strange.items() if lines}

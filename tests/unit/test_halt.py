@@ -10,7 +10,7 @@ from provisioner.kube.halt import clear_script
 
 
 def test_nothing_of_a_load_balancer_stays_in_run(tmp_path: Path) -> None:
-    text = re.sub(r"(?<![\w/])/(etc|opt|var|run)/", rf"{tmp_path}/\1/", clear_script(others=False).main)
+    text = re.sub(r"(?<![\w/])/(etc|opt|var|run)/", rf"{tmp_path}/\1/", clear_script().main)
     for each in ("run/api-load-balancer/down/10.0.0.1:6443", "run/provision/units/x", "run/others/x"):
         (tmp_path / each).parent.mkdir(parents=True)
         (tmp_path / each).touch()
