@@ -71,10 +71,10 @@ def kept_lines(known: Mapping[str, Owned], kept: Collection[str], playbook: str,
         if playbook not in each.playbooks:
             continue
         named = {"kind": each.kind, "name": each.name, "run": run}
+        lines.append(_line({**named, "playbook": playbook, "gone": True}))
         if each.id in kept:
             record = {**named, "playbook": KEPT, "wanted": each.wanted, "before": each.before}
             lines.append(_line({**record, "secret": True} if each.secret else record))
-        lines.append(_line({**named, "playbook": playbook, "gone": True}))
     return lines
 
 

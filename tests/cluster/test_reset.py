@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from lab_cluster import BESIDE, DEFAULT_LAB, LabCluster, is_verified, own_lab, provision
+from lab_cluster import BESIDE, DEFAULT_LAB, NODES, LabCluster, is_verified, own_lab, provision
 from snapshot import difference, snapshot
 
 KEPT = re.compile(
@@ -44,8 +44,28 @@ def _changed(folder: Path, changes: dict[str, str]) -> Path:
     return path
 
 
-def test_a_cluster_goes_and_comes_back() -> None:
-    comes_and_goes(DEFAULT_LAB, back=True)
+def test_a_cluster_goes_and_comes_back(tmp_path: Path) -> None:
+    comes_and_goes(DEFAULT_LAB, back=True, before=lambda lab: stopped(lab, tmp_path))
+
+
+def stopped(lab: LabCluster, folder: Path) -> None:
+    """It does not begin while a host does not answer. One that ends half-way, with the cluster's keys gone, can go on."""
+    away = f"{lab.subnet.rpartition('.')[0]}.99"
+    elsewhere = {f"ansible_host: {lab.address('worker2')}": f"ansible_host: {away}"}
+    unreached = provision("reset", lab.edited(folder, elsewhere), "--yes", "--json")
+    assert unreached.status == 4, unreached
+    assert "worker2" in unreached.stderr
+    assert "--dead" in unreached.stderr
+    assert "worker1" not in unreached.stderr
+    assert lab.ready_nodes() == set(NODES)
+    held = "/etc/kubernetes/kubelet.yaml"
+    lab.one("worker1", f"mount --bind {held} {held}")
+    failed = provision("reset", lab.inventory, "--yes", "--json")
+    assert failed.status == 1, failed
+    assert {each["host"] for each in failed.named("Failed")} == {"worker1"}
+    assert failed.only("RunEnded")["resume"] == f"provision reset {lab.inventory}"
+    assert lab.one("cp1", "ls /var/lib/provision 2>/dev/null || echo none") == "none"
+    lab.one("worker1", f"umount {held}")
 
 
 BESIDE_OTHERS = {
@@ -69,7 +89,8 @@ def test_what_is_kept_is_there_for_the_next_cluster(tmp_path: Path) -> None:
     with own_lab(name, _changed(tmp_path, BESIDE_OTHERS), BESIDE) as lab:
         hosts = sorted(lab.on("all", ":"))
         before = {host: snapshot(lab, host) for host in hosts}
-        assert is_verified(first := lab.apply()), first
+        first = lab.apply()
+        assert is_verified(first), first
         words = ("--keep", "registry,bundle", "--yes", "--json")
         gone = provision("reset", lab.inventory, *words)
         assert gone.status == 0, gone
@@ -81,7 +102,8 @@ def test_what_is_kept_is_there_for_the_next_cluster(tmp_path: Path) -> None:
         for host in hosts:
             assert all(int(number) > 5 for number in held[host][1:3]), held[host]
         assert all(len(held[host]) == 3 for host in set(hosts) - {"registry1"}), held
-        assert is_verified(second := lab.apply()), second
+        second = lab.apply()
+        assert is_verified(second), second
         heavy = {
             change for change in second.changed if re.match("(artifact|unarchive|image|package):", change[1])
         }
@@ -102,10 +124,12 @@ def test_what_others_make_goes(tmp_path: Path, changed: Callable[[Path], Path]) 
     comes_and_goes(changed(tmp_path))
 
 
-def comes_and_goes(source: Path, *, back: bool = False) -> None:
+def comes_and_goes(
+    source: Path, *, back: bool = False, before: Callable[[LabCluster], None] = lambda _: None
+) -> None:
     with own_lab(f"reset-{BESIDE.partition('/')[0].replace('.', '-')}", source, BESIDE) as lab:
         hosts = sorted(lab.on("all", ":"))
-        before = {host: snapshot(lab, host) for host in hosts}
+        bare = {host: snapshot(lab, host) for host in hosts}
         done = lab.apply()
         assert is_verified(done), done
         nodes = lab.ready_nodes()
@@ -113,9 +137,10 @@ def comes_and_goes(source: Path, *, back: bool = False) -> None:
         assert asked.status == 1, asked
         assert f"{len(nodes)} nodes" in asked.stdout + asked.stderr, asked
         assert lab.ready_nodes() == nodes, "nothing is done unasked"
+        before(lab)
         gone = provision("reset", lab.inventory, "--yes", "--json")
         assert gone.status == 0, gone
-        assert not strange_of(lab, before)
+        assert not strange_of(lab, bare)
         if back:
             again = lab.apply()
             assert is_verified(again), again
