@@ -113,16 +113,17 @@ class _Host:
         self, known: Mapping[str, Owned], ours: Mapping[str, Owned], kept: Collection[str]
     ) -> dict[str, str]:
         """Those that stay, and why. Those that go have no service of `ours` that runs on."""
-        packages = [each for each in known.values() if each.kind == "package"]
-        mine = [each for each in packages if each.playbooks == {self.playbook}]
-        asked = dict.fromkeys(name for each in mine for name in brought(each))
+        asked = packages_of(known, self.playbook)
         if not self.wanted.packages:
-            more = "; reset --packages takes them away" if self.wanted.whole else ""
-            why = "kept" if self.wanted.keep.bundle else f"packages that provision installed{more}"
+            why = "kept" if self.wanted.keep.bundle else "packages that provision installed"
             return {", ".join(asked): why} if asked else {}
-        others = [each for each in packages if each not in mine or each.id in kept]
+        others = [
+            each
+            for each in known.values()
+            if each.kind == "package" and (each.id in kept or each.playbooks != {self.playbook})
+        ]
         names = {name for each in others for name in each.name.split(", ")}
-        found = parse_removal(self._run(removal_script(asked.keys() - names, names, _ended(ours, "active"))))
+        found = parse_removal(self._run(removal_script({*asked} - names, names, _ended(ours, "active"))))
         if found.gone:
             self.emit(Note(message=f"{self.name}: removed the packages {', '.join(found.gone)}"))
         return {f"the package {name}": why for name, why in found.stays.items()}
@@ -177,6 +178,12 @@ class _Host:
                 f"{self.name}: clearing it failed: {said}", "mend that and run the same command again"
             )
         return result.stdout.decode(errors="replace")
+
+
+def packages_of(known: Mapping[str, Owned], playbook: str) -> tuple[str, ...]:
+    """Those that only `playbook` asked for, and that were not there before."""
+    mine = (each for each in known.values() if each.kind == "package" and each.playbooks == {playbook})
+    return tuple(dict.fromkeys(name for each in mine for name in brought(each)))
 
 
 def _is_folder_of_ours(owned: Owned) -> bool:

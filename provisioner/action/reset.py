@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from provisioner.action.clearing import Clearing, clear
+from provisioner.action.clearing import Clearing, clear, packages_of
 from provisioner.action.connect import connect_to
 from provisioner.action.consent import check_consent
 from provisioner.action.keeping import NOTHING, Keep, check_keep
@@ -63,14 +63,23 @@ def _read(loaded: Loaded, stack: ExitStack, pool: Pool) -> dict[str, Facts]:
     try:
         lock(stack, pool, loaded, loaded.hosts, lambda: facts.update(gather(loaded, pool)))
     except UnreachableError as fault:
-        inventory = loaded.request.inventory
-        hint = (
-            "nothing was changed: a reset begins when all hosts answer, since one that comes back later would have the"
-            " cluster's keys and look for it. Who is gone for good leaves first"
-            f" (provision remove {inventory} HOST --dead) or is taken out of the inventory; its disk is to be wiped"
-        )
-        raise UnreachableError(fault.reason, f"{fault.hint}\n{hint}" if fault.hint else hint) from None
+        raise _all_have_to(loaded, fault) from None
+    except ProvisionError as fault:
+        fault.unchanged = True
+        raise
     return facts
+
+
+def _all_have_to(loaded: Loaded, lost: UnreachableError) -> UnreachableError:
+    """`lost` with what is to be done about hosts that are gone for good."""
+    hint = (
+        "a reset begins when all hosts answer: one that comes back later would have its keys, and look for it."
+        f" Who is gone for good leaves first (provision remove {loaded.request.inventory} HOST --dead), or is taken out"
+        " of the inventory, and its disk wiped"
+    )
+    fault = UnreachableError(lost.reason, f"{lost.hint}\n{hint}" if lost.hint else hint)
+    fault.unchanged = True
+    return fault
 
 
 def _reset(
@@ -108,16 +117,17 @@ def _told(prepared: Prepared, wanted: Reset, pool: Pool) -> list[str]:
         told += [f"  {line}" for line in answer.stdout.decode().splitlines()]
     except ProvisionError as fault:
         told.append(f"  what that is cannot be asked: {fault.reason}")
-    return told + [f"{host}: {_lost(loaded, host, wanted)}" for host in loaded.hosts]
+    return told + [f"{host}: {_lost(prepared, host, wanted)}" for host in loaded.hosts]
 
 
-def _lost(loaded: Loaded, host: str, wanted: Reset) -> str:
+def _lost(prepared: Prepared, host: str, wanted: Reset) -> str:
+    groups = prepared.loaded.inventory.hosts[host].groups
     lost = "services, data and all that provision has put there are deleted"
-    if wanted.packages:
-        lost += ", with the packages that it installed"
-    kept = []
-    if wanted.keep.bundle:
-        kept.append("programs, images and packages")
-    if wanted.keep.registry and REGISTRY in loaded.inventory.hosts[host].groups:
-        kept.append("the registry with its images")
-    return f"{lost}, but for {' and '.join(kept)}" if kept else lost
+    kept = ["programs, images and packages"] * wanted.keep.bundle
+    kept += ["the registry with its images"] * (wanted.keep.registry and REGISTRY in groups)
+    packages = packages_of(prepared.memory.owned.get(host, {}), prepared.memory.playbook)
+    if packages and wanted.packages:
+        lost += ", with what it installed and nothing else needs"
+    elif packages and not wanted.keep.bundle:
+        kept.append(f"the packages {', '.join(packages)}, which go only with --packages")
+    return f"{lost}, but for {', and '.join(kept)}" if kept else lost
