@@ -88,7 +88,7 @@ class _Host:
             self._run(runtimeimages.delete_script())
         stays: dict[str, str] = {}
         if _CONTAINERD in ours and (users := self._run(runtimeimages.used_script()).splitlines()):
-            stays["containerd"] = f"{', '.join(users)} need it"
+            stays["containerd"] = f"of use to {', '.join(users)}"
             ours.pop(_CONTAINERD)
         count = self._take_away(known, ours)
         stays |= self._packages(known, ours, kept)

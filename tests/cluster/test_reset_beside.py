@@ -60,14 +60,19 @@ def test_docker_a_firewall_and_connections_stay() -> None:
         lab.one("worker1", FIREWALL)
         before = lab.one("worker1", RULES).splitlines()
         assert any("DOCKER" in line for line in before)
+        # There it is the cluster that the runtime runs for, until docker comes.
+        lab.one("worker2", "systemctl disable --quiet --now containerd.service")
         first = lab.apply()
         assert is_verified(first), first
-        # The runtime there has come by us.
         with_docker(lab, "worker2")
         webs = lab.on("worker1:worker2", WEB)
         with counting(lab, "worker1") as counted:
             gone = provision("reset", lab.inventory, "--yes", "--json")
             assert gone.status == 0, gone
+            told = [
+                each["message"] for each in gone.named("Note") if each["message"].startswith("worker2: stays")
+            ]
+            assert "containerd (of use to docker)" in told[0]
             reached = counted()
             until(lambda: counted() > reached, "the open connection goes on", 5)
         assert sorted(lab.one("worker1", RULES).splitlines()) == sorted(before)
