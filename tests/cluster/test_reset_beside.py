@@ -38,7 +38,7 @@ table inet mine {
 }
 END
 iptables -N MINE
-iptables -A MINE -p tcp --dport 9998 -m comment --comment "cali: and KUBE-SVC are others" -j DROP
+iptables -A MINE -p tcp --dport 9998 -m comment --comment "KUBE-SVC and cali-INPUT are others" -j DROP
 iptables -I INPUT -j MINE
 iptables -t nat -A POSTROUTING -s 203.0.113.0/24 -j MASQUERADE
 ip6tables -A INPUT -p tcp --dport 9997 -j REJECT
