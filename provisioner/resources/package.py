@@ -22,9 +22,13 @@ DENIED = 101
 
 class PackageKind:
     """Present while the packages are installed, in any version. Several that one task wants come in one transaction,
-    and are one resource: its attributes tell which of them are there."""
+    and are one resource: its attributes tell which of them are there.
+
+    They stay when they leave the playbook, since nobody knows who uses them by now. Those that came by us go when that
+    is asked for (resources.packageremoval)."""
 
     name = "package"
+    ours = ()
 
     def __init__(self, files: Mapping[str, PackageFiles] | None = None) -> None:
         """`files` by host: where packages come from on hosts that do not reach their own sources."""
