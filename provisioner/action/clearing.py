@@ -23,7 +23,7 @@ from provisioner.engine.planner import Planner
 from provisioner.errors import ProvisionError
 from provisioner.inventory.aliases import REGISTRY
 from provisioner.kube import runtimeimages
-from provisioner.kube.halt import clear_script, halt_script
+from provisioner.kube.halt import clear_script, halt_script, halted
 from provisioner.kube.lookagain import look_script, parse_look
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
@@ -86,6 +86,7 @@ class _Host:
         self._run(halt_script(units, images=not images))
         if IMAGES in known and not images:
             self._run(runtimeimages.delete_script())
+        self._look(halted(units))  # where it finds something, the next run still knows what there was to end
         stays: dict[str, str] = {}
         if _CONTAINERD in ours and (users := self._run(runtimeimages.used_script()).splitlines()):
             stays["containerd"] = f"of use to {', '.join(users)}"
@@ -93,7 +94,10 @@ class _Host:
         count = self._take_away(known, ours)
         stays |= self._packages(known, ours, kept)
         stays |= self._forget(known, kept, images=images)
-        self._look_again(_ended(ours, "active", "enabled"), stays)
+        stays |= self._look(_ended(ours, "active", "enabled"))
+        if stays:
+            told = "; ".join(f"{what} ({why})" for what, why in stays.items())
+            self.emit(Note(message=f"{self.name}: stays: {told}"))
         return count
 
     def _take_away(self, known: Mapping[str, Owned], ours: Mapping[str, Owned]) -> int:
@@ -159,16 +163,15 @@ class _Host:
     def _is_registry(self) -> bool:
         return REGISTRY in self.prepared.loaded.inventory.hosts[self.name].groups
 
-    def _look_again(self, units: Collection[str], stays: dict[str, str]) -> None:
-        seen = parse_look(self._run(look_script(units)))
+    def _look(self, ended: Collection[str]) -> dict[str, str]:
+        """What stays, and why. Raises ProvisionError for what should be gone; `ended` are the units that have."""
+        seen = parse_look(self._run(look_script(ended)))
         if seen.left:
             raise ProvisionError(
                 f"{self.name}: was cleared, but looked at again it has {', '.join(seen.left)}",
-                f"run the same command again; what is left then, somebody on {self.name} brings back or holds",
+                f"run the same command again; what is there then, somebody on {self.name} brings back or holds",
             )
-        told = "; ".join(f"{what} ({why})" for what, why in {**stays, **seen.stays}.items())
-        if told:
-            self.emit(Note(message=f"{self.name}: stays: {told}"))
+        return seen.stays
 
     def _run(self, script: Script) -> str:
         result = self.pool.session(self.name).run(script, deadline=HALT_SECONDS)

@@ -172,10 +172,15 @@ def hand_over_script() -> Script:
     return Script(locked("systemctl disable --now --quiet keepalived.service 2>/dev/null || :") + "\n")
 
 
+def halted(units: Collection[str]) -> list[str]:
+    """Those of `units` that the script below ends."""
+    return [unit for unit in _UNITS if unit in units]
+
+
 def halt_script(units: Collection[str], *, images: bool = True) -> Script:
     """Ends those of ours among the host's `units` and deletes their data; where the kubelet is one, its pods end with
     their networks and, with `images`, those. To be run while what they consist of is still there."""
-    ours = [unit for unit in _UNITS if unit in units]
+    ours = halted(units)
     lines = [FORGET]
     for unit in ours:
         lines += [f"systemctl {verb} -- {unit} 2>/dev/null || :" for verb in ("stop", "reset-failed")]

@@ -60,12 +60,18 @@ def stopped(lab: LabCluster, folder: Path) -> None:
     assert lab.ready_nodes() == set(NODES)
     held = "/etc/kubernetes/kubelet.yaml"
     lab.one("worker1", f"mount --bind {held} {held}")
+    lives = "/opt/kubernetes/bin/held"
+    lab.one("worker2", f"cp /bin/sleep {lives}; setsid {lives} 900 </dev/null >/dev/null 2>&1 &")
     failed = provision("reset", lab.inventory, "--yes", "--json")
     assert failed.status == 1, failed
-    assert {each["host"] for each in failed.named("Failed")} == {"worker1"}
+    reasons = {each["host"]: each["reason"] for each in failed.named("Failed") if each["stage"] == "reset"}
+    assert reasons.keys() == {"worker1", "worker2"}
+    assert f"file:{held}" in reasons["worker1"]
+    assert reasons["worker2"] == f"worker2: was cleared, but looked at again it has a process of {lives}"
     assert failed.only("RunEnded")["resume"] == f"provision reset {lab.inventory}"
     assert lab.one("cp1", "ls /var/lib/provision 2>/dev/null || echo none") == "none"
     lab.one("worker1", f"umount {held}")
+    lab.one("worker2", f"kill $(pidof held); rm {lives}")
 
 
 BESIDE_OTHERS = {
