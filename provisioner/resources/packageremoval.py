@@ -31,7 +31,9 @@ printf '%%s\n' %(kept)s | sort -u | comm -13 - "$note.ours" >"$note.all"
 files() { if command -v dpkg >/dev/null; then dpkg -L "$1"; else rpm -ql -- "$1"; fi; }
 runs() {
   files "$1" | sed -nE 's,.*/systemd/system/([^/@]+[.](service|socket))$,\1,p' | while read -r unit; do
-    ! systemctl is-active --quiet "$unit" || { echo "$unit"; break; }
+    case $(systemctl show --property=SubState --value -- "$unit") in
+      running | listening) echo "$unit" && break ;;
+    esac
   done
 }
 : >"$note.ours"
