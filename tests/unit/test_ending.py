@@ -11,6 +11,7 @@ from paperbundle import paper_bundle
 
 from provisioner.action import load as loading
 from provisioner.action.carried import Carried
+from provisioner.action.clearing import packages_of
 from provisioner.action.keeping import IMAGES, Keep, check_keep, images_of, kept_on
 from provisioner.action.load import Loaded, Request, load
 from provisioner.action.prepare import Memory, Prepared
@@ -169,6 +170,8 @@ def test_packages_that_were_not_there_before() -> None:
     several = Owned("package", "a, b, c", frozenset({OLD}), {}, {"a": "installed", "b": "not installed"})
     assert brought(several) == ("b", "c")
     assert brought(Owned("package", "a", frozenset({OLD}), {}, {})) == ("a",)
+    shared = Owned("package", "d", frozenset({OLD, "/a/book.yaml"}), {}, {})
+    assert packages_of(named(several, shared), OLD) == ("b", "c"), "another playbook wants it"
 
 
 def test_the_second_look_tells_what_is_left_from_what_stays() -> None:
