@@ -24,6 +24,7 @@ from provisioner.errors import ProvisionError
 from provisioner.inventory.aliases import REGISTRY
 from provisioner.kube import runtimeimages
 from provisioner.kube.halt import clear_script, halt_script, halted
+from provisioner.kube.inuse import parse_users, users_script
 from provisioner.kube.lookagain import look_script, parse_look
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
@@ -35,7 +36,6 @@ from provisioner.resources.packageremoval import parse_removal, removal_script
 from provisioner.shell.script import Script
 
 HALT_SECONDS = 300.0
-_CONTAINERD = "systemd:containerd.service"
 _OTHERS = "others have put something there"
 _ASIDE = ("/var/lib/provision/displaced", "what was moved aside, and could not be put back")
 
@@ -88,9 +88,9 @@ class _Host:
             self._run(runtimeimages.delete_script())
         self._look(halted(units))  # where it finds something, the next run still knows what there was to end
         stays: dict[str, str] = {}
-        if _CONTAINERD in ours and (users := self._run(runtimeimages.used_script()).splitlines()):
-            stays["containerd"] = f"of use to {', '.join(users)}"
-            ours.pop(_CONTAINERD)
+        for rid, (name, users) in parse_users(self._run(users_script())).items():
+            if ours.pop(rid, None):
+                stays[name] = f"of use to {users}"
         count = self._take_away(known, ours)
         stays |= self._packages(known, ours, kept)
         stays |= self._forget(known, kept, images=images)

@@ -14,17 +14,6 @@ if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; 
 fi
 """.replace("CTR", CTR)
 DELETE: Final = _DELETE.replace("SYNC", "")
-# Docker asks containerd for its containers, and has one of its own only where there is none (dockerd, --containerd).
-_USED = f"""
-command -v ctr >/dev/null && systemctl is-active --quiet containerd.service || exit 0
-if systemctl is-active --quiet docker.service; then
-  echo docker
-  exit 0
-fi
-ctr namespaces list -q | grep -vx {CTR.rpartition(" ")[2]} | while read -r n; do
-  [ -z "$(ctr --namespace "$n" tasks list -q)" ] || echo "containers of $n"
-done
-"""
 
 
 def delete_script() -> Script:
@@ -39,8 +28,3 @@ fi
 """
     stop = '[ -z "$started" ] || systemctl stop containerd.service'
     return Script(locked(f"{start}{_DELETE.replace('SYNC', ' --sync')}{stop}") + "\n")
-
-
-def used_script() -> Script:
-    """Prints who has containers there beside Kubernetes, a line each."""
-    return Script(_USED)

@@ -73,13 +73,14 @@ def test_docker_a_firewall_and_connections_stay() -> None:
                 each["message"] for each in gone.named("Note") if each["message"].startswith("worker2: stays")
             ]
             assert "containerd (of use to docker)" in told[0]
+            assert "net.ipv4.ip_forward (of use to docker0)" in told[0]
             reached = counted()
             until(lambda: counted() > reached, "the open connection goes on", 5)
         after = lab.one("worker1", RULES).splitlines()
         assert sorted(after) == sorted(before), set(after) ^ set(before)
         assert lab.on("worker1:worker2", WEB) == webs
         for host in ("worker1", "worker2"):
-            assert served(lab, host) == "hello"
+            assert served(lab, host) == "hello", host
             assert lab.one(host, "docker run --rm web:1 /bin/busybox echo new") == "new"
         again = lab.apply()
         assert is_verified(again), again

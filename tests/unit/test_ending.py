@@ -18,6 +18,7 @@ from provisioner.action.prepare import Memory, Prepared
 from provisioner.cli.reset import command
 from provisioner.engine.plan import Desired
 from provisioner.errors import InputError, ProvisionError
+from provisioner.kube.inuse import parse_users
 from provisioner.kube.lookagain import parse_look
 from provisioner.pki.cluster import marked, new_state
 from provisioner.resources.model import Owned, Present, Resource
@@ -178,3 +179,11 @@ def test_the_second_look_tells_what_is_left_from_what_stays() -> None:
     seen = parse_look("left\tthe mount /var/lib/kubelet/a b\t\nstays\ttunl0\tthe kernel makes it\nnoise\n")
     assert seen.left == ("the mount /var/lib/kubelet/a b",)
     assert seen.stays == {"tunl0": "the kernel makes it"}
+
+
+def test_what_others_make_use_of() -> None:
+    said = "containerd docker\ncontainerd containers of ci\nforwarding4 docker0\nforwarding4 virbr0\nnoise\n"
+    assert parse_users(said) == {
+        "systemd:containerd.service": ("containerd", "docker, containers of ci"),
+        "sysctl:net.ipv4.ip_forward": ("net.ipv4.ip_forward", "docker0, virbr0"),
+    }

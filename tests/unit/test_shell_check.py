@@ -39,6 +39,7 @@ from provisioner.kube.endpointnodes import nodes_ready
 from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
 from provisioner.kube.etcdctl import etcdctl
 from provisioner.kube.healthscript import health_script
+from provisioner.kube.inuse import users_script
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
 from provisioner.kube.kubeconfigserver import HostKubeconfigs, KubeconfigServerKind
@@ -369,7 +370,7 @@ def of_leaving() -> Iterator[Script]:
     yield halt.halt_script({"kubelet.service", "etcd.service"})
     yield halt.halt_script({"kubelet.service"}, images=False)
     yield runtimeimages.delete_script()
-    yield runtimeimages.used_script()
+    yield users_script()
     yield look_script(("kubelet.service", "etcd.service"))
     yield removal_script(("a", "b"), ("c", "d"), ("e.service", "f.service"))
     yield halt.clear_script(made=["/opt/a"], storage="/s", memory=["{}"])
