@@ -10,6 +10,7 @@ from provisioner.action.keeping import (
     NOTHING,
     Keep,
     folders_above,
+    groups_of,
     images_of,
     keeps_images,
     kept_on,
@@ -161,7 +162,7 @@ class _Host:
 
     @property
     def _is_registry(self) -> bool:
-        return REGISTRY in self.prepared.loaded.inventory.hosts[self.name].groups
+        return REGISTRY in groups_of(self.prepared, self.name)
 
     def _look(self, ended: Collection[str]) -> dict[str, str]:
         """What stays, and why. Raises ProvisionError for what should be gone; `ended` are the units that have."""

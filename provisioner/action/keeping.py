@@ -42,10 +42,16 @@ def check_keep(loaded: Loaded, keep: Keep) -> None:
         raise InputError([Problem(*where, reason, "leave out --keep registry")])
 
 
+def groups_of(prepared: Prepared, host: str) -> tuple[str, ...]:
+    """None for a host that the inventory is without by now, because it leaves."""
+    found = prepared.loaded.inventory.hosts.get(host)
+    return found.groups if found else ()
+
+
 def kept_on(prepared: Prepared, host: str, known: Mapping[str, Owned], keep: Keep) -> frozenset[str]:
     """Ids of what stays there, of all that is `known`. The mark of the cluster never does: the next one is another."""
     kept: set[str] = set()
-    groups = prepared.loaded.inventory.hosts[host].groups
+    groups = groups_of(prepared, host)
     if keep.registry and groups == (REGISTRY,):
         kept |= known.keys()
     elif keep.registry and REGISTRY in groups:
@@ -62,7 +68,7 @@ def kept_on(prepared: Prepared, host: str, known: Mapping[str, Owned], keep: Kee
 
 def keeps_images(prepared: Prepared, host: str, keep: Keep) -> bool:
     """Whether they stay in the containerd of a node there."""
-    return keep.bundle and bool({CONTROL_PLANE, NODE} & {*prepared.loaded.inventory.hosts[host].groups})
+    return keep.bundle and bool({CONTROL_PLANE, NODE} & {*groups_of(prepared, host)})
 
 
 def images_of(playbook: str) -> Owned:

@@ -114,6 +114,7 @@ def test_a_registry_alone_on_its_host_keeps_all_but_the_mark(lab: Loaded) -> Non
     assert kept(lab, "registry1", Keep(registry=True)) == KNOWN.keys() - {MARK}
     assert kept(lab, "registry1", Keep()) == set()
     assert kept(lab, "worker1", Keep(registry=True)) == set()
+    assert kept(lab, "who leaves the inventory", Keep()) == set()
 
 
 def test_a_registry_beside_other_roles_keeps_its_own(tmp_path: Path, lab: Loaded) -> None:
