@@ -50,6 +50,7 @@ ORDER = (
     "test_preload",
     "test_outside_registry",
     "test_reset",
+    "test_reset_beside",
     "test_three",
     "test_balanced",
     "test_balancing",

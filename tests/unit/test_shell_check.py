@@ -28,7 +28,18 @@ from provisioner.engine.diff import diff
 from provisioner.errors import ProvisionError
 from provisioner.failover import faults, watching
 from provisioner.inventory.aliases import ROLES
-from provisioner.kube import asking, gates, halt, leader, leaving, members, remains, switch, traffic
+from provisioner.kube import (
+    asking,
+    gates,
+    halt,
+    leader,
+    leaving,
+    members,
+    remains,
+    runtimeimages,
+    switch,
+    traffic,
+)
 from provisioner.kube.access import group_is_bound
 from provisioner.kube.apicertificate import ApiCertificateKind
 from provisioner.kube.bench_objects import Placement
@@ -50,9 +61,11 @@ from provisioner.kube.endpointnodes import nodes_ready
 from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
 from provisioner.kube.etcdctl import etcdctl
 from provisioner.kube.healthscript import health_script
+from provisioner.kube.inuse import users_script
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
 from provisioner.kube.kubeconfigserver import HostKubeconfigs, KubeconfigServerKind
+from provisioner.kube.lookagain import look_script as look_again_script
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.marks import NodeMarksKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
@@ -81,6 +94,7 @@ from provisioner.resources.model import (
     Unknown,
 )
 from provisioner.resources.packagefiles import PackageFile, install_script
+from provisioner.resources.packageremoval import removal_script
 from provisioner.resources.seboolean import SebooleanKind
 from provisioner.shell import worklock
 from provisioner.shell.assemble import StepRecord, change_script, probe_script
@@ -379,7 +393,12 @@ def of_leaving() -> Iterator[Script]:
     members.remove_member(recorder, both, both[0])
     yield from recorder.scripts
     yield halt.halt_script({"kubelet.service", "etcd.service"})
-    yield halt.clear_script(others=True)
+    yield halt.halt_script({"kubelet.service"}, images=False)
+    yield runtimeimages.delete_script()
+    yield users_script()
+    yield look_again_script(("kubelet.service", "etcd.service"))
+    yield removal_script(("a", "b"), ("c", "d"), ("e.service", "f.service"))
+    yield halt.clear_script(made=["/opt/a"], storage="/s", memory=["{}"])
     yield from of_remains()
 
 
