@@ -18,6 +18,7 @@ from provisioner.action.load import Loaded, Request
 from provisioner.action.locks import lock
 from provisioner.action.prepare import Prepared, connect, gather, prepare
 from provisioner.action.start import Started
+from provisioner.action.telling import started as run_started
 from provisioner.engine.events import Emit, Note, RunEnded, RunStarted
 from provisioner.engine.journal import journal
 from provisioner.errors import ConsentError, InputError, ProvisionError, UnreachableError
@@ -145,16 +146,7 @@ def _locked(
 
 
 def _started(loaded: Loaded, command: str) -> RunStarted:
-    request = loaded.request
-    return RunStarted(
-        run=loaded.run,
-        command=command,
-        inventory=str(request.inventory),
-        hosts=loaded.hosts,
-        who=loaded.who,
-        path=str(request.inventory.resolve()),
-        options=shlex.join(_options(request)),
-    )
+    return run_started(loaded, command, _options(loaded.request))
 
 
 def _ended(

@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from provisioner.action.keeping import (
+    IMAGES,
+    NOTHING,
+    Keep,
+    folders_above,
+    groups_of,
+    images_of,
+    keeps_images,
+    kept_on,
+)
 from provisioner.action.prepare import Prepared
 from provisioner.engine.events import Emit, Note
 from provisioner.engine.execute import Executor
@@ -9,54 +22,179 @@ from provisioner.engine.hostwork import HostWork
 from provisioner.engine.ownership import Ownership, leftovers
 from provisioner.engine.planner import Planner
 from provisioner.errors import ProvisionError
-from provisioner.kube.halt import clear_script, halt_script
+from provisioner.inventory.aliases import REGISTRY
+from provisioner.kube import runtimeimages
+from provisioner.kube.halt import clear_script, halt_script, halted
+from provisioner.kube.inuse import parse_users, users_script
+from provisioner.kube.lookagain import look_script, parse_look
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.remote.pool import Pool
 from provisioner.resources.model import Owned
-from provisioner.resources.owned import parse_owned
+from provisioner.resources.owned import kept_lines, parse_owned, taken_over
+from provisioner.resources.package import brought
+from provisioner.resources.packageremoval import parse_removal, removal_script
 from provisioner.shell.script import Script
 
 HALT_SECONDS = 300.0
+_OTHERS = "others have put something there"
+_ASIDE = ("/var/lib/provision/displaced", "what was moved aside, and could not be put back")
+
+
+@dataclass(frozen=True)
+class Clearing:
+    """How far it goes. `whole`: the cluster ends, and with it a registry's images; `packages`: those that came by us
+    go, too."""
+
+    whole: bool = False
+    keep: Keep = NOTHING
+    packages: bool = False
 
 
 def clear(
-    prepared: Prepared, pool: Pool, host: str, facts: Facts, emit: Emit, *, images: bool = False
+    prepared: Prepared, pool: Pool, host: str, facts: Facts, emit: Emit, wanted: Clearing = Clearing()
 ) -> int:
     """Ends what runs there for the cluster, takes away what the shipped playbook has put there, and then the cluster's
-    data; with `images` those that a registry there keeps. Packages stay, as does what others have put beside ours,
-    which is told.
+    data. What stays is told, and why: what is kept, what others have put beside ours, packages.
 
-    Returns how many things were taken away. Raises ProvisionError."""
-    known = {host: parse_owned(facts.owned)}
-    _run(pool, host, halt_script({each.name for each in known[host].values() if each.kind == "systemd"}))
-    stage = leftovers((), known, prepared.memory.playbook, prepared.kinds)
-    plan = Planner(pool, prepared.kinds).plan([stage], inventory="", inputs="", texts=False)
-    run = prepared.loaded.run
-    ownership = Ownership(run, prepared.memory.playbook, known, prepared.kinds)
-    outcome = Executor(HostWork(pool, prepared.kinds, emit, run, ownership=ownership), {}, emit).run(plan)
-    if not outcome.ok:
-        failure = outcome.failures[0]
-        raise ProvisionError(f"{host}: {failure.resource}: {failure.reason}", failure.hint)
-    ours = {prepared.memory.playbook}
-    others = any(each.playbooks - ours for each in known[host].values())
-    storage = distribution_of(facts).registry_storage if images else ""
-    made = [each.name for each in known[host].values() if _is_folder_of_ours(each)]
-    left = _run(pool, host, clear_script(others=others, made=made, storage=storage)).split()
-    if left:
-        emit(Note(message=f"{host}: {', '.join(left)} stay: others have put something there"))
-    return sum(outcome.changed.values())
+    Returns how many things were taken away. Raises ProvisionError, also for what a second look finds there."""
+    return _Host(prepared, pool, host, facts, emit, wanted).clear()
+
+
+@dataclass(frozen=True)
+class _Host:
+    """One host at work."""
+
+    prepared: Prepared
+    pool: Pool
+    name: str
+    facts: Facts
+    emit: Emit
+    wanted: Clearing
+
+    @property
+    def playbook(self) -> str:
+        return self.prepared.memory.playbook
+
+    def clear(self) -> int:
+        known = taken_over(parse_owned(self.facts.owned), self.playbook)
+        kept = kept_on(self.prepared, self.name, known, self.wanted.keep)
+        ours = {
+            rid: each for rid, each in known.items() if self.playbook in each.playbooks and rid not in kept
+        }
+        units = {each.name for each in ours.values() if each.kind == "systemd"}
+        images = keeps_images(self.prepared, self.name, self.wanted.keep)
+        self._run(halt_script(units, images=not images))
+        if IMAGES in known and not images:
+            self._run(runtimeimages.delete_script())
+        self._look(halted(units))  # where it finds something, the next run still knows what there was to end
+        stays: dict[str, str] = {}
+        for rid, (name, users) in parse_users(self._run(users_script())).items():
+            if ours.pop(rid, None):
+                stays[name] = f"of use to {users}"
+        count = self._take_away(known, ours)
+        stays |= self._packages(known, ours, kept)
+        stays |= self._forget(known, kept, images=images)
+        stays |= self._look(_ended(ours, "active", "enabled"))
+        if stays:
+            told = "; ".join(f"{what} ({why})" for what, why in stays.items())
+            self.emit(Note(message=f"{self.name}: stays: {told}"))
+        return count
+
+    def _take_away(self, known: Mapping[str, Owned], ours: Mapping[str, Owned]) -> int:
+        """Of `ours` what can be; the host's memory is of all that is `known`."""
+        kinds, run = self.prepared.kinds, self.prepared.loaded.run
+        stage = leftovers((), {self.name: ours}, self.playbook, kinds)
+        plan = Planner(self.pool, kinds).plan([stage], inventory="", inputs="", texts=False)
+        ownership = Ownership(run, self.playbook, {self.name: known}, kinds)
+        work = HostWork(self.pool, kinds, self.emit, run, ownership=ownership)
+        outcome = Executor(work, {}, self.emit).run(plan)
+        if not outcome.ok:
+            failure = outcome.failures[0]
+            raise ProvisionError(f"{self.name}: {failure.resource}: {failure.reason}", failure.hint)
+        return sum(outcome.changed.values())
+
+    def _packages(
+        self, known: Mapping[str, Owned], ours: Mapping[str, Owned], kept: Collection[str]
+    ) -> dict[str, str]:
+        """Those that stay, and why. Those that go have no service of `ours` that runs on."""
+        asked = packages_of(known, self.playbook)
+        if not self.wanted.packages:
+            why = "kept" if self.wanted.keep.bundle else "packages that provision installed"
+            return {", ".join(asked): why} if asked else {}
+        others = [
+            each
+            for each in known.values()
+            if each.kind == "package" and (each.id in kept or each.playbooks != {self.playbook})
+        ]
+        names = {name for each in others for name in each.name.split(", ")}
+        found = parse_removal(self._run(removal_script({*asked} - names, names, _ended(ours, "active"))))
+        if found.gone:
+            self.emit(Note(message=f"{self.name}: removed the packages {', '.join(found.gone)}"))
+        return {f"the package {name}": why for name, why in found.stays.items()}
+
+    def _forget(self, known: Mapping[str, Owned], kept: frozenset[str], *, images: bool) -> dict[str, str]:
+        """What the host remembers goes, but for what stays; which is returned, and why."""
+        run, keep = self.prepared.loaded.run, self.wanted.keep
+        others = any(each.playbooks - {self.playbook} for each in known.values())
+        everything = {**known, IMAGES: images_of(self.playbook)} if images else known
+        memory = []
+        if kept or images or others:
+            memory = kept_lines(everything, kept | {IMAGES}, self.playbook, run)
+        gone = self.wanted.whole and not (keep.registry or keep.bundle)
+        storage = distribution_of(self.facts).registry_storage if gone and self._is_registry else ""
+        made = [each.name for each in known.values() if _is_folder_of_ours(each) and each.id not in kept]
+        script = clear_script(made=made, storage=storage, memory=memory)
+        above = folders_above({known[rid].name for rid in kept})
+        found = [path for path in self._run(script).split() if path not in above]
+        stays = {path: _ASIDE[1] if path == _ASIDE[0] else _OTHERS for path in found}
+        return stays | self._kept(images=images)
+
+    def _kept(self, *, images: bool) -> dict[str, str]:
+        keep, kept = self.wanted.keep, {}
+        if keep.registry and self._is_registry:
+            kept["the registry with its images"] = "kept"
+        elif keep.bundle and self._is_registry:
+            kept["the registry's images"] = "kept"
+        if images:
+            kept["programs and container images"] = "kept"
+        return kept
+
+    @property
+    def _is_registry(self) -> bool:
+        return REGISTRY in groups_of(self.prepared, self.name)
+
+    def _look(self, ended: Collection[str]) -> dict[str, str]:
+        """What stays, and why. Raises ProvisionError for what should be gone; `ended` are the units that have."""
+        seen = parse_look(self._run(look_script(ended)))
+        if seen.left:
+            raise ProvisionError(
+                f"{self.name}: was cleared, but looked at again it has {', '.join(seen.left)}",
+                f"run the same command again; what is there then, somebody on {self.name} brings back or holds",
+            )
+        return seen.stays
+
+    def _run(self, script: Script) -> str:
+        result = self.pool.session(self.name).run(script, deadline=HALT_SECONDS)
+        if result.status != 0:
+            said = result.stderr.decode(errors="replace").strip()[-400:]
+            raise ProvisionError(
+                f"{self.name}: clearing it failed: {said}", "mend that and run the same command again"
+            )
+        return result.stdout.decode(errors="replace")
+
+
+def packages_of(known: Mapping[str, Owned], playbook: str) -> tuple[str, ...]:
+    """Those that only `playbook` asked for, and that were not there before."""
+    mine = (each for each in known.values() if each.kind == "package" and each.playbooks == {playbook})
+    return tuple(dict.fromkeys(name for each in mine for name in brought(each)))
 
 
 def _is_folder_of_ours(owned: Owned) -> bool:
     return owned.kind == "file" and owned.wanted.get("type") == "directory" and not owned.before
 
 
-def _run(pool: Pool, host: str, script: Script) -> str:
-    result = pool.session(host).run(script, deadline=HALT_SECONDS)
-    if result.status != 0:
-        said = result.stderr.decode(errors="replace").strip()[-400:]
-        raise ProvisionError(
-            f"{host}: clearing it failed: {said}", "mend that and run the same command again"
-        )
-    return result.stdout.decode(errors="replace")
+def _ended(ours: Mapping[str, Owned], *unless: str) -> set[str]:
+    """Units that do not run any more: all of `ours`, `unless` they were so before."""
+    units = (each for each in ours.values() if each.kind == "systemd")
+    return {each.name for each in units if not any(each.before.get(state) for state in unless)}

@@ -20,7 +20,7 @@ from provisioner.network.needs import links_of
 from provisioner.network.record import NetworkRecord
 from provisioner.playbook.facts import Facts
 from provisioner.resources.model import Owned
-from provisioner.resources.owned import parse_owned
+from provisioner.resources.owned import OF_CLUSTERS, parse_owned, taken_over
 
 # The rest is imported by `_get_ready` while the hosts are being connected; and what only a cluster needs, 0.2 s, not at
 # all for a playbook without a cluster.
@@ -139,12 +139,12 @@ def gather(loaded: Loaded, pool: Pool) -> dict[str, Facts]:
 
 
 def compile_with(
-    loaded: Loaded, facts: Mapping[str, Facts], emit: Emit, *, for_show: bool = False
+    loaded: Loaded, facts: Mapping[str, Facts], emit: Emit, *, for_show: bool = False, ending: bool = False
 ) -> Prepared:
     """The compiled wishes for hosts of which `facts` are known. Pure but for a new cluster's keys.
 
     Raises ProvisionError for a part of a cluster that does not exist yet, unless it is `for_show` and never carried
-    out.
+    out; with `ending` the cluster's keys may be gone.
     """
     from provisioner.action.kinds import base_modules, kinds_of
     from provisioner.action.leftovers import with_leftovers
@@ -154,7 +154,7 @@ def compile_with(
     cluster: ClusterVariables | None = None
     identity: _Identity | None = None
     if loaded.spec is not None and loaded.bundle is not None:
-        identity = _identity(loaded, loaded.spec, facts, owned, for_show=for_show)
+        identity = _identity(loaded, loaded.spec, facts, owned, for_show=for_show, ending=ending)
         cluster = _cluster(loaded, loaded.spec, loaded.bundle, facts, identity)
         modules |= _modules(loaded, loaded.spec, loaded.bundle, facts, identity, emit)
     fresh = identity.state if identity and identity.new else None
@@ -166,7 +166,8 @@ def compile_with(
     kinds = kinds_of(modules)
     playbook = loaded.playbook_path
     if identity and not loaded.request.playbook:
-        playbook = f"site of {identity.state.uuid}"
+        playbook = f"{OF_CLUSTERS}{identity.state.uuid}"
+        owned = {host: taken_over(each, playbook) for host, each in owned.items()}
     desired = with_leftovers(loaded, desired, owned, kinds, playbook)
     memory = Memory(playbook, owned)
     return Prepared(loaded, facts, kinds, desired, _inputs(loaded), memory, cluster, fresh)
@@ -190,6 +191,7 @@ def _identity(
     owned: Mapping[str, Mapping[str, Owned]],
     *,
     for_show: bool,
+    ending: bool,
 ) -> _Identity:
     from provisioner.action.carried import Carried
     from provisioner.action.etcd import check_forgotten, founders_of
@@ -204,7 +206,8 @@ def _identity(
         from provisioner.action.existing import take_over
 
         takeover = take_over(loaded.inventory, spec, facts, owned)
-    state = carried.agreed(spec.name, pending, takeover.adopt if takeover else new_state)
+    adopt = takeover.adopt if takeover else new_state
+    state = carried.ending(spec.name, owned, adopt) if ending else carried.agreed(spec.name, pending, adopt)
     if takeover:
         takeover.check(state)
         # Where a part of the hosts is read, a key that lies with etcd may be out of sight.

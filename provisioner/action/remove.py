@@ -7,7 +7,6 @@ leaves etcd, then its services end, and last the cluster forgets it. Each step f
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,9 +21,9 @@ from provisioner.action.locks import lock
 from provisioner.action.plan import plan_of
 from provisioner.action.prepare import Prepared, gather, prepare
 from provisioner.action.remaining import place_of, without
+from provisioner.action.telling import telling
 from provisioner.engine.danger import dangers
-from provisioner.engine.events import Emit, Note, RunEnded, RunStarted, Step
-from provisioner.engine.journal import journal
+from provisioner.engine.events import Emit, Note, Step
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, LOAD_BALANCER
 from provisioner.kube.halt import hand_over_script
@@ -87,41 +86,16 @@ def remove(loaded: Loaded, removal: Removal, emit: Emit, confirm: Confirm) -> in
     """Returns the exit code. Raises InputError, ConsentError, UnreachableError for a host that is not said to be dead,
     and ProvisionError of the step that failed; the same command goes on then."""
     rest = without(loaded, removal.host)
-    began = time.monotonic()
-    with journal(loaded.run, emit) as record:
-        started = RunStarted(
-            run=loaded.run,
-            command="remove",
-            inventory=str(loaded.request.inventory),
-            hosts=loaded.hosts,
-            who=loaded.who,
-            path=str(loaded.request.inventory.resolve()),
-            options=f"{removal.host}{' --dead' * removal.dead}",
-        )
-        record(started)
-        with ExitStack() as stack:
-            pool = stack.enter_context(connect_to(loaded.inventory, rest.hosts))
-            run = _Run(removal, loaded, rest, pool, record)
-            code = _removed(run, stack, confirm)
-        extra = {"execs": pool.execs}
-        seconds = time.monotonic() - began
-        record(
-            RunEnded(
-                run=loaded.run,
-                ok=code == 0,
-                seconds=seconds,
-                changed={name: count for name, count in run.changed.items() if count},
-                phases=run.seconds,
-                resume="" if code == 0 else _again(loaded, removal),
-                extra=extra,
-            )
-        )
+    with telling(loaded, "remove", _options(removal), emit) as told, ExitStack() as stack:
+        pool = stack.enter_context(connect_to(loaded.inventory, rest.hosts))
+        run = _Run(removal, loaded, rest, pool, told.record)
+        code = _removed(run, stack, confirm)
+        told.ok, told.changed, told.phases, told.execs = code == 0, run.changed, run.seconds, pool.execs
     return code
 
 
-def _again(loaded: Loaded, removal: Removal) -> str:
-    words = ["provision", "remove", str(loaded.request.inventory), removal.host]
-    return shlex.join([*words, *["--dead"] * removal.dead, *["--force"] * removal.force])
+def _options(removal: Removal) -> list[str]:
+    return [removal.host, *["--dead"] * removal.dead, *["--force"] * removal.force]
 
 
 def _removed(run: _Run, stack: ExitStack, confirm: Confirm) -> int:

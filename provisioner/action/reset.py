@@ -6,21 +6,21 @@ since nothing of the cluster is to stay up. Each finds its work done when the sa
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from provisioner.action.clearing import clear
+from provisioner.action.clearing import Clearing, clear, packages_of
 from provisioner.action.connect import connect_to
 from provisioner.action.consent import check_consent
+from provisioner.action.keeping import NOTHING, Keep, check_keep
 from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.prepare import Prepared, compile_with, gather
-from provisioner.engine.events import Emit, Failed, RunEnded, RunStarted, Step
-from provisioner.engine.journal import journal
-from provisioner.errors import ProvisionError
+from provisioner.action.telling import telling
+from provisioner.engine.events import Emit, Failed, Step
+from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.inventory.aliases import ETCD, REGISTRY
 from provisioner.kube.halt import LOSSES
 from provisioner.playbook.facts import Facts
@@ -32,47 +32,67 @@ Confirm = Callable[[Sequence[str]], bool]
 
 @dataclass(frozen=True)
 class Reset:
-    """What the user asked for. `registry`: that is kept, with its images."""
+    """What the user asked for. `packages`: also those go that came by us."""
 
-    registry: bool = False
+    keep: Keep = NOTHING
+    packages: bool = False
+
+    @property
+    def words(self) -> list[str]:
+        keep = ["--keep", ",".join(self.keep.names)] if self.keep.names else []
+        return [*keep, *["--packages"] * self.packages]
 
 
 def reset(loaded: Loaded, wanted: Reset, emit: Emit, confirm: Confirm) -> int:
     """Returns the exit code. Raises InputError, ConsentError and UnreachableError before anything is changed."""
-    began = time.monotonic()
-    with journal(loaded.run, emit) as record:
-        record(_started(loaded, wanted))
-        with ExitStack() as stack:
-            pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
-            facts: dict[str, Facts] = {}
-            lock(stack, pool, loaded, loaded.hosts, lambda: facts.update(gather(loaded, pool)))
-            prepared = compile_with(loaded, facts, record, for_show=True)
-            changed = _reset(prepared, wanted, pool, record, confirm)
-            extra = {"execs": pool.execs}
-        ok = None not in changed.values()
-        counts = {host: count for host, count in changed.items() if count}
-        seconds = time.monotonic() - began
-        resume = "" if ok else _again(loaded, wanted)
-        record(
-            RunEnded(
-                run=loaded.run, ok=ok, seconds=seconds, changed=counts, phases={}, resume=resume, extra=extra
-            )
-        )
-    return 0 if ok else 1
+    check_keep(loaded, wanted.keep)
+    with telling(loaded, "reset", wanted.words, emit) as told, ExitStack() as stack:
+        pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
+        facts = _read(loaded, stack, pool)
+        prepared = compile_with(loaded, facts, told.record, for_show=True, ending=True)
+        changed = _reset(prepared, wanted, pool, told.record, confirm)
+        told.ok = None not in changed.values()
+        told.changed = {host: count for host, count in changed.items() if count}
+        told.execs = pool.execs
+    return 0 if told.ok else 1
+
+
+def _read(loaded: Loaded, stack: ExitStack, pool: Pool) -> dict[str, Facts]:
+    """Locks all hosts and reads them. Raises UnreachableError naming all that do not answer."""
+    facts: dict[str, Facts] = {}
+    try:
+        lock(stack, pool, loaded, loaded.hosts, lambda: facts.update(gather(loaded, pool)))
+    except UnreachableError as fault:
+        raise _all_have_to(loaded, fault) from None
+    except ProvisionError as fault:
+        fault.unchanged = True
+        raise
+    return facts
+
+
+def _all_have_to(loaded: Loaded, lost: UnreachableError) -> UnreachableError:
+    """`lost` with what is to be done about hosts that are gone for good."""
+    hint = (
+        "a reset begins when all hosts answer: one that comes back later would have its keys, and look for it."
+        f" Who is gone for good leaves first (provision remove {loaded.request.inventory} HOST --dead), or is taken out"
+        " of the inventory, and its disk wiped"
+    )
+    fault = UnreachableError(lost.reason, f"{lost.hint}\n{hint}" if lost.hint else hint)
+    fault.unchanged = True
+    return fault
 
 
 def _reset(
     prepared: Prepared, wanted: Reset, pool: Pool, emit: Emit, confirm: Confirm
 ) -> dict[str, int | None]:
     """By host what was taken away, None where that failed."""
-    loaded = prepared.loaded
-    hosts = [each for each in loaded.hosts if not (wanted.registry and _is_registry(loaded, each))]
-    check_consent(_told(prepared, hosts, pool), confirm)
+    hosts = prepared.loaded.hosts
+    check_consent(_told(prepared, wanted, pool), confirm)
+    clearing = Clearing(whole=True, keep=wanted.keep, packages=wanted.packages)
 
     def work(host: str) -> int:
         began = time.monotonic()
-        images = REGISTRY in loaded.inventory.hosts[host].groups
-        count = clear(prepared, pool, host, prepared.facts[host], emit, images=images)
+        count = clear(prepared, pool, host, prepared.facts[host], emit, clearing)
         emit(Step(task="cleared", subject=host, seconds=time.monotonic() - began, changed=count > 0))
         return count
 
@@ -86,43 +106,28 @@ def _reset(
     return found
 
 
-def _name(loaded: Loaded) -> str:
-    return loaded.spec.name if loaded.spec else ""
-
-
-def _started(loaded: Loaded, wanted: Reset) -> RunStarted:
-    return RunStarted(
-        run=loaded.run,
-        command="reset",
-        inventory=str(loaded.request.inventory),
-        hosts=loaded.hosts,
-        who=loaded.who,
-        path=str(loaded.request.inventory.resolve()),
-        options=" ".join(_options(wanted)),
-    )
-
-
-def _again(loaded: Loaded, wanted: Reset) -> str:
-    return shlex.join(["provision", "reset", str(loaded.request.inventory), *_options(wanted)])
-
-
-def _options(wanted: Reset) -> list[str]:
-    return ["--keep", "registry"] if wanted.registry else []
-
-
-def _is_registry(loaded: Loaded, host: str) -> bool:
-    return loaded.inventory.hosts[host].groups == (REGISTRY,)
-
-
-def _told(prepared: Prepared, hosts: Sequence[str], pool: Pool) -> list[str]:
+def _told(prepared: Prepared, wanted: Reset, pool: Pool) -> list[str]:
     """What will be lost, by what the cluster has now, as far as it can be asked."""
     loaded = prepared.loaded
     etcd = [each.name for each in loaded.inventory.group(ETCD)]
-    told = [f"the cluster {_name(loaded)} ends, and with it all that its etcd holds ({', '.join(etcd)})"]
+    name = loaded.spec.name if loaded.spec else ""
+    told = [f"the cluster {name} ends, and with it all that its etcd holds ({', '.join(etcd)})"]
     try:
         answer = pool.session(loaded.state_host).run(Script(LOSSES), deadline=20)
         told += [f"  {line}" for line in answer.stdout.decode().splitlines()]
     except ProvisionError as fault:
         told.append(f"  what that is cannot be asked: {fault.reason}")
-    told += [f"{host}: services, data and all that provision has put there are deleted" for host in hosts]
-    return told
+    return told + [f"{host}: {_lost(prepared, host, wanted)}" for host in loaded.hosts]
+
+
+def _lost(prepared: Prepared, host: str, wanted: Reset) -> str:
+    groups = prepared.loaded.inventory.hosts[host].groups
+    lost = "services, data and all that provision has put there are deleted"
+    kept = ["programs, images and packages"] * wanted.keep.bundle
+    kept += ["the registry with its images"] * (wanted.keep.registry and REGISTRY in groups)
+    packages = packages_of(prepared.memory.owned.get(host, {}), prepared.memory.playbook)
+    if packages and wanted.packages:
+        lost += ", with what it installed and nothing else needs"
+    elif packages and not wanted.keep.bundle:
+        kept.append(f"the packages {', '.join(packages)}, which go only with --packages")
+    return f"{lost}, but for {', and '.join(kept)}" if kept else lost

@@ -21,6 +21,7 @@ COMMANDS = {
     "verify": "read everything again and run the checks; change nothing",
     "status": "nodes, components, drift and certificates at one glance",
     "history": "the runs on record and what they changed",
+    "repair": "find and mend faults of nodes' pod networks",
     "remove": "take a host out of the cluster, and clear it",
     "migrate": "change the pod network of a running cluster to another one",
     "reset": "take the whole cluster down to clean hosts",
@@ -74,8 +75,8 @@ def cli() -> None:
     """Brings up, changes and checks binary-deployed Kubernetes clusters over SSH.
 
     The inventory is the argument, else $PROVISION_INVENTORY, else ./inventory.yaml; `exec` and `advise` must be given
-    it. Exit codes: 0 done or nothing to do, 1 failed, 2 `plan` found changes, `bundle diff` differences, 3 the input is
-    wrong, 4 hosts unreachable, 5 locked by another run, 130 interrupted.
+    it. Exit codes: 0 done or nothing to do, 1 failed, 2 `plan` found changes, `bundle diff` differences,
+    `repair --look` faults, 3 the input is wrong, 4 hosts unreachable, 5 locked by another run, 130 interrupted.
     """
 
 

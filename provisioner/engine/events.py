@@ -129,6 +129,20 @@ class Failed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FaultFound(Event):
+    """A fault of a node's pod network: `fault` is its kind, `things` what is wrong, `why` by what that is known. `mend`
+    is what would be done and `cost` what that costs; where nothing can be done from here `mend` is "", and `cost` says
+    what has to be done elsewhere."""
+
+    fault: str
+    host: str
+    things: tuple[str, ...]
+    why: str
+    mend: str
+    cost: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class FaultBegun(Event):
     """The test of fail-over does something to a host; `fault` is "" while nothing is broken yet."""
 

@@ -3,22 +3,23 @@ in the kernel, data. Only things that bear the cluster's own names are touched."
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from provisioner.kube import runtimeimages
 from provisioner.kube.remains import everything
+from provisioner.kube.runtimeimages import CTR
 from provisioner.kube.wayback import FORGET
+from provisioner.resources.mirrors import CARRIED
 from provisioner.shell.quote import quote
-from provisioner.shell.script import Script
+from provisioner.shell.script import Blob, Script
 from provisioner.shell.worklock import locked
 
-_CTR = "ctr --namespace k8s.io"
 # kube-proxy's chains go with the plug-ins'. Network namespaces named by CNI may be another runtime's: a process that
 # lives there keeps them.
 _PODS = f"""
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
-  {_CTR} tasks list -q | while read -r t; do {_CTR} tasks delete --force "$t" >/dev/null 2>&1 || :; done
-  {_CTR} containers list -q | while read -r c; do {_CTR} containers delete "$c" >/dev/null 2>&1 || :; done
-  {_CTR} images list -q | while read -r i; do {_CTR} images delete "$i" >/dev/null 2>&1 || :; done
+  {CTR} tasks list -q | while read -r t; do {CTR} tasks delete --force "$t" >/dev/null 2>&1 || :; done
+  {CTR} containers list -q | while read -r c; do {CTR} containers delete "$c" >/dev/null 2>&1 || :; done
 fi
 [ ! -x /opt/kubernetes/bin/kube-proxy ] || /opt/kubernetes/bin/kube-proxy --cleanup >/dev/null 2>&1 || :
 systemctl stop kubepods.slice 2>/dev/null || :
@@ -76,6 +77,12 @@ _UNITS = (
 _EMPTIED = ("/etc/containerd/certs.d", "/etc/systemd/system/*.service.d")
 """Folders whose empty ones go: systemd does without an empty one of drop-ins."""
 
+# Only what is still as it was carried over: others may have written there since.
+_CARRIED = f"""
+[ ! -e {CARRIED} ] || while read -r digest path; do
+  [ ! -f "$path" ] || [ "$(sha256sum <"$path" | cut -d' ' -f1)" != "$digest" ] || rm -f -- "$path"
+done <{CARRIED}
+"""
 # What was moved aside and not put back is somebody's.
 _FORGET = """
 find /var/lib/provision -mindepth 1 -maxdepth 1 ! -name displaced %s -exec rm -rf {} +
@@ -83,6 +90,9 @@ find /var/lib/provision -depth -type d -empty -delete
 [ ! -e /var/lib/provision/displaced ] || echo /var/lib/provision/displaced
 rm -rf /run/provision/units /run/api-load-balancer
 """
+_REMEMBER = '(umask 077 && { echo; cat "$W/memory"; } >>/var/lib/provision/owned)'
+_REMEMBERED = "! -name owned ! -name stamps ! -name archives"
+"""What tells of things that stay, and what they were."""
 
 
 def hand_over_script() -> Script:
@@ -90,15 +100,20 @@ def hand_over_script() -> Script:
     return Script(locked("systemctl disable --now --quiet keepalived.service 2>/dev/null || :") + "\n")
 
 
-def halt_script(units: Collection[str]) -> Script:
+def halted(units: Collection[str]) -> list[str]:
+    """Those of `units` that the script below ends."""
+    return [unit for unit in _UNITS if unit in units]
+
+
+def halt_script(units: Collection[str], *, images: bool = True) -> Script:
     """Ends those of ours among the host's `units` and deletes their data; where the kubelet is one, its pods end with
-    their networks and images. To be run while what they consist of is still there."""
-    ours = [unit for unit in _UNITS if unit in units]
+    their networks and, with `images`, those. To be run while what they consist of is still there."""
+    ours = halted(units)
     lines = [FORGET]
     for unit in ours:
         lines += [f"systemctl {verb} -- {unit} 2>/dev/null || :" for verb in ("stop", "reset-failed")]
     if "kubelet.service" in ours:
-        lines.append(_PODS)
+        lines += [_PODS, runtimeimages.DELETE if images else ""]
     lines += [
         f"rm -rf --one-file-system -- {path} 2>/dev/null || :"
         for unit in ours
@@ -107,12 +122,13 @@ def halt_script(units: Collection[str]) -> Script:
     return Script(locked("\n".join([*lines, ":"])) + "\n")
 
 
-def clear_script(*, others: bool, made: Collection[str] = (), storage: str = "") -> Script:
-    """Takes away folders that are empty now and, last, what the tool remembers; prints what was left alone. `others`:
-    playbooks beside the cluster's have put things there, which are remembered on. `made` are folders that the tool has
-    made; `storage` is where a registry that is gone has its images, in the folder that docker-registry makes there."""
+def clear_script(*, made: Collection[str] = (), storage: str = "", memory: Sequence[str] = ()) -> Script:
+    """Takes away folders that are empty now and, last, what the tool remembers; prints what was left alone. `made` are
+    folders that the tool has made; `storage` is where a registry that is gone has its images, in the folder that
+    docker-registry makes there. With lines of `memory` things that stay are remembered on."""
     lines = [f"rm -rf --one-file-system -- {quote(f'{storage}/docker/registry')}"] if storage else []
     lines += [f"rmdir -- {quote(f'{storage}/docker')} 2>/dev/null || :"] if storage else []
+    lines.append(_CARRIED.strip())
     lines += [
         f"find {path} -mindepth 1 -depth -type d -empty -delete 2>/dev/null || :"
         for path in (*_KEPT, *_EMPTIED)
@@ -120,5 +136,8 @@ def clear_script(*, others: bool, made: Collection[str] = (), storage: str = "")
     deepest_first = sorted({*made, *_MADE}, key=lambda path: path.count("/"), reverse=True)
     lines += [f"rmdir -- {quote(path)} 2>/dev/null || :" for path in deepest_first]
     lines += [f'[ -z "$(ls -A {path} 2>/dev/null)" ] || echo {path}' for path in _KEPT]
-    lines.append(_FORGET % ("! -name owned" if others else ""))
-    return Script("\n".join(lines) + "\n")
+    if memory:
+        lines.append(_REMEMBER)
+    lines.append(_FORGET % (_REMEMBERED if memory else ""))
+    text = "".join(f"{line}\n" for line in memory)
+    return Script("\n".join(lines) + "\n", {"memory": Blob.of(text.encode(), secret=True)} if memory else {})

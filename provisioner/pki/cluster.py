@@ -66,7 +66,7 @@ class ClusterState:
 
     def mark(self) -> str:
         """The text of the file by which every host of the cluster knows whose it is."""
-        return json.dumps({"name": self.name, "uuid": self.uuid}, sort_keys=True) + "\n"
+        return marked(self.name, self.uuid)
 
 
 def new_state(name: str) -> ClusterState:
@@ -97,19 +97,27 @@ def parse_state(text: Secret, host: str) -> ClusterState:
         raise ProvisionError(reason, "restore it from another control-plane host or a backup") from None
 
 
+def marked(name: str, uuid: str) -> str:
+    """The text of the mark that all hosts of a cluster carry."""
+    return json.dumps({"name": name, "uuid": uuid}, sort_keys=True) + "\n"
+
+
 def agreed_state(
     name: str,
     found: Mapping[str, Secret],
     marks: Mapping[str, str],
     pending: Secret | None = None,
     make: Callable[[str], ClusterState] = new_state,
+    *,
+    keyless: bool = False,
 ) -> ClusterState:
     """The cluster's state from what the hosts carry: `found` state files of the control planes and `marks` of all
     hosts, by host.
 
     A new state is made by `make` (or `pending` taken, the text of one that was promised) only when no host has ever
-    belonged to a cluster. Raises ProvisionError otherwise, and when two control planes carry different keys. What is
-    fixed may be missing in some copies: a run that brings an older format to the one of now can end between two hosts.
+    belonged to a cluster; with `keyless` also where its keys are gone. Raises ProvisionError otherwise, and when two
+    control planes carry different keys. What is fixed may be missing in some copies: a run that brings an older format
+    to the one of now can end between two hosts.
     """
     states = {host: parse_state(text, host) for host, text in found.items()}
     identities = {state.uuid: host for host, state in states.items()}
@@ -130,6 +138,8 @@ def agreed_state(
                     f"find out which {STATE_FILE} is right and put it on both",
                 )
         return replace(state, fixed=_fixed_of(states.values()))
+    if identities and keyless:
+        return replace(make(name), uuid=next(iter(identities)))
     if identities:
         host = next(iter(identities.values()))
         raise ProvisionError(

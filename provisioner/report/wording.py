@@ -110,6 +110,19 @@ def _failed(event: ev.Failed) -> list[Line]:
     return lines + ([Line(f"  hint: {event.hint}", "warn")] if event.hint else [])
 
 
+def _fault_found(event: ev.FaultFound) -> list[Line]:
+    some = ", ".join(event.things[:_THINGS]) + f" and {len(event.things) - _THINGS} more" * (
+        len(event.things) > _THINGS
+    )
+    lines = [Line(f"  {event.host}  {event.fault}: {some}", "warn"), Line(f"    why: {event.why}")]
+    if not event.mend:
+        return [*lines, Line(f"    cannot be mended from here: {event.cost}", "bad")]
+    return [*lines, Line(f"    to mend it: {event.mend}"), Line(f"    cost: {event.cost}", "dim")]
+
+
+_THINGS = 6
+
+
 def _fault_begun(event: ev.FaultBegun) -> list[Line]:
     return [Line(f"  {event.host}: {event.fault}" if event.fault else "  nothing is broken yet", "dim")]
 
@@ -206,6 +219,7 @@ _TELL: Mapping[type[ev.Event], Callable[[Any], list[Line]]] = {
     ev.Changed: _changed,
     ev.GatePassed: _gate,
     ev.Failed: _failed,
+    ev.FaultFound: _fault_found,
     ev.FaultBegun: _fault_begun,
     ev.FailoverEnded: _failover,
     ev.NetMeasured: _net,

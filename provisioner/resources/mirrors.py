@@ -29,6 +29,9 @@ echo '=='
 echo
 """
 _DEADLINE = 60.0
+CARRIED = "/var/lib/provision/carried-mirrors"
+"""Where a host remembers these files, `SHA256 PATH` a line; they are not owned, since no stage wants them. Without the
+cluster the host's own configuration comes back, which says the same: so they go."""
 
 
 class MigratedMirrorsKind:
@@ -90,6 +93,9 @@ def _writing(resource: Resource, found: OldMirrors, names: Sequence[str]) -> Scr
         folder = f"{resource.spec['folder']}/{name}"
         secret = name in found.secret
         payload[f"file{at}"] = Blob.of(found.files[name].encode(), secret=secret)
+        lines.append(
+            f'(umask 077 && echo "$(sha256sum <"$P/file{at}" | cut -d" " -f1)" {quote(folder)}/hosts.toml >>{CARRIED})'
+        )
         lines.append(f"mkdir -p -- {quote(folder)}")
         mode = "0600" if secret else "0644"
         lines.append(f'put "$P/file{at}" {quote(f"{folder}/hosts.toml")} {mode} root root')

@@ -3,16 +3,23 @@
 A line is written before the thing is, so that a run that is killed leaves nothing behind that nobody knows of. Lines
 are only added, because that survives a kill, and because rewriting JSON takes tools that hosts need not have. The file
 is root's alone: it holds digests of secret files. Originals that were written over lie in /var/lib/provision/displaced.
+
+What a cluster that ended has left behind on purpose is nobody's (KEPT), until the next cluster takes it over.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from provisioner.resources.model import LEFT_OVER, Absent, Change, Owned, Plain, Present
+
+OF_CLUSTERS = "site of "
+"""How the names begin under which clusters remember what the shipped playbook has put there."""
+KEPT = "kept"
+"""In the place of such a name, while there is no cluster."""
 
 
 def parse_owned(text: str) -> dict[str, Owned]:
@@ -32,6 +39,8 @@ def _take(found: dict[str, Owned], said: Mapping[str, Any]) -> None:
     key = f"{kind}:{name}"
     known = found.get(key)
     others = known.playbooks - {playbook} if known else frozenset()
+    if playbook.startswith(OF_CLUSTERS):
+        others -= {KEPT}
     if not said.get("gone"):
         wanted, before = (_plain(said[name]) for name in ("wanted", "before"))
         found[key] = Owned(kind, name, others | {playbook}, wanted, before, bool(said.get("secret")))
@@ -52,6 +61,29 @@ def owned_line(change: Change, playbook: str, known: Owned | None, run: str) -> 
         before = change.before.attrs
     record = {**_named(change), "playbook": playbook, "run": run, "wanted": wanted, "before": before}
     return _line({**record, "secret": True} if change.resource.secret else record)
+
+
+def kept_lines(known: Mapping[str, Owned], kept: Collection[str], playbook: str, run: str) -> list[str]:
+    """What is remembered when the cluster of `playbook` ends: of its things those that are `kept`, by their ids, as
+    nobody's; no others. Things of other playbooks are theirs on."""
+    lines = []
+    for each in known.values():
+        if playbook not in each.playbooks:
+            continue
+        named = {"kind": each.kind, "name": each.name, "run": run}
+        lines.append(_line({**named, "playbook": playbook, "gone": True}))
+        if each.id in kept:
+            record = {**named, "playbook": KEPT, "wanted": each.wanted, "before": each.before}
+            lines.append(_line({**record, "secret": True} if each.secret else record))
+    return lines
+
+
+def taken_over(known: Mapping[str, Owned], playbook: str) -> dict[str, Owned]:
+    """`known` to a run of the cluster of `playbook`: what is nobody's is its own."""
+    return {
+        rid: replace(each, playbooks=each.playbooks - {KEPT} | {playbook}) if KEPT in each.playbooks else each
+        for rid, each in known.items()
+    }
 
 
 def gone_line(change: Change, playbook: str, run: str) -> str:

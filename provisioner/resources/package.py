@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from provisioner.resources import packagescripts
-from provisioner.resources.model import Absent, Change, Present, Resource, State
+from provisioner.resources.model import Absent, Change, Owned, Present, Resource, State
 from provisioner.resources.packagefiles import PackageFile, PackageFiles, install_script
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote, words
@@ -21,9 +22,13 @@ DENIED = 101
 
 class PackageKind:
     """Present while the packages are installed, in any version. Several that one task wants come in one transaction,
-    and are one resource: its attributes tell which of them are there."""
+    and are one resource: its attributes tell which of them are there.
+
+    They stay when they leave the playbook, since nobody knows who uses them by now. Those that came by us go when that
+    is asked for (resources.packageremoval)."""
 
     name = "package"
+    ours = ()
 
     def __init__(self, files: Mapping[str, PackageFiles] | None = None) -> None:
         """`files` by host: where packages come from on hosts that do not reach their own sources."""
@@ -70,7 +75,8 @@ class PackageKind:
         # One that nobody brought along can only come from the host's own sources.
         if by_name and all(name in by_name for name in names):
             files = {each.file: each for name in names for each in by_name[name]}
-            return install_script(names, list(files.values()), hold=change.resource.spec["hold"])
+            install = install_script(names, list(files.values()), hold=change.resource.spec["hold"])
+            return replace(install, main=packagescripts.counting(install.main, names))
         verb = "install" if isinstance(change.resource.desired, Present) else "remove"
         said = f"package{'s' if len(names) > 1 else ''} {', '.join(names)}"
         script = packagescripts.OWN_MANAGER % {
@@ -79,8 +85,18 @@ class PackageKind:
             "unknown": words(names if verb == "install" else ()),
             "said": quote(said),
         }
-        hold = bool(change.resource.spec.get("hold"))
-        return Script(packagescripts.holding(script) if hold else script)
+        if verb == "remove":
+            return Script(script)
+        held = packagescripts.holding(script) if change.resource.spec["hold"] else script
+        return Script(packagescripts.counting(held, names))
+
+    def gone(self, owned: Owned) -> Resource | None:  # noqa: ARG002 - none of them goes by itself
+        return None
+
+
+def brought(owned: Owned) -> tuple[str, ...]:
+    """The packages of a record that were not there before."""
+    return tuple(name for name in owned.name.split(", ") if owned.before.get(name) != _THERE)
 
 
 def _state(names: Sequence[str], there: set[str]) -> State:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from provisioner.shell.quote import words
+
 READ = """
 if command -v dpkg-query >/dev/null; then
   # shellcheck disable=SC2016
@@ -102,3 +106,55 @@ hold
 def holding(script: str) -> str:
     """`script`, during which no service starts by its package."""
     return f"{_HOLD}{script.strip()}\n)\n"
+
+
+INSTALLED = "/var/lib/provision/installed"
+"""Where a host remembers the packages that came because of us, a name a line: those that were asked for and all that
+came with them. Beside it lies, while something is being installed, what there was before (`.before`) and what was asked
+for (`.asked`): what a killed run installed is told apart by them later."""
+
+# What people installed between a killed run and now is theirs: apt knows it as asked for. Of other package managers'
+# only what we asked for counts then.
+_COUNT = r"""
+note=INSTALLED
+there() {
+  if command -v dpkg-query >/dev/null; then
+    # shellcheck disable=SC2016
+    dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p'
+  elif command -v rpm >/dev/null; then
+    rpm -qa --qf '%{NAME}\n'
+  fi | sort -u
+}
+# count [killed]
+count() {
+  [ -e "$note.before" ] && [ -e "$note.asked" ] || return 0
+  there >"$note.new"
+  comm -13 "$note.before" "$note.new" >"$note.came"
+  {
+    cat "$note.asked"
+    if command -v apt-mark >/dev/null; then
+      apt-mark showauto
+    elif [ -z "${1:-}" ]; then
+      cat "$note.came"
+    fi
+  } | sort -u >"$note.new"
+  comm -12 "$note.came" "$note.new" >>"$note"
+  rm -f "$note.before" "$note.asked" "$note.came" "$note.new"
+}
+"""
+COUNT = _COUNT.replace("INSTALLED", INSTALLED)
+_COUNTED = r"""
+mkdir -p -- "${note%%/*}"
+count killed
+there >"$note.new"
+mv -f -- "$note.new" "$note.before"
+printf '%%s\n' %s >"$note.new"
+mv -f -- "$note.new" "$note.asked"
+%s
+count
+"""
+
+
+def counting(script: str, names: Sequence[str]) -> str:
+    """`script`, which installs `names`; what came by it is remembered."""
+    return COUNT + _COUNTED % (words(names), script.strip())

@@ -5,20 +5,17 @@ from __future__ import annotations
 
 import io
 import secrets
-import subprocess
-import tarfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from by_ssh import ByShell, Files
 from handbuilt_keys import Authority, kubeconfig
+from imported import CONTAINERD, PAUSE, pack
 
 from provisioner.bundle.layout import Bundle, default_bundle_path
 
 TOKEN = secrets.token_hex(16)
-Content = bytes | Path
-Files = dict[str, tuple[Content, int]]
 
 
 @dataclass(frozen=True)
@@ -32,32 +29,17 @@ class HandBuilt:
     def build(self) -> None:
         """Brings it up until all nodes are Ready. Raises AssertionError."""
         etcd, ca = Authority.new("etcd CA"), Authority.new("kubernetes")
-        self._send(self.master, {**_etcd(self.master, etcd), **_control_plane(self.master, ca)})
-        self._run(self.master, _START % "etcd kube-apiserver kube-controller-manager kube-scheduler")
-        self._run(self.master, _ADMIT)
+        self._shell.send(self.master, {**_etcd(self.master, etcd), **_control_plane(self.master, ca)})
+        self._shell.run(self.master, _START % "etcd kube-apiserver kube-controller-manager kube-scheduler")
+        self._shell.run(self.master, _ADMIT)
         for number, (name, address) in enumerate(self.workers.items()):
-            self._send(address, _worker(name, self.master, ca, number))
-            self._run(address, _RUNTIME + _START % "kubelet kube-proxy")
-        self._run(self.master, _APPROVE % len(self.workers))
+            self._shell.send(address, _worker(name, self.master, ca, number))
+            self._shell.run(address, _RUNTIME + _START % "kubelet kube-proxy")
+        self._shell.run(self.master, _APPROVE % len(self.workers))
 
-    def _send(self, address: str, files: Files) -> None:
-        argv = [*self._ssh(address), "tar -xf - -C / --no-same-owner"]
-        with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
-            assert process.stdin
-            with tarfile.open(fileobj=process.stdin, mode="w|") as tar:
-                for path, (content, mode) in files.items():
-                    _add(tar, path, content, mode)
-        assert process.returncode == 0, address
-
-    def _run(self, address: str, script: str) -> None:
-        done = subprocess.run(
-            [*self._ssh(address), "sh -eu"], input=script, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{address}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-
-    def _ssh(self, address: str) -> list[str]:
-        known = f"UserKnownHostsFile={self.folder / 'known_hosts'}"
-        return ["ssh", "-q", "-i", str(self.folder / "id_ed25519"), "-o", known, f"root@{address}"]
+    @property
+    def _shell(self) -> ByShell:
+        return ByShell(self.folder)
 
 
 _START = """
@@ -84,18 +66,6 @@ until [ "$(kubectl get nodes 2>/dev/null | grep -c ' Ready')" = %d ]; do
   sleep 0.5
 done
 """
-
-
-def _add(tar: tarfile.TarFile, path: str, content: Content, mode: int) -> None:
-    entry = tarfile.TarInfo(path.lstrip("/"))
-    entry.mode, entry.mtime = mode, int(time.time())
-    if isinstance(content, Path):
-        entry.size = content.stat().st_size
-        with content.open("rb") as source:
-            tar.addfile(entry, source)
-    else:
-        entry.size = len(content)
-        tar.addfile(entry, io.BytesIO(content))
 
 
 def _etcd(address: str, ca: Authority) -> Files:
@@ -176,7 +146,7 @@ def _worker(name: str, master: str, ca: Authority, number: int) -> Files:
         f"{cfg}/kube-proxy.kubeconfig": (proxy, 0o600),
         f"{cfg}/kubelet-config.yml": (_KUBELET.encode(), 0o644),
         f"{cfg}/kube-proxy-config.yml": (_PROXY.format(name=name).encode(), 0o644),
-        "/etc/containerd/config.toml": (_CONTAINERD.encode(), 0o644),
+        "/etc/containerd/config.toml": (CONTAINERD.encode(), 0o644),
         "/etc/cni/net.d/10-bridge.conflist": (_NETWORK.format(number=number).encode(), 0o644),
         "/opt/cni/bin/.keep": (b"", 0o644),
         "/root/cni-plugins.tgz": (_artifact("cni-plugins"), 0o644),
@@ -221,20 +191,8 @@ def _artifact(name: str) -> Path:
 
 def _pause() -> bytes:
     """The bundle's image of that name, as a tar that `ctr images import` takes."""
-    bundle = Bundle.open(default_bundle_path())
-    image = next(each for each in bundle.images() if each.name.endswith("/pause"))
-    index = (
-        f'{{"schemaVersion":2,"manifests":[{{"mediaType":"{image.media_type}","digest":"{image.digest}",'
-        f'"size":{len(image.manifest)},"annotations":{{"io.containerd.image.name":"registry.k8s.io/pause:3.10",'
-        '"org.opencontainers.image.ref.name":"3.10"}}]}'
-    )
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        _add(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}', 0o644)
-        _add(tar, "index.json", index.encode(), 0o644)
-        _add(tar, f"blobs/{image.digest.replace(':', '/')}", image.manifest, 0o644)
-        for blob in image.blobs:
-            _add(tar, f"blobs/{blob.digest.replace(':', '/')}", blob.path, 0o644)
+    bundle, buffer = Bundle.open(default_bundle_path()), io.BytesIO()
+    pack({PAUSE: next(each for each in bundle.images() if each.name.endswith("/pause"))}, buffer)
     return buffer.getvalue()
 
 
@@ -318,17 +276,6 @@ clientConnection:
 hostnameOverride: {name}
 clusterCIDR: 10.244.0.0/16
 conntrack: {{maxPerCore: 0, min: 0}}
-"""
-_CONTAINERD = """version = 2
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "registry.k8s.io/pause:3.10"
-  restrict_oom_score_adj = true
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-  runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-  SystemdCgroup = true
-[plugins."io.containerd.grpc.v1.cri".cni]
-  bin_dir = "/opt/cni/bin"
 """
 _NETWORK = """{{"cniVersion": "1.0.0", "name": "bridge", "plugins": [{{"type": "bridge", "bridge": "cni0",
  "isGateway": true, "ipMasq": true,

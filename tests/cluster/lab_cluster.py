@@ -141,12 +141,14 @@ def provision(
 
 @dataclass(frozen=True)
 class LabCluster:
-    """The hosts of a lab that was moved to the tests' subnet, and the cluster on them. `inventory` is its inventory."""
+    """The hosts of a lab that was moved to the tests' subnet, and the cluster on them. `inventory` is its inventory,
+    `admin` the administrator's kubectl on cp1."""
 
     name: str
     inventory: Path
     source: Path = DEFAULT_LAB
     subnet: str = SUBNET
+    admin: str = ADMIN
 
     def up(self) -> None:
         """Raises AssertionError when it does not come up."""
@@ -200,7 +202,7 @@ class LabCluster:
 
     def kubectl(self, words: str) -> str:
         """`kubectl WORDS` as the administrator on the control plane."""
-        return self.one("cp1", f"{ADMIN} {words}")
+        return self.one("cp1", f"{self.admin} {words}")
 
     def objects(self, words: str) -> list[dict[str, Any]]:
         """The items of `kubectl get WORDS`."""
@@ -232,7 +234,7 @@ class LabCluster:
 
     def agnhost(self) -> str:
         """The reference by which nodes have the test image; a node's status learns of images late."""
-        return self.one("cp1", "ctr --namespace k8s.io images list -q | grep 'agnhost@' | head -n 1")
+        return self.one("cp1", "ctr --namespace k8s.io images list -q | grep '/agnhost[@:]' | head -n 1")
 
     def ready_nodes(self) -> set[str]:
         return {

@@ -1,11 +1,12 @@
-"""Hosts that have nothing of a cluster and reach no package source, used by somebody who is root only by sudo."""
+"""Hosts that have nothing of a cluster and reach no package source, used by somebody who is root only by sudo: they get
+all of it, and lose it again."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from lab_cluster import BESIDE, LabCluster, is_verified, own_lab
+from lab_cluster import BESIDE, LabCluster, is_verified, own_lab, provision
 
 BARE = Path(__file__).parents[2] / "inventories" / "bare.yaml"
 USER, PASSWORD = "ops", "pa$$ 'word\""
@@ -36,6 +37,7 @@ LEFT = """
 ls -d /usr/sbin/policy-rc.d* /var/lib/provision/packages 2>/dev/null || :
 dpkg --audit
 """
+PACKAGES = "dpkg-query -W -f '${Package} ${db:Status-Status}\\n'"
 
 
 def inventory(lab: LabCluster, folder: Path) -> Path:
@@ -55,6 +57,7 @@ def test_bare_hosts_become_a_verified_cluster(suite: str, tmp_path: Path) -> Non
     with own_lab(name, source, BESIDE) as lab:
         found = lab.on("all", "command -v containerd runc iptables docker-registry || :")
         assert found == dict.fromkeys(HOSTS, "")
+        packages = lab.on("all", PACKAGES)
         lab.on("all", USER_WITH_PASSWORD)
         own = inventory(lab, tmp_path)
         killed_while_packages_are_installed(lab, own)
@@ -64,6 +67,9 @@ def test_bare_hosts_become_a_verified_cluster(suite: str, tmp_path: Path) -> Non
         assert "packages come from the bundle" in said
         assert set(lab.on("all", LEFT).values()) == {""}
         assert lab.apply(inventory=own).changed == set()
+        gone = provision("reset", own, "--packages", "--yes", "--json")
+        assert gone.status == 0, gone
+        assert lab.on("all", PACKAGES) == packages
 
 
 def killed_while_packages_are_installed(lab: LabCluster, own: Path) -> None:

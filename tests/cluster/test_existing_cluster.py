@@ -273,6 +273,31 @@ def test_it_can_be_looked_at_like_any_other(lab: LabCluster, two_planes: Path) -
     assert set(secret.values()) == {"600\n600"}
 
 
+def test_its_nodes_pod_networks_are_mended(lab: LabCluster, two_planes: Path) -> None:
+    """As far as this tool has what is missing: whose plug-ins these are it does not know."""
+    looked = provision("repair", two_planes, "--look", "--json")
+    assert looked.status == 0, looked
+    assert looked.only("Step")["subject"] == "2 nodes, 0 faults"
+    lease, plug_in = "/var/lib/cni/networks/bridge/10.244.1.200", "/opt/cni/bin/host-local"
+    lab.one("worker1", f"printf 'gone\\r\\neth0' >{lease}; touch -d '-3 min' {lease}; mv {plug_in} /root/")
+    try:
+        done = provision("repair", two_planes, "--yes", "--json")
+        assert done.status == 1, done
+        found = {
+            each["fault"]: (each["host"], each["things"], each["cost"]) for each in done.named("FaultFound")
+        }
+        assert found == {
+            "binaries": ("worker1", [plug_in], f"nothing here brings it: put it there as {plug_in}"),
+            "leases": ("worker1", ["10.244.1.200 of bridge"], "nothing"),
+        }
+        assert [each["resource"] for each in done.named("Failed")] == [f"binaries:{plug_in}"]
+        assert lab.one("worker1", f"ls {lease} || :") == ""
+    finally:
+        lab.one("worker1", f"mv /root/host-local {plug_in}")
+    assert provision("repair", two_planes, "--look").status == 0
+    assert ready(lab)
+
+
 def test_it_stays_the_builders(lab: LabCluster, tmp_path: Path) -> None:
     """Without `existing` the inventory means a cluster of our own: that is refused, not installed over it."""
     registry = "      kubernetes:\n        version"

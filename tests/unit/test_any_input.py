@@ -46,6 +46,7 @@ from seeds import (
     STATE,
 )
 from test_bundle_signature import KEY_FILE, LEGACY, PREHASHED, PUBLIC
+from test_cni_faults import cluster_output, node_output
 
 from provisioner.action import anonymous
 from provisioner.action.foundcluster import FoundHost
@@ -66,6 +67,9 @@ from provisioner.inventory.patterns import PatternError, match
 from provisioner.inventory.ranges import RangeError, expand
 from provisioner.inventory.secrets import Secret
 from provisioner.inventory.sshargs import SshArgumentError, SshArguments, read_ssh_arguments
+from provisioner.kube.cnicluster import parse_cluster
+from provisioner.kube.cnifaults import Seen, faults_of
+from provisioner.kube.cniread import parse_node
 from provisioner.kube.kubeconfigedit import servers
 from provisioner.kube.leader import voters
 from provisioner.kube.remains import parse_remains
@@ -232,6 +236,14 @@ def _facts(output: bytes) -> None:
     parse_facts("h", output, 0.0)
 
 
+NODE_NETWORK = node_output({"complaints": ["100 c1 failed"], "left": ["dead 10.244.1.9 cni-1"]})
+
+
+def _pod_network(output: bytes) -> None:
+    node = parse_cluster(cluster_output({"unavailable": True}))[0]
+    faults_of(Seen("h", parse_node(output), node))
+
+
 @dataclass(frozen=True)
 class Parser:
     """One parser: what it is fed with, and what it may raise beside ProvisionError."""
@@ -282,6 +294,8 @@ PARSERS: Mapping[str, Parser] = {
     "what a plug-in has left": Parser(
         texts | texts.map(lambda text: f"there\t{text}\tname\t\nleft\tkind\t{text}"), parse_remains
     ),
+    "pod networks of nodes": Parser(raw | bent(NODE_NETWORK), _pod_network),
+    "nodes of clusters": Parser(raw | bent(cluster_output({})), parse_cluster),
     "plan files": Parser(
         raw | damaged(PLAN).map(json.dumps).map(str.encode) | bent(_lines(PLAN).encode()), _plan
     ),

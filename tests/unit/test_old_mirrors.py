@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,10 @@ def test_on_a_host_they_are_carried_over_once(here: Here) -> None:
     made = {each.parent.name: each for each in Path(here.target, "certs.d").glob("*/hosts.toml")}
     assert set(made) == {"docker.io", "quay.io", "mirror.example:5000", "alone.example"}
     assert made["quay.io"].read_text() == "theirs\n"
+    memory = Path(here.session.root, "own/var/lib/provision/carried-mirrors").read_text()
+    carried = [line.split(" ", 1) for line in memory.splitlines()]
+    assert {path for _, path in carried} == {str(made[name]) for name in made if name != "quay.io"}
+    assert all(hashlib.sha256(Path(path).read_bytes()).hexdigest() == digest for digest, path in carried)
     assert made["docker.io"].read_text() == old_mirrors(CONFIG).files["docker.io"]
     assert {name: oct(each.stat().st_mode & 0o777) for name, each in made.items()} == {
         "docker.io": "0o600",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import io
 import shutil
@@ -27,7 +28,18 @@ from provisioner.engine.diff import diff
 from provisioner.errors import ProvisionError
 from provisioner.failover import faults, watching
 from provisioner.inventory.aliases import ROLES
-from provisioner.kube import asking, gates, halt, leader, leaving, members, remains, switch, traffic
+from provisioner.kube import (
+    asking,
+    gates,
+    halt,
+    leader,
+    leaving,
+    members,
+    remains,
+    runtimeimages,
+    switch,
+    traffic,
+)
 from provisioner.kube.access import group_is_bound
 from provisioner.kube.apicertificate import ApiCertificateKind
 from provisioner.kube.bench_objects import Placement
@@ -35,13 +47,25 @@ from provisioner.kube.bench_pods import BenchPods
 from provisioner.kube.bench_tools import latency_command, throughput_command
 from provisioner.kube.bgp import CalicoMeshKind, CalicoReflectorsKind
 from provisioner.kube.bindings import no_anonymous
+from provisioner.kube.cnicluster import Pod, look_script
+from provisioner.kube.cnimend import (
+    available_script,
+    delete_pods_script,
+    give_back_script,
+    readdress_script,
+    tear_down_script,
+)
+from provisioner.kube.cniread import Complaint, Lease
+from provisioner.kube.cniscript import read_script
 from provisioner.kube.endpointnodes import nodes_ready
 from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
 from provisioner.kube.etcdctl import etcdctl
 from provisioner.kube.healthscript import health_script
+from provisioner.kube.inuse import users_script
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
 from provisioner.kube.kubeconfigserver import HostKubeconfigs, KubeconfigServerKind
+from provisioner.kube.lookagain import look_script as look_again_script
 from provisioner.kube.manifest import ManifestKind
 from provisioner.kube.marks import NodeMarksKind
 from provisioner.kube.token import BootstrapKubeconfigKind, BootstrapToken, BootstrapTokenKind
@@ -70,6 +94,7 @@ from provisioner.resources.model import (
     Unknown,
 )
 from provisioner.resources.packagefiles import PackageFile, install_script
+from provisioner.resources.packageremoval import removal_script
 from provisioner.resources.seboolean import SebooleanKind
 from provisioner.shell import worklock
 from provisioner.shell.assemble import StepRecord, change_script, probe_script
@@ -87,6 +112,8 @@ MEANT = {
     # The frame stands in single quotes for any login shell, so none may occur in it.
     "transport": ["SC2064", "SC1091"],
     "failover": [],
+    # Functions are called by the name that another one is given.
+    "repairs": ["SC2317"],
 }
 ROOT = Path(__file__).parents[2]
 NASTY = "/opt/a b/it's $HOME *"
@@ -366,7 +393,12 @@ def of_leaving() -> Iterator[Script]:
     members.remove_member(recorder, both, both[0])
     yield from recorder.scripts
     yield halt.halt_script({"kubelet.service", "etcd.service"})
-    yield halt.clear_script(others=True)
+    yield halt.halt_script({"kubelet.service"}, images=False)
+    yield runtimeimages.delete_script()
+    yield users_script()
+    yield look_again_script(("kubelet.service", "etcd.service"))
+    yield removal_script(("a", "b"), ("c", "d"), ("e.service", "f.service"))
+    yield halt.clear_script(made=["/opt/a"], storage="/s", memory=["{}"])
     yield from of_remains()
 
 
@@ -377,6 +409,17 @@ def of_remains() -> Iterator[Script]:
     yield remains.remains_script("canal", pod_cidrs=nets)
     yield remains.remains_script("cilium")
     yield remains.clean_backend_script("calico", "vxlan")
+
+
+def of_repairs() -> Iterator[Script]:
+    yield read_script()
+    yield look_script()
+    yield give_back_script("cbr0", [Lease("cbr0", "10.0.0.9", "a", 1)], ["cni-1"])
+    yield readdress_script("cni0", ["10.0.1.1/24"], ["10.0.0.1/24", "fd00::1/64"])
+    for waits in (True, False):
+        yield tear_down_script([Complaint("a", "b/c", "u", "/run/netns/d", 2, 1.0, 2.0, "e")], waits=waits)
+    yield delete_pods_script([Pod("a", "b", "u", "n", False, (), "", False, True, "", ())])
+    yield available_script("n", ["a/b"], dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
 
 
 def of_a_switch() -> Iterator[Script]:
@@ -484,13 +527,14 @@ def written(scripts: Iterator[Script], folder: Path, name: str) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize("source", ["kinds", "gates", "transport", "failover"])
+@pytest.mark.parametrize("source", ["kinds", "gates", "transport", "failover", "repairs"])
 def test_scripts_pass_shellcheck(source: str, tmp_path: Path) -> None:
     scripts = {
         "kinds": lambda: of_kinds(tmp_path),
         "gates": of_gates,
         "transport": of_transport,
         "failover": of_failover,
+        "repairs": of_repairs,
     }[source]()
     paths = written(scripts, tmp_path, source)
     unique = {path.read_bytes(): path for path in paths}

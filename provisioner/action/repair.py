@@ -1,0 +1,226 @@
+"""`repair`: faults of nodes' pod networks are found, told with their evidence, and mended one by one.
+
+What counts as mended is only what is read again afterwards. Nothing is done to a node that has no fault.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from provisioner.action.connect import connect_to
+from provisioner.action.consent import check_consent
+from provisioner.action.load import Loaded
+from provisioner.action.locks import lock
+from provisioner.action.reach import all_reached, reach
+from provisioner.action.repairing import Mender
+from provisioner.engine.events import Changed, Emit, Failed, FaultFound, Note, RunEnded, RunStarted, Step
+from provisioner.engine.journal import journal
+from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
+from provisioner.inventory.words import nearest
+from provisioner.kube.cnicluster import ClusterNode, node_of, read_cluster
+from provisioner.kube.cnifaults import FAULTS, Fault, Seen, faults_of
+from provisioner.kube.cniread import NodeNetwork, parse_node
+from provisioner.kube.cniscript import read_script
+from provisioner.remote.pool import Pool
+from provisioner.remote.session import Session
+from provisioner.spec.model import ClusterSpec
+
+Confirm = Callable[[Sequence[str]], bool]
+FOUND = 2
+"""The exit code of a look that found something."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What the user asked for: the kinds of faults, and whether they are only told."""
+
+    only: tuple[str, ...] = FAULTS
+    look: bool = False
+
+
+def chosen(text: str) -> tuple[str, ...]:
+    """The kinds that are meant by a list of them, separated by commas; all of them by "". Raises InputError."""
+    names = [each.strip() for each in text.split(",") if each.strip()]
+    for name in names:
+        if name not in FAULTS:
+            near = nearest(name, FAULTS)
+            hint = f"did you mean '{near}'?" if near else f"one of {', '.join(FAULTS)}"
+            raise InputError([Problem("--only", 0, 0, f"there is no fault '{name[:40]}'", hint)])
+    return tuple(each for each in FAULTS if each in names) if names else FAULTS
+
+
+def repair(loaded: Loaded, wanted: Repair, emit: Emit, confirm: Confirm) -> int:
+    """Returns the exit code. Raises InputError, ConsentError, LockedError and UnreachableError before anything is
+    changed, and ProvisionError when the cluster cannot be asked."""
+    if loaded.spec is None:
+        raise InputError([Problem(str(loaded.request.inventory), 0, 0, "there is no cluster to repair")])
+    site = _Site(loaded, loaded.spec, wanted)
+    if wanted.look:
+        with connect_to(loaded.inventory, loaded.hosts) as pool:
+            emit(_started(site))
+            reach(pool, loaded.hosts)
+            return FOUND if site.told(pool, emit) else 0
+    began = time.monotonic()
+    with journal(loaded.run, emit) as record:
+        record(_started(site))
+        with ExitStack() as stack:
+            pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
+            lock(stack, pool, loaded, sorted({loaded.state_host, *site.hosts}))
+            code, changed = _repaired(site, pool, record, confirm)
+            extra = {"execs": pool.execs}
+        seconds, resume = time.monotonic() - began, "" if code == 0 else _again(site)
+        record(
+            RunEnded(
+                run=loaded.run, ok=code == 0, seconds=seconds, changed=changed, resume=resume, extra=extra
+            )
+        )
+    return code
+
+
+@dataclass(frozen=True)
+class _Site:
+    """The cluster, and what is asked for of it."""
+
+    loaded: Loaded
+    spec: ClusterSpec
+    wanted: Repair
+
+    @property
+    def hosts(self) -> list[str]:
+        """The nodes that are looked at, in inventory order."""
+        loaded = self.loaded
+        limit = loaded.request.limit
+        limited = {each.name for each in loaded.inventory.match(limit)} if limit else set(loaded.hosts)
+        return [
+            each
+            for each in loaded.hosts
+            if each in limited and each in self.spec.nodes and self.spec.nodes[each].node
+        ]
+
+    def told(self, pool: Pool, emit: Emit) -> list[Fault]:
+        """The faults that are there and meant, which are told, and what could not be judged."""
+        began = time.monotonic()
+        nodes = self.read(pool)
+        for doubt in (doubt for each in nodes for doubt in doubts(each)):
+            emit(Note(level="warning", message=doubt))
+        found = self.faults(nodes)
+        for each in found:
+            emit(
+                FaultFound(
+                    fault=each.kind,
+                    host=each.host,
+                    things=each.things,
+                    why=each.why,
+                    mend=each.mend,
+                    cost=each.cost,
+                )
+            )
+        many = f"{len(nodes)} nodes, {len(found)} fault{'s' * (len(found) != 1)}"
+        emit(Step(task="read", subject=many, seconds=time.monotonic() - began, changed=False))
+        return found
+
+    def faults(self, nodes: Sequence[Seen]) -> list[Fault]:
+        """Those that are meant, by node, in the order in which they are mended."""
+        return [each for seen in nodes for each in faults_of(seen) if each.kind in self.wanted.only]
+
+    def read(self, pool: Pool) -> list[Seen]:
+        """The nodes; of a cluster that others have built those that it knows, since there a control plane need be none.
+        Raises as `read_cluster`, and UnreachableError."""
+
+        def ask(session: Session) -> NodeNetwork:
+            answer = session.run(read_script(), deadline=90, what="the reading of its pod network")
+            return parse_node(answer.stdout)
+
+        nodes = self.cluster(pool)[1]
+        answers = all_reached(pool.map(self.hosts, ask))
+        networks = frozenset(f"{each.namespace}.{each.name}" for each in self.spec.network.attachments)
+        own = self.spec.existing is None
+        seen = (
+            Seen(host, here, node_of(nodes, host, self.spec.nodes[host].address), own=own, networks=networks)
+            for host, here in answers.items()
+        )
+        return [each for each in seen if own or each.node is not None]
+
+    def cluster(self, pool: Pool) -> tuple[str, list[ClusterNode]]:
+        """The first control plane whose API server answers, and what that says. Raises ProvisionError of the last."""
+        planes = [host.name for host in self.loaded.inventory.group("kube_control_plane")]
+        for plane in planes[:-1]:
+            try:
+                return plane, read_cluster(pool.session(plane))
+            except ProvisionError:
+                continue
+        return planes[-1], read_cluster(pool.session(planes[-1]))
+
+
+def _repaired(site: _Site, pool: Pool, emit: Emit, confirm: Confirm) -> tuple[int, dict[str, int]]:
+    """(the exit code, how many faults were mended by host)."""
+    found = site.told(pool, emit)
+    if not found:
+        emit(Note(message="nothing is to be mended"))
+        return 0, {}
+    asked = [each for each in found if each.mend]
+    check_consent([f"{each.host}: {each.mend}; it costs: {each.cost}" for each in asked], confirm)
+    mender = Mender(site.loaded, pool, emit, site.cluster(pool)[0])
+    failed = [each for each in asked if not mender.mend(each)]
+    left = site.faults(site.read(pool))
+    stay, changed = {_identity(each) for each in left}, dict[str, int]()
+    for each in asked:
+        if _identity(each) not in stay and each not in failed:
+            changed[each.host] = changed.get(each.host, 0) + 1
+            emit(Changed(stage="repair", host=each.host, resource=_resource(each), action="update"))
+    for each in left:
+        hint = "" if each.mend else each.cost
+        reason = f"still wrong: {each.why}"
+        emit(Failed(stage="repair", host=each.host, resource=_resource(each), reason=reason, hint=hint))
+    if mender.unreached:
+        return UnreachableError.exit_code, changed
+    return (1 if left or failed else 0), changed
+
+
+def doubts(seen: Seen) -> Iterator[str]:
+    """Why there may be faults that are not told."""
+    configuration = seen.here.configuration
+    if seen.here.known is None:
+        yield f"{seen.host}: its runtime does not answer: addresses and sandboxes were not judged"
+    if seen.node is None:
+        yield f"{seen.host}: the cluster has no such node: its bridge and its condition were not judged"
+    elif configuration is None:
+        yield f"{seen.host}: the runtime has no CNI configuration: the network's plug-in has not put it there"
+    elif not configuration.plugins:
+        yield f"{seen.host}: {configuration.path} is no CNI configuration: the runtime cannot use it"
+
+
+def _identity(fault: Fault) -> tuple[str, str, str, bool]:
+    """What is one fault, as long as something is wrong of its things."""
+    return fault.kind, fault.host, fault.network, fault.from_bundle
+
+
+def _resource(fault: Fault) -> str:
+    return f"{fault.kind}:{', '.join(fault.things[:3])}{', …' * (len(fault.things) > 3)}"
+
+
+def _started(site: _Site) -> RunStarted:
+    loaded = site.loaded
+    return RunStarted(
+        run=loaded.run,
+        command="repair",
+        inventory=str(loaded.request.inventory),
+        hosts=tuple(site.hosts),
+        who=loaded.who,
+        path=str(loaded.request.inventory.resolve()),
+        options=shlex.join(_options(site)),
+    )
+
+
+def _again(site: _Site) -> str:
+    return shlex.join(["provision", "repair", str(site.loaded.request.inventory), *_options(site)])
+
+
+def _options(site: _Site) -> list[str]:
+    limit = site.loaded.request.limit
+    words = ["--limit", limit] if limit else []
+    return [*words, *(["--only", ",".join(site.wanted.only)] if site.wanted.only != FAULTS else [])]

@@ -1,0 +1,63 @@
+"""A run of a command that changes hosts, as it is told of: how it began, what came of it, and how to go on."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from provisioner.action.load import Loaded
+from provisioner.engine.events import Emit, RunEnded, RunStarted
+from provisioner.engine.journal import journal
+
+
+@dataclass
+class Telling:
+    """`record` takes what is told; the rest is filled in while the run goes on, and told at its end."""
+
+    record: Emit
+    ok: bool = False
+    changed: Mapping[str, int] = field(default_factory=dict)
+    phases: Mapping[str, float] = field(default_factory=dict)
+    execs: int = 0
+
+
+def started(loaded: Loaded, command: str, options: Sequence[str]) -> RunStarted:
+    """`options` are the words behind the inventory."""
+    return RunStarted(
+        run=loaded.run,
+        command=command,
+        inventory=str(loaded.request.inventory),
+        hosts=loaded.hosts,
+        who=loaded.who,
+        path=str(loaded.request.inventory.resolve()),
+        options=shlex.join(options),
+    )
+
+
+def again(loaded: Loaded, command: str, options: Sequence[str]) -> str:
+    """The command line that goes on with it."""
+    return shlex.join(["provision", command, str(loaded.request.inventory), *options])
+
+
+@contextmanager
+def telling(loaded: Loaded, command: str, options: Sequence[str], emit: Emit) -> Iterator[Telling]:
+    """Tells of the run, and writes its journal. What the block raises is no end: the command line tells that."""
+    began = time.monotonic()
+    with journal(loaded.run, emit) as record:
+        record(started(loaded, command, options))
+        told = Telling(record)
+        yield told
+        record(
+            RunEnded(
+                run=loaded.run,
+                ok=told.ok,
+                seconds=time.monotonic() - began,
+                changed={name: count for name, count in told.changed.items() if count},
+                phases=dict(told.phases),
+                resume="" if told.ok else again(loaded, command, options),
+                extra={"execs": told.execs},
+            )
+        )

@@ -1,0 +1,30 @@
+"""The container images that a node's containerd holds for Kubernetes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from provisioner.shell.script import Script
+from provisioner.shell.worklock import locked
+
+CTR: Final = "ctr --namespace k8s.io"
+_DELETE = """
+if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
+  CTR images list -q | while read -r i; do CTR images deleteSYNC "$i" >/dev/null 2>&1 || :; done
+fi
+""".replace("CTR", CTR)
+DELETE: Final = _DELETE.replace("SYNC", "")
+
+
+def delete_script() -> Script:
+    """Deletes them where no kubelet is any more. A containerd that does not run is started for that, and stopped once
+    what they consist of is gone, too."""
+    start = """
+started=
+if command -v ctr >/dev/null && ! systemctl is-active --quiet containerd.service; then
+  started=yes
+  systemctl start containerd.service || :
+fi
+"""
+    stop = '[ -z "$started" ] || systemctl stop containerd.service'
+    return Script(locked(f"{start}{_DELETE.replace('SYNC', ' --sync')}{stop}") + "\n")
