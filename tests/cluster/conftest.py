@@ -50,6 +50,7 @@ ORDER = (
     "test_whole_bundle",
     "test_preload",
     "test_outside_registry",
+    "test_migrate",
     "test_reset",
     "test_reset_beside",
     "test_three",

@@ -68,7 +68,9 @@ class Change:
         """While it lasts, or, with None, from its end on."""
         if migration is not None:
             return replace(self.record, migration=migration)
-        return NetworkRecord(now=self.migration.target, before=self.migration.source)
+        # The same command, given once more, is not to lead there again.
+        before = None if self.migration.back else self.migration.source
+        return NetworkRecord(now=self.migration.target, before=before)
 
 
 def change_of(loaded: Loaded, facts: Mapping[str, Facts], fixed: Fixed, wanted: Wanted) -> Change | None:
@@ -103,7 +105,7 @@ def _forth(loaded: Loaded, record: NetworkRecord, fixed: Fixed, wanted: Wanted) 
     return Migration(secrets.token_hex(4), source, target, wanted.strategy or NODE_BY_NODE)
 
 
-def _back(record: NetworkRecord, wanted: Wanted) -> Migration:
+def _back(record: NetworkRecord, wanted: Wanted) -> Migration | None:
     begun = record.migration
     if begun is not None:
         if begun.back:
@@ -111,7 +113,7 @@ def _back(record: NetworkRecord, wanted: Wanted) -> Migration:
         back = begun.reversed(secrets.token_hex(4))
         return replace(back, strategy=wanted.strategy or back.strategy)
     if record.before is None or record.now is None:
-        raise ProvisionError("there is no migration on record that could be taken back")
+        return None
     return Migration(
         secrets.token_hex(4), record.now, record.before, wanted.strategy or NODE_BY_NODE, back=True
     )

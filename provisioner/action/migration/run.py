@@ -39,7 +39,7 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
             held = lock(stack, pool, loaded, loaded.hosts, lambda: facts.update(gather(loaded, pool)))
             change = change_of(loaded, facts, _fixed(loaded, facts), wanted)
             if change is None:
-                record(Note(message=f"the pod network is {wanted.to} already, as the inventory has it"))
+                record(Note(message=_nothing(wanted)))
                 code, run = 0, None
             else:
                 run = Run(change, pool, record, stack, held)
@@ -96,6 +96,12 @@ def _measured(run: Run) -> Iterator[None]:
     finally:
         with suppress(ProvisionError):
             exchange.stop(run.plane, everyone)
+
+
+def _nothing(wanted: Wanted) -> str:
+    if wanted.rollback:
+        return "there is no migration on record that could be taken back"
+    return f"nothing to migrate: the pod network is {wanted.to} already, as the inventory has it"
 
 
 def _fixed(loaded: Loaded, facts: Mapping[str, Facts]) -> Mapping[str, str | int | list[str]]:
