@@ -30,7 +30,7 @@ Marks = Mapping[str, float]
 """By node the moment from which losses count, in seconds since its boot."""
 
 FIRST = 30.0
-"""Seconds in which each pair has to get its first answer, once all pods are ready."""
+"""Seconds in which each pair has to get its answers, once all pods are ready."""
 _REMOVAL = 60
 _NOT_YET = 3
 _OURS = f"{KUBECTL} -n {NAMESPACE}"
@@ -163,7 +163,7 @@ class Exchange:
         end = time.monotonic() + FIRST
         while True:
             seen = self._told(everywhere)
-            silent = [f"{here} → {there}" for here, there in self.pairs if not seen[here].answered(there)]
+            silent = [f"{here} → {there}" for here, there in self.pairs if not seen[here].talks(there)]
             if not silent:
                 return {node: each.now for node, each in seen.items()}
             if time.monotonic() > end:

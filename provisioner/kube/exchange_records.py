@@ -15,7 +15,7 @@ from provisioner.engine.events import ExchangeMeasured, PairExchanged
 from provisioner.errors import ProvisionError
 
 STILL = 1.0
-"""Seconds without a good answer, at the end, that are none: it may be under way."""
+"""Seconds in which an answer may be under way."""
 
 _NOW = re.compile(r"now (\d+\.\d+) (\d+\.\d+)")
 _RECORD = re.compile(r"(\d+\.\d+) (\d+\.\d+) ([01])")
@@ -38,9 +38,13 @@ class Told:
     epoch: float
     records: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
 
-    def answered(self, target: str) -> bool:
-        """Whether one of that node's pods has answered."""
-        return any(each.well for each in self.records.get(target, ()))
+    def talks(self, target: str) -> bool:
+        """Whether that node's pods answer, and for a while all that was asked of them was answered: what is sent
+        before the rules of a service are there is lost, and only later known to be."""
+        records = self.records.get(target, ())
+        failed = max((each.ended for each in records if not each.well), default=0.0)
+        well = max((each.ended for each in records if each.well), default=0.0)
+        return self.now - well <= STILL and self.now - failed > STILL
 
 
 def told(node: str, output: str) -> Told:
@@ -61,14 +65,14 @@ def told(node: str, output: str) -> Told:
 
 
 def exchanged(source: str, target: str, since: float, seen: Told) -> PairExchanged:
-    """What the pair lost from the moment `since` until now. Raises ProvisionError for a node that was started anew: its
-    records went with it."""
+    """What the pair lost from the moment `since` until now, of what was asked since then. Raises ProvisionError for a
+    node that was started anew: its records went with it."""
     if seen.now < since:
         raise ProvisionError(
             f"{source} was started anew while its pods' losses were measured: what they wrote is gone"
         )
-    records = [each for each in seen.records.get(target, ()) if since <= each.ended <= seen.now]
-    began, ended = longest_gap(seen.records.get(target, ()), since, seen.now)
+    records = [each for each in seen.records.get(target, ()) if since <= each.began]
+    began, ended = longest_gap(records, since, seen.now)
     return PairExchanged(
         source=source,
         target=target,
@@ -76,14 +80,14 @@ def exchanged(source: str, target: str, since: float, seen: Told) -> PairExchang
         failed=sum(not each.well for each in records),
         gap=round(ended - began, 2),
         began=round(seen.epoch - seen.now + began, 2),
-        back=not _open(records, seen.now),
+        back=not _open(records, since, seen.now),
     )
 
 
 def longest_gap(records: Iterable[Record], start: float, end: float) -> tuple[float, float]:
     """The longest time without a good answer of any client between `start` and `end`: from when, until when. It lasts
     from when one came, or `start`, until when the next one came, or `end`."""
-    moments = sorted(each.ended for each in records if each.well and start <= each.ended <= end)
+    moments = sorted(each.ended for each in records if each.well)
     return max(pairwise([start, *moments, end]), key=lambda gap: gap[1] - gap[0])
 
 
@@ -99,5 +103,5 @@ def summed(pairs: Iterable[PairExchanged], seconds: float) -> ExchangeMeasured:
     )
 
 
-def _open(records: Iterable[Record], now: float) -> bool:
-    return now - max((each.ended for each in records if each.well), default=0.0) > STILL
+def _open(records: Iterable[Record], since: float, now: float) -> bool:
+    return now - max((each.ended for each in records if each.well), default=since) > STILL
