@@ -14,6 +14,7 @@ LIMIT = 7200
 """Seconds after which a client asks no more: a tool that was killed takes nothing away, and /run is memory."""
 
 CLIENT = f"""\
+# shellcheck disable=SC3045 # that of busybox knows times
 # In a folder of its own: FOLDER, then NODE ADDRESS PORT of each server.
 folder=$1
 shift

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import io
+import json
 import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ from provisioner.kube.cniscript import read_script
 from provisioner.kube.endpointnodes import nodes_ready
 from provisioner.kube.etcd import EtcdMemberKind, EtcdSeedKind
 from provisioner.kube.etcdctl import etcdctl
+from provisioner.kube.exchange import Exchange
+from provisioner.kube.exchange_client import CLIENT
 from provisioner.kube.healthscript import health_script
 from provisioner.kube.inuse import users_script
 from provisioner.kube.join import NodeJoinedKind
@@ -362,6 +365,7 @@ def of_gates() -> Iterator[Script]:
     with pytest.raises(ProvisionError, match="missing: asker on a, answerer on a"):
         check.pods.set_up(recorder, ["a"])
     of_a_measurement(recorder)
+    yield from of_an_exchange()
     yield from of_leaving()
     yield from of_a_switch()
     yield from recorder.scripts
@@ -380,6 +384,22 @@ def of_a_measurement(recorder: Recorder) -> None:
     pods.ask(recorder, throughput_command("10.0.0.3", 3), 3)
     pods.ask(recorder, latency_command("10.0.0.3", 3), 3)
     pods.remove(recorder)
+
+
+def of_an_exchange() -> Iterator[Script]:
+    plane, nodes = Recorder(), Recorder(b"", b"now 7.5 1000.25")
+    served = {"metadata": {"name": "peer-0"}, "spec": {"clusterIP": "10.96.0.7"}}
+    plane.answers = [json.dumps({"items": [served]}).encode(), b'{"items": []}']
+
+    def everywhere(scripts: Mapping[str, Script]) -> Mapping[str, Result]:
+        return {name: nodes.run(script) for name, script in scripts.items()}
+
+    exchange = Exchange("run", "image", ("a",))
+    assert exchange.start(plane, everywhere) == {"a": 7.5}
+    exchange.stop(plane, everywhere)
+    yield from plane.scripts
+    yield from nodes.scripts
+    yield Script(CLIENT)
 
 
 def of_leaving() -> Iterator[Script]:
