@@ -157,7 +157,7 @@ def _check_pools(change: Change, reading: Reading) -> None:
     """Calico's blocks would lie where nodes have given addresses out, and the other way round."""
     if not _by_node(change.old.network):
         return
-    parts = [each for found in reading.homes.values() for each in found]
+    parts: list[Part] = [each for found in reading.homes.values() for each in found]
     problems = []
     for index, pool in enumerate(change.new.network.calico.pools):
         network = ipaddress.ip_network(pool.cidr)
@@ -192,7 +192,8 @@ def _free(cidrs: Sequence[str], parts: Sequence[Part], version: int) -> str:
     for deep in range(1, _DEEPEST + 1):
         for whole in map(ipaddress.ip_network, cidrs):
             if whole.version == version and whole.prefixlen + deep <= whole.max_prefixlen:
-                for each in reversed(list(whole.subnets(prefixlen_diff=deep))):
+                inside: list[Part] = [*whole.subnets(prefixlen_diff=deep)]
+                for each in reversed(inside):
                     if not any(_meet(each, part) for part in parts):
                         return str(each)
     return ""
