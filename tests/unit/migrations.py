@@ -19,14 +19,14 @@ from provisioner.playbook.model import Playbook
 from provisioner.spec.load import load_spec
 
 BASE = Path(__file__).parents[1] / "data" / "spec" / "base.yaml"
-COMMON = {"pod_cidrs": ["10.244.0.0/16"], "service_cidrs": ["10.96.0.0/16"]}
-FLANNEL = {**COMMON, "plugin": "flannel"}
-CALICO = {
+COMMON: dict[str, Any] = {"pod_cidrs": ["10.244.0.0/16"], "service_cidrs": ["10.96.0.0/16"]}
+FLANNEL: dict[str, Any] = {**COMMON, "plugin": "flannel"}
+CALICO: dict[str, Any] = {
     **COMMON,
     "plugin": "calico",
     "calico": {"pools": [{"name": "pods-second", "cidr": "10.244.128.0/17"}]},
 }
-CILIUM = {**COMMON, "plugin": "cilium", "allow_untested": True}
+CILIUM: dict[str, Any] = {**COMMON, "plugin": "cilium", "allow_untested": True}
 
 
 def loaded(section: Mapping[str, Any] | None = None) -> Loaded:

@@ -57,8 +57,11 @@ def test_what_goes(
             FLANNEL,
             calico("10.244.0.0/16"),
             {},
-            "pools: pods 10.244.0.0/16 meets what flannel gives out on cp1 (10.244.0.0/24), worker1 (10.244.1.0/24), "
-            "worker2 (10.244.2.0/24)",
+            (
+                "pools: pods 10.244.0.0/16 meets what flannel gives out on cp1 (10.244.0.0/24), "
+                "worker1 (10.244.1.0/24), "
+                "worker2 (10.244.2.0/24)"
+            ),
             "write pools: [{name: pods, cidr: 10.244.128.0/17}]",
         ),
         (
@@ -82,8 +85,10 @@ def test_what_goes(
             calico("10.244.0.0/16"),
             FLANNEL,
             {"blocks": "10.244.1.64/26 10.244.77.0/26"},
-            "Calico's blocks meet the pod CIDRs that flannel would give out on nodes: "
-            "10.244.1.64/26 with worker1's 10.244.1.0/24",
+            (
+                "Calico's blocks meet the pod CIDRs that flannel would give out on nodes: "
+                "10.244.1.64/26 with worker1's 10.244.1.0/24"
+            ),
             "pools: [{name: before-flannel, cidr: 10.244.128.0/17}]",
         ),
         (

@@ -55,25 +55,44 @@ def plane(tmp_path: Path, request: pytest.FixtureRequest) -> Plane:
 def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
     assert told(change(FLANNEL, CALICO), {}, plane.answer(**THERE)) == [
         "the pod network flannel (backend vxlan) becomes calico (pools pods-second 10.244.128.0/17 VXLAN)",
-        "every node pulls the images of calico before anything else; nothing stops before its agents are ready everywhere",
+        (
+            "every node pulls the images of calico before anything else; nothing stops "
+            "before its agents are ready everywhere"
+        ),
         "until the last pod has moved, pods of flannel and of calico reach each other: both run on all nodes",
         "node by node, workers first; connections to a pod that is made anew break, as in any rollout",
         "worker1: 2 pods are made anew: 2 by rollouts of deployment default/web, statefulset default/db",
-        "worker2: 2 pods are made anew: 1 evicted, because their workloads do not roll by themselves; "
-        "1 evicted and created again",
+        (
+            "worker2: 2 pods are made anew: 1 evicted, because their workloads do not roll by themselves; "
+            "1 evicted and created again"
+        ),
         "cp1: no pod is made anew",
-        "these end a pod before the one in its place starts, so that its part of the work rests meanwhile: "
-        "deployment default/old, statefulset default/db",
-        "nobody makes these anew but this run, which keeps a copy first; they are gone until they have started again: "
-        "default/lone (its emptyDir is lost)",
+        (
+            "these end a pod before the one in its place starts, so that its part of the work rests meanwhile: "
+            "deployment default/old, statefulset default/db"
+        ),
+        (
+            "nobody makes these anew but this run, which keeps a copy first; they are gone "
+            "until they have started again: "
+            "default/lone (its emptyDir is lost)"
+        ),
         "evictions keep the 2 PodDisruptionBudgets; rollouts go by their workloads' own settings",
         "these allow no eviction now, and would stop the run where it needs one: default/db",
-        "2 NetworkPolicies (in default, shop), which flannel has ignored, begin to be enforced: what they do not allow "
-        "stops",
+        (
+            "2 NetworkPolicies (in default, shop), which flannel has ignored, begin to be "
+            "enforced: what they do not allow "
+            "stops"
+        ),
         "pods have addresses of 10.244.128.0/17 afterwards",
-        "services, DNS names and the addresses of nodes stay; pods on the hosts' network and static pods are left alone",
-        "a backup of the former network's objects is written first: /var/lib/provision/migration/0011aabb/objects.yaml "
-        "on cp1; configurations that are moved aside lie in the same folder on each node",
+        (
+            "services, DNS names and the addresses of nodes stay; pods on the hosts' network "
+            "and static pods are left alone"
+        ),
+        (
+            "a backup of the former network's objects is written first: "
+            "/var/lib/provision/migration/0011aabb/objects.yaml "
+            "on cp1; configurations that are moved aside lie in the same folder on each node"
+        ),
         "a run that was stopped goes on with the same command, and --rollback takes it back at any point",
     ]
 
@@ -102,8 +121,10 @@ def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
             [
                 "back: the pod network calico",
                 "2 NetworkPolicies (in default, shop) stop being enforced",
-                "1 object is deleted with the definitions of calico, not replaced, and kept in the backup: "
-                "GlobalNetworkPolicy deny-all",
+                (
+                    "1 object is deleted with the definitions of calico, not replaced, and kept in the backup: "
+                    "GlobalNetworkPolicy deny-all"
+                ),
                 "pods have addresses of their nodes' parts of 10.244.0.0/16 afterwards",
             ],
             ["--rollback"],
