@@ -58,7 +58,7 @@ def test_what_goes(
             calico("10.244.0.0/16"),
             {},
             (
-                "pools: pods 10.244.0.0/16 meets what flannel gives out on cp1 (10.244.0.0/24), "
+                "pools: 10.244.0.0/16 meets what flannel gives out: cp1 (10.244.0.0/24), "
                 "worker1 (10.244.1.0/24), "
                 "worker2 (10.244.2.0/24)"
             ),
@@ -71,7 +71,7 @@ def test_what_goes(
                 "nodes": row("node", "cp1", "10.244.1.0/24", "")
                 + row("node", "worker1", "10.244.192.0/24", "")
             },
-            "on worker1 (10.244.192.0/24)",
+            "meets what flannel gives out: worker1 (10.244.192.0/24)",
             "write pools: [{name: pods, cidr: 10.244.128.0/18}]",
         ),
         (
@@ -86,10 +86,10 @@ def test_what_goes(
             FLANNEL,
             {"blocks": "10.244.1.64/26 10.244.77.0/26"},
             (
-                "Calico's blocks meet the pod CIDRs that flannel would give out on nodes: "
+                "what calico has given out meets the pod CIDRs of nodes, of which flannel would: "
                 "10.244.1.64/26 with worker1's 10.244.1.0/24"
             ),
-            "pools: [{name: before-flannel, cidr: 10.244.128.0/17}]",
+            "pools: [{name: before, cidr: 10.244.128.0/17}]",
         ),
         (
             FLANNEL,
@@ -176,10 +176,64 @@ def test_a_strict_filter(plane: Plane, source: dict[str, Any], links: tuple[str,
     )
 
 
-def test_that_cilium_was_not_tried_is_said(plane: Plane) -> None:
+def cilium(**more: Any) -> dict[str, Any]:
+    return {**CILIUM, "cilium": {"tunnel_port": 8473, **more}}
+
+
+HALF = {"pools": ["10.244.128.0/17"]}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "reason", "hint"),
+    [
+        (
+            FLANNEL,
+            cilium(),
+            "pools: 10.244.0.0/16 meets what flannel gives out",
+            "write pools: [10.244.128.0/17]",
+        ),
+        (CALICO, cilium(), "meets what calico gives out: pods-second (10.244.128.0/17)", "[10.244.0.0/17]"),
+        (
+            cilium(**HALF),
+            CALICO,
+            "10.244.128.0/17 meets what cilium gives out: 10.244.128.0/17",
+            "10.244.0.0/17",
+        ),
+        (
+            FLANNEL,
+            cilium(ipam="kubernetes"),
+            "flannel and cilium give pods addresses of the same parts",
+            "calico first",
+        ),
+        (
+            cilium(ipam="kubernetes"),
+            FLANNEL,
+            "cilium and flannel give pods addresses of the same parts",
+            "calico first",
+        ),
+        (
+            cilium(),
+            FLANNEL,
+            "what cilium has given out meets the pod CIDRs of nodes",
+            "--to flannel afterwards",
+        ),
+        (FLANNEL, cilium(**HALF), "", ""),
+        (cilium(**HALF), FLANNEL, "", ""),
+        (CALICO, cilium(ipam="kubernetes"), "", ""),
+    ],
+)
+def test_addresses_of_cilium_s_pods(
+    plane: Plane, source: dict[str, Any], target: dict[str, Any], reason: str, hint: str
+) -> None:
     said: list[Event] = []
-    target = {**CILIUM, "cilium": {"tunnel_port": 8473}}
-    check(change(FLANNEL, target, strategy="all-at-once"), node_facts(), plane.answer(), said.append)
+    wanted = change(source, target, strategy="all-at-once")
+    if reason:
+        with pytest.raises(ProvisionError) as caught:
+            check(wanted, node_facts(), plane.answer(), said.append)
+        assert reason in caught.value.reason
+        assert hint in str(caught.value) + caught.value.hint
+    else:
+        check(wanted, node_facts(), plane.answer(), said.append)
     assert [each.message for each in said if isinstance(each, Note)] == [
         "a migration to or from cilium has not been run by this project"
     ]

@@ -40,11 +40,11 @@ def check(change: Change, facts: Mapping[str, Facts], plane: Runner, emit: Emit)
     _check_cilium(change, emit)
     _check_filters(change, facts, emit)
     reading = read_workloads(plane)
-    if change.new.network.carrier == "flannel":
+    if pools_of(change.new.network):
+        _check_pools(change, reading)
+    else:
         _check_homes(change, reading)
         _check_blocks(change, reading, plane)
-    elif change.new.network.plugin == "calico":
-        _check_pools(change, reading)
 
 
 def _check_kinds(change: Change) -> None:
@@ -111,11 +111,10 @@ def _check_filters(change: Change, facts: Mapping[str, Facts], emit: Emit) -> No
     """While both networks are there, packets to a pod may come by one and the answers go by the other."""
     if change.all_at_once:
         return
-    strict = {
-        name: links
-        for name, each in facts.items()
-        if name in change.new.nodes and change.new.nodes[name].node and (links := _strict(change, name, each))
+    nodes = {
+        name: each for name, each in facts.items() if name in change.new.nodes and change.new.nodes[name].node
     }
+    strict = {name: links for name, each in nodes.items() if (links := _strict(change, name, each))}
     if strict:
         lines = [
             f"{name}: rp_filter is strict on {', '.join(links)}" for name, links in sorted(strict.items())
@@ -126,7 +125,7 @@ def _check_filters(change: Change, facts: Mapping[str, Facts], emit: Emit) -> No
             "\n".join([*lines, "what pods of one network answer those of the other would be dropped there"]),
             f"`sysctl -w {settings}` on these hosts until the migration has ended, or say --strategy {AT_ONCE}",
         )
-    every = sorted(name for name, each in facts.items() if "lo" in each.strict_links)
+    every = sorted(name for name, each in nodes.items() if "lo" in each.strict_links)
     if every:
         emit(
             Note(
@@ -153,38 +152,33 @@ def _strict(change: Change, name: str, facts: Facts) -> list[str]:
     return sorted(set(found))
 
 
+def pools_of(network: Network) -> dict[str, Part]:
+    """Where pods get addresses, by name; nothing where each node has a part of its own from kube-controller-manager."""
+    if network.plugin == "calico":
+        return {each.name: ipaddress.ip_network(each.cidr) for each in network.calico.pools}
+    if network.plugin == "cilium" and network.cilium.ipam == "cluster-pool":
+        return {each: ipaddress.ip_network(each) for each in network.cilium.pools}
+    return {}
+
+
 def _check_pools(change: Change, reading: Reading) -> None:
-    """Calico's blocks would lie where nodes have given addresses out, and the other way round."""
-    if not _by_node(change.old.network):
-        return
-    parts: list[Part] = [each for found in reading.homes.values() for each in found]
+    """Two would give out the same addresses, and whose a pod's is could not be told."""
+    old, new = change.old.network, change.new.network
+    given = [*pools_of(old).items()] or [
+        (name, part) for name, parts in sorted(reading.homes.items()) for part in parts
+    ]
     problems = []
-    for index, pool in enumerate(change.new.network.calico.pools):
-        network = ipaddress.ip_network(pool.cidr)
-        nodes = [
-            f"{name} ({each})"
-            for name, found in sorted(reading.homes.items())
-            for each in found
-            if _meet(network, each)
-        ]
-        if nodes:
-            place = change.target.inventory.origin(None, "cluster", "network", "calico", "pools", index)
-            old = change.old.network.plugin
-            reason = f"pools: {pool.name} {pool.cidr} meets what {old} gives out on {_some(nodes)}"
-            free = _free(change.new.network.pod_cidrs, parts, network.version)
-            hint = (
-                f"write pools: [{{name: {pool.name}, cidr: {free}}}]" if free else "no half or less is free"
-            )
+    for index, (name, pool) in enumerate(pools_of(new).items()):
+        met = [f"{who} ({part})" * (who != str(part)) or who for who, part in given if _meet(pool, part)]
+        if met:
+            place = change.target.inventory.origin(None, "cluster", "network", new.plugin, "pools", index)
+            reason = f"pools: {pool} meets what {old.plugin} gives out: {_some(met)}"
+            free = _free(new.pod_cidrs, [part for _, part in given], pool.version)
+            written = f"{{name: {name}, cidr: {free}}}" if new.plugin == "calico" else free
+            hint = f"write pools: [{written}]" if free else "no half or smaller part of the pod CIDRs is free"
             problems.append(Problem(*place, reason, hint))
     if problems:
         raise InputError(problems)
-
-
-def _by_node(network: Network) -> bool:
-    """Pods have addresses of the parts that kube-controller-manager gives nodes."""
-    return network.carrier == "flannel" or (
-        network.plugin == "cilium" and network.cilium.ipam == "kubernetes"
-    )
 
 
 def _free(cidrs: Sequence[str], parts: Sequence[Part], version: int) -> str:
@@ -200,7 +194,7 @@ def _free(cidrs: Sequence[str], parts: Sequence[Part], version: int) -> str:
 
 
 def _check_homes(change: Change, reading: Reading) -> None:
-    """flannel gives out what kube-controller-manager gives nodes."""
+    """The new one gives out what kube-controller-manager gives nodes."""
     wholes = [ipaddress.ip_network(each) for each in change.new.network.pod_cidrs]
     nodes = {name for name, node in change.new.nodes.items() if node.node} | reading.homes.keys()
     faults = []
@@ -214,36 +208,43 @@ def _check_homes(change: Change, reading: Reading) -> None:
             ]
     if faults:
         raise ProvisionError(
-            "flannel needs a pod CIDR on each node (spec.podCIDRs):\n" + "\n".join(faults),
+            f"{change.new.network.plugin} needs a pod CIDR on each node (spec.podCIDRs):\n"
+            + "\n".join(faults),
             "kube-controller-manager gives them with --allocate-node-cidrs=true and --cluster-cidr, once to each node: "
             "a node that has another one has to join anew",
         )
 
 
 def _check_blocks(change: Change, reading: Reading, plane: Runner) -> None:
-    """Addresses in Calico's blocks are in use until the last pod has moved."""
-    if change.old.network.plugin != "calico":
-        return
-    found = [
+    """Addresses that the old one has given out are in use until the last pod has moved."""
+    old, new = change.old.network, change.new.network
+    if not pools_of(old):
+        raise ProvisionError(
+            f"{old.plugin} and {new.plugin} give pods addresses of the same parts, and whose a pod's is cannot be told",
+            "migrate to calico first, and from there",
+        )
+    blocks = _blocks(plane) if old.plugin == "calico" else map(str, pools_of(old).values())
+    homes = [(name, part) for name, parts in sorted(reading.homes.items()) for part in parts]
+    met = [
         f"{block} with {name}'s {part}"
-        for block in _blocks(plane)
-        for name, parts in sorted(reading.homes.items())
-        for part in parts
+        for block in blocks
+        for name, part in homes
         if _meet(ipaddress.ip_network(block), part)
     ]
-    if found:
-        parts = [each for homes in reading.homes.values() for each in homes]
+    if met:
+        free = {
+            version: _free(new.pod_cidrs, [part for _, part in homes], version)
+            for version in sorted({ipaddress.ip_network(each).version for each in new.pod_cidrs})
+        }
         pools = [
-            f"{{name: before-flannel{'-ipv6' * (version == 6)}, cidr: {free}}}"
-            for version in sorted(
-                {ipaddress.ip_network(each).version for each in change.new.network.pod_cidrs}
-            )
-            if (free := _free(change.new.network.pod_cidrs, parts, version))
+            f"{{name: before{'-ipv6' * (version == 6)}, cidr: {each}}}"
+            for version, each in free.items()
+            if each
         ]
         raise ProvisionError(
-            f"Calico's blocks meet the pod CIDRs that flannel would give out on nodes: {_some(found)}",
-            f"move pods within Calico first: plugin: calico with pools: [{', '.join(pools)}], `provision migrate` "
-            "--to calico, and --to flannel afterwards",
+            f"what {old.plugin} has given out meets the pod CIDRs of nodes, of which {new.plugin} would: {_some(met)}",
+            f"have plugin: calico with pools: [{', '.join(pools)}] first, `provision migrate` --to calico, and "
+            f"--to {new.plugin} afterwards",
         )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from provisioner.action.migration.change import Change
+from provisioner.action.migration.checks import pools_of
 from provisioner.action.migration.hosts import backup_folder
 from provisioner.kube.atstake import AtStake, read_at_stake
 from provisioner.kube.workloads import Pod, Reading, Workload, read_workloads
@@ -39,9 +39,9 @@ def told(change: Change, facts: Mapping[str, Facts], plane: Runner) -> list[str]
 
 def going(change: Change, reading: Reading) -> list[Pod]:
     """Pods that are made anew."""
-    new = change.new.network
-    if new.plugin == "calico":
-        return reading.outside([ipaddress.ip_network(each.cidr) for each in new.calico.pools])
+    pools = pools_of(change.new.network)
+    if pools:
+        return reading.outside([*pools.values()])
     return [] if change.within else reading.outside(reading.homes)
 
 
@@ -229,11 +229,8 @@ def _kept(change: Change, pods: Sequence[Pod]) -> Iterator[str]:
 
 def _range(change: Change) -> str:
     network = change.new.network
-    if network.plugin == "calico":
-        return ", ".join(each.cidr for each in network.calico.pools)
-    if network.plugin == "cilium" and network.cilium.ipam == "cluster-pool":
-        return ", ".join(network.cilium.pools)
-    return f"their nodes' parts of {', '.join(network.pod_cidrs)}"
+    pools = ", ".join(map(str, pools_of(network).values()))
+    return pools or f"their nodes' parts of {', '.join(network.pod_cidrs)}"
 
 
 def _count(number: int, word: str, verb: str = "is", plural: str = "") -> str:
