@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from migrations import CALICO, COMMON, FLANNEL, Plane, change, pod, row, workload
+from migrations import CALICO, COMMON, FLANNEL, Plane, change, node_facts, pod, row, workload
 
+from provisioner.action.migration.checks import check
 from provisioner.action.migration.told import told
 
 PODS = "".join(
@@ -190,3 +193,16 @@ def test_what_is_said_of_others(
     text = "\n".join(told(change(source, target, **how), {}, plane.answer(**{**THERE, **files})))
     assert [each for each in said if each not in text] == []
     assert [each for each in unsaid if each in text] == []
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_what_is_asked_passes_shellcheck(plane: Plane) -> None:
+    migration = change(CALICO, FLANNEL)
+    check(migration, node_facts(), plane.answer(own=""), lambda _: None)
+    told(migration, {}, plane)
+    texts = [
+        blob.data or b"" for script in plane.sent for name, blob in script.payload.items() if "run" in name
+    ]
+    assert len(texts) == 4
+    for text in texts:
+        subprocess.run(["shellcheck", "-s", "sh", "-"], input=text, check=True)
