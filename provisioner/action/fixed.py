@@ -187,7 +187,7 @@ def check_fixed(inventory: Inventory, spec: ClusterSpec, state: ClusterState) ->
             said = _WORDS.get((spec.network.carrier, str(has)), "") if name == "backend" else ""
             runs = f"the cluster runs with {said or _said(has)}, and that cannot be changed: {why}"
             reason = f"{_label(name, keys[-1], spec)}: {runs}"
-            hint = f"{_again(name, has, spec)}, or build another cluster"
+            hint = f"{_again(name, has, spec)}, or {_otherwise(name, has, spec)}"
             problems.append(Problem(*inventory.origin(None, "cluster", *keys), reason, hint))
     if problems:
         raise InputError(problems)
@@ -211,6 +211,19 @@ def _again(name: str, has: object, spec: ClusterSpec) -> str:
     if name.startswith("wire"):
         return f"say so again ({_WIRE_KEYS[carrier]})"
     return f"write {_said(has)} again"
+
+
+def _otherwise(name: str, has: object, spec: ClusterSpec) -> str:
+    """How the cluster gets what the spec says."""
+    network = spec.network
+    calico = network.plugin == "calico" and not network.calico.operated and not network.calico.policy_only
+    if network.plugin == "flannel":
+        can = has == "calico" if name == "plugin" else name == "backend"
+    else:
+        can = calico and (
+            name == "pools" or has in {"plugin": ["flannel"], "backend": ["vxlan", "bird"]}.get(name, [])
+        )
+    return f"`provision migrate INVENTORY --to {network.plugin}`" if can else "build another cluster"
 
 
 def _change(name: str, spec: ClusterSpec, state: ClusterState) -> str:

@@ -313,3 +313,46 @@ def test_calico_s_backend_is_told_by_what_makes_it(changed: tuple[Inventory, Clu
     after = replace(was, network=replace(was.network, calico=calico))
     with pytest.raises(InputError, match="have VXLAN or VXLANCrossSubnet in all pools, and no bgp options"):
         check_fixed(inventory, after, replace(STATE, fixed=fixed_of(was)))
+
+
+_OPERATED = Calico(install="operator", pools=(_VXLAN,))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "to"),
+    [
+        (Network(), Network(plugin="calico", calico=Calico(pools=(_VXLAN,))), "calico"),
+        (Network(plugin="calico", calico=Calico(pools=(_VXLAN,))), Network(), "flannel"),
+        (Network(), Network(flannel=Flannel("host-gw")), "flannel"),
+        (
+            Network(plugin="calico", calico=Calico(pools=(_VXLAN,))),
+            Network(plugin="calico", calico=Calico(pools=(_VXLAN,), bgp=_BGP)),
+            "calico",
+        ),
+        (
+            Network(plugin="calico", calico=Calico(pools=(_VXLAN,))),
+            Network(plugin="calico", calico=Calico(pools=(replace(_VXLAN, block_size=28),))),
+            "calico",
+        ),
+        (Network(), Network(plugin="cilium"), ""),
+        (Network(plugin="canal"), Network(), ""),
+        (Network(), Network(flannel=Flannel(vni=2)), ""),
+        (Network(), Network(plugin="calico", calico=Calico(policy_only=True)), ""),
+        (Network(), Network(plugin="calico", calico=_OPERATED), ""),
+        (
+            Network(plugin="calico", calico=_OPERATED),
+            Network(plugin="calico", calico=replace(_OPERATED, pools=(replace(_VXLAN, block_size=28),))),
+            "",
+        ),
+        (Network(), Network(service_cidrs=("10.97.0.0/16",)), ""),
+    ],
+)
+def test_the_way_to_another_network_is_named_where_there_is_one(
+    changed: tuple[Inventory, ClusterSpec], before: Network, after: Network, to: str
+) -> None:
+    inventory, spec = changed
+    state = replace(STATE, fixed=fixed_of(replace(spec, network=before)))
+    with pytest.raises(InputError) as caught:
+        check_fixed(inventory, replace(spec, network=after), state)
+    way = f"or `provision migrate INVENTORY --to {to}`" if to else "or build another cluster"
+    assert [each.hint.endswith(way) for each in caught.value.problems] == [True]

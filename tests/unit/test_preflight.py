@@ -123,6 +123,7 @@ PARTS = {
     "init": "systemd",
     "tools": "",
     "state": "",
+    "network_record": "",
     "owned": "",
     "machine": "1",
     "network_manager": "",

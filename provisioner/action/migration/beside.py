@@ -7,10 +7,10 @@ costs nothing; after it, it is the same way once more.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from provisioner.action.migration.checks import pools_of
 from provisioner.action.migration.hosts import backup_folder, each, turn_script, write_record
 from provisioner.action.migration.running import Run, carried, objects_of, prepared_for
 from provisioner.action.transition import Transition
@@ -19,9 +19,8 @@ from provisioner.errors import ProvisionError
 from provisioner.kube import oldnetwork
 from provisioner.kube.podmoves import Moves
 from provisioner.kube.remains import Remain, clean_script, parse_remains, remains_script
-from provisioner.kube.workloads import Home, Pod, Reading, read_workloads
+from provisioner.kube.workloads import Pod, Reading, read_workloads
 from provisioner.network.record import ALONE, BOTH
-from provisioner.spec.model import ClusterSpec
 
 
 def go_beside(run: Run) -> int:
@@ -92,16 +91,9 @@ def _moves(run: Run) -> Moves:
     new = run.change.new
 
     def old(reading: Reading) -> Sequence[Pod]:
-        return reading.outside(_homes(new) or reading.homes)
+        return reading.outside([*pools_of(new.network).values()] or reading.homes)
 
     return Moves(run.plane, run.change.migration.id, old)
-
-
-def _homes(new: ClusterSpec) -> Home:
-    """Where pods have addresses then; nothing where each node has a part of its own."""
-    if new.network.plugin == "calico":
-        return [ipaddress.ip_network(pool.cidr) for pool in new.network.calico.pools]
-    return ()
 
 
 def _taken_away(run: Run) -> None:

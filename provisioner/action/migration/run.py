@@ -14,6 +14,7 @@ from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.migration.beside import go_beside
 from provisioner.action.migration.change import Wanted, change_of, check_target
+from provisioner.action.migration.checks import check
 from provisioner.action.migration.running import Run
 from provisioner.action.migration.told import told
 from provisioner.action.migration.within import check_within, go_within
@@ -63,6 +64,7 @@ def _migrated(run: Run, facts: Mapping[str, Facts], wanted: Wanted, confirm: Con
     change = run.change
     if change.within:
         check_within(run)
+    check(change, facts, run.plane, run.emit)
     lines = told(change, facts, run.plane)
     if wanted.only_told:
         for line in lines:

@@ -1,18 +1,244 @@
-"""What a migration will do, in words, before anything is done."""
+"""What a migration will do, in words, before anything is done: what stops, where, for how long, and what stays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from provisioner.action.migration.change import Change
+from provisioner.action.migration.checks import pools_of
+from provisioner.action.migration.hosts import backup_folder
+from provisioner.kube.atstake import AtStake, read_at_stake
+from provisioner.kube.workloads import Pod, Reading, Workload, read_workloads
+from provisioner.network.record import ALONE
 from provisioner.playbook.facts import Facts
 from provisioner.resources.model import Runner
+from provisioner.spec.model import Network
+
+_ENFORCING = ("calico", "canal", "cilium")
+_NAMED = 8
+"""So many are told by name."""
 
 
 def told(change: Change, facts: Mapping[str, Facts], plane: Runner) -> list[str]:
-    """A line each."""
-    del facts, plane
-    old, new = change.old.network, change.new.network
+    """A line each. Raises ProvisionError when the API server does not answer."""
+    del facts
+    reading, stake = read_workloads(plane), read_at_stake(plane, change.old.network.plugin)
+    pods = going(change, reading)
     return [
-        f"the pod network {old.plugin} is replaced by {new.plugin}; pods are made anew, and get other addresses"
+        *_headed(change),
+        *(_within(change, pods) if change.within else _beside(change)),
+        *(_nodes(change, reading, pods)),
+        *(_gaps(reading, stake, pods) if not change.all_at_once else ()),
+        *_nobodys(stake, pods),
+        *(_budgets(change, stake) if pods else ()),
+        *(_policies(change, stake) if not change.within else ()),
+        *_kept(change, pods),
     ]
+
+
+def going(change: Change, reading: Reading) -> list[Pod]:
+    """Pods that are made anew."""
+    pools = pools_of(change.new.network)
+    if pools:
+        return reading.outside([*pools.values()])
+    return [] if change.within else reading.outside(reading.homes)
+
+
+def words_of(network: Network) -> str:
+    """The plug-in, and how it brings packets from node to node."""
+    if network.carrier == "flannel":
+        return f"{network.plugin} (backend {network.flannel.backend})"
+    if network.plugin == "cilium":
+        return f"cilium ({network.backend}, addresses by {network.cilium.ipam})"
+    calico = network.calico
+    if calico.policy_only:
+        return "calico (policies alone)"
+    pools = ", ".join(f"{each.name} {each.cidr} {each.encapsulation}" for each in calico.pools)
+    extra = [*(["BGP"] if calico.backend == "bird" else []), *(["WireGuard"] if calico.wireguard else [])]
+    return f"calico ({'; '.join([f'pools {pools}', *extra])})"
+
+
+def _headed(change: Change) -> Iterator[str]:
+    migration = change.migration
+    back = "back: " if migration.back else ""
+    yield f"{back}the pod network {words_of(change.old.network)} becomes {words_of(change.new.network)}"
+    if change.begun and migration.phase == ALONE:
+        yield "it has begun: no pod needs the former network any more, and what is left of it is taken away"
+    elif change.begun:
+        yield "it has begun: nothing of the former network has been taken away yet; the pods below are left to be moved"
+
+
+def _beside(change: Change) -> Iterator[str]:
+    old, new = change.old.network.plugin, change.new.network.plugin
+    if change.migration.phase == ALONE:
+        return
+    yield (
+        f"every node pulls the images of {new} before anything else; nothing stops before its agents are ready "
+        "everywhere"
+    )
+    if "cilium" in (old, new):
+        yield f"whether pods of {old} and {new} reach each other meanwhile has not been tried"
+    else:
+        yield f"until the last pod has moved, pods of {old} and of {new} reach each other: both run on all nodes"
+    if change.all_at_once:
+        yield (
+            "all at once: every pod of the pod network ends at the same time; services have an outage as long as their "
+            "pods take to end and start (10 to 20 s where this was measured), which is measured and told afterwards"
+        )
+    else:
+        yield "node by node, workers first; connections to a pod that is made anew break, as in any rollout"
+
+
+def _within(change: Change, pods: Sequence[Pod]) -> Iterator[str]:
+    old, new = change.old.network, change.new.network
+    if new.plugin == "flannel":
+        yield (
+            "all agents change together: pods of different nodes do not reach each other from then until theirs are "
+            "ready, for seconds; those of one node do, and all keep their addresses"
+        )
+    elif new.plugin == "calico":
+        if old.calico.backend != new.calico.backend:
+            yield "agents change from one way to the other while the former one still carries packets"
+        if not pods:
+            yield "pods keep their addresses, and none is made anew"
+
+
+def _nodes(change: Change, reading: Reading, pods: Sequence[Pod]) -> Iterator[str]:
+    """Workers first, as they are done."""
+    planes = {host.name for host in change.target.inventory.group("kube_control_plane")}
+    names = sorted(
+        reading.homes.keys() | {each.node for each in pods}, key=lambda name: (name in planes, name)
+    )
+    for name in names:
+        mine = [each for each in pods if each.node == name]
+        if mine:
+            ways = _at_once(mine) if change.all_at_once else _one_by_one(reading, mine)
+            yield f"{name}: {_count(len(mine), 'pod')} made anew: {'; '.join(ways)}"
+        elif pods or not change.within:
+            yield f"{name}: no pod is made anew"
+
+
+def _at_once(pods: Sequence[Pod]) -> Iterator[str]:
+    lone = sum(each.owner is None for each in pods)
+    if lone < len(pods):
+        yield f"{len(pods) - lone} deleted, and made anew by who made them"
+    if lone:
+        yield f"{lone} deleted and created again"
+
+
+def _one_by_one(reading: Reading, pods: Sequence[Pod]) -> Iterator[str]:
+    makers = [reading.maker(each) for each in pods]
+    rolled = Counter(each.place for each in makers if each and each.rolls)
+    lone = sum(each.owner is None for each in pods)
+    evicted = len(pods) - rolled.total() - lone
+    if rolled:
+        yield f"{rolled.total()} by rollouts of {_some(sorted(rolled))}"
+    if evicted:
+        yield f"{evicted} evicted, because their workloads do not roll by themselves"
+    if lone:
+        yield f"{lone} evicted and created again"
+
+
+def _gaps(reading: Reading, stake: AtStake, pods: Sequence[Pod]) -> Iterator[str]:
+    makers = {each.place: each for pod in pods if (each := reading.maker(pod))}
+    gap = sorted(name for name, each in makers.items() if _has_gap(each, stake))
+    if gap:
+        yield (
+            "these end a pod before the one in its place starts, so that its part of the work rests meanwhile: "
+            f"{_some(gap)}"
+        )
+
+
+def _has_gap(workload: Workload, stake: AtStake) -> bool:
+    """A Deployment that rolls starts the new pod first; one that does not has its others for so long."""
+    key = (workload.kind, workload.namespace, workload.name)
+    if workload.kind != "Deployment":
+        return True
+    return key in stake.ending_first or (not workload.rolls and stake.alone(*key))
+
+
+def _nobodys(stake: AtStake, pods: Sequence[Pod]) -> Iterator[str]:
+    lone = [each for each in pods if each.owner is None]
+    if lone:
+        names = [
+            f"{each.namespace}/{each.name}"
+            + " (its emptyDir is lost)" * ((each.namespace, each.name) in stake.scratch)
+            for each in lone
+        ]
+        yield (
+            "nobody makes these anew but this run, which keeps a copy first; they are gone until they have started "
+            f"again: {_some(names, 50)}"
+        )
+    if any((each.namespace, each.name) in stake.scratch for each in pods if each.owner is not None):
+        yield "what pods have in volumes of the kind emptyDir goes with them, as in any rollout"
+
+
+def _budgets(change: Change, stake: AtStake) -> Iterator[str]:
+    if not stake.budgets:
+        return
+    count = _count(len(stake.budgets), "PodDisruptionBudget", "")
+    if change.all_at_once:
+        yield f"all at once does not ask the {count}"
+        return
+    yield f"evictions keep the {count}; rollouts go by their workloads' own settings"
+    if stake.held:
+        yield f"these allow no eviction now, and would stop the run where it needs one: {_some(stake.held)}"
+
+
+def _policies(change: Change, stake: AtStake) -> Iterator[str]:
+    was, will = (each.network.plugin in _ENFORCING for each in (change.old, change.new))
+    spaces = Counter(space for space, _ in stake.policies)
+    where = (
+        f"{_count(sum(spaces.values()), 'NetworkPolicy', '', 'NetworkPolicies')} (in {_some(sorted(spaces))})"
+    )
+    if stake.policies and will and not was:
+        yield f"{where}, which flannel has ignored, begin to be enforced: what they do not allow stops"
+    elif stake.policies and was and not will:
+        yield f"{where} stop being enforced: flannel ignores them, and what they forbid is open"
+    elif stake.policies:
+        yield f"{where} stay enforced, for pods of either network by its own plug-in"
+    if stake.own:
+        yield (
+            f"{_count(len(stake.own), 'object')} deleted with the definitions of {change.old.network.plugin}, not "
+            f"replaced, and kept in the backup: {_some(stake.own)}"
+        )
+
+
+def _kept(change: Change, pods: Sequence[Pod]) -> Iterator[str]:
+    if pods:
+        yield f"pods have addresses of {_range(change)} afterwards"
+    yield (
+        "services, DNS names and the addresses of nodes stay; pods on the hosts' network and static pods are left alone"
+    )
+    folder = backup_folder(change.migration.id)
+    yield (
+        f"a backup of the former network's objects is written first: {folder}/objects.yaml on "
+        f"{change.target.state_host}"
+        + (
+            ""
+            if change.within
+            else "; configurations that are moved aside lie in the same folder on each node"
+        )
+    )
+    yield (
+        "a run that was stopped goes on with the same command"
+        + ("" if change.migration.back else ", and --rollback takes it back at any point")
+    )
+
+
+def _range(change: Change) -> str:
+    network = change.new.network
+    pools = ", ".join(map(str, pools_of(network).values()))
+    return pools or f"their nodes' parts of {', '.join(network.pod_cidrs)}"
+
+
+def _count(number: int, word: str, verb: str = "is", plural: str = "") -> str:
+    """ "1 pod is", "2 pods are"."""
+    are = {"is": "are"}.get(verb, verb)
+    return f"{number} {word if number == 1 else plural or word + 's'} {verb if number == 1 else are}".strip()
+
+
+def _some(names: Sequence[str], most: int = _NAMED) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,111 @@
+"""What a change of the pod network may touch beside pods' addresses: policies, budgets, what pods have of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.marks import ask
+from provisioner.resources.model import Runner
+from provisioner.shell.quote import quote
+
+_CALICO = tuple(
+    f"{each}.crd.projectcalico.org"
+    for each in (
+        "globalnetworkpolicies",
+        "networkpolicies",
+        "globalnetworksets",
+        "networksets",
+        "hostendpoints",
+    )
+)
+_OWN = {
+    "calico": _CALICO,
+    "canal": _CALICO,
+    "cilium": ("ciliumnetworkpolicies.cilium.io", "ciliumclusterwidenetworkpolicies.cilium.io"),
+}
+"""Kinds that users make themselves, by the plug-in that goes and takes their definitions with it."""
+_MADE_BY_CALICO = "-auto-hep"
+"""How the names of host endpoints end that its controllers make by themselves (Calico 3.28, kube-controllers)."""
+_ASKED = {
+    "policy": ("networkpolicies.networking.k8s.io", (".metadata.namespace", ".metadata.name")),
+    "budget": (
+        "poddisruptionbudgets.policy",
+        (".metadata.namespace", ".metadata.name", ".status.disruptionsAllowed"),
+    ),
+    "pod": ("pods", (".metadata.namespace", ".metadata.name", ".spec.volumes[*].emptyDir")),
+    "workload": (
+        "deployments.apps,statefulsets.apps",
+        (
+            ".kind",
+            ".metadata.namespace",
+            ".metadata.name",
+            ".spec.replicas",
+            ".spec.strategy.rollingUpdate.maxSurge",
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class AtStake:
+    """`policies` by namespace; `own` are a plug-in's own ("KIND NAME"); `held` are budgets that allow no eviction now,
+    of `budgets`; `scratch` are pods with an emptyDir, (namespace, name); `replicas` by kind, namespace and name;
+    `ending_first` are Deployments that end a pod before the one in its place starts."""
+
+    policies: tuple[tuple[str, str], ...] = ()
+    own: tuple[str, ...] = ()
+    budgets: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    scratch: frozenset[tuple[str, str]] = frozenset()
+    replicas: tuple[tuple[tuple[str, str, str], int], ...] = ()
+    ending_first: frozenset[tuple[str, str, str]] = frozenset()
+
+    def alone(self, kind: str, namespace: str, name: str) -> bool:
+        """A single pod does the workload's work."""
+        return dict(self.replicas).get((kind, namespace, name)) == 1
+
+
+def read_at_stake(runner: Runner, old: str) -> AtStake:
+    """`old` is the plug-in that goes. Raises ProvisionError when the API server does not answer."""
+    lines = [
+        f"{KUBECTL} get {kind} -A -o jsonpath={quote(_path(word, columns))}\n"
+        for word, (kind, columns) in _ASKED.items()
+    ]
+    # Without the definition there is nothing of that kind: Calico's differ from version to version.
+    own = quote(_path("own", (".kind", ".metadata.namespace", ".metadata.name")))
+    lines += [
+        f"! {KUBECTL} get crd {kind} -o name >/dev/null 2>&1 || {KUBECTL} get {kind} -A -o jsonpath={own}\n"
+        for kind in _OWN.get(old, ())
+    ]
+    return parse_at_stake(ask(runner, "set -e\n" + "".join(lines)).decode(errors="replace"))
+
+
+def parse_at_stake(text: str) -> AtStake:
+    rows: dict[str, list[list[str]]] = {}
+    for line in text.splitlines():
+        word, *columns = line.split("\t")
+        rows.setdefault(word, []).append(columns)
+    budgets = [(f"{row[0]}/{row[1]}", row[2]) for row in rows.get("budget", ())]
+    workloads = rows.get("workload", ())
+    return AtStake(
+        policies=tuple((row[0], row[1]) for row in rows.get("policy", ())),
+        own=tuple(_own(rows.get("own", ()))),
+        budgets=tuple(name for name, _ in budgets),
+        held=tuple(name for name, allowed in budgets if allowed in ("", "0")),
+        scratch=frozenset((row[0], row[1]) for row in rows.get("pod", ()) if row[2].strip()),
+        replicas=tuple(((row[0], row[1], row[2]), int(row[3] or 1)) for row in workloads),
+        ending_first=frozenset((row[0], row[1], row[2]) for row in workloads if row[4] in ("0", "0%")),
+    )
+
+
+def _own(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    for kind, namespace, name in rows:
+        if not name.endswith(_MADE_BY_CALICO):
+            yield f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+
+
+def _path(word: str, columns: tuple[str, ...]) -> str:
+    fields = '{"\\t"}'.join(f"{{{each}}}" for each in columns)
+    return f'{{range .items[*]}}{word}{{"\\t"}}{fields}{{"\\n"}}{{end}}'
