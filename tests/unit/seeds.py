@@ -161,6 +161,7 @@ nft rule
 systemd
 =tools
 =state
+=network_record
 =owned
 =resolver
 nameserver 127.0.0.53

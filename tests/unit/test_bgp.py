@@ -172,6 +172,7 @@ def test_the_playbook_has_the_mesh_first_where_it_stays(options: BGP, wanted: li
         "node_names": list(NODES),
         "network_daemons": "DaemonSet calico-system/calico-node",
         "network_objects": [],
+        "networks_kept": [],
     }
     (mesh_or_not, *_) = found = Compiler(playbook, modules).stage(playbook.stages[0], "cp1", variables)
     assert [each.kind for each in found] == wanted

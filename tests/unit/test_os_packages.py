@@ -210,7 +210,7 @@ def test_facts_are_read() -> None:
     parts += (
         "=cpus\n0\n=memory\nMemTotal: 1 kB\n=links\n=rp_filter\n=iptables\n=init\nsystemd\n=tools\n=state\n"
     )
-    parts += "=owned\n=resolver\n"
+    parts += "=network_record\n=owned\n=resolver\n"
     parts += "=machine\n=network_manager\n"
     parts += "=selinux\n=mark\n=change\n=endpoint\n=peers\n=etcd\n=kubelet\n=packages\na\nb\n=sources\n"
     alone = parse_facts("a", f"{parts}unreachable\n=end\n".encode(), 1.0)
