@@ -19,11 +19,14 @@ from provisioner.action.migration.running import Run
 from provisioner.action.migration.told import told
 from provisioner.action.migration.within import check_within, go_within
 from provisioner.action.prepare import gather
-from provisioner.engine.events import Emit, Note, RunEnded, RunStarted
+from provisioner.engine.events import Emit, ExchangeMeasured, Note, RunEnded, RunStarted
 from provisioner.engine.journal import journal
 from provisioner.errors import ProvisionError, UnreachableError
+from provisioner.kube.exchange import Everywhere, Exchange, Marks
 from provisioner.playbook.facts import Facts
 
+_LAST = 15.0
+"""Seconds in which pairs that were cut off have to be back before they are told to be cut off still."""
 Confirm = Callable[[Sequence[str]], bool]
 
 
@@ -94,10 +97,20 @@ def _measured(run: Run) -> Iterator[None]:
         return
     try:
         yield
-        run.emit(exchange.collect(everyone, since))
+        run.emit(_lost(exchange, everyone, since))
     finally:
         with suppress(ProvisionError):
             exchange.stop(run.plane, everyone)
+
+
+def _lost(exchange: Exchange, everyone: Everywhere, since: Marks) -> ExchangeMeasured:
+    """What each pair lost. One that waits for an answer just now gets some seconds for that."""
+    end = time.monotonic() + _LAST
+    while True:
+        found = exchange.collect(everyone, since)
+        if all(pair.back for pair in found.pairs) or time.monotonic() > end:
+            return found
+        time.sleep(1)
 
 
 def _nothing(wanted: Wanted) -> str:
