@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from lab_cluster import BESIDE, DEFAULT_LAB, LabCluster, edited, is_verified, own_lab
 
+from provisioner.network.record import RECORD_FILE
 from provisioner.pki.cluster import STATE_FILE
 
 PLANES = {"cp1": 11, "cp2": 12, "cp3": 13}
@@ -38,6 +39,7 @@ def test_a_lost_state_comes_from_the_other_control_planes(tmp_path: Path) -> Non
             assert done.changed == {
                 (host, f"file:{FOLDER}", "create"),
                 (host, f"file:{STATE_FILE}", "create"),
+                (host, f"file:{RECORD_FILE}", "create"),
             }
             assert states(lab) == dict.fromkeys(PLANES, kept)
         for host in PLANES:
