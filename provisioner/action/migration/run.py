@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,7 +18,8 @@ from provisioner.action.migration.running import Run
 from provisioner.action.migration.told import told
 from provisioner.action.migration.within import check_within, go_within
 from provisioner.action.prepare import gather
-from provisioner.engine.events import Emit, ExchangeMeasured, Note, RunEnded, RunStarted
+from provisioner.action.telling import again, started
+from provisioner.engine.events import Emit, ExchangeMeasured, Note, RunEnded
 from provisioner.engine.journal import journal
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.exchange import Everywhere, Exchange, Marks
@@ -36,7 +36,7 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
     check_target(loaded, wanted)
     began = time.monotonic()
     with journal(loaded.run, emit) as record:
-        record(_started(loaded, wanted))
+        record(started(loaded, "migrate", _options(wanted)))
         with ExitStack() as stack:
             pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
             facts: dict[str, Facts] = {}
@@ -56,7 +56,7 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
                 seconds=time.monotonic() - began,
                 changed=run.changed if run else {},
                 phases=run.seconds if run else {},
-                resume="" if code in (0, 2) else _again(loaded, wanted),
+                resume="" if code in (0, 2) else again(loaded, "migrate", _options(wanted)),
                 extra=extra,
             )
         )
@@ -126,22 +126,6 @@ def _fixed(loaded: Loaded, facts: Mapping[str, Facts]) -> Mapping[str, str | int
     if not carried.states:
         raise ProvisionError("there is no cluster on these hosts yet", "make it with `provision apply`")
     return carried.agreed(loaded.spec.name if loaded.spec else "").fixed
-
-
-def _started(loaded: Loaded, wanted: Wanted) -> RunStarted:
-    return RunStarted(
-        run=loaded.run,
-        command="migrate",
-        inventory=str(loaded.request.inventory),
-        hosts=loaded.hosts,
-        who=loaded.who,
-        path=str(loaded.request.inventory.resolve()),
-        options=shlex.join(_options(wanted)),
-    )
-
-
-def _again(loaded: Loaded, wanted: Wanted) -> str:
-    return shlex.join(["provision", "migrate", str(loaded.request.inventory), *_options(wanted)])
 
 
 def _options(wanted: Wanted) -> list[str]:

@@ -9,7 +9,7 @@ from provisioner.action.migration.beside import check_moved, judged, moved
 from provisioner.action.migration.change import NODE_BY_NODE
 from provisioner.action.migration.hosts import backup_folder, each, write_record
 from provisioner.action.migration.running import Run, carried, objects_of, prepared_for
-from provisioner.action.transition import Transition, unadjusted
+from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.addresses import is_ip
@@ -180,7 +180,7 @@ def _carried(run: Run, name: str, adjust: Callable[[Objects], Objects], *, of_ol
 
 def _settled(run: Run) -> int:
     with run.step("settled", run.change.new.network.plugin):
-        transition = Transition(run.change.recorded(None), adjust=unadjusted, settled=True)
+        transition = Transition(run.change.recorded(None), settled=True)
         return carried(run, prepared_for(run, transition))
 
 
