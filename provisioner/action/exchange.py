@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.connect import connect_to
 from provisioner.action.locks import lock
-from provisioner.action.registrytrust import pullable_from
+from provisioner.action.registrytrust import node_reference
 from provisioner.action.variables import AGNHOST
 from provisioner.engine.events import Emit, ExchangeMeasured, Progress
 from provisioner.errors import ProvisionError
@@ -18,6 +18,7 @@ from provisioner.kube.exchange import Exchange, Marks
 
 if TYPE_CHECKING:
     from provisioner.action.load import Loaded
+    from provisioner.bundle.layout import Bundle, Image
     from provisioner.remote.pool import Pool
     from provisioner.remote.session import Session
     from provisioner.resources.model import Answer, Runner
@@ -49,10 +50,15 @@ def exchange_of(loaded: Loaded) -> Exchange:
     spec, bundle = loaded.spec, loaded.bundle
     if spec is None or bundle is None:
         raise ProvisionError("there is no cluster whose pods could exchange anything")
-    known = [each for each in bundle.images() if each.name == AGNHOST]
-    reference = pullable_from(spec.registry, known[0] if known else bundle.image(f"{AGNHOST}:"))
+    reference = node_reference(spec, agnhost_of(bundle))
     nodes = tuple(name for name, node in spec.nodes.items() if node.node)
     return Exchange(loaded.run, reference, nodes)
+
+
+def agnhost_of(bundle: Bundle) -> Image:
+    """The image of the pods that ask and answer. Raises ProvisionError for a bundle that has none."""
+    known = [each for each in bundle.images() if each.name == AGNHOST]
+    return known[0] if known else bundle.image(f"{AGNHOST}:")
 
 
 @contextmanager

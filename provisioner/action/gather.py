@@ -11,6 +11,7 @@ from provisioner.action.reach import all_reached
 from provisioner.errors import ProvisionError
 from provisioner.playbook.facts import Facts, parse_facts
 from provisioner.playbook.factscript import facts_script
+from provisioner.spec.versions import KUBEADM
 
 if TYPE_CHECKING:
     from provisioner.remote.pool import Pool
@@ -58,8 +59,9 @@ def gather_each(
 
 
 def existing_paths(existing: Existing | None) -> dict[str, str] | None:
-    """Where the parts of a cluster lie that is there, as the script of facts names them."""
-    if existing is None:
+    """Where the parts of a cluster lie that is there, as the script of facts names them; None where nothing of it is
+    taken over."""
+    if existing is None or existing.preset == KUBEADM:
         return None
     return {"kubernetes": existing.kubernetes, "etcd": existing.etcd, "admin": existing.admin_kubeconfig}
 

@@ -42,6 +42,8 @@ class Request:
     deep: bool = False
     identity: str | None = None
     """The uuid that an agreed plan promised to a new cluster."""
+    of_others: bool = False
+    """Also a cluster that stays its builder's, such as kubeadm's."""
 
     @property
     def partial(self) -> bool:
@@ -134,6 +136,8 @@ def load(request: Request, emit: Emit = silent, bundle: Bundle | None = None) ->
     place of the spec's own.
     """
     inventory, spec = _inputs_of(request)
+    if spec and not request.of_others:
+        _check_ours(inventory, spec)
     site = "existing.yaml" if spec and spec.existing else "site.yaml"
     path = request.playbook or shipped("playbooks") / site
     modules = {*BASE_MODULES, *(CLUSTER_MODULES if spec else ())}
@@ -148,6 +152,16 @@ def load(request: Request, emit: Emit = silent, bundle: Bundle | None = None) ->
         place = "--limit" if request.limit else str(path)
         raise InputError([Problem(place, 0, 0, "the playbook has no stage for any of the hosts")])
     return loaded
+
+
+def _check_ours(inventory: Inventory, spec: ClusterSpec) -> None:
+    """Raises InputError for a cluster of which this tool changes nothing but the pod network."""
+    from provisioner.spec.versions import KUBEADM
+
+    if spec.existing is not None and spec.existing.preset == KUBEADM:
+        place = inventory.origin(None, "cluster", "existing")
+        reason = "existing: what kubeadm has made is kubeadm's to change, but for its pod network"
+        raise InputError([Problem(*place, reason, "`provision migrate` is for it")])
 
 
 def _inputs_of(request: Request) -> tuple[Inventory, ClusterSpec | None]:

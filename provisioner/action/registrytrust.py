@@ -39,3 +39,9 @@ def authority_in(path: Path, hint: str) -> str:
 def pullable_from(registry: Registry, image: Image) -> str:
     """The reference, by digest, under which nodes know the bundle's image."""
     return pullable(registry.host, registry.port, image.name, image.digest, registry.project)
+
+
+def node_reference(spec: ClusterSpec, image: Image) -> str:
+    """The same; on nodes that others have installed its publisher's name, because those have no registry of ours and
+    get it over SSH."""
+    return image.reference if spec.existing is not None else pullable_from(spec.registry, image)

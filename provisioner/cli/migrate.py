@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from provisioner.cli.options import request
@@ -44,6 +46,7 @@ def command(
         raise click.UsageError("say either --to PLUGIN or --rollback")
     wanted = Wanted(to or "", rollback, strategy or "", only_told)
     with reporter(as_json) as report:
-        loaded = load(request(inventory, None, None, "", ()), report.emit)
+        wish = replace(request(inventory, None, None, "", ()), of_others=True)
+        loaded = load(wish, report.emit)
         code = migrate(loaded, wanted, report.emit, lambda reasons: yes or confirm(reasons, report))
     raise click.exceptions.Exit(code)

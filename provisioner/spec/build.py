@@ -39,6 +39,7 @@ from provisioner.spec.rules.networks import DNS_OFFSET
 from provisioner.spec.rules.pods import pods_at_most
 from provisioner.spec.tuning import build_tuning
 from provisioner.spec.values import address
+from provisioner.spec.versions import KUBEADM
 
 # 42 bytes in base64, the first two of which are "Ed".
 _MINISIGN_KEY = re.compile(r"RW[A-Za-z0-9+/]{54}")
@@ -70,7 +71,10 @@ def build(draft: Draft) -> ClusterSpec:
 def _existing(written: str | Mapping[str, Any] | None) -> Existing | None:
     if written is None:
         return None
-    return Existing(written) if isinstance(written, str) else Existing(**written)
+    given = {"preset": written} if isinstance(written, str) else dict(written)
+    if given["preset"] == KUBEADM:
+        given.setdefault("admin_kubeconfig", "/etc/kubernetes/admin.conf")
+    return Existing(**given)
 
 
 def _proxy(written: Mapping[str, Any]) -> Proxy:

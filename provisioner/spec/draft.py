@@ -12,6 +12,7 @@ from provisioner.inventory.model import Host, Inventory, Position
 from provisioner.spec.model import Network
 from provisioner.spec.validation import Path
 from provisioner.spec.values import IPAddress, IPNetwork, address, cidr, is_address
+from provisioner.spec.versions import KUBEADM
 
 __all__ = [
     "CONTROL_PLANE",
@@ -103,9 +104,15 @@ class Draft:
             return address(written)
         return None
 
+    @property
+    def preset(self) -> object:
+        """The preset of a cluster that others have built; None for one of ours."""
+        existing = self.get("existing")
+        return existing.get("preset") if isinstance(existing, Mapping) else existing
+
     def is_node(self, host: Host) -> bool:
-        # Whether a control plane that others have built is a node as well, only its group tells.
-        both = self.get("existing") is None and CONTROL_PLANE in host.groups
+        # Whether a control plane that others have built is a node as well, only its group tells; kubeadm's always is.
+        both = self.preset in (None, KUBEADM) and CONTROL_PLANE in host.groups
         in_group = NODE in host.groups or both
         return in_group and self.host_value(host.name, "node", True) is not False
 

@@ -39,8 +39,10 @@ RUNTIMES = ("containerd",)
 REGISTRIES = ("distribution", "harbor")
 FIREWALL = ("check", "manage", "ignore")
 LOAD_BALANCING = ("group", "local")
-EXISTING = ("opt-kubernetes",)
-"""Layouts of clusters that others have built, by which `cluster.existing` knows what lies where."""
+KUBEADM = "kubeadm"
+EXISTING = ("opt-kubernetes", KUBEADM)
+"""Layouts of clusters that others have built, by which `cluster.existing` knows what lies where. What kubeadm has made
+goes on to be kubeadm's: its pod network is migrated, and nothing else."""
 _DOCKER = ("docker", "dockershim", "cri-dockerd")
 _COMPARE = MappingProxyType(
     {

@@ -51,6 +51,7 @@ ORDER = (
     "test_preload",
     "test_outside_registry",
     "test_migrate",
+    "test_migrate_others",
     "test_reset",
     "test_reset_beside",
     "test_three",

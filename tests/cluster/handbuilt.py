@@ -11,20 +11,22 @@ from pathlib import Path
 
 from by_ssh import ByShell, Files
 from handbuilt_keys import Authority, kubeconfig
-from imported import CONTAINERD, PAUSE, pack
+from imported import CONTAINERD, IMPORT, PAUSE, pack
 
-from provisioner.bundle.layout import Bundle, default_bundle_path
+from provisioner.bundle.layout import Bundle, Image, default_bundle_path
 
 TOKEN = secrets.token_hex(16)
 
 
 @dataclass(frozen=True)
 class HandBuilt:
-    """Hosts of a lab in `folder`, by address. `master` is no node."""
+    """Hosts of a lab in `folder`, by address. `master` is no node. `network` is how pods get addresses: by a bridge on
+    each node that knows of no other one, or by flannel, of its own manifest."""
 
     folder: Path
     master: str
     workers: Mapping[str, str]
+    network: str = "bridge"
 
     def build(self) -> None:
         """Brings it up until all nodes are Ready. Raises AssertionError."""
@@ -33,8 +35,17 @@ class HandBuilt:
         self._shell.run(self.master, _START % "etcd kube-apiserver kube-controller-manager kube-scheduler")
         self._shell.run(self.master, _ADMIT)
         for number, (name, address) in enumerate(self.workers.items()):
-            self._shell.send(address, _worker(name, self.master, ca, number))
-            self._shell.run(address, _RUNTIME + _START % "kubelet kube-proxy")
+            files = _worker(name, self.master, ca)
+            if self.network == "bridge":
+                files["/etc/cni/net.d/10-bridge.conflist"] = (_NETWORK.format(number=number).encode(), 0o644)
+            self._shell.send(address, files)
+            self._shell.run(address, _RUNTIME)
+            if self.network == "flannel":
+                self._shell.feed(address, IMPORT, lambda stream: pack(_images(), stream))
+            self._shell.run(address, _START % "kubelet kube-proxy")
+        if self.network == "flannel":
+            self._shell.send(self.master, {"/root/kube-flannel.yml": (_artifact("kube-flannel"), 0o644)})
+            self._shell.run(self.master, "kubectl apply -f /root/kube-flannel.yml >/dev/null")
         self._shell.run(self.master, _APPROVE % len(self.workers))
 
     @property
@@ -136,7 +147,7 @@ def _control_plane(address: str, ca: Authority) -> Files:
     return files
 
 
-def _worker(name: str, master: str, ca: Authority, number: int) -> Files:
+def _worker(name: str, master: str, ca: Authority) -> Files:
     cfg, api = "/opt/kubernetes/cfg", f"https://{master}:6443"
     proxy = kubeconfig(api, ca.pair.cert, "kube-proxy", ca.issue("system:kube-proxy", "k8s"))
     bootstrap = kubeconfig(api, ca.pair.cert, "kubelet-bootstrap", token=TOKEN)
@@ -147,7 +158,6 @@ def _worker(name: str, master: str, ca: Authority, number: int) -> Files:
         f"{cfg}/kubelet-config.yml": (_KUBELET.encode(), 0o644),
         f"{cfg}/kube-proxy-config.yml": (_PROXY.format(name=name).encode(), 0o644),
         "/etc/containerd/config.toml": (CONTAINERD.encode(), 0o644),
-        "/etc/cni/net.d/10-bridge.conflist": (_NETWORK.format(number=number).encode(), 0o644),
         "/opt/cni/bin/.keep": (b"", 0o644),
         "/root/cni-plugins.tgz": (_artifact("cni-plugins"), 0o644),
         "/root/pause.tar": (_pause(), 0o644),
@@ -187,6 +197,16 @@ WantedBy=multi-user.target
 
 def _artifact(name: str) -> Path:
     return Bundle.open(default_bundle_path()).artifact(name).path
+
+
+def _images() -> dict[str, Image]:
+    """Flannel's, and what tests run, by name."""
+    wanted = ("/flannel", "/flannel-cni-plugin", "/agnhost")
+    return {
+        each.reference: each
+        for each in Bundle.open(default_bundle_path()).images()
+        if each.name.endswith(wanted)
+    }
 
 
 def _pause() -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from lab_cluster import BESIDE, NODES, Done, LabCluster, Running, is_verified, own_lab, provision
+from migrated import TRACES, inside
 
 _SECONDS = 420.0
 _RANDOM = random.Random(20261129)  # noqa: S311  moments, not secrets
@@ -26,22 +27,6 @@ SECOND_HALF = ipaddress.ip_network("10.244.128.0/17")
 FLANNEL = "        plugin: flannel\n"
 BACKEND = re.compile(r" {8}flannel:\n {10}backend: vxlan.*\n")
 CALICO = "        plugin: calico\n        calico: {pools: [{name: pods-second, cidr: 10.244.128.0/17}]}\n"
-# Neither by the table that the tool goes by, nor by its scripts.
-TRACES = {
-    "flannel": """
-    ip -o link | grep -oE ' (flannel[^:@]*|cni0)[:@]' || :
-    ip route | grep -E 'flannel|cni0' || :
-    for t in iptables-save iptables-legacy-save; do $t 2>/dev/null | grep -iE 'flannel|cbr0' || :; done
-    ls -d /run/flannel /etc/cni/net.d/10-flannel.conflist /var/lib/cni/networks/cbr0 /var/lib/cni/flannel \
-      2>/dev/null || :""",
-    "calico": """
-    ip -o link | grep -oE ' (cali[0-9a-f]+|vxlan.calico|tunl0)[:@]' || :
-    ip route | grep -E 'bird|cali|proto 80' || :
-    for t in iptables-save iptables-legacy-save; do $t 2>/dev/null | grep -E 'cali[-:]' || :; done
-    ipset list -n 2>/dev/null | grep cali || :
-    ls -d /var/lib/calico /run/calico /etc/cni/net.d/10-calico.conflist /etc/cni/net.d/calico-kubeconfig \
-      /opt/cni/bin/calico /opt/cni/bin/calico-ipam 2>/dev/null || :""",
-}
 
 
 @pytest.fixture(scope="module")
@@ -227,16 +212,6 @@ def has_network(lab: LabCluster, plugin: str, *, without: str) -> None:
     assert any("projectcalico" in each for each in crds) is (plugin == "calico"), crds
     names = {each["metadata"]["name"] for each in lab.objects("pods")}
     assert {"bare", "kept-0", "of-the-host"} <= names, names
-
-
-def inside(lab: LabCluster, network: ipaddress.IPv4Network | ipaddress.IPv6Network, node: str = "") -> None:
-    pods = [
-        each
-        for each in lab.objects("pods -A")
-        if not each["spec"].get("hostNetwork") and node in ("", each["spec"].get("nodeName"))
-    ]
-    found = {each["metadata"]["name"]: each["status"].get("podIP") for each in pods}
-    assert all(ip and ipaddress.ip_address(ip) in network for ip in found.values()), found
 
 
 def killed_at(lab: LabCluster, part: float, *words: str) -> None:

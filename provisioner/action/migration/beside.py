@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from provisioner.action.migration.checks import pools_of
 from provisioner.action.migration.hosts import backup_folder, each, turn_script, write_record
-from provisioner.action.migration.running import Run, carried, objects_of, prepared_for
+from provisioner.action.migration.running import Run
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
 from provisioner.errors import ProvisionError
@@ -44,11 +44,11 @@ def _beside(run: Run) -> int:
     """The new network comes beside the other one."""
     change = run.change
     with run.step("backup", change.old.network.plugin):
-        prepared = prepared_for(run, Transition(change.recorded(change.migration), beside=change.old))
+        make = run.maker.make(run, Transition(change.recorded(change.migration), beside=change.old))
         write_record(run.pool, run.planes, change.recorded(change.migration))
-        oldnetwork.backup(run.plane, objects_of(prepared, change.old), backup_folder(change.migration.id))
+        oldnetwork.backup(run.plane, run.maker.objects(run, change.old), backup_folder(change.migration.id))
     with run.step("beside", change.new.network.plugin):
-        return carried(run, prepared)
+        return make()
 
 
 def _turned(run: Run) -> None:
@@ -99,10 +99,9 @@ def _moves(run: Run) -> Moves:
 def _taken_away(run: Run) -> None:
     """The old agents end, and what they have left on hosts goes; a second look proves it."""
     change = run.change
-    prepared = prepared_for(run, Transition(change.recorded(change.migration)))
     old, new = change.old.network.plugin, change.new.network.plugin
     with run.step("agents end", old):
-        oldnetwork.stop(run.plane, objects_of(prepared, change.old), objects_of(prepared, change.new))
+        oldnetwork.stop(run.plane, *(run.maker.objects(run, each) for each in (change.old, change.new)))
     cidrs = _routed(run)
     with run.step("cleaned", old):
         each(
@@ -146,4 +145,4 @@ def judged(run: Run, found: Mapping[str, Sequence[Remain]]) -> None:
 def _alone(run: Run) -> int:
     change = run.change
     with run.step("alone", change.new.network.plugin):
-        return carried(run, prepared_for(run, Transition(change.recorded(None), settled=True)))
+        return run.maker.make(run, Transition(change.recorded(None), settled=True))()

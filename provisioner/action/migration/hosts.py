@@ -65,7 +65,11 @@ def each(pool: Pool, hosts: Sequence[str], script: Script, what: str) -> dict[st
 
 def write_record(pool: Pool, planes: Sequence[str], record: NetworkRecord) -> None:
     """On all control planes. Raises ProvisionError."""
-    script = f'set -e\numask 077\ncp "$W/record" {RECORD_FILE}.new\nmv {RECORD_FILE}.new {RECORD_FILE}\n'
+    folder = RECORD_FILE.rpartition("/")[0]
+    script = (
+        f"set -e\numask 077\nmkdir -p {folder}\n"
+        f'cp "$W/record" {RECORD_FILE}.new\nmv {RECORD_FILE}.new {RECORD_FILE}\n'
+    )
     each(
         pool,
         planes,

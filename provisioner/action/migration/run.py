@@ -12,9 +12,13 @@ from provisioner.action.exchange import everywhere, exchange_of
 from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.migration.beside import go_beside
+from provisioner.action.migration.byplaybook import ByPlaybook
 from provisioner.action.migration.change import Wanted, change_of, check_target
 from provisioner.action.migration.checks import check
-from provisioner.action.migration.running import Run
+from provisioner.action.migration.originals import read_originals
+from provisioner.action.migration.others import ByKubectl
+from provisioner.action.migration.othersthere import open_access
+from provisioner.action.migration.running import Maker, Run
 from provisioner.action.migration.told import told
 from provisioner.action.migration.within import check_within, go_within
 from provisioner.action.prepare import gather
@@ -24,6 +28,7 @@ from provisioner.engine.journal import journal
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.exchange import Everywhere, Exchange, Marks
 from provisioner.playbook.facts import Facts
+from provisioner.remote.pool import Pool
 
 _LAST = 15.0
 """Seconds in which pairs that were cut off have to be back before they are told to be cut off still."""
@@ -41,12 +46,13 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
             pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
             facts: dict[str, Facts] = {}
             held = lock(stack, pool, loaded, loaded.hosts, lambda: facts.update(gather(loaded, pool)))
+            maker = _maker(loaded, pool, stack)
             change = change_of(loaded, facts, _fixed(loaded, facts), wanted)
             if change is None:
                 record(Note(message=_nothing(wanted)))
                 code, run = 0, None
             else:
-                run = Run(change, pool, record, stack, held)
+                run = Run(change, maker, pool, record, stack, held)
                 code = _migrated(run, facts, wanted, confirm)
             extra = {"execs": pool.execs}
         record(
@@ -65,6 +71,7 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
 
 def _migrated(run: Run, facts: Mapping[str, Facts], wanted: Wanted, confirm: Confirm) -> int:
     change = run.change
+    run.maker.check(run)
     if change.within:
         check_within(run)
     check(change, facts, run.plane, run.emit)
@@ -74,8 +81,18 @@ def _migrated(run: Run, facts: Mapping[str, Facts], wanted: Wanted, confirm: Con
             run.emit(Note(message=line))
         return 2
     check_consent(lines, confirm)
+    run.maker.begin(run)
     with _measured(run):
         return go_within(run) if run.change.within else go_beside(run)
+
+
+def _maker(loaded: Loaded, pool: Pool, stack: ExitStack) -> Maker:
+    existing = loaded.cluster.existing
+    if existing is None:
+        return ByPlaybook()
+    open_access(stack, pool, loaded.state_host, existing)
+    planes = [host.name for host in loaded.inventory.group("kube_control_plane")]
+    return ByKubectl(read_originals(pool, planes, loaded.inventory))
 
 
 @contextmanager
@@ -122,6 +139,8 @@ def _nothing(wanted: Wanted) -> str:
 def _fixed(loaded: Loaded, facts: Mapping[str, Facts]) -> Mapping[str, str | int | list[str]]:
     from provisioner.action.carried import Carried
 
+    if loaded.cluster.existing is not None:
+        return {}
     carried = Carried.of(facts, {host.name for host in loaded.inventory.group("kube_control_plane")})
     if not carried.states:
         raise ProvisionError("there is no cluster on these hosts yet", "make it with `provision apply`")

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from provisioner.action.carry import carry_out
 from provisioner.action.migration.change import Change
-from provisioner.action.prepare import Prepared, prepare
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Emit, Step
-from provisioner.network.podnetwork import PodNetwork
+from provisioner.engine.execute import Outcome
 from provisioner.remote.lock import RemoteLock
 from provisioner.remote.pool import Pool
 from provisioner.remote.session import Session
 from provisioner.spec.model import ClusterSpec
+
+Make = Callable[[], int]
+"""Makes hosts and objects as they were found to have to be: the exit code."""
+
+
+class Maker(Protocol):
+    """Makes of a cluster what a step of a migration wants of it."""
+
+    def check(self, run: Run) -> None:
+        """Raises InputError and ProvisionError for what is in the way, before anything is changed."""
+
+    def begin(self, run: Run) -> None:
+        """What has to be there before pods are made that measure."""
+
+    def make(self, run: Run, transition: Transition, *, of_old: bool = False) -> Make:
+        """For the new network, or the old one. Raises as `check`; nothing is changed before the result is called."""
+
+    def objects(self, run: Run, spec: ClusterSpec) -> list[dict[str, Any]]:
+        """Of the network that `spec` has, by their names."""
 
 
 @dataclass
@@ -25,6 +42,7 @@ class Run:
     """One migration at work."""
 
     change: Change
+    maker: Maker
     pool: Pool
     emit: Emit
     stack: ExitStack
@@ -56,22 +74,13 @@ class Run:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         self.emit(Step(task=name, subject=subject, seconds=seconds))
 
+    def guard(self, host: str) -> None:
+        """Raises ProvisionError when a lock is lost that work on the host needs."""
+        for each in {self.change.target.state_host, host} & set(self.held):
+            self.held[each].ensure()
 
-def prepared_for(run: Run, transition: Transition, *, of_old: bool = False) -> Prepared:
-    """What hosts are to be like with the new network, or the old one. Raises as `prepare`."""
-    loaded = run.change.source if of_old else run.change.target
-    return prepare(replace(loaded, transition=transition), run.pool, run.emit)
-
-
-def carried(run: Run, prepared: Prepared) -> int:
-    """Makes them so: the exit code."""
-    _, outcome = carry_out(prepared, run.pool, run.emit, run.stack, run.held, None, lambda _: True)
-    for name, count in outcome.changed.items():
-        run.changed[name] = run.changed.get(name, 0) + count
-    return outcome.exit_code
-
-
-def objects_of(prepared: Prepared, spec: ClusterSpec) -> list[dict[str, Any]]:
-    """Of the network that `spec` has, by their names."""
-    network = PodNetwork(spec, prepared.text)
-    return network.objects(lambda image: image)
+    def count(self, outcome: Outcome) -> int:
+        """Adds what came of a plan: its exit code."""
+        for name, count in outcome.changed.items():
+            self.changed[name] = self.changed.get(name, 0) + count
+        return outcome.exit_code

@@ -8,7 +8,7 @@ from typing import Any
 from provisioner.action.migration.beside import check_moved, judged, moved
 from provisioner.action.migration.change import NODE_BY_NODE
 from provisioner.action.migration.hosts import backup_folder, each, write_record
-from provisioner.action.migration.running import Run, carried, objects_of, prepared_for
+from provisioner.action.migration.running import Run
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
 from provisioner.errors import InputError, Problem, ProvisionError
@@ -79,8 +79,7 @@ def _noted(run: Run) -> None:
     record = change.recorded(change.migration)
     with run.step("backup", change.old.network.plugin):
         write_record(run.pool, run.planes, record)
-        objects = objects_of(prepared_for(run, Transition(record)), change.old)
-        oldnetwork.backup(run.plane, objects, backup_folder(change.migration.id))
+        oldnetwork.backup(run.plane, run.maker.objects(run, change.old), backup_folder(change.migration.id))
 
 
 def _of_flannel(run: Run) -> int:
@@ -175,13 +174,13 @@ def _carried(run: Run, name: str, adjust: Callable[[Objects], Objects], *, of_ol
     change = run.change
     with run.step(name, change.new.network.plugin):
         transition = Transition(change.recorded(change.migration), adjust=adjust)
-        return carried(run, prepared_for(run, transition, of_old=of_old))
+        return run.maker.make(run, transition, of_old=of_old)()
 
 
 def _settled(run: Run) -> int:
     with run.step("settled", run.change.new.network.plugin):
         transition = Transition(run.change.recorded(None), settled=True)
-        return carried(run, prepared_for(run, transition))
+        return run.maker.make(run, transition)()
 
 
 def together(objects: Objects) -> Objects:

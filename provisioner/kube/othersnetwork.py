@@ -1,0 +1,136 @@
+"""The objects of a pod network that others have installed: found where they lie, and kept as they were made, so that
+they can be made again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.marks import ask
+from provisioner.kube.oldnetwork import definitions
+from provisioner.kube.oldnetwork import kubectl_type as kind_of
+from provisioner.resources.model import Runner
+from provisioner.shell.quote import quote
+
+Object = dict[str, Any]
+_AGENT = {"flannel": "flannel", "calico": "calico-node", "cilium": "cilium"}
+"""How the names of the agents' DaemonSets begin, in all of upstream's manifests (flannel 0.7 to 0.28 with one for each
+architecture or one for all, in kube-system or kube-flannel; Calico 3; Cilium 1)."""
+_SHARED = ("kube-system", "default")
+"""Namespaces that are no network's own."""
+_BY_AGENTS = (
+    "IPAMBlock",
+    "IPAMHandle",
+    "BlockAffinity",
+    "ClusterInformation",
+    "CalicoNodeStatus",
+)
+"""Custom resources that agents write by themselves."""
+_OF_SERVER = (
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "selfLink",
+    "ownerReferences",
+)
+_NOTES_OF_SERVER = ("deprecated.daemonset.template.generation", "deployment.kubernetes.io/revision")
+
+
+@dataclass(frozen=True)
+class Agents:
+    """A plug-in's agents: the DaemonSets, all of one `namespace`."""
+
+    namespace: str
+    daemon_sets: tuple[Object, ...]
+
+
+def agents_of(runner: Runner, plugin: str) -> list[Agents]:
+    """By namespace; none where the plug-in is not there. Raises ProvisionError when the API server does not answer."""
+    found: dict[str, list[Object]] = {}
+    for each in json.loads(ask(runner, f"{KUBECTL} get daemonsets.apps -A -o json\n"))["items"]:
+        metadata = each["metadata"]
+        if metadata["name"].startswith((_AGENT[plugin], f"kube-{_AGENT[plugin]}")):
+            found.setdefault(metadata["namespace"], []).append(each)
+    return [Agents(namespace, tuple(sets)) for namespace, sets in sorted(found.items())]
+
+
+def read_made(runner: Runner, agents: Agents, upstream: Sequence[Object]) -> list[Object]:
+    """The agents, and those of `upstream`'s objects that are there, in the agents' namespace where they have one; and
+    what their definitions define. As somebody made them. Raises ProvisionError when the API server does not answer."""
+    own = {("DaemonSet", each["metadata"]["name"]) for each in agents.daemon_sets}
+    wanted = [
+        moved
+        for each in upstream
+        if (moved := _in_namespace(each, agents.namespace)) and _key(moved) not in own
+    ]
+    lines = [
+        f"{KUBECTL}{_option(each)} get {quote(kind_of(each))} {quote(each['metadata']['name'])} --ignore-not-found"
+        " -o json\n"
+        for each in wanted
+    ]
+    lines += [
+        f"! {KUBECTL} get crd {quote(name)} -o name >/dev/null 2>&1 || {KUBECTL} get {quote(name)} -A -o json\n"
+        for name in definitions(upstream)
+    ]
+    found = [item for each in _documents(ask(runner, "set -e\n" + "".join(lines))) for item in _items(each)]
+    made = [
+        as_made(each) for each in (*found, *map(_whole, agents.daemon_sets)) if each["kind"] not in _BY_AGENTS
+    ]
+    return sorted(made, key=lambda each: each["kind"] == "DaemonSet")
+
+
+def as_made(item: Mapping[str, Any]) -> Object:
+    """Without what the API server has written into it."""
+    made = {name: each for name, each in item.items() if name != "status"}
+    metadata = {name: each for name, each in item["metadata"].items() if name not in _OF_SERVER}
+    notes = {
+        name: each for name, each in metadata.pop("annotations", {}).items() if name not in _NOTES_OF_SERVER
+    }
+    made["metadata"] = {**metadata, **({"annotations": notes} if notes else {})}
+    if item["kind"] == "ServiceAccount":
+        made.pop("secrets", None)
+    if item["kind"] == "Namespace":
+        made.pop("spec", None)
+    return made
+
+
+def _in_namespace(item: Object, namespace: str) -> Object | None:
+    """As it is called there; None for a namespace that is not the network's own."""
+    if item["kind"] == "Namespace":
+        if namespace in _SHARED:
+            return None
+        return {**item, "metadata": {"name": namespace}}
+    if "namespace" in item["metadata"]:
+        return {**item, "metadata": {**item["metadata"], "namespace": namespace}}
+    return item
+
+
+def _key(item: Object) -> tuple[str, str]:
+    return item["kind"], item["metadata"]["name"]
+
+
+def _option(item: Object) -> str:
+    namespace = item["metadata"].get("namespace")
+    return f" -n {quote(namespace)}" if namespace else ""
+
+
+def _whole(daemon_set: Object) -> Object:
+    """What is in a list has no kind of its own."""
+    return {"apiVersion": "apps/v1", "kind": "DaemonSet", **daemon_set}
+
+
+def _documents(output: bytes) -> Iterator[Object]:
+    text, decoder = output.decode(errors="replace").strip(), json.JSONDecoder()
+    while text:
+        item, end = decoder.raw_decode(text)
+        yield item
+        text = text[end:].lstrip()
+
+
+def _items(item: Object) -> Iterable[Object]:
+    return item["items"] if item["kind"].endswith("List") and "items" in item else [item]
