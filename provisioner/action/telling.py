@@ -22,6 +22,8 @@ class Telling:
     changed: Mapping[str, int] = field(default_factory=dict)
     phases: Mapping[str, float] = field(default_factory=dict)
     execs: int = 0
+    planned: bool = False
+    """Nothing was to be done but to say what would be."""
 
 
 def started(loaded: Loaded, command: str, options: Sequence[str]) -> RunStarted:
@@ -58,6 +60,6 @@ def telling(loaded: Loaded, command: str, options: Sequence[str], emit: Emit) ->
                 changed={name: count for name, count in told.changed.items() if count},
                 phases=dict(told.phases),
                 resume="" if told.ok else again(loaded, command, options),
-                extra={"execs": told.execs},
+                extra={"execs": told.execs, **({"planned": True} if told.planned else {})},
             )
         )

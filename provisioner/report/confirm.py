@@ -13,6 +13,8 @@ from provisioner.report.printable import printable
 
 def confirm(reasons: Sequence[str], report: Report, what: str = "This plan needs your consent.") -> bool:
     """Shows why consent is needed and asks for it."""
+    if not sys.stdin.isatty():
+        return False  # the refusal names the reasons
     with report.pause():
         for reason in reasons:
             click.echo(f"  {printable(reason)}", err=True)

@@ -162,6 +162,8 @@ def _ended(event: ev.RunEnded) -> list[Line]:
         if event.resume:
             lines.append(Line(f"go on with: {event.resume}", "warn"))
         return lines
+    if "planned" in event.extra:
+        return [*lines, Line(f"planned, and nothing was changed ({event.seconds:.1f} s)", "good")]
     what = f"{changed} change{'s' * (changed != 1)}" if changed else "nothing to change"
     drift = event.extra.get("drift")
     if drift:

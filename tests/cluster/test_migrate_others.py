@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from handbuilt import HandBuilt
 from kubeadm import kubeadm_lab
-from lab_cluster import BESIDE, Done, LabCluster, own_lab, provision
+from lab_cluster import BESIDE, Done, LabCluster, Running, own_lab, provision
 from migrated import TRACES, inside
 
 NET = BESIDE.rpartition(".")[0]
@@ -105,6 +106,22 @@ def measured(others: Others, done: Done, *, part: float) -> None:
     assert told["failed"] < told["requests"] * part, told
 
 
+def test_what_the_inventory_says_otherwise_is_refused(others: Others, tmp_path: Path) -> None:
+    before = others.lab.pods()
+    for old, new, said in (
+        ("10.244.0.0/16", "10.240.0.0/16", "pod_cidrs: flannel has 10.244.0.0/16"),
+        ("backend: vxlan", "backend: host-gw", "backend: flannel has the back end vxlan"),
+        ("        worker2:\n", "        node2:\n", "call the host node2 worker2, as its node"),
+        ("plugin: flannel", "plugin: calico", "no DaemonSet of calico's is in the cluster"),
+    ):
+        path = others.lab.edited(tmp_path, {old: new})
+        to = "flannel" if "calico" in new else "calico"
+        done = provision("migrate", path, "--to", to, "--plan", "--json")
+        assert done.status in (1, 3), done
+        assert said in done.stdout + done.stderr, done
+    assert others.lab.pods() == before
+
+
 def test_their_flannel_becomes_calico_and_comes_back_as_it_was(others: Others) -> None:
     lab = others.lab
     before = theirs(lab)
@@ -130,17 +147,23 @@ def test_their_flannel_becomes_calico_and_comes_back_as_it_was(others: Others) -
     assert "bare" in names, names
 
 
-def test_what_the_inventory_says_otherwise_is_refused(others: Others, tmp_path: Path) -> None:
-    before = others.lab.pods()
-    for old, new, said in (
-        ("10.244.0.0/16", "10.240.0.0/16", "pod_cidrs: flannel has 10.244.0.0/16"),
-        ("backend: vxlan", "backend: host-gw", "backend: flannel has the back end vxlan"),
-        ("        worker2:\n", "        node2:\n", "call the host node2 worker2, as its node"),
-        ("plugin: flannel", "plugin: calico", "no DaemonSet of calico's is in the cluster"),
-    ):
-        path = others.lab.edited(tmp_path, {old: new})
-        to = "flannel" if "calico" in new else "calico"
-        done = provision("migrate", path, "--to", to, "--plan", "--json")
-        assert done.status in (1, 3), done
-        assert said in done.stdout + done.stderr, done
-    assert others.lab.pods() == before
+@pytest.mark.soak
+@pytest.mark.parametrize("seconds", [24, 41, 63])
+def test_after_a_kill_it_goes_on_or_is_taken_back(others: Others, seconds: int) -> None:
+    lab = others.lab
+    for words in (("--to", "calico"), ("--rollback",)):
+        running = Running(("migrate", str(lab.inventory), *words, "--yes", "--json"))
+        try:
+            time.sleep(seconds)
+            running.kill()
+        finally:
+            running.abandon()
+        if words == ("--to", "calico"):
+            done = migrate(others, *words)
+            assert done.status == 0, done
+            inside(lab, SECOND_HALF)
+            assert set(lab.on(others.nodes, TRACES["flannel"]).values()) == {""}
+    done = migrate(others, "--rollback")
+    assert done.status == 0, done
+    assert "DaemonSet kube-flannel-ds" in theirs(lab)
+    assert set(lab.on(others.nodes, TRACES["calico"]).values()) == {""}

@@ -22,9 +22,8 @@ from provisioner.action.migration.running import Maker, Run
 from provisioner.action.migration.told import told
 from provisioner.action.migration.within import check_within, go_within
 from provisioner.action.prepare import gather
-from provisioner.action.telling import again, started
-from provisioner.engine.events import Emit, ExchangeMeasured, Note, RunEnded
-from provisioner.engine.journal import journal
+from provisioner.action.telling import telling
+from provisioner.engine.events import Emit, ExchangeMeasured, Note
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.exchange import Everywhere, Exchange, Marks
 from provisioner.playbook.facts import Facts
@@ -39,33 +38,20 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
     """Returns the exit code. Raises InputError, ConsentError, UnreachableError and LockedError before anything is
     changed, and ProvisionError of the step that failed; the same command goes on then."""
     check_target(loaded, wanted)
-    began = time.monotonic()
-    with journal(loaded.run, emit) as record:
-        record(started(loaded, "migrate", _options(wanted)))
-        with ExitStack() as stack:
-            pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
-            facts: dict[str, Facts] = {}
-            held = lock(stack, pool, loaded, loaded.hosts, lambda: facts.update(gather(loaded, pool)))
-            maker = _maker(loaded, pool, stack)
-            change = change_of(loaded, facts, _fixed(loaded, facts), wanted)
-            if change is None:
-                record(Note(message=_nothing(wanted)))
-                code, run = 0, None
-            else:
-                run = Run(change, maker, pool, record, stack, held)
-                code = _migrated(run, facts, wanted, confirm)
-            extra = {"execs": pool.execs}
-        record(
-            RunEnded(
-                run=loaded.run,
-                ok=code in (0, 2),
-                seconds=time.monotonic() - began,
-                changed=run.changed if run else {},
-                phases=run.seconds if run else {},
-                resume="" if code in (0, 2) else again(loaded, "migrate", _options(wanted)),
-                extra=extra,
-            )
-        )
+    with telling(loaded, "migrate", _options(wanted), emit) as said, ExitStack() as stack:
+        pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
+        facts: dict[str, Facts] = {}
+        held = lock(stack, pool, loaded, loaded.hosts, lambda: facts.update(gather(loaded, pool)))
+        maker = _maker(loaded, pool, stack)
+        change = change_of(loaded, facts, _fixed(loaded, facts), wanted)
+        code = 0
+        if change is None:
+            said.record(Note(message=_nothing(wanted)))
+        else:
+            run = Run(change, maker, pool, said.record, stack, held)
+            code = _migrated(run, facts, wanted, confirm)
+            said.changed, said.phases = run.changed, run.seconds
+        said.ok, said.planned, said.execs = code in (0, 2), code == 2, pool.execs
     return code
 
 
@@ -114,7 +100,9 @@ def _measured(run: Run) -> Iterator[None]:
         return
     try:
         yield
-        run.emit(_lost(exchange, everyone, since))
+        lost = _lost(exchange, everyone, since)
+        run.emit(lost)
+        check_heard(lost)
     finally:
         with suppress(ProvisionError):
             exchange.stop(run.plane, everyone)
@@ -128,6 +116,16 @@ def _lost(exchange: Exchange, everyone: Everywhere, since: Marks) -> ExchangeMea
         if all(pair.back for pair in found.pairs) or time.monotonic() > end:
             return found
         time.sleep(1)
+
+
+def check_heard(lost: ExchangeMeasured) -> None:
+    """Raises ProvisionError naming the pairs that do not hear of each other at the end."""
+    silent = [f"{pair.source} from {pair.target}" for pair in lost.pairs if not pair.back]
+    if silent:
+        raise ProvisionError(
+            f"pods get no answers any more: {', '.join(silent)}",
+            "the migration itself has ended: `provision check` may tell more, --rollback takes it back",
+        )
 
 
 def _nothing(wanted: Wanted) -> str:
