@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from provisioner.errors import ProvisionError
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
+from provisioner.kube.objects import list_json
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote
-from provisioner.shell.script import Script
+from provisioner.shell.script import Blob, Script
 from provisioner.shell.worklock import locked
 
 Object = dict[str, Any]
@@ -24,25 +25,29 @@ gone() { grep -qE "doesn't have a resource type|no matches for kind" "$W/said" |
 def backup(runner: Runner, objects: Sequence[Object], folder: str) -> None:
     """Writes those of `objects` that are there, as they are, and all that their definitions define, below `folder` on
     the runner's host; a backup that is whole stays. Raises ProvisionError."""
-    lines = "".join(
-        f"{KUBECTL}{_in(each)} get {quote(kubectl_type(each))} {quote(each['metadata']['name'])}"
-        ' --ignore-not-found -o yaml >"$W/one"\n[ ! -s "$W/one" ] || { echo ---; cat "$W/one"; } >>"$W/all"\n'
-        for each in objects
-    )
-    defined = "".join(
-        f"! {KUBECTL} get crd {quote(name)} -o name >/dev/null 2>&1 ||\n"
-        f'  {{ echo ---; {KUBECTL} get {quote(name)} -A -o yaml; }} >>"$W/all"\n'
-        for name in definitions(objects)
-    )
     place = quote(folder)
     script = f"""umask 077
 mkdir -p {place}
 [ ! -e {place}/objects.yaml ] || exit 0
-: >"$W/all"
-{lines}{defined}cp "$W/all" {place}/objects.yaml.new
+{asked(objects, "yaml")}cp "$W/all" {place}/objects.yaml.new
 mv {place}/objects.yaml.new {place}/objects.yaml
 """
-    _run(runner, f"set -e\n{script}", "the backup of the former network's objects failed")
+    payload = {"objects.json": Blob.of(list_json(objects))}
+    _run(runner, f"set -e\n{script}", "the backup of the former network's objects failed", payload)
+
+
+def asked(objects: Iterable[Object], form: str) -> str:
+    """Commands that write into "$W/all" those of `objects` ("$W/objects.json") that are there, and all that their
+    definitions define, as two documents in the form "yaml" or "json"."""
+    names = " ".join(map(quote, definitions(objects)))
+    row = "{range .items[*]}{.metadata.name}{','}{end}"
+    defined = f"""
+have=$({KUBECTL} get crd {names} --ignore-not-found -o jsonpath={quote(row)})
+[ -z "$have" ] || {{ echo {"---" * (form == "yaml")}; {KUBECTL} get "${{have%,}}" -A -o {form}; }} >>"$W/all"
+"""
+    return f"""
+{KUBECTL} get -f "$W/objects.json" --ignore-not-found -o {form} >"$W/all"
+{defined if names else ""}"""
 
 
 def stop(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = ()) -> None:
@@ -100,8 +105,8 @@ def _in(item: Object) -> str:
     return f" -n {quote(namespace)}" if namespace else ""
 
 
-def _run(runner: Runner, script: str, what: str) -> None:
-    result = runner.run(Script(script), deadline=3 * _SECONDS)
+def _run(runner: Runner, script: str, what: str, payload: Mapping[str, Blob] | None = None) -> None:
+    result = runner.run(Script(script, payload or {}), deadline=3 * _SECONDS)
     if result.status != 0:
         said = result.stderr.decode(errors="replace").strip()[-400:]
         raise ProvisionError(f"{runner.host}: {what}: {said}", "mend that and run the same command again")

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from provisioner.errors import ProvisionError
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.marks import ask
-from provisioner.kube.oldnetwork import definitions
-from provisioner.kube.oldnetwork import kubectl_type as kind_of
+from provisioner.kube.objects import list_json
+from provisioner.kube.oldnetwork import asked
 from provisioner.resources.model import Runner
-from provisioner.shell.quote import quote
+from provisioner.shell.script import Blob, Script
 
 Object = dict[str, Any]
 _AGENT = {"flannel": "flannel", "calico": "calico-node", "cilium": "cilium"}
@@ -68,16 +69,12 @@ def read_made(runner: Runner, agents: Agents, upstream: Sequence[Object]) -> lis
         for each in upstream
         if (moved := _in_namespace(each, agents.namespace)) and _key(moved) not in own
     ]
-    lines = [
-        f"{KUBECTL}{_option(each)} get {quote(kind_of(each))} {quote(each['metadata']['name'])} --ignore-not-found"
-        " -o json\n"
-        for each in wanted
-    ]
-    lines += [
-        f"! {KUBECTL} get crd {quote(name)} -o name >/dev/null 2>&1 || {KUBECTL} get {quote(name)} -A -o json\n"
-        for name in definitions(upstream)
-    ]
-    found = [item for each in _documents(ask(runner, "set -e\n" + "".join(lines))) for item in _items(each)]
+    script = f'set -e\n{asked(wanted, "json")}cat "$W/all"\n'
+    result = runner.run(Script(script, {"objects.json": Blob.of(list_json(wanted))}), deadline=120)
+    if result.status != 0:
+        said = result.stderr.decode(errors="replace").strip()[-400:]
+        raise ProvisionError(f"{runner.host}: the network's objects cannot be read: {said}")
+    found = [item for each in _documents(result.stdout) for item in _items(each)]
     made = [
         as_made(each) for each in (*found, *map(_whole, agents.daemon_sets)) if each["kind"] not in _BY_AGENTS
     ]
@@ -112,11 +109,6 @@ def _in_namespace(item: Object, namespace: str) -> Object | None:
 
 def _key(item: Object) -> tuple[str, str]:
     return item["kind"], item["metadata"]["name"]
-
-
-def _option(item: Object) -> str:
-    namespace = item["metadata"].get("namespace")
-    return f" -n {quote(namespace)}" if namespace else ""
 
 
 def _whole(daemon_set: Object) -> Object:

@@ -18,6 +18,7 @@ from provisioner.shell.script import Script
 from provisioner.shell.worklock import locked
 
 _NEVER = "no-such-name"
+_PASSING = ("/run/", "/sys/")
 _STEERING = "/run/cilium"
 _KINDS = (
     ("programs", "program", "|"),
@@ -64,6 +65,26 @@ def clean_backend_script(plugin: str, backend: str, *, pod_cidrs: Collection[str
     """Takes away what only `backend` (of BACKENDS), from which the plug-in was changed to another, has left: the
     plug-in goes on. `pod_cidrs` are as `clean_script` has them."""
     return _cleaning(BACKENDS[plugin][backend], pod_cidrs, (plugin,))
+
+
+def backup_script(plugin: str, folder: str, *, keep: Collection[str] = ()) -> Script:
+    """Copies into `folder` the files that `clean_script` with the same arguments takes away, with their paths; what was
+    copied stays as it was. Not what a reboot takes away. Files are linked where that can be: it needs no room then."""
+    patterns = [each for each in _of(plugin, keep).files if not each.startswith(_PASSING)]
+    return Script(
+        locked(f"""set -e
+umask 077
+for f in {" ".join(patterns)}; do
+  [ -e "$f" ] || continue
+  d={quote(folder)}"${{f%/*}}" n=${{f##*/}}
+  [ ! -e "$d/$n" ] || continue
+  mkdir -p -- "$d"
+  rm -rf -- "$d/.$n"
+  cp -al -- "$f" "$d/.$n" 2>/dev/null || {{ rm -rf -- "$d/.$n"; cp -a -- "$f" "$d/.$n"; }}
+  mv -- "$d/.$n" "$d/$n"
+done""")
+        + "\n"
+    )
 
 
 def remains_script(plugin: str, *, keep: Collection[str] = (), pod_cidrs: Collection[str] = ()) -> Script:

@@ -13,6 +13,7 @@ from nodespace import Node, node
 from provisioner.kube.remains import (
     Remain,
     backend_remains_script,
+    backup_script,
     clean_backend_script,
     clean_script,
     everything,
@@ -273,3 +274,16 @@ def test_the_look_takes_no_second_on_a_node_with_many_rules(here: Node) -> None:
     begun = time.monotonic()
     assert there(here, "flannel", ["calico"]) == []
     assert time.monotonic() - begun < 5
+
+
+def test_files_are_kept_before_they_go(here: Node) -> None:
+    here.run(OTHERS)
+    here.run(FLANNEL)
+    conf = "/etc/cni/net.d/10-flannel.conflist"
+    here.run(f"echo mine >{conf}")
+    keep = backup_script("flannel", "/var/lib/kept", keep=["calico"])
+    assert here.run(keep.main) == ""
+    clean(here, "flannel", ["calico"])
+    here.run(keep.main)  # done again, it does not lose what is gone
+    assert here.run(f"cat /var/lib/kept{conf}; ls {conf} 2>/dev/null || :") == "mine\n"
+    assert here.run("find /var/lib/kept -name '*.conflist' | wc -l") == "1\n"

@@ -93,8 +93,8 @@ def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
         ),
         (
             "a backup of the former network's objects is written first: "
-            "/var/lib/provision/migration/0011aabb/objects.yaml "
-            "on cp1; configurations that are moved aside lie in the same folder on each node"
+            "/var/lib/provision/migration/*/objects.yaml "
+            "on cp1; configurations and files that go lie in the same folder on each node"
         ),
         "a run that was stopped goes on with the same command, and --rollback takes it back at any point",
     ]

@@ -36,6 +36,7 @@ from provisioner.kube import (
     leader,
     leaving,
     members,
+    oldnetwork,
     remains,
     runtimeimages,
     switch,
@@ -119,6 +120,7 @@ MEANT = {
     "repairs": ["SC2317"],
 }
 ROOT = Path(__file__).parents[2]
+CRD = "CustomResourceDefinition"
 NASTY = "/opt/a b/it's $HOME *"
 OBJECTS = [
     {
@@ -429,6 +431,16 @@ def of_remains() -> Iterator[Script]:
     yield remains.remains_script("canal", pod_cidrs=nets)
     yield remains.remains_script("cilium")
     yield remains.clean_backend_script("calico", "vxlan")
+    yield remains.backup_script("cilium", NASTY, keep=["calico"])
+    recorder = Recorder(answered(b""))
+    objects = [
+        {"apiVersion": version, "kind": kind, "metadata": {"name": NASTY, "namespace": "a"}}
+        for version, kind in (("v1", "Namespace"), ("apps/v1", "DaemonSet"), ("apiextensions.k8s.io/v1", CRD))
+    ]
+    oldnetwork.backup(recorder, objects, "/a")
+    oldnetwork.stop(recorder, objects)
+    oldnetwork.remove(recorder, objects)
+    yield from recorder.scripts
 
 
 def of_repairs() -> Iterator[Script]:

@@ -18,7 +18,7 @@ from provisioner.engine.events import Note
 from provisioner.errors import ProvisionError
 from provisioner.kube import oldnetwork
 from provisioner.kube.podmoves import Moves
-from provisioner.kube.remains import Remain, clean_script, parse_remains, remains_script
+from provisioner.kube.remains import Remain, backup_script, clean_script, parse_remains, remains_script
 from provisioner.kube.workloads import Pod, Reading, read_workloads
 from provisioner.network.record import ALONE, BOTH
 
@@ -104,12 +104,21 @@ def _taken_away(run: Run) -> None:
         oldnetwork.stop(run.plane, *(run.maker.objects(run, each) for each in (change.old, change.new)))
     cidrs = _routed(run)
     with run.step("cleaned", old):
+        keep_files(run)
         each(
             run.pool, run.nodes, clean_script(old, keep=(new,), pod_cidrs=cidrs), f"{old}'s things do not go"
         )
         look = remains_script(old, keep=(new,), pod_cidrs=cidrs)
         said = each(run.pool, run.nodes, look, "the second look failed")
     judged(run, {host: parse_remains(text) for host, text in said.items()})
+
+
+def keep_files(run: Run) -> None:
+    """A copy of each file that is about to go, on its node."""
+    change = run.change
+    folder = f"{backup_folder(change.migration.id)}/files"
+    script = backup_script(change.old.network.plugin, folder, keep=(change.new.network.plugin,))
+    each(run.pool, run.nodes, script, "files of the former network cannot be kept")
 
 
 def _routed(run: Run) -> list[str]:

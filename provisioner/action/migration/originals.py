@@ -53,12 +53,21 @@ class Originals:
         for item in self.objects:
             text = item.get("data", {}).get("net-conf.json") if item["kind"] == "ConfigMap" else None
             if text:
-                found = json.loads(text)
-                return found if isinstance(found, dict) else {}
+                return _parsed(text)
         raise ProvisionError(
             "flannel has no net-conf.json in a ConfigMap kube-flannel-cfg beside its agents",
             "only flannel of its own manifest, with --kube-subnet-mgr, is migrated",
         )
+
+
+def _parsed(text: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as fault:
+        raise ProvisionError(
+            f"flannel's net-conf.json in its ConfigMap is no JSON: {fault}", "mend it first"
+        ) from None
+    return found if isinstance(found, dict) else {}
 
 
 def _differs(change: Change, path: Sequence[str], has: str, right: str) -> Problem:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from provisioner.action.migration.change import Change
 from provisioner.action.migration.checks import pools_of
-from provisioner.action.migration.hosts import backup_folder
 from provisioner.kube.atstake import AtStake, read_at_stake
+from provisioner.kube.podmoves import FOLDER
 from provisioner.kube.workloads import Pod, Reading, Workload, read_workloads
 from provisioner.network.record import ALONE
 from provisioner.playbook.facts import Facts
@@ -211,15 +211,10 @@ def _kept(change: Change, pods: Sequence[Pod]) -> Iterator[str]:
     yield (
         "services, DNS names and the addresses of nodes stay; pods on the hosts' network and static pods are left alone"
     )
-    folder = backup_folder(change.migration.id)
     yield (
-        f"a backup of the former network's objects is written first: {folder}/objects.yaml on "
+        f"a backup of the former network's objects is written first: {FOLDER}/*/objects.yaml on "
         f"{change.target.state_host}"
-        + (
-            ""
-            if change.within
-            else "; configurations that are moved aside lie in the same folder on each node"
-        )
+        + ("" if change.within else "; configurations and files that go lie in the same folder on each node")
     )
     yield (
         "a run that was stopped goes on with the same command"

@@ -1,0 +1,154 @@
+"""The pod network of a cluster that others have built: found, kept as it was made, and held against the inventory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from localhost import LocalSession
+from migrations import CALICO, FLANNEL, change
+
+from provisioner.action.load import Request, load
+from provisioner.action.migration.originals import FILE, Originals
+from provisioner.errors import InputError, ProvisionError
+from provisioner.kube.othersnetwork import Agents, agents_of, as_made, read_made
+
+SERVER: dict[str, Any] = {
+    "uid": "u",
+    "resourceVersion": "7",
+    "creationTimestamp": "2026-01-01T00:00:00Z",
+    "generation": 3,
+    "managedFields": [],
+}
+CONF = {"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}
+
+
+def daemon_set(namespace: str, name: str) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": namespace, "name": name, **SERVER},
+        "spec": {"x": 1},
+        "status": {"n": 1},
+    }
+
+
+def conf(text: str) -> dict[str, Any]:
+    metadata = {"name": "kube-flannel-cfg", "namespace": "kube-flannel"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"net-conf.json": text}}
+
+
+class Answering(LocalSession):
+    """This machine, with a kubectl that prints one file after the other."""
+
+    def say(self, *answers: object) -> Answering:
+        for number, answer in enumerate(answers):
+            (self.root / f"answer{number}").write_text(json.dumps(answer) if answer else "")
+        path = self.root / "kubectl"
+        path.write_text(
+            f'#!/bin/sh\nset -- {self.root}/answer[0-9]\n[ -e "$1" ] || exit 1\ncat "$1"\nrm "$1"\n'
+        )
+        path.chmod(0o755)
+        return self
+
+    def _text(self, text: str) -> str:
+        return super()._text(text).replace("/opt/kubernetes/bin/kubectl", f"{self.root}/kubectl")
+
+
+def test_agents_are_known_by_what_upstream_has_called_them(tmp_path: Path) -> None:
+    sets = [
+        daemon_set("kube-system", "kube-proxy"),
+        daemon_set("kube-system", "kube-flannel-ds-amd64"),
+        daemon_set("kube-system", "kube-flannel-ds-arm64"),
+        daemon_set("kube-flannel", "kube-flannel-ds"),
+        daemon_set("web", "calico-node"),
+    ]
+    found = agents_of(Answering(tmp_path, "dash").say({"items": sets}), "flannel")
+    assert [(each.namespace, len(each.daemon_sets)) for each in found] == [
+        ("kube-flannel", 1),
+        ("kube-system", 2),
+    ]
+
+
+def test_what_the_server_has_written_is_not_kept() -> None:
+    labels = {"app": "flannel"}
+    notes = {"deprecated.daemonset.template.generation": "1", "mine": "x"}
+    item = {"kind": "DaemonSet", "metadata": {"name": "a", "labels": labels, "annotations": notes, **SERVER},
+            "spec": {}, "status": {}}  # fmt: skip
+    assert as_made(item) == {
+        "kind": "DaemonSet",
+        "metadata": {"name": "a", "labels": labels, "annotations": {"mine": "x"}},
+        "spec": {},
+    }
+    account = {"kind": "ServiceAccount", "metadata": {"name": "a"}, "secrets": [{"name": "a-token"}]}
+    assert as_made(account) == {"kind": "ServiceAccount", "metadata": {"name": "a"}}
+    space = {"kind": "Namespace", "metadata": {"name": "a"}, "spec": {"finalizers": ["kubernetes"]}}
+    assert as_made(space) == {"kind": "Namespace", "metadata": {"name": "a"}}
+
+
+def test_an_old_manifest_in_another_namespace_is_kept_with_all_its_parts(tmp_path: Path) -> None:
+    upstream = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-flannel"}},
+        conf("{}"),
+        {"apiVersion": "apps/v1", "kind": "DaemonSet", **daemon_set("kube-flannel", "kube-flannel-ds")},
+    ]
+    agents = Agents("kube-system", (daemon_set("kube-system", "kube-flannel-ds-amd64"),))
+    asked = Answering(tmp_path, "dash").say({"kind": "List", "items": [conf(json.dumps(CONF))]})
+    made = read_made(asked, agents, upstream)
+    assert [(each["kind"], each["metadata"]["name"]) for each in made] == [
+        ("ConfigMap", "kube-flannel-cfg"),
+        ("DaemonSet", "kube-flannel-ds-amd64"),
+    ]
+    assert made[1]["apiVersion"] == "apps/v1"
+    assert "status" not in made[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (json.dumps(CONF), []),
+        (json.dumps({**CONF, "Network": "10.240.0.0/16"}), ["pod_cidrs: flannel has 10.240.0.0/16"]),
+        (json.dumps({"Network": "10.244.0.0/16"}), ["backend: flannel has the back end udp"]),
+    ],
+)
+def test_what_is_there_is_held_against_the_inventory(text: str, said: list[str]) -> None:
+    wanted = change(FLANNEL, CALICO)
+    originals = Originals(FLANNEL, [conf(text)], wanted.old.network)
+    if not said:
+        originals.check(wanted)
+        return
+    with pytest.raises(InputError) as caught:
+        originals.check(wanted)
+    assert [each.reason for each in caught.value.problems] == said
+    assert all(each.line and each.hint for each in caught.value.problems)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_a_configuration_that_is_none_is_no_traceback(text: str) -> None:
+    wanted = change(FLANNEL, CALICO)
+    with pytest.raises((ProvisionError, InputError)):
+        Originals(FLANNEL, [conf(text)], wanted.old.network).check(wanted)
+
+
+def test_without_a_configuration_it_is_not_migrated() -> None:
+    wanted = change(FLANNEL, CALICO)
+    with pytest.raises(ProvisionError, match="in a ConfigMap"):
+        Originals(FLANNEL, [], wanted.old.network).check(wanted)
+
+
+def test_only_migrate_takes_a_cluster_of_kubeadms(tmp_path: Path) -> None:
+    source = Path(__file__).parents[1] / "cluster" / "kubeadm.yaml"
+    path = tmp_path / "inventory.yaml"
+    path.write_text(source.read_text())
+    with pytest.raises(InputError, match="what kubeadm has made is kubeadm's to change") as caught:
+        load(Request(path))
+    assert caught.value.problems[0].line == 11
+    found = load(replace(Request(path), of_others=True))
+    assert {name for name, each in found.cluster.nodes.items() if each.node} == {"cp1", "worker1", "worker2"}
+    assert found.cluster.existing is not None
+    assert found.cluster.existing.admin_kubeconfig == "/etc/kubernetes/admin.conf"
+
+
+def test_the_originals_lie_where_no_migration_writes() -> None:
+    assert FILE == "/var/lib/provision/migration/originals.json"
