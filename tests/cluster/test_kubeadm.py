@@ -1,15 +1,17 @@
-"""A cluster that the real kubeadm made, on hosts that know nothing of `provision`: what tests of changes to others'
-clusters begin with."""
+"""A cluster that the real kubeadm made, on hosts that know nothing of `provision`; its pod network becomes another one,
+and flannel again as it was."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kubeadm import kubeadm_lab
 from lab_cluster import NODES, LabCluster, until
+from others import Others, becomes_calico_and_comes_back, otherwise_is_refused, users
 
 ASK = "printf 'GET /hostname HTTP/1.0\\r\\n\\r\\n' | timeout 5 nc {} 8080 | tail -n 1"
 BY_NAME = "/agnhost connect {}.default.svc.cluster.local:80 --timeout=5s 2>&1 || :"
@@ -74,3 +76,13 @@ def test_pods_reach_each_other_and_services_by_name(
     assert lab.kubectl(f'exec {asking} -- sh -c "{ASK.format(pods[asked])}"') == asked
     by_name = f'exec {asking} -- sh -c "{BY_NAME.format(asked)}"'
     until(lambda: lab.kubectl(by_name) == "", f"{asked} by its service's name")
+
+
+def test_its_network_becomes_calico_and_comes_back_as_it_was(
+    lab: LabCluster, pods: Mapping[str, str], tmp_path: Path
+) -> None:
+    others = Others(lab, "kube_control_plane:kube_node", 6)
+    users(others)
+    otherwise_is_refused(others, tmp_path)
+    becomes_calico_and_comes_back(others)
+    assert {"kube-system/kube-proxy"} <= {name.rpartition("-")[0] for name in lab.pods()}

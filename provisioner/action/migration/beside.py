@@ -45,10 +45,16 @@ def _beside(run: Run) -> int:
     change = run.change
     with run.step("backup", change.old.network.plugin):
         make = run.maker.make(run, Transition(change.recorded(change.migration), beside=change.old))
-        write_record(run.pool, run.planes, change.recorded(change.migration))
-        oldnetwork.backup(run.plane, run.maker.objects(run, change.old), backup_folder(change.migration.id))
+        note_down(run)
     with run.step("beside", change.new.network.plugin):
         return make()
+
+
+def note_down(run: Run) -> None:
+    """What is begun is on record from now on, and the former network's objects are kept."""
+    change = run.change
+    write_record(run.pool, run.planes, change.recorded(change.migration))
+    oldnetwork.backup(run.plane, run.maker.objects(run, change.old), backup_folder(change.migration.id))
 
 
 def _turned(run: Run) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from provisioner.action.migration.beside import check_moved, judged, moved
+from provisioner.action.migration.beside import check_moved, judged, moved, note_down
 from provisioner.action.migration.change import NODE_BY_NODE
-from provisioner.action.migration.hosts import backup_folder, each, write_record
+from provisioner.action.migration.hosts import each
 from provisioner.action.migration.running import Run
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.addresses import is_ip
-from provisioner.kube import oldnetwork
 from provisioner.kube.bridgeroutes import blocks_of, bridge_script, unbridge_script
 from provisioner.kube.calicopools import blocks_in, closed, delete_pools
 from provisioner.kube.remains import backend_remains_script, clean_backend_script, parse_remains
@@ -28,7 +27,8 @@ _POOL = "IPPool"
 
 def go_within(run: Run) -> int:
     """The exit code. Raises ProvisionError of the step that failed; done again, each step finds its work done."""
-    _noted(run)
+    with run.step("backup", run.change.old.network.plugin):
+        note_down(run)
     steps = _of_flannel if run.change.new.network.plugin == "flannel" else _of_calico
     return steps(run)
 
@@ -72,14 +72,6 @@ def _check_pools(run: Run) -> None:
         problems.append(Problem(*place, reason, "choose a part of the pod CIDRs without blocks"))
     if problems:
         raise InputError(problems)
-
-
-def _noted(run: Run) -> None:
-    change = run.change
-    record = change.recorded(change.migration)
-    with run.step("backup", change.old.network.plugin):
-        write_record(run.pool, run.planes, record)
-        oldnetwork.backup(run.plane, run.maker.objects(run, change.old), backup_folder(change.migration.id))
 
 
 def _of_flannel(run: Run) -> int:
