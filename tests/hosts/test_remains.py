@@ -12,6 +12,7 @@ from nodespace import Node, node
 
 from provisioner.kube.remains import (
     Remain,
+    anything,
     backend_remains_script,
     clean_backend_script,
     clean_script,
@@ -21,6 +22,11 @@ from provisioner.kube.remains import (
 )
 
 THINGS = {"flannel": FLANNEL, "calico": CALICO, "cilium": CILIUM}
+PROXY = """
+ip link add kube-ipvs0 type dummy
+ipset create KUBE-CLUSTER-IP hash:ip,port
+nft add table ip kube-proxy
+"""
 NETS = {
     "flannel": ["10.244.1.0/24", "10.244.2.0/24", "fd00:244:2::/64"],
     "calico": ["10.245.0.0/16", "fd00:245::/32"],
@@ -248,8 +254,16 @@ def test_a_host_without_pods_is_rid_of_all_of_them(here: Node) -> None:
     before = _but(here, "KUBE-", *routes)
     for script in (*THINGS.values(), LIVING):
         here.run(script)
-    here.run(everything(["KUBE-[A-Za-z0-9-]+"]))
+    here.run(PROXY)
+    assert {(each.kind, each.name) for each in parse_remains(here.run(anything()))} >= {
+        ("link", "cni0"),
+        ("link", "kube-ipvs0"),
+        ("set", "KUBE-CLUSTER-IP"),
+        ("table", "ip kube-proxy"),
+    }
+    here.run(everything())
     assert _but(here, "KUBE-", "alive") == before
+    assert [each for each in parse_remains(here.run(anything())) if not each.left] == []
 
 
 def test_a_host_without_calico_keeps_the_routes_of_its_own_bird(here: Node) -> None:
