@@ -16,6 +16,7 @@ import pytest
 import yaml
 from archives import Made, layer, named_layout, old_docker, packed
 from broken import VARIABLES, said
+from cnioutput import cluster_output, node_output
 from garbage import (
     bent,
     damaged,
@@ -46,7 +47,6 @@ from seeds import (
     STATE,
 )
 from test_bundle_signature import KEY_FILE, LEGACY, PREHASHED, PUBLIC
-from test_cni_faults import cluster_output, node_output
 
 from provisioner.action import anonymous
 from provisioner.action.foundcluster import FoundHost
