@@ -76,8 +76,9 @@ from provisioner.kube.remains import parse_remains
 from provisioner.kube.serviceflags import command, environment
 from provisioner.pki.cluster import agreed_state, parse_state
 from provisioner.playbook.compile import Compiler
-from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.facts import Facts
 from provisioner.playbook.factsfile import read_facts
+from provisioner.playbook.factsread import parse_facts
 from provisioner.playbook.load import load_playbook
 from provisioner.playbook.model import Selection
 from provisioner.remote.hostkeys import HostKey, KnownHosts
