@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from provisioner.action.reach import all_reached
 from provisioner.errors import ProvisionError
-from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.facts import Facts
 from provisioner.playbook.factscript import facts_script
+from provisioner.playbook.factsread import parse_facts
 from provisioner.spec.versions import KUBEADM
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
-from provisioner.playbook.facts import Facts, is_own
+from provisioner.playbook.facts import Facts
+from provisioner.playbook.factsread import is_own
 from provisioner.spec.dns import NODES_FILE
 from provisioner.spec.model import ClusterSpec
 

@@ -5,7 +5,6 @@ What counts as mended is only what is read again afterwards. Nothing is done to 
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -17,8 +16,8 @@ from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.reach import all_reached, reach
 from provisioner.action.repairing import Mender
-from provisioner.engine.events import Changed, Emit, Failed, FaultFound, Note, RunEnded, RunStarted, Step
-from provisioner.engine.journal import journal
+from provisioner.action.telling import started, telling
+from provisioner.engine.events import Changed, Emit, Failed, FaultFound, Note, Step
 from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
 from provisioner.inventory.words import nearest
 from provisioner.kube.cnicluster import ClusterNode, node_of, read_cluster
@@ -61,23 +60,14 @@ def repair(loaded: Loaded, wanted: Repair, emit: Emit, confirm: Confirm) -> int:
     site = _Site(loaded, loaded.spec, wanted)
     if wanted.look:
         with connect_to(loaded.inventory, loaded.hosts) as pool:
-            emit(_started(site))
+            emit(started(loaded, "repair", site.options, site.hosts))
             reach(pool, loaded.hosts)
             return FOUND if site.told(pool, emit) else 0
-    began = time.monotonic()
-    with journal(loaded.run, emit) as record:
-        record(_started(site))
-        with ExitStack() as stack:
-            pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
-            lock(stack, pool, loaded, sorted({loaded.state_host, *site.hosts}))
-            code, changed = _repaired(site, pool, record, confirm)
-            extra = {"execs": pool.execs}
-        seconds, resume = time.monotonic() - began, "" if code == 0 else _again(site)
-        record(
-            RunEnded(
-                run=loaded.run, ok=code == 0, seconds=seconds, changed=changed, resume=resume, extra=extra
-            )
-        )
+    with telling(loaded, "repair", site.options, emit, site.hosts) as told, ExitStack() as stack:
+        pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
+        lock(stack, pool, loaded, sorted({loaded.state_host, *site.hosts}))
+        code, told.changed = _repaired(site, pool, told.record, confirm)
+        told.ok, told.execs = code == 0, pool.execs
     return code
 
 
@@ -100,6 +90,13 @@ class _Site:
             for each in loaded.hosts
             if each in limited and each in self.spec.nodes and self.spec.nodes[each].node
         ]
+
+    @property
+    def options(self) -> list[str]:
+        """The words behind the inventory."""
+        limit, only = self.loaded.request.limit, self.wanted.only
+        words = ["--limit", limit] if limit else []
+        return [*words, *(["--only", ",".join(only)] if only != FAULTS else [])]
 
     def told(self, pool: Pool, emit: Emit) -> list[Fault]:
         """The faults that are there and meant, which are told, and what could not be judged."""
@@ -201,26 +198,3 @@ def _identity(fault: Fault) -> tuple[str, str, str, bool]:
 
 def _resource(fault: Fault) -> str:
     return f"{fault.kind}:{', '.join(fault.things[:3])}{', …' * (len(fault.things) > 3)}"
-
-
-def _started(site: _Site) -> RunStarted:
-    loaded = site.loaded
-    return RunStarted(
-        run=loaded.run,
-        command="repair",
-        inventory=str(loaded.request.inventory),
-        hosts=tuple(site.hosts),
-        who=loaded.who,
-        path=str(loaded.request.inventory.resolve()),
-        options=shlex.join(_options(site)),
-    )
-
-
-def _again(site: _Site) -> str:
-    return shlex.join(["provision", "repair", str(site.loaded.request.inventory), *_options(site)])
-
-
-def _options(site: _Site) -> list[str]:
-    limit = site.loaded.request.limit
-    words = ["--limit", limit] if limit else []
-    return [*words, *(["--only", ",".join(site.wanted.only)] if site.wanted.only != FAULTS else [])]

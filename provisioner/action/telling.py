@@ -26,13 +26,15 @@ class Telling:
     """Nothing was to be done but to say what would be."""
 
 
-def started(loaded: Loaded, command: str, options: Sequence[str]) -> RunStarted:
-    """`options` are the words behind the inventory."""
+def started(
+    loaded: Loaded, command: str, options: Sequence[str], hosts: Sequence[str] | None = None
+) -> RunStarted:
+    """`options` are the words behind the inventory; `hosts` where not all of it are meant."""
     return RunStarted(
         run=loaded.run,
         command=command,
         inventory=str(loaded.request.inventory),
-        hosts=loaded.hosts,
+        hosts=loaded.hosts if hosts is None else tuple(hosts),
         who=loaded.who,
         path=str(loaded.request.inventory.resolve()),
         options=shlex.join(options),
@@ -45,11 +47,14 @@ def again(loaded: Loaded, command: str, options: Sequence[str]) -> str:
 
 
 @contextmanager
-def telling(loaded: Loaded, command: str, options: Sequence[str], emit: Emit) -> Iterator[Telling]:
-    """Tells of the run, and writes its journal. What the block raises is no end: the command line tells that."""
+def telling(
+    loaded: Loaded, command: str, options: Sequence[str], emit: Emit, hosts: Sequence[str] | None = None
+) -> Iterator[Telling]:
+    """Tells of the run, and writes its journal. What the block raises is no end: the command line tells that. `hosts`
+    are as `started` has them."""
     began = time.monotonic()
     with journal(loaded.run, emit) as record:
-        record(started(loaded, command, options))
+        record(started(loaded, command, options, hosts))
         told = Telling(record)
         yield told
         record(

@@ -14,7 +14,7 @@ from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
 from provisioner.shell.worklock import locked
 
-# kube-proxy's chains go with the plug-ins'. Network namespaces named by CNI may be another runtime's: a process that
+# Network namespaces named by CNI may be another runtime's: a process that
 # lives there keeps them.
 _PODS = f"""
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
@@ -24,14 +24,14 @@ fi
 [ ! -x /opt/kubernetes/bin/kube-proxy ] || /opt/kubernetes/bin/kube-proxy --cleanup >/dev/null 2>&1 || :
 systemctl stop kubepods.slice 2>/dev/null || :
 while read -r _ place _; do
-  case $place in /var/lib/kubelet/* | /run/cilium/*) echo "$place" ;; esac
+  case $place in /var/lib/kubelet/*) echo "$place" ;; esac
 done </proc/mounts | sort -r | while read -r place; do umount -l -- "$place" 2>/dev/null || :; done
 used=$(stat -Lc %i /proc/[0-9]*/ns/net 2>/dev/null | sort -u)
 for place in /run/netns/cni-*; do
   [ -e "$place" ] || continue
   echo "$used" | grep -qx "$(stat -Lc %i "$place")" || {{ umount -l -- "$place" 2>/dev/null || :; rm -f -- "$place"; }}
 done
-{everything(["KUBE-[A-Za-z0-9-]+"])}
+{everything()}
 # What kube-proxy sets and does not take back goes to what the kernel begins with, where nobody else says otherwise.
 while read -r setting ours before; do
   [ -d /run/kube-proxy ] || continue

@@ -1,13 +1,14 @@
 """The second look at a host that was cleared: is anything of the cluster there, and what stays, and why.
 
-It asks the host anew, by other ways than those by which things were taken away.
+It asks the host anew: no answer of what took things away is relied on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from provisioner.kube.remains import Remain, anything, parse_remains
 from provisioner.shell.quote import words
 from provisioner.shell.script import Script
 
@@ -28,17 +29,6 @@ done </proc/mounts
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
   ctr --namespace k8s.io containers list -q | head -n 3 | each_left 'the container'
 fi
-for tool in iptables ip6tables; do
-  ! command -v "$tool-save" >/dev/null ||
-    "$tool-save" 2>/dev/null | sed -nE "s/^:((KUBE|FLANNEL|cali|OLD_CILIUM|CILIUM)[-_][^ ]*) .*/$tool: the chain \1/p" |
-    head -n 3 | each_left ''
-done
-if command -v nft >/dev/null; then
-  nft list tables 2>/dev/null | grep -E '^table ip6? (kube-proxy|flannel-ipv[46])$' | each_left "nft's"
-fi
-links='cni0|flannel[^:@]*|cali[0-9a-f]+|vxlan[.]calico|cilium_[^:@]*|kube-ipvs0'
-ip -o link show | sed -nE "s/^[0-9]+: ($links)[:@].*/\1/p" | each_left 'the link'
-%(stays)s
 """
 _NODE = r"""
 if [ -e /sys/class/net/tunl0 ]; then
@@ -53,6 +43,7 @@ _LOGS = r"""
 [ ! -e /var/log/kubernetes ] || stays /var/log/kubernetes logs
 [ ! -e /root/.kube/cache ] || stays /root/.kube/cache "kubectl's"
 """
+_FEW = 3
 _DATA = {"kubelet.service": "/var/lib/kubelet", "etcd.service": "/var/lib/etcd"}
 
 
@@ -67,13 +58,24 @@ class Seen:
 def look_script(ended: Collection[str]) -> Script:
     """`ended` are the units that have."""
     folders = words(_DATA[unit] for unit in ended if unit in _DATA)
-    stays = (_NODE if "kubelet.service" in ended else "") + _LOGS
-    return Script(_LOOK % {"units": words(sorted(ended)), "folders": folders, "stays": stays.strip()})
+    look = _LOOK % {"units": words(sorted(ended)), "folders": folders}
+    # Last, because it has functions of these names of its own.
+    networks = f"{_NODE}{anything()}\n:\n" if "kubelet.service" in ended else ""
+    return Script(look + _LOGS + networks)
 
 
 def parse_look(output: str) -> Seen:
     """What such a script printed."""
     lines = [line.split("\t") for line in output.splitlines()]
     found = [line for line in lines if len(line) == 3]
-    left = tuple(" ".join(what.split()) for word, what, _ in found if word == "left")
-    return Seen(left, {what: why for word, what, why in found if word == "stays"})
+    left = [" ".join(what.split()) for word, what, _ in found if word == "left"]
+    left += _few(each for each in parse_remains(output) if not each.left)
+    return Seen(tuple(left), {what: why for word, what, why in found if word == "stays"})
+
+
+def _few(remains: Iterable[Remain]) -> list[str]:
+    """Some of each kind: rules may be thousands."""
+    told: dict[str, list[str]] = {}
+    for each in remains:
+        told.setdefault(each.kind, []).append(f"the {each.kind} {each.name}")
+    return [text for those in told.values() for text in those[:_FEW]]

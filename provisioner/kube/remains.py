@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from provisioner.kube.remainfind import FIND
 from provisioner.kube.remainrules import RULES
-from provisioner.kube.traces import BACKENDS, PLUGINS, Traces
+from provisioner.kube.traces import BACKENDS, KUBE_PROXY, PLUGINS, Traces
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
 from provisioner.shell.worklock import locked
@@ -20,6 +20,7 @@ from provisioner.shell.worklock import locked
 _NEVER = "no-such-name"
 _PASSING = ("/run/", "/sys/")
 _STEERING = "/run/cilium"
+_EVERYTHING = KUBE_PROXY.with_(list(PLUGINS.values()))
 _KINDS = (
     ("programs", "program", "|"),
     ("mounts", "mount", ""),
@@ -112,10 +113,14 @@ def parse_remains(output: str) -> tuple[Remain, ...]:
     )
 
 
-def everything(chains: Collection[str] = ()) -> str:
-    """Commands that take away what any plug-in has left on a host without pods; rules with these `chains` go too."""
-    traces = Traces(chains=tuple(chains)).with_(list(PLUGINS.values()))
-    return "\n".join([_head(traces, (), ()), "gone=1", *_clean(traces)])
+def everything() -> str:
+    """Commands that take away what kube-proxy and any plug-in have left on a host without pods."""
+    return "\n".join([_head(_EVERYTHING, (), ()), "gone=1", *_clean(_EVERYTHING)])
+
+
+def anything() -> str:
+    """Commands that look, as `remains_script` does, for what `everything` is after."""
+    return "\n".join([_head(_EVERYTHING, (), ()), "gone=1", *_look(_EVERYTHING)])
 
 
 def _of(plugin: str, keep: Collection[str]) -> Traces:

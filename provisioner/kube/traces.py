@@ -151,6 +151,13 @@ PLUGINS: dict[str, Traces] = {
         ),
     ),
 }  # fmt: skip
+KUBE_PROXY = Traces(
+    links=("kube-ipvs0",),
+    chains=("KUBE-[A-Za-z0-9-]+",),
+    sets=("KUBE-.*",),
+    tables=("ip6? kube-proxy",),
+)
+"""Of all its modes, and of the kubelet's own chains. That is no plug-in, and goes with the last one only."""
 BACKENDS: dict[str, dict[str, Traces]] = {
     "flannel": {
         "vxlan": Traces(links=("flannel(-v6)?[.][0-9]+",)),

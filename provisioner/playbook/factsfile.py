@@ -15,7 +15,8 @@ from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.documents import Document, read_document
 from provisioner.inventory.spelling import kind_of, said
 from provisioner.inventory.words import hint_for, nearest
-from provisioner.playbook.facts import ARCHITECTURES, Facts
+from provisioner.playbook.facts import Facts
+from provisioner.playbook.factsread import ARCHITECTURES
 
 _OF_THE_CLUSTER = (
     "state",

@@ -265,8 +265,8 @@ def restarted(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
     return {unit for unit in before.keys() | after.keys() if before.get(unit) != after.get(unit)}
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
-    """Polls; fails with `what` when it did not come in time."""
+def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    """Polls; fails with `what` when it did not come in time, of which a busy machine needs several times as much."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"

@@ -1,4 +1,4 @@
-"""Clusters that others have built, whose pod network becomes another one and theirs again: what is held against them."""
+"""Clusters that others have built, whose pod network becomes another one and theirs again: how that is looked at."""
 
 from __future__ import annotations
 

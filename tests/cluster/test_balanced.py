@@ -216,7 +216,7 @@ def test_a_load_balancer_that_is_gone_is_replaced(balanced: LabCluster, what: st
         assert holders(balanced, other(holder)) == [other(holder)]
         fault(balanced, holder, mend)
         back = time.monotonic()
-        until(lambda: client.ok_since(back) > 100, "answers all the time", 60)
+        until(lambda: client.ok_since(back) > 100, "answers all the time")
     assert len(holders(balanced)) == 1
 
 
@@ -246,14 +246,17 @@ def test_an_api_server_that_hangs_is_left_out(balanced: LabCluster) -> None:
     assert max(late, default=0) < 5, f"{len(late)} requests were lost: {late}"
 
 
+AWAY = 12
+
+
 def test_a_load_balancer_recovers_soon(balanced: LabCluster) -> None:
     """No API server was to be reached for long; once they are, it does not wait."""
     (host,) = set(BALANCERS) - set(holders(balanced))
-    balanced.one(host, f"{NO_SERVER}; sleep 12; nft delete table inet away")
+    balanced.one(host, f"{NO_SERVER}; sleep {AWAY}; nft delete table inet away")
     began = time.monotonic()
     balanced.one(host, "until /opt/kubernetes/bin/api-health; do sleep 0.1; done")
     seconds = time.monotonic() - began
-    assert seconds < 5
+    assert seconds < AWAY, "the longer they were away, the longer it waits"
 
 
 def test_an_api_server_that_dies_is_left_out(balanced: LabCluster) -> None:
@@ -311,7 +314,7 @@ def test_a_host_mends_itself_when_nobody_is_left_to_do_it(balanced: LabCluster, 
     try:
         begun = running.await_event(lambda each: each["event"] == "FaultBegun" and each["fault"] == name)
         host = begun["host"]
-        until(lambda: holders(balanced, other(host)) == [other(host)], "the other takes over", 10)
+        until(lambda: holders(balanced, other(host)) == [other(host)], "the other takes over")
     finally:
         running.abandon()
     healthy = "systemctl is-active -q keepalived && /opt/kubernetes/bin/api-health && echo well || :"

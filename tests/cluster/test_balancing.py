@@ -114,7 +114,7 @@ def test_a_load_balancer_on_each_node(tmp_path: Path) -> None:
             until(lambda: answers_at(lab, "worker1", "https://127.0.0.1:6443"), "an answer by the other")
             after = now(lab)
             if server == "cp2":  # kubectl asks cp1's own
-                until(lambda at=after: ready_again(lab, "worker1", at), "a kubelet that goes on", 60)  # type: ignore[misc]
+                until(lambda at=after: ready_again(lab, "worker1", at), "a kubelet that goes on")  # type: ignore[misc]
             lab.one(server, "systemctl start kube-apiserver")
             until(lambda at=server: answers_at(lab, at, "https://127.0.0.1:6443"), "that it is back")  # type: ignore[misc]
         units = {unit for unit in restarted(before, lab.invocations()) if "worker1" in unit}

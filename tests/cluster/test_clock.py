@@ -99,7 +99,7 @@ def started_when_due(worker: Worker, day: dt.datetime) -> None:
     its life (client-go, certificate_manager.go). So it is started on that day until the drawn one has come."""
     for _ in range(STARTS):
         worker.start(day)
-        until(lambda: bool(worker.drawn()), "it has drawn a day", 30)
+        until(lambda: bool(worker.drawn()), "it has drawn a day")
         if worker.drawn()[0] <= day:
             return
     raise AssertionError(f"not due in {STARTS} starts, one of 4096 times: {worker.drawn()}")
@@ -123,8 +123,8 @@ def renews_itself(worker: Worker, answer: str) -> None:
     day = old.not_valid_before_utc + 0.8 * (old.not_valid_after_utc - old.not_valid_before_utc)
     started_when_due(worker, day)
     until(lambda: worker.drawn()[-1] > day, "it has renewed itself", 120)
-    until(lambda: worker.lives(day), "the node is ready on that day", 60)
-    until(lambda: served(worker.cluster, worker.node) == answer, "logs and exec work", 20)
+    until(lambda: worker.lives(day), "the node is ready on that day")
+    until(lambda: served(worker.cluster, worker.node) == answer, "logs and exec work")
     worker.holds(day)
     new = worker.certificate(CURRENT)
     assert new.not_valid_before_utc > old.not_valid_before_utc
@@ -143,8 +143,8 @@ def goes_on_in_its_last_days(worker: Worker, answer: str) -> None:
     serving = worker.certificate(SERVING)
     day = serving.not_valid_after_utc - (RENEW_DAYS - 5) * DAY
     worker.start(day)
-    until(lambda: worker.lives(day), "the node is ready on that day", 60)
-    until(lambda: served(worker.cluster, worker.node) == answer, "logs and exec work", 20)
+    until(lambda: worker.lives(day), "the node is ready on that day")
+    until(lambda: served(worker.cluster, worker.node) == answer, "logs and exec work")
     worker.holds(day)
     assert worker.certificate(SERVING) == serving
     assert {signer for signer, _ in worker.requests().values()} == {
@@ -156,8 +156,8 @@ def waits_after_its_end(worker: Worker) -> None:
     """The day after: what the kubelet has to show to the cluster has ended, so that it ends, and begins anew, however
     often, as after a boot with a clock that nobody has set yet."""
     worker.start(max(worker.certificate(each).not_valid_after_utc for each in (CURRENT, SERVING)) + DAY)
-    until(lambda: "is expired" in ahead.log(worker.cluster, worker.node), "it finds it expired", 20)
-    until(lambda: worker.restarts() > 2 * START_LIMIT, "it is started again and again", 60)
+    until(lambda: "is expired" in ahead.log(worker.cluster, worker.node), "it finds it expired")
+    until(lambda: worker.restarts() > 2 * START_LIMIT, "it is started again and again")
     until(lambda: not worker.ready(), "the node is not ready", 90)
     assert served(worker.cluster, worker.node) == ""
 
@@ -165,8 +165,8 @@ def waits_after_its_end(worker: Worker) -> None:
 def comes_back_to_the_present(worker: Worker, answer: str) -> None:
     """By itself, once the clock is right."""
     ahead.set_right(worker.cluster, worker.node)
-    until(lambda: worker.lives(dt.datetime.now(dt.UTC)), "the node is ready now", 60)
-    until(lambda: served(worker.cluster, worker.node) == answer, "logs and exec work", 20)
+    until(lambda: worker.lives(dt.datetime.now(dt.UTC)), "the node is ready now")
+    until(lambda: served(worker.cluster, worker.node) == answer, "logs and exec work")
     done = provision("verify", worker.cluster.inventory, "--json")
     assert is_verified(done), done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -28,10 +29,13 @@ def test_a_host_that_is_cut_off_is_named_and_the_others_go_on(cluster: LabCluste
     with cluster.applying() as running:
         running.await_event(lambda event: event["event"] == "HostChanging" and event["host"] == "worker2")
         power_off(machines, "worker2")
+        off = time.monotonic()
+        failure = running.await_event(lambda event: event["event"] == "Failed")
+        missed = time.monotonic() - off
         cut = running.finish()
     assert cut.status == 4, cut
-    assert cut.seconds < 60
-    failure = cut.only("Failed")
+    assert missed < 60, "20 s it is when nothing else is in the way; TCP's own time is many minutes"
+    assert cut.only("Failed") == failure
     assert failure["host"] == "worker2"
     assert "connection" in failure["reason"]
     # Nothing is unsure when the power went before the first change had begun.

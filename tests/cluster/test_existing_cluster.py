@@ -159,7 +159,7 @@ def test_it_goes_back_without_a_controller(lab: LabCluster, one_plane: Path) -> 
     lab.one("worker1", f"systemctl start {TIMER.replace('.timer', '.service')}")
     assert lab.one("worker1", READ_SERVERS) == f"3 {OLD}"
     assert lab.one("worker1", LEFT) == ""
-    until(lambda: ready(lab), "all nodes Ready again", 60)
+    until(lambda: ready(lab), "all nodes Ready again")
 
 
 def test_all_are_switched_and_nothing_is_made_anew(
@@ -184,7 +184,7 @@ def test_the_next_run_goes_on_with_a_switch_that_was_cut_off(
 ) -> None:
     lab.one("worker1", f"sed -i s,{NEW},{OLD}, /opt/kubernetes/cfg/*.kubeconfig")
     lab.one("worker1", f"systemctl restart kubelet kube-proxy\n{BREAK}")
-    until(lambda: ready(lab), "all nodes Ready", 60)
+    until(lambda: ready(lab), "all nodes Ready")
     cut_off(lab, one_plane, killed=killed)
     with lab.applying(inventory=one_plane) as running:
         running.await_event(lambda event: event.get("stage") == "first node")
@@ -218,13 +218,13 @@ def test_an_api_server_that_does_not_start_has_its_old_certificate_again(
         assert "it has the old one again" in done.only("Failed")["stderr"], done
         assert lab.one("cp1", f"cmp {path} {kept}") == ""
         asked = f"kubectl --server={OLD} get --raw /readyz 2>&1 || :"
-        until(lambda: lab.one("cp1", asked) == "ok", "an API server that serves as before", 60)
+        until(lambda: lab.one("cp1", asked) == "ok", "an API server that serves as before")
     finally:
         lab.one(
             "cp1",
             f"rm -r {folder}; systemctl daemon-reload; cp /root/new.pem {path}; systemctl restart kube-apiserver",
         )
-    until(lambda: ready(lab), "all nodes Ready", 60)
+    until(lambda: ready(lab), "all nodes Ready")
 
 
 def test_the_certificate_has_the_name_and_all_that_it_had(lab: LabCluster) -> None:
@@ -263,7 +263,7 @@ def test_a_second_control_plane_serves(lab: LabCluster, before: Mapping[str, Any
 
 
 def test_it_can_be_looked_at_like_any_other(lab: LabCluster, two_planes: Path) -> None:
-    until(lambda: provision("verify", two_planes).status == 0, "a verified cluster", 60)
+    until(lambda: provision("verify", two_planes).status == 0, "a verified cluster")
     done = provision("status", two_planes)
     assert "no drift" in done.stdout, done
     assert "not healthy" not in done.stdout, done

@@ -112,7 +112,7 @@ def test_a_majority_is_kept(planes: LabCluster) -> None:
         assert members(planes, "cp1") == dict.fromkeys(PLANES, True)
     finally:
         power_on(plan, "cp3")
-    until(lambda: "healthy" in planes.one("cp3", f"{etcdctl()} endpoint health 2>&1 || :"), "cp3 is back", 60)
+    until(lambda: "healthy" in planes.one("cp3", f"{etcdctl()} endpoint health 2>&1 || :"), "cp3 is back")
 
 
 def test_the_first_leaves(planes: LabCluster, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_nodes_that_do_not_return_go_back(planes: LabCluster) -> None:
     assert done.status == 1, done
     assert next(event["reason"] for event in done.named("Failed")).startswith("worker2: not Ready again")
     assert planes.on("kube_node", SERVERS) == {"worker1": CP2, "worker2": VIP}
-    until(lambda: "worker2" in ready(planes), "worker2 is Ready as before", 60)
+    until(lambda: "worker2" in ready(planes), "worker2 is Ready as before")
     done = planes.apply("--yes", inventory=direct)
     assert is_verified(done), done
     assert {host for host, _, _ in done.changed} == {"worker2"}
@@ -225,7 +225,7 @@ def test_a_switch_that_nobody_approves_is_taken_back(planes: LabCluster) -> None
     planes.one(host, "systemctl start provision-endpoint-back.service")
     assert planes.one(host, "ls /var/lib/provision /etc/systemd/system | grep endpoint || :") == ""
     assert planes.on("kube_node", SERVERS)[host] == CP2
-    until(lambda: set(WORKERS) <= ready(planes), "all are Ready as before", 60)
+    until(lambda: set(WORKERS) <= ready(planes), "all are Ready as before")
     done = planes.apply("--yes")
     whole(planes, done)
     assert set(planes.on("kube_node:kube_control_plane", SERVERS).values()) == {VIP}

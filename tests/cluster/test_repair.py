@@ -147,7 +147,7 @@ def test_plug_ins_that_are_missing(at_work: LabCluster) -> None:
     found = sandbox(at_work, "old")
     at_work.kubectl("delete pod old --wait=false")
     run(at_work, "new", NODE)
-    until(lambda: look(at_work, "--only", "sandboxes").status == 2, "the runtime complains", 60)
+    until(lambda: look(at_work, "--only", "sandboxes").status == 2, "the runtime complains")
     assert look(at_work, "--limit", _FAR).status == 0
     assert look(at_work, "--only", "leases,cni0,condition").status == 0
     assert seen(at_work) == {
@@ -157,7 +157,7 @@ def test_plug_ins_that_are_missing(at_work: LabCluster) -> None:
     started = at_work.invocations()
     mended(at_work)
     assert at_work.invocations() == started, "the kubelet took it down, once it could"
-    until(lambda: gone(at_work, "old"), "the pod goes", 60)
+    until(lambda: gone(at_work, "old"), "the pod goes")
     comes(at_work, "new")
     assert at_work.plan().status == 0
 
@@ -169,7 +169,7 @@ def stuck(cluster: LabCluster, pod: str) -> str:
     found = sandbox(cluster, pod)
     cluster.one(NODE, f"truncate -s 20 {_FLANNEL}/{found}")
     cluster.kubectl(f"delete pod {pod} --wait=false")
-    until(lambda: look(cluster, "--only", "sandboxes").status == 2, "the runtime complains", 60)
+    until(lambda: look(cluster, "--only", "sandboxes").status == 2, "the runtime complains")
     return found
 
 
@@ -183,7 +183,7 @@ def test_a_sandbox_that_cannot_be_taken_down(at_work: LabCluster) -> None:
     started = at_work.invocations()
     mended(at_work)
     assert at_work.invocations() == started, "the kubelet did it"
-    until(lambda: gone(at_work, "tough"), "the pod goes", 60)
+    until(lambda: gone(at_work, "tough"), "the pod goes")
     assert address not in at_work.one(NODE, f"ls {_LEASES}").split()
     comes(at_work, "new")
 
@@ -197,7 +197,7 @@ def test_a_sandbox_that_the_runtime_has_to_forget(at_work: LabCluster) -> None:
     assert found not in at_work.one(NODE, f"{_CTR} containers list -q")
     assert at_work.one(NODE, f"grep -l {found} {_LEASES}/* || :") == ""
     at_work.one(NODE, "systemctl start kubelet")
-    until(lambda: gone(at_work, "tougher"), "the pod goes", 60)
+    until(lambda: gone(at_work, "tougher"), "the pod goes")
     until(lambda: NODE in at_work.ready_nodes(), "the node is Ready")
     comes(at_work, "new")
 

@@ -75,7 +75,7 @@ def test_docker_a_firewall_and_connections_stay() -> None:
             assert "containerd (of use to docker)" in told[0]
             assert "net.ipv4.ip_forward (of use to docker0)" in told[0]
             reached = counted()
-            until(lambda: counted() > reached, "the open connection goes on", 5)
+            until(lambda: counted() > reached, "the open connection goes on")
         after = lab.one("worker1", RULES).splitlines()
         assert sorted(after) == sorted(before), set(after) ^ set(before)
         assert lab.on("worker1:worker2", WEB) == webs

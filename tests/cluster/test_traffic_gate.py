@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from lab_cluster import Done, Event, LabCluster, is_verified, left_of_the_check, provision
 
+from provisioner.kube.check_pods import PATIENCE
+
 
 @pytest.fixture
 def deaf(cluster: LabCluster) -> Iterator[None]:
@@ -60,7 +62,7 @@ def test_pods_that_cannot_start_are_told_soon_and_with_their_reason(
     assert "on worker2: FailedCreatePodSandBox: " in failure["reason"]
     assert "subnet.env" in failure["reason"]
     assert "on worker1" not in failure["reason"]
-    assert done.seconds < 40, "it waited for what could not come"
+    assert done.seconds < PATIENCE, "it waited for what could not come"
     assert left_of_the_check(cluster) == []
 
 

@@ -14,7 +14,8 @@ from provisioner.action.between import Between
 from provisioner.engine.events import Event, Note
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Inventory
-from provisioner.playbook.facts import Facts, _addresses, _macs, _mtus
+from provisioner.playbook.facts import Facts
+from provisioner.playbook.factsread import _addresses, _macs, _mtus
 from provisioner.remote.pool import Pool
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec, Network

@@ -46,10 +46,13 @@ VXLAN, HOST_GW = Network(), Network(flannel=Flannel("host-gw"))
 
 
 @pytest.mark.parametrize("network", [VXLAN, IPIP, HOST_GW], ids=["vxlan", "ipip", "host-gw"])
-def test_where_all_goes_through_nothing_is_said_and_nothing_stays(site: Site, network: Network) -> None:
+def test_where_all_goes_through_nothing_is_said_and_nothing_stays(
+    site: Site, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(betweenround, "PATIENCE", 30)
     execs, began = site.pool.execs, time.monotonic()
     assert site.check(network) == ([], "")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "nothing is late"
     assert site.notes == []
     assert site.pool.execs - execs == len(HOSTS), "one exec a host"
     for host in HOSTS:

@@ -20,8 +20,9 @@ from provisioner.action.firewall import Ports, ports_of
 from provisioner.action.firewall import is_open as is_open_at
 from provisioner.action.virtualrouter import VirtualRouter
 from provisioner.inventory.model import load_inventory
-from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.facts import Facts
 from provisioner.playbook.factscript import facts_script
+from provisioner.playbook.factsread import parse_facts
 from provisioner.playbook.render import render_file
 from provisioner.remote.session import Session
 from provisioner.shell.assemble import refusing_chains

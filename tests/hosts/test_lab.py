@@ -325,7 +325,7 @@ def _quietly(plan: LabPlan, host: str, script: str) -> str:
         return ""
 
 
-def _until(condition: object, seconds: float = 20.0) -> None:
+def _until(condition: object, seconds: float = 60.0) -> None:
     assert callable(condition)
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:

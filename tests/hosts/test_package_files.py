@@ -12,8 +12,8 @@ import pytest
 
 from provisioner.action.connect import connect_to
 from provisioner.inventory.model import load_inventory
-from provisioner.playbook.facts import parse_facts
 from provisioner.playbook.factscript import facts_script
+from provisioner.playbook.factsread import parse_facts
 from provisioner.remote.session import Session
 from provisioner.resources.packagefiles import PackageFile, install_script
 from provisioner.shell.assemble import StepRecord, change_script, parse_steps, split_trace

@@ -15,8 +15,9 @@ from provisioner.action.connect import connect_to
 from provisioner.action.virtualrouter import VirtualRouter, check_virtual_address
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import load_inventory
-from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.facts import Facts
 from provisioner.playbook.factscript import facts_script
+from provisioner.playbook.factsread import parse_facts
 from provisioner.playbook.render import render_file
 from provisioner.remote.session import Session
 from provisioner.resources.model import Answer

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.network.attachments import objects
-from provisioner.playbook.facts import parse_facts
 from provisioner.playbook.factscript import facts_script
+from provisioner.playbook.factsread import parse_facts
 from provisioner.spec.attachments import Attachment
 
 

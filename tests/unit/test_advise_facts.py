@@ -17,8 +17,9 @@ from provisioner.action.advisefacts import known_of
 from provisioner.errors import InputError
 from provisioner.network.advicetable import advice_table
 from provisioner.network.site import MODULES
-from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.facts import Facts
 from provisioner.playbook.factscript import facts_script
+from provisioner.playbook.factsread import parse_facts
 from provisioner.spec.calico import BGP, BGPPeer
 from provisioner.spec.load import load_cluster
 from provisioner.spec.model import ClusterSpec

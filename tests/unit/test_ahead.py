@@ -261,4 +261,4 @@ def test_its_seconds_are_those_in_which_somebody_works() -> None:
     hosts.waits["slow_a"] = lambda: pause.wait(1)
     outcome, _ = run(hosts, stage("slow", "a", barrier=True), stage("ahead", "ab", needs="0"))
     assert hosts.lines == ["ahead@b", "slow@a", "ahead@a"]
-    assert outcome.seconds["ahead"] < 0.5 < outcome.seconds["slow"]
+    assert outcome.seconds["ahead"] < outcome.seconds["slow"]

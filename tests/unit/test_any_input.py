@@ -16,6 +16,7 @@ import pytest
 import yaml
 from archives import Made, layer, named_layout, old_docker, packed
 from broken import VARIABLES, said
+from cnioutput import cluster_output, node_output
 from garbage import (
     bent,
     damaged,
@@ -46,7 +47,6 @@ from seeds import (
     STATE,
 )
 from test_bundle_signature import KEY_FILE, LEGACY, PREHASHED, PUBLIC
-from test_cni_faults import cluster_output, node_output
 
 from provisioner.action import anonymous
 from provisioner.action.foundcluster import FoundHost
@@ -76,8 +76,9 @@ from provisioner.kube.remains import parse_remains
 from provisioner.kube.serviceflags import command, environment
 from provisioner.pki.cluster import agreed_state, parse_state
 from provisioner.playbook.compile import Compiler
-from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.facts import Facts
 from provisioner.playbook.factsfile import read_facts
+from provisioner.playbook.factsread import parse_facts
 from provisioner.playbook.load import load_playbook
 from provisioner.playbook.model import Selection
 from provisioner.remote.hostkeys import HostKey, KnownHosts

@@ -13,7 +13,8 @@ from test_preflight import GOOD, PARTS
 from provisioner.action.capacity import check_capacity
 from provisioner.errors import InputError
 from provisioner.inventory.model import load_inventory
-from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.facts import Facts
+from provisioner.playbook.factsread import parse_facts
 from provisioner.spec.model import load_spec
 from provisioner.spec.quantities import part_of
 

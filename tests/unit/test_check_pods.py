@@ -206,7 +206,7 @@ def test_a_pod_that_fails_all_the_time_is_not_waited_for(host: Host, monkeypatch
     began = time.monotonic()
     with pytest.raises(ProvisionError, match="p on worker1: Failed: Failed to pull image"):
         CHECK(host, nowhere)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < check_pods.PATIENCE
 
 
 @pytest.mark.parametrize("joined", [False, True])
@@ -214,13 +214,14 @@ def test_one_without_a_network_gets_more_time_where_a_node_has_joined(
     host: Host, monkeypatch: pytest.MonkeyPatch, *, joined: bool
 ) -> None:
     monkeypatch.setattr(complaining, "STUCK", 0)
-    monkeypatch.setattr(complaining, "JOINED", 1)
+    monkeypatch.setattr(complaining, "JOINED", 1 if joined else 60)
     sandbox = event(1, "FailedCreatePodSandBox", "no subnet.env")
     host.prepare(rollout=1, pods=json.dumps({"items": [pod("ContainerCreating"), sandbox]}))
     began = time.monotonic()
     with pytest.raises(ProvisionError, match=r"p on worker1: FailedCreatePodSandBox: no subnet\.env"):
         replace(CHECK, joined=joined)(host, nowhere)
-    assert (time.monotonic() - began > 1) is joined
+    took = time.monotonic() - began
+    assert took > 1 if joined else took < 60
 
 
 def gone() -> None:

@@ -180,6 +180,10 @@ def test_the_second_look_tells_what_is_left_from_what_stays() -> None:
     seen = parse_look("left\tthe mount /var/lib/kubelet/a b\t\nstays\ttunl0\tthe kernel makes it\nnoise\n")
     assert seen.left == ("the mount /var/lib/kubelet/a b",)
     assert seen.stays == {"tunl0": "the kernel makes it"}
+    chains = "".join(f"there\tchain\tiptables-nft nat KUBE-SVC-{n}\t\n" for n in range(2000))
+    seen = parse_look(f"{chains}there\tlink\tcni0\t\nleft\tfile\t/opt/cni/bin/portmap\tothers use it\n")
+    assert seen.left == (*(f"the chain iptables-nft nat KUBE-SVC-{n}" for n in range(3)), "the link cni0")
+    assert seen.stays == {}
 
 
 def test_what_others_make_use_of() -> None:

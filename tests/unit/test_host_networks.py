@@ -15,8 +15,9 @@ from test_preflight import GOOD, PARTS
 from provisioner.action.hostnetwork import check_host_networks, doubtful_networks
 from provisioner.errors import ProvisionError
 from provisioner.network.mtu import wire_mtu, with_wire_mtu
-from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.facts import Facts
 from provisioner.playbook.factscript import facts_script
+from provisioner.playbook.factsread import parse_facts
 from provisioner.spec.calico import Calico, IPPool
 from provisioner.spec.cilium import Cilium
 from provisioner.spec.load import load_cluster

@@ -20,8 +20,9 @@ from provisioner.bundle.store import Store
 from provisioner.engine.events import Event, Note, silent
 from provisioner.errors import ProvisionError
 from provisioner.playbook.distributions import distribution_of, distributions, packages_by_id
-from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.facts import Facts
 from provisioner.playbook.factscript import facts_script
+from provisioner.playbook.factsread import parse_facts
 
 SYSTEM = Distribution("debian", "12", "bookworm", ("runtime", "tool"), "linux/amd64")
 PACKAGES: list[dict[str, str]] = [

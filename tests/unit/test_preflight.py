@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from provisioner.action.preflight import check_hosts
 from provisioner.errors import ProvisionError
-from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.facts import Facts
+from provisioner.playbook.factsread import _READ, parse_facts
 from provisioner.spec.model import Ipvs, Proxy
 
 GOOD: dict[str, Any] = {
@@ -168,3 +170,8 @@ def test_pods_inherit_name_servers_that_they_can_reach(
     output = "".join(f"={name}\n{body}\n" for name, body in {**PARTS, "resolver": text}.items())
     facts = parse_facts("a", output.encode(), 1.0)
     assert (facts.resolver, facts.nameservers) == (path, servers)
+
+
+def test_every_fact_is_read() -> None:
+    others = {"architecture", "kernel", "clock_skew", "memory", "state", "existing"}
+    assert {each.name for each in fields(Facts)} == _READ.keys() | others

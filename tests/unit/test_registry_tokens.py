@@ -154,7 +154,7 @@ def test_a_busy_service_elsewhere_is_asked_again(server: Running, elsewhere: Run
     began = time.monotonic()
     with server.client(**ACCOUNT) as registry:
         registry.ping()
-    assert 1 <= time.monotonic() - began < 10
+    assert 1 <= time.monotonic() - began < transport._LONGEST_DELAY_SECONDS
     assert len(elsewhere.state.requests) == 4
 
 
@@ -166,7 +166,7 @@ def test_a_service_elsewhere_that_stays_busy_is_given_up(
     began = time.monotonic()
     with server.client(**ACCOUNT) as registry, pytest.raises(UnreachableError, match="503") as caught:
         registry.ping()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60, "as long as the service wants"
     assert len(elsewhere.state.requests) == transport.ATTEMPTS
     assert "password" not in caught.value.hint
 
@@ -176,7 +176,7 @@ def test_a_service_elsewhere_that_is_silent_is_asked_again(server: Running, else
     began = time.monotonic()
     with server.client(stall_seconds=0.3, **ACCOUNT) as registry:
         registry.ping()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30, "as long as it is silent"
     assert len(elsewhere.state.requests) == 2
 
 

@@ -57,7 +57,7 @@ def test_no_request_is_waited_for_without_end(
         registry.push(image(tmp_path, CONTENT), "a/b", "v1", silent)
     assert not server.state.faults, "it was silent"
     assert server.state.contents == {CONTENT}
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30, "as long as one is silent"
 
 
 @pytest.mark.usefixtures("chunked")
@@ -72,10 +72,10 @@ def test_an_answer_that_trickles_is_not_waited_for(server: Running) -> None:
     def trickle(handler: Handler) -> bool:
         handler.used_up(trickle)
         handler.send_response(200)
-        handler.send_header("Content-Length", "1000")
+        handler.send_header("Content-Length", "2000")
         handler.end_headers()
         handler.close_connection = True
-        for _ in range(1000):
+        for _ in range(2000):
             handler.wfile.write(b" ")
             time.sleep(0.02)
         return True
@@ -84,7 +84,7 @@ def test_an_answer_that_trickles_is_not_waited_for(server: Running) -> None:
     began = time.monotonic()
     with server.client(stall_seconds=0.1) as registry:
         registry.ping()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 40, "as long as it trickles"
 
 
 def test_a_slow_upload_may_last_longer_than_the_silence_that_ends_it(server: Running, tmp_path: Path) -> None:

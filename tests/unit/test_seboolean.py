@@ -22,8 +22,9 @@ from provisioner.engine.events import Failed
 from provisioner.engine.ownership import leftovers
 from provisioner.engine.read import read_host
 from provisioner.playbook.compile import Compiler
-from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.facts import Facts
 from provisioner.playbook.factscript import facts_script
+from provisioner.playbook.factsread import parse_facts
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.resources.model import Change, Owned, Plain
 from provisioner.resources.owned import owned_line, parse_owned

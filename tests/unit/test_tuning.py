@@ -21,8 +21,9 @@ from provisioner.inventory.model import Inventory
 from provisioner.inventory.patterns import match
 from provisioner.network.mtu import link_of, mtu_misfits, overhead_of, pod_mtu
 from provisioner.playbook.compile import Compiler
-from provisioner.playbook.facts import Facts, parse_facts
+from provisioner.playbook.facts import Facts
 from provisioner.playbook.factscript import facts_script
+from provisioner.playbook.factsread import parse_facts
 from provisioner.playbook.load import load_playbook, shipped
 from provisioner.resources.sysctl import setting_path
 from provisioner.spec.kernelnames import check_parts, check_setting, check_value, dotted

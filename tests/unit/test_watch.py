@@ -28,6 +28,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("provisioner.engine.execute.AGE", AGE)
 
 
+@pytest.fixture
+def old(monkeypatch: pytest.MonkeyPatch) -> float:
+    """The age at which things are asked, in seconds: longer than a run that does not wait for it may take."""
+    monkeypatch.setattr(watching, "AGE", 30.0)
+    monkeypatch.setattr("provisioner.engine.execute.AGE", 30.0)
+    return 30.0
+
+
 class Started:
     """A kind of things that live as long as their file is there."""
 
@@ -95,15 +103,16 @@ def test_what_stays_is_waited_for_at_the_end_only(hosts: Hosts) -> None:
     began = time.monotonic()
     outcome, _ = hosts.run(*stages)
     assert outcome.ok
-    assert AGE <= time.monotonic() - began < 4 * AGE, "once, not after each"
+    assert time.monotonic() - began >= AGE
+    assert hosts.session_here.execs < 4, "not after each"
     assert hosts.watch.hosts() == ()
 
 
-def test_a_run_that_starts_nothing_waits_for_nothing(hosts: Hosts) -> None:
+def test_a_run_that_starts_nothing_waits_for_nothing(hosts: Hosts, old: float) -> None:
     began = time.monotonic()
     outcome, _ = hosts.run(StagePlan("1", ("a",), {"a": (hosts.change("x", "delete"),)}))
     assert outcome.ok
-    assert time.monotonic() - began < AGE
+    assert time.monotonic() - began < old
     assert hosts.session_here.execs == 0
 
 
@@ -131,12 +140,12 @@ def test_it_stops_the_run_at_the_next_gate(hosts: Hosts) -> None:
     assert named(outcome) == [("1", "h", "a")]
 
 
-def test_a_gate_that_does_not_pass_is_told_with_what_fell(hosts: Hosts) -> None:
+def test_a_gate_that_does_not_pass_is_told_with_what_fell(hosts: Hosts, old: float) -> None:
     hosts.dying = {"a"}
     began = time.monotonic()
     outcome, _ = hosts.run(StagePlan("1", ("h",), {"h": (hosts.change("a"),)}, gate="shut"))
     assert [each.resource.rpartition("/")[2] for each in outcome.failures] == ["gate:shut", "a"]
-    assert time.monotonic() - began < AGE, "a run that has failed waits for nothing"
+    assert time.monotonic() - began < old, "a run that has failed waits for nothing"
 
 
 def test_a_batch_has_to_stay_before_the_next_one_begins(hosts: Hosts) -> None:
