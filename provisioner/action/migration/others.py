@@ -11,7 +11,7 @@ from provisioner.action.exchange import agnhost_of
 from provisioner.action.migration.byplaybook import objects_of
 from provisioner.action.migration.hosts import write_record
 from provisioner.action.migration.originals import Originals, write_originals
-from provisioner.action.migration.othersthere import check_there
+from provisioner.action.migration.othersthere import check_hosts, check_there
 from provisioner.action.migration.running import Make, Run
 from provisioner.action.transition import Transition
 from provisioner.bundle.layout import Bundle
@@ -44,6 +44,7 @@ class ByKubectl:
     def check(self, run: Run) -> None:
         change = run.change
         check_there(run)
+        check_hosts(run)
         if self._originals is None:
             self._originals = self._found(run)
         if change.within and self._is_original(change.old):

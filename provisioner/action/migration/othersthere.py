@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from provisioner.action.firewall import Ports, check_firewalls, ports_of
 from provisioner.action.migration.hosts import each
 from provisioner.action.migration.running import Run
+from provisioner.action.podnetwork import check_combination, check_pod_network
+from provisioner.action.prepare import gather
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.marks import ask
+from provisioner.network.needs import needs_of
+from provisioner.playbook.facts import Facts
 from provisioner.remote.pool import Pool
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
@@ -93,6 +99,38 @@ def check_there(run: Run) -> None:
             f"{said}: nodes get images by containerd's own client, and run something else",
             "only nodes with containerd are migrated",
         )
+
+
+def check_hosts(run: Run) -> None:
+    """Whether nodes can bear the network that is to come. Raises ProvisionError with what they lack."""
+    change, spec = run.change, run.change.new
+    facts = gather(change.target, run.pool)
+    images = change.target.bundle.images() if change.target.bundle else ()
+    check_pod_network(spec, facts, images)
+    check_combination(spec, facts, images, run.emit)
+    if spec.firewall == "ignore":
+        return
+    try:
+        check_firewalls(facts, _ports(run, facts), spec)
+    except ProvisionError as fault:
+        hint = "open that between the nodes first; `firewall: ignore` in the inventory leaves it to you"
+        raise ProvisionError(fault.reason, hint) from None
+
+
+def _ports(run: Run, facts: Mapping[str, Facts]) -> Mapping[str, Ports]:
+    """What the new network itself wants to be open; all else on these hosts is their builder's."""
+    spec, needs = run.change.new, needs_of(run.change.new)
+    tcp, udp = ({str(port) for port in ports} for ports in (needs.tcp, needs.udp))
+    every = ports_of(run.change.target.inventory, spec, facts)
+    return {
+        name: replace(
+            each,
+            tcp=tuple(port for port in each.tcp if port in tcp),
+            udp=tuple(port for port in each.udp if port in udp),
+        )
+        for name, each in every.items()
+        if name in run.nodes
+    }
 
 
 def _nodes_differ(
