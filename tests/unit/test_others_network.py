@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from migrations import CALICO, FLANNEL, change
 
 from provisioner.action.load import Request, load
 from provisioner.action.migration.originals import FILE, Originals
+from provisioner.action.migration.othersthere import check_there
 from provisioner.errors import InputError, ProvisionError
 from provisioner.kube.othersnetwork import Agents, agents_of, as_made, read_made
 
@@ -53,7 +55,8 @@ class Answering(LocalSession):
         return self
 
     def _text(self, text: str) -> str:
-        return super()._text(text).replace("/opt/kubernetes/bin/kubectl", f"{self.root}/kubectl")
+        text = super()._text(text).replace("curl -fsS", f"{self.root}/curl -fsS")
+        return text.replace("/opt/kubernetes/bin/kubectl", f"{self.root}/kubectl")
 
 
 def test_agents_are_known_by_what_upstream_has_called_them(tmp_path: Path) -> None:
@@ -152,3 +155,67 @@ def test_only_migrate_takes_a_cluster_of_kubeadms(tmp_path: Path) -> None:
 
 def test_the_originals_lie_where_no_migration_writes() -> None:
     assert FILE == "/var/lib/provision/migration/originals.json"
+
+
+class OnePlane:
+    """Stands for a run: one host, which is the plane and all nodes."""
+
+    def __init__(self, plane: Answering, name: str) -> None:
+        self.change = change(FLANNEL, CALICO)
+        self.plane = plane
+        self.nodes = [name]
+        self.pool = self
+
+    def map(self, hosts: list[str], work: Any) -> dict[str, Any]:
+        return {host: work(self.plane) for host in hosts}
+
+
+def api_node(name: str, address: str, runtime: str = "containerd://1.6.20") -> dict[str, Any]:
+    return {
+        "metadata": {"name": name},
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": address}],
+            "nodeInfo": {"containerRuntimeVersion": runtime},
+        },
+    }
+
+
+def looked(tmp_path: Path, nodes: list[dict[str, Any]], mode: str = "") -> None:
+    root = Path(tempfile.mkdtemp(dir=tmp_path))
+    plane = Answering(root, "dash").say({"items": nodes})
+    (root / "curl").write_text(f"#!/bin/sh\nprintf '%s' '{mode}'\n")
+    (root / "curl").chmod(0o755)
+    check_there(OnePlane(plane, "worker1"))  # type: ignore[arg-type]
+
+
+def test_a_node_that_the_inventory_does_not_have_is_refused(tmp_path: Path) -> None:
+    known = [
+        api_node(name, each.address) for name, each in change(FLANNEL, CALICO).new.nodes.items() if each.node
+    ]
+    looked(tmp_path, known)
+    with pytest.raises(InputError) as caught:
+        looked(tmp_path, [*known, api_node("worker9", "10.98.0.99")])
+    (problem,) = caught.value.problems
+    assert (
+        problem.reason
+        == "the cluster has the node worker9, which the inventory does not have among its nodes"
+    )
+    assert problem.hint == "name it under 'kube_node'"
+    with pytest.raises(InputError) as caught:
+        looked(tmp_path, [*known[:-1], api_node("else", known[-1]["status"]["addresses"][0]["address"])])
+    assert "as its node" in caught.value.problems[0].hint
+    with pytest.raises(InputError, match="is no node of the cluster"):
+        looked(tmp_path, known[:-1])
+    other = [api_node(each["metadata"]["name"], "a", "cri-o://1.33") for each in known]
+    with pytest.raises(ProvisionError, match="run something else"):
+        looked(tmp_path, other)
+
+
+def test_kube_proxy_has_to_be_as_the_inventory_says(tmp_path: Path) -> None:
+    known = [
+        api_node(name, each.address) for name, each in change(FLANNEL, CALICO).new.nodes.items() if each.node
+    ]
+    looked(tmp_path, known, "iptables")
+    with pytest.raises(InputError) as caught:
+        looked(tmp_path, known, "nftables")
+    assert caught.value.problems[0].hint == "write proxy: {mode: nftables}"
