@@ -15,7 +15,7 @@ from provisioner.spec.load import load_cluster
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-INVENTORY, POLICIES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+INVENTORY, OTHERS, POLICIES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_the_inventory_is_a_whole_one(tmp_path: Path) -> None:
@@ -29,6 +29,17 @@ def test_the_inventory_is_a_whole_one(tmp_path: Path) -> None:
         "192.0.2.21",
         "192.0.2.22",
     }
+
+
+def test_a_cluster_of_kubeadms_is_written_so(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.yaml"
+    hosts = "all:\n  children:\n    kube_control_plane: {hosts: {cp1: {ansible_host: 192.0.2.11}}}\n  vars:\n"
+    section = OTHERS.replace("cluster:\n", "cluster:\n  name: theirs\n")
+    path.write_text(hosts + textwrap.indent(section, " " * 4), encoding="utf-8")
+    cluster = load_cluster(path)[1]
+    assert cluster.existing is not None
+    assert cluster.existing.preset == "kubeadm"
+    assert cluster.nodes["cp1"].node
 
 
 def test_its_policies_are_taken_under_calico(tmp_path: Path) -> None:
