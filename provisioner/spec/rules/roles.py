@@ -17,6 +17,7 @@ from provisioner.spec.draft import (
     default_host,
 )
 from provisioner.spec.values import dns_like, dns_slip
+from provisioner.spec.versions import KUBEADM
 
 MAX_COMMON_NAME = 64
 """Characters of a certificate's common name (RFC 5280, ub-common-name)."""
@@ -27,13 +28,14 @@ _CLUSTER_GROUPS = (ETCD, CONTROL_PLANE, NODE)
 
 
 def groups_are_filled(draft: Draft) -> Iterator[Problem]:
-    """A control plane, etcd, at least one node, and one registry that is either a host or named."""
+    """A control plane, etcd where it is ours to reach, at least one node, and one registry that is either a host or
+    named."""
     if not draft.inventory.whole or not draft.inventory.hosts:
         return  # who is missing may be in what could not be read; and that there are no hosts at all is told already
     if not draft.group(CONTROL_PLANE):
         hint = f"name at least one host under '{CONTROL_PLANE}'"
         yield draft.group_problem(CONTROL_PLANE, "no control plane: the group has no hosts", hint)
-    if not draft.group(ETCD):
+    if not draft.group(ETCD) and draft.preset != KUBEADM:
         hint = "one, three or five; usually the control-plane hosts"
         yield draft.group_problem(ETCD, f"no etcd: the group '{ETCD}' has no hosts", hint)
     if not any(draft.is_node(host) for host in draft.inventory.hosts.values()):
