@@ -84,6 +84,7 @@ def test_docker_a_firewall_and_connections_stay() -> None:
             assert lab.one(host, "docker run --rm web:1 /bin/busybox echo new") == "new"
         again = lab.apply()
         assert is_verified(again), again
+        assert lab.plan().status == 0
         assert served(lab, "worker1") == "hello"
 
 
