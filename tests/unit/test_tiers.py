@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -127,3 +129,18 @@ def lab(request):
     assert status == 0, output
     process = {line.split()[-1]: line.split()[0] for line in output.splitlines() if " PASSED " in line}
     assert process["tests/cluster/test_a.py::test_a"] == process["tests/cluster/test_b.py::test_b"]
+
+
+def test_files_with_labs_of_their_own_come_behind_the_shared_one() -> None:
+    order = loaded(CONFTEST.parent / "cluster" / "conftest.py").ORDER
+    assert set(order[order.index("test_bare") :]) == loaded(CONFTEST).OWN_LABS
+
+
+def loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("some_conftest", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
