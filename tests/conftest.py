@@ -1,7 +1,8 @@
 """Tiers of tests: unit (no root, no hosts), hosts (root), cluster (root, and the bundle), in this order.
 
 Under pytest-xdist the order is the other way round, so that the long ones begin first. What shares a lab, or asks what
-is left on the machine, is one group and runs in one process: all tests of hosts, those of a cluster.
+is left on the machine, is one group and runs in one process: all tests of hosts, those of the shared cluster. A group
+goes to whichever process is free.
 
 A test belongs to the tier whose folder it lies in. With PROVISION_ALL_TIERS=1, as `make test` sets it, a run in which
 a tier ran no test, or in which any test was skipped, has failed: a machine that lacks something proves nothing.
@@ -19,7 +20,13 @@ import pytest
 
 TIERS = ("unit", "hosts", "cluster")
 APART = frozenset({"test_renewal", "test_traffic_gate", "test_cut_off", "test_killed"})
-"""Files of the tier `cluster` that pytest-xdist runs on a lab of their own: two processes are to end at one time."""
+"""Files of the tier `cluster` that pytest-xdist runs on a second lab that they share."""
+OWN_LABS = frozenset({
+    "test_bare", "test_closed_site", "test_whole_bundle", "test_preload", "test_outside_registry", "test_migrate",
+    "test_reset", "test_reset_beside", "test_three", "test_balanced", "test_balancing", "test_planes",
+    "test_planes_faults", "test_existing_cluster", "test_kubeadm", "test_networks", "test_policies",
+})  # fmt: skip
+"""Those that make labs of their own, and use no shared one."""
 HERE = Path(__file__).parent
 RESULTS = pytest.StashKey["dict[str, Results]"]()
 
@@ -86,6 +93,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(dropped)]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The shared lab ends once all that share it have: a cluster costs a quarter of a core while nobody uses it."""
+    lab = item.config.pluginmanager.get_plugin("shared lab")
+    if lab is not None and group_of(item.path) not in ("cluster", "apart"):
+        lab.close()
+
+
 class Tally:
     """Counts results by tier. With pytest-xdist it sees those of all processes, in the one that started them."""
 
@@ -124,7 +139,7 @@ def group_of(path: Path) -> str:
     tier = tier_of(path)
     if tier == "cluster" and path.stem in APART:
         return "apart"
-    return path.stem if tier == "unit" else str(tier)
+    return path.stem if tier == "unit" or path.stem in OWN_LABS else str(tier)
 
 
 def distributed(config: pytest.Config) -> bool:

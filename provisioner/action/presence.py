@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from provisioner.errors import ProvisionError, UnreachableError
-from provisioner.kube.check_pods import PRESENCE
+from provisioner.kube.podwait import PRESENCE
 from provisioner.remote.outcome import LostError
 from provisioner.shell.script import Script
 

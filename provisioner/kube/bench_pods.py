@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,14 +12,14 @@ from provisioner.kube.bench_tools import FAILED, SPEND
 from provisioner.kube.check_objects import LABEL, NAMESPACE
 from provisioner.kube.check_pods import (
     CREATED,
-    PATIENCE,
     CheckPods,
     clearing,
     refused,
 )
-from provisioner.kube.complaints import Item, Waiting, complaints, stuck
+from provisioner.kube.complaints import Item
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_EXEC, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
+from provisioner.kube.podwait import NOT_YET, awaited
 from provisioner.resources.model import Answer, Runner
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
@@ -28,14 +27,13 @@ from provisioner.shell.worklock import LOCK_SECONDS, locked
 
 TRIES = 20
 """Seconds in which a server has to answer for the first time: a service's rules follow its pods."""
-_NOT_YET = 3
 _LOOK = f"""
 # Pods of other runs, that may be on their way out, are none of it.
 what=pods,services
 {KUBECTL_WAITING} -n {NAMESPACE} wait --for=condition=Ready --timeout=3s pod -l {LABEL}=RUN >/dev/null 2>&1 ||
   what=$what,events
 {KUBECTL} -n {NAMESPACE} get "$what" -o json || exit 1
-[ "$what" = pods,services ] || exit {_NOT_YET}
+[ "$what" = pods,services ] || exit {NOT_YET}
 """
 
 
@@ -60,14 +58,12 @@ class BenchPods:
         of."""
         objects = {"objects.json": Blob.of(list_json(bench_objects(self.run, self.image, self.placement)))}
         script = Script(f"{locked(clearing() + CREATED)} || exit 1\n{self._look}", objects)
-        began, waiting = time.monotonic(), Waiting()
-        answer = runner.run(script, deadline=LOCK_SECONDS + 120)
-        while answer.status == _NOT_YET:
-            items = self._items(answer)
-            told, now = complaints(items), time.monotonic()
-            if waiting.is_vain(told) or now - began > PATIENCE:
-                raise _stuck(items, told, now - began)
-            answer = runner.run(Script(self._look), deadline=70)
+        answer = awaited(
+            lambda: runner.run(script, deadline=LOCK_SECONDS + 120),
+            lambda: runner.run(Script(self._look), deadline=70),
+            self._items,
+            "the measurement",
+        )
         if answer.status != 0:
             raise refused(_last(answer))
         return self._addresses(self._items(answer))
@@ -131,16 +127,6 @@ def _ipv4(name: str, addresses: Sequence[str]) -> str:
         if ":" not in each:
             return each
     raise ProvisionError(f"the pod {name} has no IPv4 address", "sockperf 3.7 measures over IPv4 alone")
-
-
-def _stuck(items: Sequence[Item], told: dict[str, str], seconds: float) -> ProvisionError:
-    fault = stuck(items, told, seconds, "the measurement")
-    if any("Pull" in each for each in told.values()):
-        return ProvisionError(
-            fault.reason,
-            "`provision apply INVENTORY --stage images` brings the bundle's images to the registry",
-        )
-    return fault
 
 
 def _last(answer: Answer) -> str:

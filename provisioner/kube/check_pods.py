@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from provisioner.errors import ProvisionError
 from provisioner.kube.check_objects import LABEL, NAMESPACE, ROLES, check_objects
-from provisioner.kube.complaints import Item, Waiting, complaints, stuck
+from provisioner.kube.complaints import Item
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
+from provisioner.kube.podwait import NOT_YET, Present, awaited, nobody
 from provisioner.resources.model import Answer, Runner
 from provisioner.shell.script import Blob, Script
 from provisioner.shell.worklock import LOCK_SECONDS, locked
 
-PATIENCE = 120.0
-"""Seconds in which all pods have to run."""
-PRESENCE = 5.0
-"""Seconds of waiting after which it is asked whether the hosts are still there."""
 _ROUND = 3
 """Seconds between two looks at pods that do not run yet."""
 _REMOVAL = 30
 """Seconds in which the pods have to be gone."""
-_NOT_YET = 3
 
 _SPACE_MISSING = f'namespaces "{NAMESPACE}" not found'
 
@@ -55,13 +50,6 @@ created || anew || {{ cat "$W/refused" >&2; exit 1; }}
 """Makes what is in objects.json. Only when something stands in the way is it asked for and removed: a killed run is
 rare. Behind `clearing`."""
 
-Present = Callable[[], None]
-"""Asks whether the hosts are still there. Raises UnreachableError for those that are gone."""
-
-
-def nobody() -> None:
-    """A `Present` for who is connected with no further host."""
-
 
 @dataclass(frozen=True)
 class CheckPods:
@@ -81,9 +69,17 @@ class CheckPods:
         """
         script = f"{locked(clearing() + CREATED)} || exit 1\n{_look()}"
         objects = {"objects.json": Blob.of(list_json(check_objects(self.run, self.image, self.only)))}
-        began = time.monotonic()
-        answer = runner.run(Script(script, objects), deadline=LOCK_SECONDS + 90 + _REMOVAL)
-        items = self._await(runner, answer, began, present)
+        answer = awaited(
+            lambda: runner.run(Script(script, objects), deadline=LOCK_SECONDS + 90 + _REMOVAL),
+            lambda: runner.run(Script(_look()), deadline=60 + 3 * _ROUND),
+            self._items,
+            "the traffic check",
+            present=present,
+            joined=self.joined,
+        )
+        if answer.status != 0:
+            raise refused(_tail(answer))
+        items = [item for item in self._items(answer) if "deletionTimestamp" not in item["metadata"]]
         missing = _missing(items, nodes)
         if missing:
             raise ProvisionError(
@@ -101,22 +97,6 @@ class CheckPods:
                 f"objects of the traffic check are left in the namespace {NAMESPACE}:\n{_tail(result)}",
                 f"look at what holds them, then `kubectl -n {NAMESPACE} delete daemonset,service,pod --all`",
             )
-
-    def _await(self, runner: Runner, answer: Answer, began: float, present: Present) -> list[Item]:
-        waiting, asked = Waiting(joined=self.joined), began
-        while answer.status == _NOT_YET:
-            items = self._items(answer)
-            told, now = complaints(items), time.monotonic()
-            late = waiting.is_vain(told) or now - began > PATIENCE
-            if late or now - asked >= PRESENCE:  # what pods say of a host that is gone is not why
-                present()
-                asked = time.monotonic()
-            if late:
-                raise stuck(items, told, now - began)
-            answer = runner.run(Script(_look()), deadline=60 + 3 * _ROUND)
-        if answer.status != 0:
-            raise refused(_tail(answer))
-        return [item for item in self._items(answer) if "deletionTimestamp" not in item["metadata"]]
 
     def _items(self, answer: Answer) -> list[Item]:
         """What is this run's, and the events of that: others' pods may be on their way out, and events stay for an
@@ -141,7 +121,7 @@ what=pods,services
 {KUBECTL_WAITING} -n {NAMESPACE} rollout status --timeout={_ROUND}s daemonset -l {LABEL} >/dev/null 2>&1 ||
   what=$what,daemonsets,events
 {_OURS} get "$what" -o json || exit 1
-[ "$what" = pods,services ] || exit {_NOT_YET}
+[ "$what" = pods,services ] || exit {NOT_YET}
 """
 
 

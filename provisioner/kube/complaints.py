@@ -122,9 +122,7 @@ def _runs(pod: Item) -> bool:
     return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
 
 
-def stuck(
-    items: Sequence[Item], told: Mapping[str, str], seconds: float, of: str = "the traffic check"
-) -> ProvisionError:
+def stuck(items: Sequence[Item], told: Mapping[str, str], seconds: float, of: str) -> ProvisionError:
     """What to raise when the pods `of` something do not run after `seconds`: each with what is `told` of it, or its
     last event."""
     pods = {item["metadata"]["name"]: item for item in items if item["kind"] == "Pod" and not _runs(item)}
@@ -133,7 +131,7 @@ def stuck(
         node = pods.get(name, {}).get("spec", {}).get("nodeName", "")
         why = told.get(name) or _on_its_way(events.get(name, ()))
         lines.append(f"  {name}{f' on {node}' if node else ''}: {why[:600]}")
-    return ProvisionError(
-        f"the pods of {of} do not run after {seconds:.0f} s:\n" + "\n".join(lines),
-        "see `journalctl -u kubelet -u containerd` on that node",
-    )
+    hint = "see `journalctl -u kubelet -u containerd` on that node"
+    if any("Pull" in each for each in told.values()):
+        hint = "`provision apply INVENTORY --stage images` brings the bundle's images to the registry"
+    return ProvisionError(f"the pods of {of} do not run after {seconds:.0f} s:\n" + "\n".join(lines), hint)

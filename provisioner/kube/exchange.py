@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from provisioner.engine.events import ExchangeMeasured
 from provisioner.errors import ProvisionError, UnreachableError
-from provisioner.kube.check_pods import PATIENCE, Present, nobody
-from provisioner.kube.complaints import Item, Waiting, complaints, stuck
+from provisioner.kube.complaints import Item
 from provisioner.kube.exchange_objects import FOLDER, LABEL, NAMESPACE, deployments, pairs_of, services
 from provisioner.kube.exchange_records import Told, exchanged, summed, told
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
+from provisioner.kube.podwait import NOT_YET, Present, awaited, nobody
 from provisioner.resources.model import Answer, Runner
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
@@ -32,7 +32,6 @@ Marks = Mapping[str, float]
 FIRST = 30.0
 """Seconds in which each pair has to get its answers, once all pods are ready."""
 _REMOVAL = 60
-_NOT_YET = 3
 _OURS = f"{KUBECTL} -n {NAMESPACE}"
 
 _CLEARED = f"""
@@ -71,7 +70,7 @@ what=pods
 {KUBECTL_WAITING} -n {NAMESPACE} wait --for=condition=Available --timeout=3s deployment --all >/dev/null 2>&1 ||
   what=pods,events
 {_OURS} get "$what" -o json || exit 1
-[ "$what" = pods ] || exit {_NOT_YET}
+[ "$what" = pods ] || exit {NOT_YET}
 """
 _READ = f"""
 read -r now _ </proc/uptime
@@ -144,15 +143,13 @@ class Exchange:
 
     def _await_pods(self, runner: Runner, objects: bytes, present: Present) -> None:
         script = Script(_MADE + _LOOK, {"objects.json": Blob.of(objects)})
-        began, waiting = time.monotonic(), Waiting()
-        answer = runner.run(script, deadline=LOCK_SECONDS + 90)
-        while answer.status == _NOT_YET:
-            items = [item for item in _items(answer) if item["kind"] == "Event" or self._is_own(item)]
-            complaining, waited = complaints(items), time.monotonic() - began
-            if waiting.is_vain(complaining) or waited > PATIENCE:
-                present()
-                raise stuck(items, complaining, waited, "an exchange of requests")
-            answer = runner.run(Script(_LOOK), deadline=60)
+        answer = awaited(
+            lambda: runner.run(script, deadline=LOCK_SECONDS + 90),
+            lambda: runner.run(Script(_LOOK), deadline=60),
+            lambda answer: [each for each in _items(answer) if each["kind"] == "Event" or self._is_own(each)],
+            "an exchange of requests",
+            present=present,
+        )
         if answer.status != 0:
             raise ProvisionError(f"pods that exchange requests cannot be made:\n{_last(answer)}")
 

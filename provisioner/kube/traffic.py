@@ -14,7 +14,8 @@ from typing import Any
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.asking import Asker, Broken, Target, Wishes, judge, questions
 from provisioner.kube.check_objects import NAMESPACE, NODE_PORT, PORT, cluster_ip
-from provisioner.kube.check_pods import CheckPods, Present, nobody
+from provisioner.kube.check_pods import CheckPods
+from provisioner.kube.podwait import Present, nobody
 from provisioner.resources.model import Answer, Runner
 from provisioner.shell.script import Script
 

@@ -6,6 +6,7 @@ The tests of a file are read-only, mend what they broke, or come last: the order
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ ORDER = (
     "test_exchange",
     "test_cut_off",
     "test_repair",
+    # From here on files have labs of their own (OWN_LABS).
     "test_bare",
     "test_closed_site",
     "test_whole_bundle",
@@ -64,7 +66,6 @@ ORDER = (
     "test_networks",
     "test_policies",
 )
-"""The last ones break much, or renew the hosts."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,9 +77,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[LabCluster]:
+def lab(request: pytest.FixtureRequest) -> Iterator[LabCluster]:
     """Bare hosts at first; in time, what the tests made of them."""
-    with own_lab(f"test-{SUBNET.partition('/')[0].replace('.', '-')}") as lab:
+    with ExitStack() as stack:
+        lab = stack.enter_context(own_lab(f"test-{SUBNET.partition('/')[0].replace('.', '-')}"))
+        request.config.pluginmanager.register(stack, "shared lab")  # for tests/conftest.py, which ends it
         yield lab
 
 

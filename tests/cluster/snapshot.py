@@ -34,6 +34,12 @@ _RESTLESS = re.compile(
     r"|kernel[.]perf|vm[.]stat|[.]stat$|/run/provision|/run/systemd/(units|sessions|users|transient|journal)|/run/user"
     r"|/var/lib/systemd/(timers|random)|/var/tmp|/run/sshd|/run/log|/etc/ld[.]so[.]cache|kernel[.]sched"
 )
+KEPT = re.compile(
+    r"files [+] . /var/log/kubernetes"  # logs
+    r"|(files|contents) [+] .*/root/[.]kube"  # kubectl's cache
+    r"|files [+] . (/run/containerd|/opt/containerd|/run/netns|/run/xtables[.]lock)"  # the runtime's own, and iptables'
+)
+"""What the README names. Packages are in the lab's image, so that there is no difference by them."""
 
 
 def snapshot(lab: LabCluster, host: str) -> dict[str, set[str]]:
@@ -59,3 +65,10 @@ def difference(before: Mapping[str, set[str]], after: Mapping[str, set[str]]) ->
         lines += [f"{name} - {each}" for each in sorted(old - new)]
         lines += [f"{name} + {each}" for each in sorted(new - old)]
     return lines
+
+
+def strange_of(lab: LabCluster, before: Mapping[str, Mapping[str, set[str]]]) -> dict[str, list[str]]:
+    """By host what is not as it was `before`, but for what the README names."""
+    left = {host: difference(before[host], snapshot(lab, host)) for host in before}
+    strange = {host: [line for line in lines if not KEPT.match(line)] for host, lines in left.items()}
+    return {host: lines for host, lines in strange.items() if lines}

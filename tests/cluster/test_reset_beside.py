@@ -15,6 +15,7 @@ from threading import Thread
 
 import platformdirs
 from lab_cluster import BESIDE, LabCluster, is_verified, own_lab, provision, until
+from snapshot import snapshot, strange_of
 
 PACKAGES = ("docker.io", "tini", "libdevmapper1.02.1", "dmsetup")
 """Docker and what a lab host lacks of what it needs."""
@@ -59,6 +60,7 @@ def test_docker_a_firewall_and_connections_stay() -> None:
         with_docker(lab, "worker1")
         lab.one("worker1", FIREWALL)
         before = lab.one("worker1", RULES).splitlines()
+        bare = {host: snapshot(lab, host) for host in ("registry1", "cp1")}
         assert any("DOCKER" in line for line in before)
         # There it is the cluster that the runtime runs for, until docker comes.
         lab.one("worker2", "systemctl disable --quiet --now containerd.service")
@@ -76,6 +78,7 @@ def test_docker_a_firewall_and_connections_stay() -> None:
             assert "net.ipv4.ip_forward (of use to docker0)" in told[0]
             reached = counted()
             until(lambda: counted() > reached, "the open connection goes on")
+        assert not strange_of(lab, bare)
         after = lab.one("worker1", RULES).splitlines()
         assert sorted(after) == sorted(before), set(after) ^ set(before)
         assert lab.on("worker1:worker2", WEB) == webs
@@ -84,6 +87,7 @@ def test_docker_a_firewall_and_connections_stay() -> None:
             assert lab.one(host, "docker run --rm web:1 /bin/busybox echo new") == "new"
         again = lab.apply()
         assert is_verified(again), again
+        assert lab.plan().status == 0
         assert served(lab, "worker1") == "hello"
 
 

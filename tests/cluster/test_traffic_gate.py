@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from lab_cluster import Done, Event, LabCluster, is_verified, left_of_the_check, provision
 
-from provisioner.kube.check_pods import PATIENCE
+from provisioner.kube.podwait import PATIENCE
 
 
 @pytest.fixture

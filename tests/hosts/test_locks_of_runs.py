@@ -97,7 +97,7 @@ def test_an_interrupted_run_frees_the_host(lab: LabCluster, playbook: Path) -> N
     with lab.applying("--playbook", str(playbook)) as first:
         await_script(first)
         first.process.send_signal(2)
-        stopped = first.finish(10)
+        stopped = first.finish(60)
         assert stopped.status == 130, stopped
         second = provision("apply", lab.inventory, "--json", "--playbook", playbook)
     assert second.status == 0, second

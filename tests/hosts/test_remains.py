@@ -24,7 +24,7 @@ from provisioner.kube.remains import (
 
 THINGS = {"flannel": FLANNEL, "calico": CALICO, "cilium": CILIUM}
 PROXY = """
-ip link add kube-ipvs0 type dummy
+ip link add kube-ipvs0 type bridge
 ipset create KUBE-CLUSTER-IP hash:ip,port
 nft add table ip kube-proxy
 """

@@ -13,7 +13,7 @@ import pytest
 from test_work_lock import Host
 
 from provisioner.errors import ProvisionError, UnreachableError
-from provisioner.kube import check_pods
+from provisioner.kube import check_pods, podwait
 from provisioner.kube import complaints as complaining
 from provisioner.kube.check_objects import LABEL
 from provisioner.kube.complaints import complaints
@@ -73,7 +73,7 @@ def test_objects_that_cannot_be_made(host: Host, said: str, told: str, hint: str
 
 def test_what_another_run_left_is_not_looked_at(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pods may be on their way out, and its DaemonSets' events are there for an hour."""
-    monkeypatch.setattr(check_pods, "PATIENCE", 0)
+    monkeypatch.setattr(podwait, "PATIENCE", 0)
     late = {
         **event(1, "FailedCreate", "forbidden", kind="DaemonSet"),
         "involvedObject": involved("DaemonSet", "u0"),
@@ -206,7 +206,7 @@ def test_a_pod_that_fails_all_the_time_is_not_waited_for(host: Host, monkeypatch
     began = time.monotonic()
     with pytest.raises(ProvisionError, match="p on worker1: Failed: Failed to pull image"):
         CHECK(host, nowhere)
-    assert time.monotonic() - began < check_pods.PATIENCE
+    assert time.monotonic() - began < podwait.PATIENCE
 
 
 @pytest.mark.parametrize("joined", [False, True])
@@ -232,7 +232,7 @@ def gone() -> None:
 def test_a_host_that_is_lost_while_its_pods_are_awaited(
     host: Host, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(check_pods, limit, 0)
+    monkeypatch.setattr(podwait, limit, 0)
     host.prepare(rollout=1, pods=json.dumps({"items": [pod("ContainerCreating")]}))
     with pytest.raises(UnreachableError) as caught:
         CHECK(host, nowhere, gone)
@@ -241,7 +241,7 @@ def test_a_host_that_is_lost_while_its_pods_are_awaited(
 
 
 def test_a_lost_host_whose_pods_stay(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_pods, "PRESENCE", 0)
+    monkeypatch.setattr(podwait, "PRESENCE", 0)
     monkeypatch.setattr(check_pods, "_REMOVAL", 0)
     host.prepare(rollout=1, pods=json.dumps({"items": [pod("ContainerCreating")]}), left="pod/asker-x\n")
     with pytest.raises(UnreachableError, match=r"^worker1: gave no sign of life\nobjects .* are left"):
@@ -251,13 +251,13 @@ def test_a_lost_host_whose_pods_stay(host: Host, monkeypatch: pytest.MonkeyPatch
 def test_nobody_is_asked_whether_hosts_are_there_when_pods_run(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_pods, "PRESENCE", 0)
+    monkeypatch.setattr(podwait, "PRESENCE", 0)
     with pytest.raises(ProvisionError, match="are missing"):
         CHECK(host, nowhere, gone)
 
 
 def test_the_last_that_is_known_of_a_pod_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_pods, "PATIENCE", 0)
+    monkeypatch.setattr(podwait, "PATIENCE", 0)
     seen = [event(1, "Scheduled", "to worker1", warning=False), event(2, "Pulling", "a", warning=False)]
     host.prepare(rollout=1, pods=json.dumps({"items": [pod("ContainerCreating"), *reversed(seen)]}))
     with pytest.raises(ProvisionError) as caught:

@@ -113,8 +113,8 @@ def test_a_server_that_hangs_is_left_in_time(server: Server) -> None:
 
 def test_an_outage_is_counted_on_new_and_kept_connections_apart(server: Server) -> None:
     with Client(lambda until: wire(server, until)) as client:
-        assert client.await_good(5, time.monotonic(), 5)
-        assert client.await_kept(time.monotonic(), 5)
+        assert client.await_good(5, time.monotonic(), 30)
+        assert client.await_kept(time.monotonic(), 30)
         start = time.monotonic()
         server.away.set()
         time.sleep(0.5)
@@ -134,7 +134,7 @@ def test_an_outage_is_counted_on_new_and_kept_connections_apart(server: Server) 
 
 def test_a_bad_status_is_a_failure_and_breaks_no_connection(server: Server) -> None:
     with Client(lambda until: wire(server, until)) as client:
-        assert client.await_kept(time.monotonic(), 5)
+        assert client.await_kept(time.monotonic(), 30)
         server.status = 503
         time.sleep(0.3)
     assert not client.answers[-1].well
@@ -145,7 +145,7 @@ def test_a_bad_status_is_a_failure_and_breaks_no_connection(server: Server) -> N
 def test_what_hangs_is_waited_for_and_counts(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "PATIENCE", 0.4)
     with Client(lambda until: wire(server, until)) as client:
-        assert client.await_good(3, time.monotonic(), 5)
+        assert client.await_good(3, time.monotonic(), 30)
         server.hung.set()
         time.sleep(0.2)
         end = time.monotonic()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -100,3 +102,45 @@ def test_unit_tests_have_a_state_folder_of_their_own(tree: Path) -> None:
     files = {"unit": see.format(True), "hosts": see.format(False)}
     status, output = run(tree, files, strict=False, XDG_STATE_HOME="/nowhere")
     assert status == 0, output
+
+
+def test_a_shared_lab_ends_when_nobody_shares_it_any_more(tree: Path) -> None:
+    """And files with labs of their own are groups of their own: another process can take them."""
+    shared = """
+import contextlib, pytest
+
+@pytest.fixture(scope="session")
+def lab(request):
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: print("the lab ends"))
+        request.config.pluginmanager.register(stack, "shared lab")
+        yield
+"""
+    (tree / "tests/cluster/conftest.py").write_text(shared)
+    for name in ("a", "b"):
+        (tree / f"tests/cluster/test_{name}.py").write_text(f"def test_{name}(lab):\n    print('{name}')\n")
+    (tree / "tests/cluster/test_migrate.py").write_text("def test_own():\n    print('own')\n")
+    status, output = run(tree, {}, "-s", strict=False)
+    assert status == 0, output
+    told = [line for line in output.splitlines() if line in ("b", "own", "the lab ends") or "PASSED" in line]
+    assert output.count("the lab ends") == 1
+    assert output.index("test_b.py") < output.index("the lab ends") < output.index("own\n"), told
+    status, output = run(tree, {}, "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", strict=False)
+    assert status == 0, output
+    process = {line.split()[-1]: line.split()[0] for line in output.splitlines() if " PASSED " in line}
+    assert process["tests/cluster/test_a.py::test_a"] == process["tests/cluster/test_b.py::test_b"]
+
+
+def test_files_with_labs_of_their_own_come_behind_the_shared_one() -> None:
+    order = loaded(CONFTEST.parent / "cluster" / "conftest.py").ORDER
+    assert set(order[order.index("test_bare") :]) == loaded(CONFTEST).OWN_LABS
+
+
+def loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("some_conftest", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
