@@ -39,6 +39,8 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
         record(started(loaded, "migrate", _options(wanted)))
         with ExitStack() as stack:
             pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
+            # Else what the hosts are asked keeps pods waiting on small ones, who seem to lose requests then.
+            pool.yield_to_others()
             facts: dict[str, Facts] = {}
             held = lock(stack, pool, loaded, loaded.hosts, lambda: facts.update(gather(loaded, pool)))
             change = change_of(loaded, facts, _fixed(loaded, facts), wanted)
