@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 
 from provisioner.action.connect import connect_to
 from provisioner.action.consent import check_consent
-from provisioner.action.exchange import everywhere, exchange_of
+from provisioner.action.exchange import losses_told
 from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.migration.beside import go_beside
@@ -19,14 +19,11 @@ from provisioner.action.migration.told import told
 from provisioner.action.migration.within import check_within, go_within
 from provisioner.action.prepare import gather
 from provisioner.action.telling import again, started
-from provisioner.engine.events import Emit, ExchangeMeasured, Note, RunEnded
+from provisioner.engine.events import Emit, Note, RunEnded
 from provisioner.engine.journal import journal
-from provisioner.errors import ProvisionError, UnreachableError
-from provisioner.kube.exchange import Everywhere, Exchange, Marks
+from provisioner.errors import ProvisionError
 from provisioner.playbook.facts import Facts
 
-_LAST = 15.0
-"""Seconds in which pairs that were cut off have to be back before they are told to be cut off still."""
 Confirm = Callable[[Sequence[str]], bool]
 
 
@@ -76,43 +73,8 @@ def _migrated(run: Run, facts: Mapping[str, Facts], wanted: Wanted, confirm: Con
             run.emit(Note(message=line))
         return 2
     check_consent(lines, confirm)
-    with _measured(run):
+    with losses_told(change.target, run.pool, run.emit, run.step):
         return go_within(run) if run.change.within else go_beside(run)
-
-
-@contextmanager
-def _measured(run: Run) -> Iterator[None]:
-    """Pods exchange requests while the block runs, and what they lost of each other is told. Where they cannot begin
-    to, as after a run that was cut off in the middle, the block runs without."""
-    exchange = exchange_of(run.change.target)
-    everyone = everywhere(run.pool)
-    try:
-        with run.step("exchange"):
-            since = exchange.start(run.plane, everyone)
-    except UnreachableError:
-        raise
-    except ProvisionError as fault:
-        with suppress(ProvisionError):
-            exchange.stop(run.plane, everyone)
-        run.emit(Note(level="warning", message=f"losses are not measured: {fault.reason}", hint=fault.hint))
-        yield
-        return
-    try:
-        yield
-        run.emit(_lost(exchange, everyone, since))
-    finally:
-        with suppress(ProvisionError):
-            exchange.stop(run.plane, everyone)
-
-
-def _lost(exchange: Exchange, everyone: Everywhere, since: Marks) -> ExchangeMeasured:
-    """What each pair lost. One that waits for an answer just now gets some seconds for that."""
-    end = time.monotonic() + _LAST
-    while True:
-        found = exchange.collect(everyone, since)
-        if all(pair.back for pair in found.pairs) or time.monotonic() > end:
-            return found
-        time.sleep(1)
 
 
 def _nothing(wanted: Wanted) -> str:
