@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,8 @@ from provisioner.action.connect import connect_to
 from provisioner.action.locks import lock
 from provisioner.action.registrytrust import node_reference
 from provisioner.action.variables import AGNHOST
-from provisioner.engine.events import Emit, ExchangeMeasured, Progress
-from provisioner.errors import ProvisionError
+from provisioner.engine.events import Emit, ExchangeMeasured, Note, Progress
+from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.exchange import Exchange, Marks
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _SECONDS = 60.0
 _ROUND = 5.0
+_LAST = 15.0
+"""Seconds in which pairs that were cut off have to be back before they are told to be cut off still."""
+Timed = Callable[[str], AbstractContextManager[None]]
+"""Tells of a step when it has ended."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,15 @@ class Running:
     def lost(self) -> ExchangeMeasured:
         """What each pair lost until now. Raises ProvisionError."""
         return self.exchange.collect(everywhere(self.pool), self.since)
+
+    def lost_in_all(self) -> ExchangeMeasured:
+        """The same at the end: a pair that waits for an answer just now gets some seconds for that."""
+        end = time.monotonic() + _LAST
+        while True:
+            found = self.lost()
+            if all(pair.back for pair in found.pairs) or time.monotonic() > end:
+                return found
+            time.sleep(1)
 
     def anew(self) -> Running:
         """The same one, counted from now on."""
@@ -73,6 +86,37 @@ def exchanging(exchange: Exchange, pool: Pool, runner: Runner) -> Iterator[Runni
             exchange.stop(runner, everyone)
         raise
     exchange.stop(runner, everyone)
+
+
+@contextmanager
+def losses_told(loaded: Loaded, pool: Pool, emit: Emit, step: Timed) -> Iterator[None]:
+    """Pods exchange requests while the block runs, and what they lost of each other is told. Where they cannot begin
+    to, as after a run that was cut off in the middle, the block runs without. Raises as `exchanging`."""
+    with ExitStack() as stack:
+        running: Running | None = None
+        try:
+            with step("exchange"):
+                runner = pool.session(loaded.state_host)
+                running = stack.enter_context(exchanging(exchange_of(loaded), pool, runner))
+        except UnreachableError:
+            raise
+        except ProvisionError as fault:
+            emit(Note(level="warning", message=f"losses are not measured: {fault.reason}", hint=fault.hint))
+        yield
+        if running is not None:
+            lost = running.lost_in_all()
+            emit(lost)
+            check_heard(lost)
+
+
+def check_heard(lost: ExchangeMeasured) -> None:
+    """Raises ProvisionError naming the pairs that do not hear of each other at the end."""
+    silent = [f"{pair.source} from {pair.target}" for pair in lost.pairs if not pair.back]
+    if silent:
+        raise ProvisionError(
+            f"pods get no answers any more: {', '.join(silent)}",
+            "all that was to be done is done: `provision check` may tell more",
+        )
 
 
 def everywhere(pool: Pool) -> Callable[[Mapping[str, Script]], Mapping[str, Answer | Exception]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from provisioner.errors import ProvisionError
@@ -15,38 +16,45 @@ from provisioner.shell.worklock import locked
 
 Object = dict[str, Any]
 _RUNNING = ("DaemonSet", "Deployment")
+_DEFINITION = "CustomResourceDefinition"
 _SECONDS = 120
-# What is of a type whose definition is gone is gone with it.
-_GONE = """
-gone() { grep -qE "doesn't have a resource type|no matches for kind" "$W/said" || { cat "$W/said" >&2; return 1; }; }
-"""
 
 
 def backup(runner: Runner, objects: Sequence[Object], folder: str) -> None:
     """Writes those of `objects` that are there, as they are, and all that their definitions define, below `folder` on
     the runner's host; a backup that is whole stays. Raises ProvisionError."""
     place = quote(folder)
-    script = f"""umask 077
+    script = f"""set -e
+umask 077
 mkdir -p {place}
 [ ! -e {place}/objects.yaml ] || exit 0
 {asked(objects, "yaml")}cp "$W/all" {place}/objects.yaml.new
 mv {place}/objects.yaml.new {place}/objects.yaml
 """
-    payload = {"objects.json": Blob.of(list_json(objects))}
-    _run(runner, f"set -e\n{script}", "the backup of the former network's objects failed", payload)
+    payload = {"objects.json": Blob.of(list_json(plain(objects)))}
+    _run(runner, script, "the backup of the former network's objects failed", payload)
+
+
+def plain(objects: Sequence[Object]) -> list[Object]:
+    """Those that no definition among them defines."""
+    own = {name.partition(".")[2] for name in definitions(objects)}
+    return [each for each in objects if str(each["apiVersion"]).partition("/")[0] not in own]
 
 
 def asked(objects: Iterable[Object], form: str) -> str:
-    """Commands that write into "$W/all" those of `objects` ("$W/objects.json") that are there, and all that their
-    definitions define, as two documents in the form "yaml" or "json"."""
+    """Commands that write into "$W/all" those of the plain ones ("$W/objects.json") that are there, and all that
+    definitions among `objects` define, as documents in the form "yaml" or "json". In few calls: each costs an API
+    server on the same two cores as much as a request of a pod may wait."""
     names = " ".join(map(quote, definitions(objects)))
-    row = "{range .items[*]}{.metadata.name}{','}{end}"
-    defined = f"""
-have=$({KUBECTL} get crd {names} --ignore-not-found -o jsonpath={quote(row)})
-[ -z "$have" ] || {{ echo {"---" * (form == "yaml")}; {KUBECTL} get "${{have%,}}" -A -o {form}; }} >>"$W/all"
+    mark = "---" if form == "yaml" else ""
+    defined = f"""{KUBECTL} get crd {names} --ignore-not-found -o name >"$W/names"
+kinds=$(sed 's|.*/||' "$W/names" | paste -s -d , -)
+if [ -n "$kinds" ]; then
+  echo {mark} >>"$W/all"
+  {KUBECTL} get "$kinds" -A -o {form} >>"$W/all"
+fi
 """
-    return f"""
-{KUBECTL} get -f "$W/objects.json" --ignore-not-found -o {form} >"$W/all"
+    return f"""{KUBECTL} get -f "$W/objects.json" --ignore-not-found -o {form} >"$W/all"
 {defined if names else ""}"""
 
 
@@ -67,33 +75,30 @@ def stop(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = ())
 
 
 def remove(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = ()) -> None:
-    """Deletes what is still there of `objects`, but for `keep`; namespaces last, unless others have pods there. Raises
-    ProvisionError."""
+    """Deletes what is still there of `objects`, but for `keep`, once they are stopped; namespaces last, unless others
+    have pods there. Raises ProvisionError."""
     kept = {_place(each) for each in keep}
-    gone = [each for each in objects if _place(each) not in kept]
-    lines = "".join(
-        f"{_unless_inhabited(each)}{KUBECTL_WAITING}{_in(each)} delete {quote(kubectl_type(each))}"
-        f' {quote(each["metadata"]["name"])} --ignore-not-found --timeout={_SECONDS}s >/dev/null 2>"$W/said" || gone\n'
-        for each in sorted(gone, key=lambda each: each["kind"] == "Namespace")
+    gone = [each for each in plain(objects) if _place(each) not in kept and each["kind"] != _DEFINITION]
+    spaces = [each["metadata"]["name"] for each in gone if each["kind"] == "Namespace"]
+    delete = f"{KUBECTL_WAITING} delete --ignore-not-found --timeout={_SECONDS}s"
+    lines = f'{delete} -f "$W/objects.json" >/dev/null\n' + "".join(
+        f'[ -n "$({KUBECTL} -n {quote(each)} get pods -o name)" ] || {delete} namespace {quote(each)} >/dev/null\n'
+        for each in spaces
     )
-    _run(runner, locked(f"{_GONE}set -e\n{lines}:") + "\n", "the former network's objects do not go")
+    payload = {"objects.json": Blob.of(list_json([each for each in gone if each["kind"] != "Namespace"]))}
+    script = locked(f"set -e\n{lines}:") + "\n"
+    _run(runner, script, "the former network's objects do not go", payload)
 
 
 def definitions(objects: Iterable[Object]) -> list[str]:
     """Names of the custom resource definitions among them."""
-    return [each["metadata"]["name"] for each in objects if each["kind"] == "CustomResourceDefinition"]
+    return [each["metadata"]["name"] for each in objects if each["kind"] == _DEFINITION]
 
 
 def kubectl_type(item: Object) -> str:
     """By which kubectl knows its type: "daemonset.apps"."""
     group = str(item["apiVersion"]).rpartition("/")[0]
     return f"{item['kind'].lower()}.{group}" if group else str(item["kind"].lower())
-
-
-def _unless_inhabited(item: Object) -> str:
-    if item["kind"] != "Namespace":
-        return ""
-    return f'[ -n "$({KUBECTL} -n {quote(item["metadata"]["name"])} get pods -o name)" ] ||\n  '
 
 
 def _place(item: Object) -> tuple[str, str, str]:
@@ -105,8 +110,8 @@ def _in(item: Object) -> str:
     return f" -n {quote(namespace)}" if namespace else ""
 
 
-def _run(runner: Runner, script: str, what: str, payload: Mapping[str, Blob] | None = None) -> None:
-    result = runner.run(Script(script, payload or {}), deadline=3 * _SECONDS)
+def _run(runner: Runner, script: str, what: str, payload: Mapping[str, Blob] = MappingProxyType({})) -> None:
+    result = runner.run(Script(script, payload), deadline=3 * _SECONDS)
     if result.status != 0:
         said = result.stderr.decode(errors="replace").strip()[-400:]
         raise ProvisionError(f"{runner.host}: {what}: {said}", "mend that and run the same command again")

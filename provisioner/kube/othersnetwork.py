@@ -12,7 +12,7 @@ from provisioner.errors import ProvisionError
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.marks import ask
 from provisioner.kube.objects import list_json
-from provisioner.kube.oldnetwork import asked
+from provisioner.kube.oldnetwork import asked, plain
 from provisioner.resources.model import Runner
 from provisioner.shell.script import Blob, Script
 
@@ -70,7 +70,7 @@ def read_made(runner: Runner, agents: Agents, upstream: Sequence[Object]) -> lis
         if (moved := _in_namespace(each, agents.namespace)) and _key(moved) not in own
     ]
     script = f'set -e\n{asked(wanted, "json")}cat "$W/all"\n'
-    result = runner.run(Script(script, {"objects.json": Blob.of(list_json(wanted))}), deadline=120)
+    result = runner.run(Script(script, {"objects.json": Blob.of(list_json(plain(wanted)))}), deadline=120)
     if result.status != 0:
         said = result.stderr.decode(errors="replace").strip()[-400:]
         raise ProvisionError(f"{runner.host}: the network's objects cannot be read: {said}")

@@ -12,11 +12,13 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from provisioner.errors import ProvisionError
 from provisioner.shell.script import Blob, Script
 
+NICENESS = 10
 CHUNK = 32768 - 64
 """Bytes sent at a time: what fits one SSH packet, so that the library cuts nothing again."""
 
@@ -46,6 +48,14 @@ def command(size: int, mark: str) -> str:
     """The command for the login shell. `size` is the tar's, in bytes, 0 when nothing follows it; `mark` is what opens
     the output."""
     return f"exec /bin/sh -c '{BODY}' provision {records(size)} {mark}"
+
+
+def yielding(script: Script) -> Script:
+    """The same, at a niceness at which it gets what nothing else on the host wants, and a tenth of it otherwise. What
+    systemd or a runtime starts for it is not its child, and has its own."""
+    # Of the process that reads this: $$ is the one around it.
+    own = f'read -r pid _ </proc/self/stat && renice -n {NICENESS} -p "$pid" >/dev/null 2>&1 || :\n'
+    return replace(script, main=own + script.main)
 
 
 def records(size: int) -> int:

@@ -50,6 +50,7 @@ class Pool:
         self._unreached: dict[str, UnreachableError] = {}
         self._lost_execs = 0
         self._closed = False
+        self._yields = False
 
     def __enter__(self) -> Pool:
         return self
@@ -74,6 +75,12 @@ class Pool:
                 self._lost_execs += session.execs if session else 0
                 session = self._made(host)
             return session
+
+    def yield_to_others(self) -> None:
+        """From now on scripts let everything else on their hosts go first."""
+        self._yields = True
+        for session in list(self._sessions.values()):
+            session.yields = True
 
     def warm(self, hosts: Sequence[str]) -> None:
         """Begin to connect `hosts` that are not, and return at once. `session` waits and raises what went wrong."""
@@ -104,6 +111,7 @@ class Pool:
     def _made(self, host: str) -> Session:
         """A new session, in the pool. Raises UnreachableError."""
         session = self._sessions[host] = self.dial(host)
+        session.yields = self._yields
         # Who closes the pool says so before it looks for sessions: one that it did not see yet is seen here.
         if self._closed:
             session.close()

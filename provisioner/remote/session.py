@@ -49,6 +49,8 @@ class Session:
         self.host = host
         self.execs = 0
         """Channels opened so far."""
+        self.yields = False
+        """Scripts let everything else on the host go first."""
         self._transport = transport
         self._timeouts = timeouts
         self._pulse = Pulse(transport, timeouts.silence)
@@ -87,7 +89,7 @@ class Session:
         breaks, UnreachableError when sudo or the login shell refuses, DeadlineError, and ProvisionError for a
         payload file that cannot be read.
         """
-        head = frame.archive(script)
+        head = frame.archive(frame.yielding(script) if self.yields else script)
         size = len(head) + sum(blob.size for blob in script.streams)
         until = time.monotonic() + deadline
         with self._slots:

@@ -10,6 +10,7 @@ import pytest
 from sshd import Sshd, serve
 
 from provisioner.errors import UnreachableError
+from provisioner.remote.frame import NICENESS
 from provisioner.remote.pool import Pool
 from provisioner.remote.route import UserConfig
 from provisioner.shell.script import Script
@@ -36,6 +37,17 @@ def test_warm_hosts_are_dialled_once(server: Sshd) -> None:
         assert all(isinstance(answer, bytes) for answer in answers.values())
         assert len(server.connections()) >= 3
         assert opened.execs == 3
+
+
+def test_scripts_yield_from_when_they_are_to(server: Sshd) -> None:
+    def asked(opened: Pool, *names: str) -> set[int]:
+        answers = opened.map(names, lambda session: int(session.run(Script("nice")).stdout))
+        return {each for each in answers.values() if isinstance(each, int)}
+
+    with pool(server, "one", "two") as opened:
+        before = asked(opened, "one")
+        opened.yield_to_others()
+        assert asked(opened, "one", "two") == {NICENESS} != before
 
 
 def test_a_host_that_was_not_reached_is_told_once_and_tried_anew(server: Sshd) -> None:

@@ -156,6 +156,11 @@ def test_objects_stand_where_they_shall_and_ask_the_others() -> None:
         assert client["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     asked = first["spec"]["template"]["spec"]["containers"][1]["command"]
     assert asked[4:] == ["/records", "2", "10.0.0.2", "80"]
+    few, many = (
+        deployments("run", nodes, "image", dict.fromkeys(nodes, "10.0.0.1")) for nodes in ("ab", "abcd")
+    )
+    wants = [each[0]["spec"]["template"]["spec"]["containers"][1]["resources"] for each in (few, many)]
+    assert [each["requests"]["cpu"] for each in wants] == ["55m", "115m"], "who asks more uses more"
 
 
 class _Answering(BaseHTTPRequestHandler):

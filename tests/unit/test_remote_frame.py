@@ -56,6 +56,14 @@ def test_members_stream_and_status(shell: list[str]) -> None:
     assert (done.returncode, done.stderr) == (7, MARK.encode() + b"\n")
 
 
+def test_who_yields_is_behind_all_else_with_what_it_starts(shell: list[str]) -> None:
+    done = run(shell, frame.yielding(Script("nice; sh -c nice; exit 3")))
+    behind = [int(each) for each in done.stdout.split()[1:]]
+    assert len(behind) == 2
+    assert all(each >= frame.NICENESS for each in behind), behind
+    assert (done.returncode, done.stderr) == (3, MARK.encode() + b"\n")
+
+
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 10_240, 100_000])
 def test_not_a_byte_of_what_follows_is_taken(shell: list[str], size: int) -> None:
     rest = os.urandom(300_000)

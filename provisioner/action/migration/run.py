@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 
 from provisioner.action.connect import connect_to
 from provisioner.action.consent import check_consent
-from provisioner.action.exchange import everywhere, exchange_of
+from provisioner.action.exchange import losses_told
 from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.migration.beside import go_beside
@@ -23,14 +22,11 @@ from provisioner.action.migration.told import told
 from provisioner.action.migration.within import check_within, go_within
 from provisioner.action.prepare import gather
 from provisioner.action.telling import telling
-from provisioner.engine.events import Emit, ExchangeMeasured, Note
-from provisioner.errors import ProvisionError, UnreachableError
-from provisioner.kube.exchange import Everywhere, Exchange, Marks
+from provisioner.engine.events import Emit, Note
+from provisioner.errors import ProvisionError
 from provisioner.playbook.facts import Facts
 from provisioner.remote.pool import Pool
 
-_LAST = 15.0
-"""Seconds in which pairs that were cut off have to be back before they are told to be cut off still."""
 Confirm = Callable[[Sequence[str]], bool]
 
 
@@ -40,6 +36,8 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
     check_target(loaded, wanted)
     with telling(loaded, "migrate", _options(wanted), emit) as said, ExitStack() as stack:
         pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
+        # Else what the hosts are asked keeps pods waiting on small ones, who seem to lose requests then.
+        pool.yield_to_others()
         facts: dict[str, Facts] = {}
         held = lock(stack, pool, loaded, loaded.hosts, lambda: facts.update(gather(loaded, pool)))
         maker = _maker(loaded, pool, stack)
@@ -68,7 +66,7 @@ def _migrated(run: Run, facts: Mapping[str, Facts], wanted: Wanted, confirm: Con
         return 2
     check_consent(lines, confirm)
     run.maker.begin(run)
-    with _measured(run):
+    with losses_told(change.target, run.pool, run.emit, run.step):
         return go_within(run) if run.change.within else go_beside(run)
 
 
@@ -79,53 +77,6 @@ def _maker(loaded: Loaded, pool: Pool, stack: ExitStack) -> Maker:
     open_access(stack, pool, loaded.state_host, existing)
     planes = [host.name for host in loaded.inventory.group("kube_control_plane")]
     return ByKubectl(read_originals(pool, planes, loaded.inventory))
-
-
-@contextmanager
-def _measured(run: Run) -> Iterator[None]:
-    """Pods exchange requests while the block runs, and what they lost of each other is told. Where they cannot begin
-    to, as after a run that was cut off in the middle, the block runs without."""
-    exchange = exchange_of(run.change.target)
-    everyone = everywhere(run.pool)
-    try:
-        with run.step("exchange"):
-            since = exchange.start(run.plane, everyone)
-    except UnreachableError:
-        raise
-    except ProvisionError as fault:
-        with suppress(ProvisionError):
-            exchange.stop(run.plane, everyone)
-        run.emit(Note(level="warning", message=f"losses are not measured: {fault.reason}", hint=fault.hint))
-        yield
-        return
-    try:
-        yield
-        lost = _lost(exchange, everyone, since)
-        run.emit(lost)
-        check_heard(lost)
-    finally:
-        with suppress(ProvisionError):
-            exchange.stop(run.plane, everyone)
-
-
-def _lost(exchange: Exchange, everyone: Everywhere, since: Marks) -> ExchangeMeasured:
-    """What each pair lost. One that waits for an answer just now gets some seconds for that."""
-    end = time.monotonic() + _LAST
-    while True:
-        found = exchange.collect(everyone, since)
-        if all(pair.back for pair in found.pairs) or time.monotonic() > end:
-            return found
-        time.sleep(1)
-
-
-def check_heard(lost: ExchangeMeasured) -> None:
-    """Raises ProvisionError naming the pairs that do not hear of each other at the end."""
-    silent = [f"{pair.source} from {pair.target}" for pair in lost.pairs if not pair.back]
-    if silent:
-        raise ProvisionError(
-            f"pods get no answers any more: {', '.join(silent)}",
-            "the migration itself has ended: `provision check` may tell more, --rollback takes it back",
-        )
 
 
 def _nothing(wanted: Wanted) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from provisioner.action.migration.beside import check_moved, judged, moved, note_down
@@ -23,6 +24,8 @@ from provisioner.spec.model import ClusterSpec
 
 Objects = list[dict[str, Any]]
 _POOL = "IPPool"
+_PLAIN = ("None", "IPIPCrossSubnet")
+"""Encapsulations of pools whose packets go as they are inside one subnet."""
 
 
 def go_within(run: Run) -> int:
@@ -115,10 +118,10 @@ def _backend_first(run: Run) -> int:
     if new.backend == "vxlan":
         # While sessions are there nobody needs them any more: Felix writes the routes of VXLAN.
         return _carried(
-            run, "encapsulation", lambda objects: _with_pools(objects, new.pools, old.pools), of_old=True
+            run, "encapsulation", lambda objects: with_tunnel(objects, new.pools, old.pools), of_old=True
         )
-    # All agents together: each waits for sessions before it is ready. Pods' packets go on in VXLAN until then.
-    return _carried(run, "agents", lambda objects: together(_with_pools(objects, old.pools, new.pools)))
+    # All agents together: each waits for sessions before it is ready. Felix's routes stay until then.
+    return _carried(run, "agents", lambda objects: together(with_tunnel(objects, old.pools, new.pools)))
 
 
 def _bridge(run: Run) -> None:
@@ -185,10 +188,21 @@ def _at_once(item: dict[str, Any]) -> dict[str, Any]:
     return {**item, "spec": {**item["spec"], "updateStrategy": strategy}}
 
 
-def _with_pools(objects: Objects, having: tuple[IPPool, ...], instead: tuple[IPPool, ...]) -> Objects:
-    """With the encapsulation that pools of `having` have, where `instead` have them under the same name."""
-    names = {pool.name for pool in instead}
-    known = {pool.name: pool_object(pool) for pool in having if pool.name in names}
+def with_tunnel(objects: Objects, tunnelled: tuple[IPPool, ...], others: tuple[IPPool, ...]) -> Objects:
+    """With VXLAN for those pools of `others` that `tunnelled` have under the same name.
+
+    Where the others need no tunnel inside one subnet, nobody uses it there meanwhile: Felix starts anew to make its end
+    of it, or to take it away, and what came out of the others' ends until then would be lost.
+    """
+    plain = {pool.name for pool in others if pool.encapsulation in _PLAIN}
+    names = {pool.name for pool in others}
+    known = {
+        pool.name: pool_object(
+            replace(pool, encapsulation="VXLANCrossSubnet") if pool.name in plain else pool
+        )
+        for pool in tunnelled
+        if pool.name in names
+    }
     return [
         _encapsulated(each, known[each["metadata"]["name"]])
         if each["kind"] == _POOL and each["metadata"]["name"] in known
