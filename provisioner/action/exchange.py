@@ -115,7 +115,7 @@ def check_heard(lost: ExchangeMeasured) -> None:
     if silent:
         raise ProvisionError(
             f"pods get no answers any more: {', '.join(silent)}",
-            "all that was to be done is done: `provision check` may tell more",
+            "the network's own pods on these nodes tell why (`kubectl get pods -A -o wide`); --rollback leads back",
         )
 
 

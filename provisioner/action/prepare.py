@@ -249,7 +249,7 @@ def _cluster(
         bundle,
         identity.founders,
         identity.takeover,
-        Networks(section_of(loaded.inventory), identity.record, loaded.transition),
+        Networks(None if spec.existing else section_of(loaded.inventory), identity.record, loaded.transition),
     )
 
 

@@ -59,16 +59,19 @@ COREDNS = "registry.k8s.io/coredns/coredns"
 
 @dataclass(frozen=True)
 class Networks:
-    """The pod network as the inventory has it, what is on record of it, and the change that it is in."""
+    """The pod network as the inventory has it (None: it is its builder's), what is on record of it, and the change that
+    it is in."""
 
-    section: Section = field(default_factory=dict)
+    section: Section | None = field(default_factory=dict)
     record: NetworkRecord = field(default_factory=NetworkRecord)
     transition: Transition | None = None
 
     @property
     def recorded(self) -> str:
         """The text of the record from this run on."""
-        return (self.transition.record if self.transition else applied(self.record, self.section)).to_json()
+        if self.transition is not None:
+            return self.transition.record.to_json()
+        return (self.record if self.section is None else applied(self.record, self.section)).to_json()
 
 
 class ClusterVariables:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from provisioner.action.variables import Networks
 from provisioner.errors import ProvisionError
 from provisioner.network.record import ALONE, Migration, NetworkRecord, agreed_record, parse_record
 
@@ -68,3 +69,9 @@ def test_what_cannot_be_read_names_its_host(text: str, reason: str, hint: str) -
         agreed_record({"cp1": SETTLED.to_json(), "cp2": text})
     assert caught.value.reason.startswith(f"cp2: /var/lib/provision/state/network.json {reason}")
     assert hint in caught.value.hint
+
+
+def test_a_run_on_a_cluster_of_others_leaves_the_record_as_it_is() -> None:
+    record = NetworkRecord(now={"plugin": "calico"}, before={"plugin": "flannel"})
+    assert Networks(None, record).recorded == record.to_json()
+    assert parse_record(Networks({"plugin": "flannel"}, record).recorded, "cp1").now == {"plugin": "flannel"}
