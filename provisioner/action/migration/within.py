@@ -15,7 +15,7 @@ from provisioner.engine.events import Note
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.addresses import is_ip
 from provisioner.kube import oldnetwork
-from provisioner.kube.bridgeroutes import blocks_of, bridge_script, unbridge_script
+from provisioner.kube.bridgeroutes import blocks_of, bridge_script, handed_over_script, unbridge_script
 from provisioner.kube.calicopools import blocks_in, closed, delete_pools
 from provisioner.kube.remains import backend_remains_script, clean_backend_script, parse_remains
 from provisioner.kube.workloads import read_workloads
@@ -116,8 +116,7 @@ def _of_calico(run: Run) -> int:
     _bridge(run)
     code = _backend_first(run) or _pools_moved(run) or _settled(run)
     if code == 0:
-        with run.step("bridge taken away"):
-            each(run.pool, run.nodes, unbridge_script(), "our own routes do not go")
+        _unbridge(run)
     return code
 
 
@@ -140,6 +139,14 @@ def _bridge(run: Run) -> None:
     with run.step("bridged"):
         for node in run.nodes:
             each(run.pool, [node], bridge_script(node, blocks, addresses), "routes cannot be added")
+
+
+def _unbridge(run: Run) -> None:
+    blocks = blocks_of(run.plane) if run.change.new.network.calico.backend == "bird" else {}
+    with run.step("bridge taken away"):
+        if blocks:
+            each(run.pool, run.nodes, handed_over_script(blocks), "routes of VXLAN do not go")
+        each(run.pool, run.nodes, unbridge_script(), "our own routes do not go")
 
 
 def _pools_moved(run: Run) -> int:
