@@ -15,6 +15,10 @@ from provisioner.shell.worklock import locked
 
 _PROTOCOL, _METRIC = 196, 9000
 """A number that nobody else has in /etc/iproute2/rt_protos, and one behind everybody's."""
+_BIRD, _FELIX = 12, 80
+"""Protocols of the routes of either (Calico 3.28, felix/config/config_params.go: DeviceRouteProtocol is that of pods'
+own routes, 80 that of what goes by VXLAN or past it)."""
+_SECONDS = 15
 _AFFINITIES = "blockaffinities.crd.projectcalico.org"
 _ROW = r'{range .items[*]}{.spec.node}{"\t"}{.spec.cidr}{"\t"}{.spec.state}{"\n"}{end}'
 
@@ -41,6 +45,25 @@ def bridge_script(node: str, blocks: Mapping[str, Iterable[str]], addresses: Map
         if network.version == ipaddress.ip_address(addresses[other]).version
     ]
     return Script(locked("\n".join([*lines, ":"])) + "\n")
+
+
+def handed_over_script(blocks: Mapping[str, Iterable[str]]) -> Script:
+    """Where VXLAN is no more: Felix's routes past it are taken away, which it leaves when it starts without VXLAN and
+    BIRD never replaces; waits until BIRD has its own to all blocks, those of the node included, or some seconds."""
+    prefixes = [each for _, cidrs in sorted(blocks.items()) for each in cidrs]
+    waits = "".join(
+        f'until [ -n "$(ip -{6 if ":" in each else 4} route show {each} proto {_BIRD})" ] || late; do sleep 0.2; done\n'
+        for each in prefixes
+    )
+    return Script(
+        locked(
+            f'late() {{ [ "$(date +%s)" -ge "$end" ]; }}\n'
+            f"ip link show vxlan.calico >/dev/null 2>&1 ||\n"
+            f"  for f in -4 -6; do ip $f route flush proto {_FELIX} 2>/dev/null || :; done\n"
+            f"end=$(($(date +%s) + {_SECONDS}))\n{waits}:"
+        )
+        + "\n"
+    )
 
 
 def unbridge_script() -> Script:

@@ -19,7 +19,8 @@ from provisioner.shell.worklock import locked
 
 FOLDER = "/var/lib/provision/migration"
 """On the state host: pods that nobody makes anew lie here while they are gone."""
-ROLL_SECONDS = 600
+ROLL_SECONDS, POD_SECONDS = 600, 60
+"""How long one pod's end, or a rollout, may take, and what each of its pods adds."""
 _AT_ONCE = 5
 """Workloads that are rolled side by side."""
 Old = Callable[[Reading], Sequence[Pod]]
@@ -45,7 +46,11 @@ class Moves:
         self.recreate_saved()
         reading = self.read()
         pods = [each for each in self.old(reading) if node in (None, each.node)]
-        makers = {maker.place: maker for each in pods if (maker := reading.maker(each)) and maker.rolls}
+        makers = {
+            maker.place: maker
+            for each in pods
+            if (maker := reading.maker(each)) and maker.may_roll(self.mark)
+        }
         waiting = list(makers.values())
         for at in range(0, len(waiting), _AT_ONCE):
             self._rolled(waiting[at : at + _AT_ONCE])
@@ -83,21 +88,22 @@ class Moves:
             if each.mark != self.mark
         )
         ask(self.runner, locked("set -e\n" + started + ":") + "\n")
+        seconds = ROLL_SECONDS + POD_SECONDS * max(each.pods for each in workloads)
         waits = "".join(
-            f"{KUBECTL_WAITING} -n {quote(each.namespace)} rollout status --timeout={ROLL_SECONDS}s"
+            f"{KUBECTL_WAITING} -n {quote(each.namespace)} rollout status --timeout={seconds}s"
             f" {each.kind.lower()}/{quote(each.name)} >/dev/null 2>&1 || echo {quote(each.place)} &\n"
             for each in workloads
         )
-        result = self.runner.run(Script(waits + "wait\n"), deadline=ROLL_SECONDS + 60)
+        result = self.runner.run(Script(waits + "wait\n"), deadline=seconds + 60)
         late = result.stdout.decode(errors="replace").splitlines()
         if late or result.status != 0:
             raise ProvisionError(
-                f"not all pods were made anew within {ROLL_SECONDS} s: {', '.join(sorted(late))}",
+                f"not all pods were made anew, and Ready, in time: {', '.join(sorted(late))}",
                 "see `kubectl describe` of these and of their pods, mend that, and run the same command again",
             )
 
     def _evicted(self, pod: Pod) -> None:
-        """As its budget allows; nobody makes it anew: by us."""
+        """As its budget allows, and until as many pods of its maker are Ready as were; nobody makes it anew: by us."""
         if pod.owner is None:
             self._save(pod)
         eviction = {
@@ -106,7 +112,8 @@ class Moves:
             "metadata": {"name": pod.name, "namespace": pod.namespace},
         }
         path = quote(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction")
-        script = f"""
+        script = f"""{_ready_again(pod)}
+before=$(ready) || exit 1
 end=$(($(date +%s) + {ROLL_SECONDS}))
 until {KUBECTL} create --raw {path} -f "$W/eviction.json" >/dev/null 2>"$W/said"; do
   ! grep -q NotFound "$W/said" || break
@@ -115,14 +122,19 @@ until {KUBECTL} create --raw {path} -f "$W/eviction.json" >/dev/null 2>"$W/said"
 done
 {KUBECTL_WAITING} -n {quote(pod.namespace)} wait --for=delete --timeout={ROLL_SECONDS}s pod/{quote(pod.name)} \\
   >/dev/null 2>&1 || :
+end=$(($(date +%s) + {ROLL_SECONDS}))
+until now=$(ready) && [ "$now" -ge "$before" ]; do
+  if [ "$(date +%s)" -ge "$end" ]; then echo "it has gone, and the one in its place is not Ready" >&2; exit 1; fi
+  sleep 1
+done
 """
         payload = {"eviction.json": Blob.of(json.dumps(eviction).encode())}
-        result = self.runner.run(Script(script, payload), deadline=2 * ROLL_SECONDS + 60)
+        result = self.runner.run(Script(script, payload), deadline=3 * ROLL_SECONDS + 60)
         if result.status != 0:
             said = result.stderr.decode(errors="replace").strip()[-300:]
             raise ProvisionError(
-                f"the pod {pod.namespace}/{pod.name} cannot be evicted: {said}",
-                "`kubectl get poddisruptionbudgets -A` shows what holds it; then run the same command again",
+                f"the pod {pod.namespace}/{pod.name} cannot be evicted and made anew: {said}",
+                "`kubectl get poddisruptionbudgets,pods -A` shows what holds it; then run the same command again",
             )
         self.recreate_saved()
 
@@ -133,8 +145,8 @@ done
         script = Script(
             f"""
 end=$(($(date +%s) + {ROLL_SECONDS}))
-while {KUBECTL} get pods -A -o jsonpath='{{range .items[*]}}{{.metadata.uid}}{{"\\n"}}{{end}}' >"$W/pods" &&
-  grep -qxFf "$W/uids" "$W/pods"; do
+until {KUBECTL} get pods -A -o jsonpath='{{range .items[*]}}{{.metadata.uid}}{{"\\n"}}{{end}}' >"$W/pods" &&
+  ! grep -qxFf "$W/uids" "$W/pods"; do
   [ "$(date +%s)" -lt "$end" ] || exit 1
   sleep 0.3
 done
@@ -163,21 +175,28 @@ done
     def recreate_saved(self) -> None:
         """Creates those that were saved and are gone. Raises ProvisionError."""
         script = f"""
+look() {{
+  said=$({KUBECTL} -n "$namespace" get pod "$name" --ignore-not-found \\
+    -o 'jsonpath=there{{.metadata.deletionTimestamp}}') || return 1
+  case $said in there?*) echo ending ;; *) echo "$said" ;; esac
+}}
 for f in {FOLDER}/pods/*.json; do
   [ -e "$f" ] || continue
   n=${{f##*/}}
   n=${{n%.json}}
   namespace=${{n%%_*}}
   name=${{n#*_}}
-  end=$(($(date +%s) + 60))
-  while [ -n "$({KUBECTL} -n "$namespace" get pod "$name" --ignore-not-found \\
-    -o 'jsonpath={{.metadata.deletionTimestamp}}')" ] && [ "$(date +%s)" -lt "$end" ]; do sleep 0.5; done
-  there=$({KUBECTL} -n "$namespace" get pod "$name" --ignore-not-found -o name) || exit 1
+  end=$(($(date +%s) + {ROLL_SECONDS}))
+  until there=$(look) && [ "${{there#ending}}" = "$there" ]; do
+    if [ "$(date +%s)" -ge "$end" ]; then echo "$namespace/$name does not end" >&2; exit 1; fi
+    sleep 0.5
+  done
   [ -n "$there" ] || {KUBECTL} create -f "$f" >/dev/null || exit 1
   rm -f -- "$f"
+  {KUBECTL_WAITING} -n "$namespace" wait --for=condition=Ready --timeout={POD_SECONDS}s "pod/$name" >/dev/null 2>&1 || :
 done
 """
-        result = self.runner.run(Script(script), deadline=300)
+        result = self.runner.run(Script(script), deadline=2 * ROLL_SECONDS)
         if result.status != 0:
             said = result.stderr.decode(errors="replace").strip()[-300:]
             raise ProvisionError(
@@ -186,9 +205,26 @@ done
             )
 
 
+def _ready_again(pod: Pod) -> str:
+    """Defines `ready`, which prints how many pods of the same maker are Ready; 0 where none has to be again: a Job's
+    pods end, and a pod without a maker is made by us."""
+    if pod.owner is None or pod.owner[0] == "Job":
+        return "ready() { echo 0; }"
+    row = (
+        r"{range .items[*]}{.metadata.ownerReferences[?(@.controller==true)].kind}/"
+        r"{.metadata.ownerReferences[?(@.controller==true)].name} {.metadata.deletionTimestamp} "
+        r'{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}'
+    )
+    return f"""
+ready() {{
+  {KUBECTL} -n {quote(pod.namespace)} get pods -o jsonpath={quote(row)} >"$W/rows" || return 1
+  grep -cxF {quote(f"{pod.owner[0]}/{pod.owner[1]}  True")} "$W/rows" || :
+}}"""
+
+
 def bare(pod: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes the same pod once more, on any node."""
-    spec = {name: each for name, each in pod["spec"].items() if name != "nodeName"}
+    """What makes the same pod once more, on its node: what it needs may be there alone."""
+    spec = {name: each for name, each in pod["spec"].items() if name != "ephemeralContainers"}
     tokens = {each["name"] for each in spec.get("volumes", ()) if each["name"].startswith("kube-api-access-")}
     spec["volumes"] = [each for each in spec.get("volumes", ()) if each["name"] not in tokens]
     for group in ("containers", "initContainers"):

@@ -31,7 +31,8 @@ _FIELDS = {
     "workload": (
         ".kind", ".metadata.namespace", ".metadata.name", ".spec.strategy.type", ".spec.updateStrategy.type",
         ".spec.paused", ".spec.updateStrategy.rollingUpdate.partition",
-        r".spec.template.metadata.annotations.provision\.dev/network",
+        r".spec.template.metadata.annotations.provision\.dev/network", ".spec.replicas", ".status.readyReplicas",
+        ".status.desiredNumberScheduled", ".status.numberReady",
     ),
     "node": (".metadata.name", ".spec.podCIDRs[*]", ".spec.unschedulable"),
 }  # fmt: skip
@@ -58,14 +59,22 @@ class Pod:
 
 @dataclass(frozen=True)
 class Workload:
-    """What makes pods anew. `rolls`: by itself, as soon as its template changes; `mark` is the migration that has had
-    them made anew last."""
+    """What makes pods anew, `pods` of them. `rolls`: by itself, as soon as its template changes; `mark` is the
+    migration that has had them made anew last. `well`: all its pods are Ready; of one that is not a rollout may never
+    end."""
 
     kind: str
     namespace: str
     name: str
     rolls: bool
     mark: str = ""
+    pods: int = 0
+    well: bool = True
+
+    def may_roll(self, mark: str) -> bool:
+        """Its pods are made anew by a rollout; of the migration `mark`, which may have begun it. All others' pods are
+        evicted."""
+        return self.rolls and (self.well or self.mark == mark)
 
     @property
     def place(self) -> str:
@@ -137,6 +146,9 @@ def _pods(rows: Iterable[Sequence[str]]) -> Iterable[Pod]:
 
 
 def _workload(row: Sequence[str]) -> Workload:
-    kind, namespace, name, strategy, update, paused, partition, mark = row
+    kind, namespace, name, strategy, update, paused, partition, mark, *counts = row
     rolls = (strategy or update) == _ROLLED[kind] and paused != "true" and partition in ("", "0")
-    return Workload(kind, namespace, name, rolls, mark)
+    replicas, ready, desired, number = (int(each) if each.isdigit() else 0 for each in counts)
+    pods = desired if kind == "DaemonSet" else replicas
+    well = (number if kind == "DaemonSet" else ready) >= pods
+    return Workload(kind, namespace, name, rolls, mark, pods, well)

@@ -70,10 +70,16 @@ def pod(
 
 
 def workload(
-    kind: str, name: str, strategy: str = "RollingUpdate", paused: str = "", partition: str = ""
+    kind: str,
+    name: str,
+    strategy: str = "RollingUpdate",
+    paused: str = "",
+    partition: str = "",
+    ready: str = "2",
 ) -> str:
     own = (strategy, "") if kind == "Deployment" else ("", strategy)
-    return row("workload", kind, "default", name, *own, paused, partition, "")
+    counts = ("", "", "2", ready) if kind == "DaemonSet" else ("2", ready, "", "")
+    return row("workload", kind, "default", name, *own, paused, partition, "", *counts)
 
 
 NODES = "".join(

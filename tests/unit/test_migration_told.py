@@ -66,8 +66,8 @@ def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
         "node by node, workers first; connections to a pod that is made anew break, as in any rollout",
         "worker1: 2 pods are made anew: 2 by rollouts of deployment default/web, statefulset default/db",
         (
-            "worker2: 2 pods are made anew: 1 evicted, because their workloads do not roll by themselves; "
-            "1 evicted and created again"
+            "worker2: 2 pods are made anew: 1 evicted, because their workloads do not roll by themselves or are not "
+            "whole; 1 evicted and created again"
         ),
         "cp1: no pod is made anew",
         (

@@ -36,8 +36,13 @@ def go_beside(run: Run) -> int:
         check_moved(run)
         change = run.change = replace(change, migration=replace(change.migration, phase=ALONE))
         write_record(run.pool, run.planes, change.recorded(change.migration))
+    else:
+        check_moved(run)  # a pod whose sandbox was made before may have got its address late
     _taken_away(run)
-    return _alone(run)
+    code = settled(run, "alone")
+    if code == 0:
+        ended(run)
+    return code
 
 
 def _beside(run: Run) -> int:
@@ -157,7 +162,15 @@ def judged(run: Run, found: Mapping[str, Sequence[Remain]]) -> None:
         )
 
 
-def _alone(run: Run) -> int:
+def settled(run: Run, step: str) -> int:
+    """Only the new network is wanted any more, and what is fixed of it is so from now on. The record says so when all
+    is done (`ended`): a run that was stopped before has to come back."""
     change = run.change
-    with run.step("alone", change.new.network.plugin):
-        return run.maker.make(run, Transition(change.recorded(None), settled=True))()
+    with run.step(step, change.new.network.plugin):
+        transition = Transition(change.recorded(change.migration), settled=True)
+        return run.maker.make(run, transition)()
+
+
+def ended(run: Run) -> None:
+    """The migration is on record as one that has ended."""
+    write_record(run.pool, run.planes, run.change.recorded(None))

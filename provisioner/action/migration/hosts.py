@@ -25,20 +25,28 @@ _CONFIGURATIONS: Mapping[str, tuple[str, ...]] = {
 
 def turn_script(old: str, new: str, folder: str) -> Script:
     """New pods of the node get the plug-in `new`: the configuration of `old` is moved into `folder`, once the other one
-    is there, which may have been moved aside on the way here. The runtime reads the folder anew by itself."""
+    is there, which may have been moved aside on the way here: the latest that was is taken. The runtime reads the
+    folder anew by itself."""
     aside = "".join(
         f"[ ! -e {_NET_D}/{name} ] || mv {_NET_D}/{name} {quote(folder)}/{name}\n"
         for name in _CONFIGURATIONS[old]
     )
-    name = _CONFIGURATIONS[new][0]
-    there = f"{_NET_D}/{name}"
+    names = " ".join(_CONFIGURATIONS[new])
     return Script(
         locked(f"""
 set -e
+there() {{
+  for n in {names}; do [ ! -s "{_NET_D}/$n" ] || return 0; done
+  return 1
+}}
 end=$(($(date +%s) + 60))
-until [ -s {there} ]; do
-  for f in {FOLDER}/*/{name}; do [ ! -s "$f" ] || cp -p "$f" {there}; done
-  if [ "$(date +%s)" -ge "$end" ]; then echo "{there} is not there" >&2; exit 1; fi
+until there; do
+  stat -c '%Y %n' {FOLDER}/*/ 2>/dev/null | sort -rn | while read -r _ f; do
+    for n in {names}; do [ ! -s "$f$n" ] || cp -p "$f$n" "{_NET_D}/$n"; done
+    ! there || break
+  done
+  ! there || break
+  if [ "$(date +%s)" -ge "$end" ]; then echo "{_NET_D}/{_CONFIGURATIONS[new][0]} is not there" >&2; exit 1; fi
   sleep 0.2
 done
 umask 077

@@ -9,7 +9,6 @@ from typing import Any
 
 from provisioner.action.exchange import agnhost_of
 from provisioner.action.migration.byplaybook import objects_of
-from provisioner.action.migration.hosts import write_record
 from provisioner.action.migration.originals import Originals, write_originals
 from provisioner.action.migration.othersthere import check_hosts, check_there
 from provisioner.action.migration.running import Make, Run
@@ -118,7 +117,6 @@ class ByKubectl:
         )
         if code == 0 and transition.settled:
             oldnetwork.remove(run.plane, self.objects(run, change.old), objects)
-            write_record(run.pool, run.planes, transition.record)
         return code
 
     def _carried(self, run: Run, stages: Sequence[Desired], gates: Mapping[str, Gate]) -> int:

@@ -113,7 +113,7 @@ def _nodes(change: Change, reading: Reading, pods: Sequence[Pod]) -> Iterator[st
     for name in names:
         mine = [each for each in pods if each.node == name]
         if mine:
-            ways = _at_once(mine) if change.all_at_once else _one_by_one(reading, mine)
+            ways = _at_once(mine) if change.all_at_once else _one_by_one(reading, mine, change.migration.id)
             yield f"{name}: {_count(len(mine), 'pod')} made anew: {'; '.join(ways)}"
         elif pods or not change.within:
             yield f"{name}: no pod is made anew"
@@ -127,15 +127,15 @@ def _at_once(pods: Sequence[Pod]) -> Iterator[str]:
         yield f"{lone} deleted and created again"
 
 
-def _one_by_one(reading: Reading, pods: Sequence[Pod]) -> Iterator[str]:
+def _one_by_one(reading: Reading, pods: Sequence[Pod], mark: str) -> Iterator[str]:
     makers = [reading.maker(each) for each in pods]
-    rolled = Counter(each.place for each in makers if each and each.rolls)
+    rolled = Counter(each.place for each in makers if each and each.may_roll(mark))
     lone = sum(each.owner is None for each in pods)
     evicted = len(pods) - rolled.total() - lone
     if rolled:
         yield f"{rolled.total()} by rollouts of {_some(sorted(rolled))}"
     if evicted:
-        yield f"{evicted} evicted, because their workloads do not roll by themselves"
+        yield f"{evicted} evicted, because their workloads do not roll by themselves or are not whole"
     if lone:
         yield f"{lone} evicted and created again"
 
@@ -170,6 +170,10 @@ def _nobodys(stake: AtStake, pods: Sequence[Pod]) -> Iterator[str]:
             "nobody makes these anew but this run, which keeps a copy first; they are gone until they have started "
             f"again: {_some(names, 50)}"
         )
+    if jobs := sorted(
+        {f"{each.namespace}/{each.owner[1]}" for each in pods if each.owner and each.owner[0] == "Job"}
+    ):
+        yield f"what Jobs have done so far is lost, and counts as a failure of theirs (backoffLimit): {_some(jobs)}"
     if any((each.namespace, each.name) in stake.scratch for each in pods if each.owner is not None):
         yield "what pods have in volumes of the kind emptyDir goes with them, as in any rollout"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from provisioner.action.migration.beside import check_moved, judged, moved, note_down
+from provisioner.action.migration.beside import check_moved, ended, judged, moved, note_down, settled
 from provisioner.action.migration.change import NODE_BY_NODE
 from provisioner.action.migration.hosts import each
 from provisioner.action.migration.running import Run
@@ -14,7 +14,7 @@ from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.addresses import is_ip
-from provisioner.kube.bridgeroutes import blocks_of, bridge_script, unbridge_script
+from provisioner.kube.bridgeroutes import blocks_of, bridge_script, handed_over_script, unbridge_script
 from provisioner.kube.calicopools import blocks_in, closed, delete_pools
 from provisioner.kube.remains import backend_remains_script, clean_backend_script, parse_remains
 from provisioner.kube.workloads import read_workloads
@@ -33,7 +33,10 @@ def go_within(run: Run) -> int:
     with run.step("backup", run.change.old.network.plugin):
         note_down(run)
     steps = _of_flannel if run.change.new.network.plugin == "flannel" else _of_calico
-    return steps(run)
+    code = steps(run)
+    if code == 0:
+        ended(run)
+    return code
 
 
 def check_within(run: Run) -> None:
@@ -97,18 +100,17 @@ def _of_flannel(run: Run) -> int:
             look = backend_remains_script("flannel", old, pod_cidrs=cidrs)
             said = each(run.pool, run.nodes, look, "the second look failed")
         judged(run, {host: parse_remains(text) for host, text in said.items()})
-    return _settled(run)
+    return settled(run, "settled")
 
 
 def _of_calico(run: Run) -> int:
     change = run.change
     if change.old.network.calico.backend == change.new.network.calico.backend:
-        return _pools_moved(run) or _settled(run)
+        return _pools_moved(run) or settled(run, "settled")
     _bridge(run)
-    code = _backend_first(run) or _pools_moved(run) or _settled(run)
+    code = _backend_first(run) or _pools_moved(run) or settled(run, "settled")
     if code == 0:
-        with run.step("bridge taken away"):
-            each(run.pool, run.nodes, unbridge_script(), "our own routes do not go")
+        _unbridge(run)
     return code
 
 
@@ -131,6 +133,14 @@ def _bridge(run: Run) -> None:
     with run.step("bridged"):
         for node in run.nodes:
             each(run.pool, [node], bridge_script(node, blocks, addresses), "routes cannot be added")
+
+
+def _unbridge(run: Run) -> None:
+    blocks = blocks_of(run.plane) if run.change.new.network.calico.backend == "bird" else {}
+    with run.step("bridge taken away"):
+        if blocks:
+            each(run.pool, run.nodes, handed_over_script(blocks), "routes of VXLAN do not go")
+        each(run.pool, run.nodes, unbridge_script(), "our own routes do not go")
 
 
 def _pools_moved(run: Run) -> int:
@@ -170,12 +180,6 @@ def _carried(run: Run, name: str, adjust: Callable[[Objects], Objects], *, of_ol
     with run.step(name, change.new.network.plugin):
         transition = Transition(change.recorded(change.migration), adjust=adjust)
         return run.maker.make(run, transition, of_old=of_old)()
-
-
-def _settled(run: Run) -> int:
-    with run.step("settled", run.change.new.network.plugin):
-        transition = Transition(run.change.recorded(None), settled=True)
-        return run.maker.make(run, transition)()
 
 
 def together(objects: Objects) -> Objects:

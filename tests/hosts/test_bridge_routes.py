@@ -1,0 +1,50 @@
+"""Routes between two of Calico's parts, in a network namespace of their own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from provisioner.kube.bridgeroutes import bridge_script, handed_over_script, unbridge_script
+
+BLOCKS = {"one": ["10.244.1.0/26"], "two": ["10.244.2.0/26"]}
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_they_pass_shellcheck() -> None:
+    for script in (
+        bridge_script("one", BLOCKS, {"two": "10.0.0.2"}),
+        handed_over_script(BLOCKS),
+        unbridge_script(),
+    ):
+        subprocess.run(["shellcheck", "-s", "sh", "-"], input=script.main.encode(), check=True)
+
+
+@pytest.mark.parametrize("device", ["", "vxlan.calico"])
+def test_felix_routes_go_once_the_tunnel_is_gone(device: str) -> None:
+    made = f"""
+ip link set lo up
+ip link add v0 type veth peer v1
+ip addr add 10.0.0.1/24 dev v0
+ip link set v0 up
+ip link set v1 up
+[ -z "{device}" ] || ip link add {device} type bridge
+ip route add 10.244.2.0/26 via 10.0.0.2 proto 80
+ip route add blackhole 10.244.1.0/26 proto 80
+(sleep 1; ip route add blackhole 10.244.1.0/26 proto bird metric 32
+ ip route add 10.244.2.0/26 via 10.0.0.2 proto bird metric 32) &
+"""
+    script = made + bridge_script("one", BLOCKS, {"two": "10.0.0.2"}).main + handed_over_script(BLOCKS).main
+    argv = [
+        "unshare",
+        "--net",
+        "dash",
+        "-c",
+        f"{script}\nip route show root 10.244.0.0/16\n{unbridge_script().main}",
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    assert ("proto 80" in done.stdout) is bool(device), done
+    assert done.stdout.count("proto bird") == 2, "it waits for them"
+    assert "10.244.2.0/26 via 10.0.0.2 dev v0 proto 196 metric 9000" in done.stdout
