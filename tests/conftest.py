@@ -23,8 +23,8 @@ APART = frozenset({"test_renewal", "test_traffic_gate", "test_cut_off", "test_ki
 """Files of the tier `cluster` that pytest-xdist runs on a second lab that they share."""
 OWN_LABS = frozenset({
     "test_bare", "test_closed_site", "test_whole_bundle", "test_preload", "test_outside_registry", "test_migrate",
-    "test_reset", "test_reset_beside", "test_three", "test_balanced", "test_balancing", "test_planes",
-    "test_planes_faults", "test_existing_cluster", "test_kubeadm", "test_networks", "test_policies",
+    "test_migrate_others", "test_reset", "test_reset_beside", "test_three", "test_balanced", "test_balancing",
+    "test_planes", "test_planes_faults", "test_existing_cluster", "test_kubeadm", "test_networks", "test_policies",
 })  # fmt: skip
 """Those that make labs of their own, and use no shared one."""
 HERE = Path(__file__).parent
