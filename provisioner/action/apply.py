@@ -8,8 +8,8 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -19,9 +19,10 @@ from provisioner.action.locks import lock
 from provisioner.action.prepare import Prepared, connect, gather, prepare
 from provisioner.action.start import Started
 from provisioner.action.telling import started as run_started
+from provisioner.action.telling import unchanged
 from provisioner.engine.events import Emit, Note, RunEnded, RunStarted
 from provisioner.engine.journal import journal
-from provisioner.errors import ConsentError, InputError, ProvisionError, UnreachableError
+from provisioner.errors import ProvisionError, UnreachableError
 
 if TYPE_CHECKING:
     from provisioner.action.planfile import Agreed
@@ -60,7 +61,7 @@ def _applied(
 ) -> Result:
     loaded = started.loaded
     emit(_started(loaded, "apply"))
-    with _unchanged(loaded, "apply"), ExitStack() as stack:
+    with unchanged(_again(loaded.request, "apply")), ExitStack() as stack:
         pool = stack.enter_context(connect(loaded, started.begun))
         prepared, held = _locked(stack, loaded, pool, emit, changes=True)
         _check_between(prepared, pool, emit)
@@ -119,7 +120,7 @@ def verify(
 
         check_consent(check_failover(loaded), confirm)
     emit(_started(loaded, "verify"))
-    with _unchanged(loaded, "verify"), ExitStack() as stack:
+    with unchanged(_again(loaded.request, "verify")), ExitStack() as stack:
         pool = stack.enter_context(connect(loaded, started.begun))
         # Its checks make objects and take them away: not beside another run's.
         prepared, _ = _locked(stack, loaded, pool, emit, changes=False)
@@ -168,19 +169,6 @@ def _ended(
         left=dict(left),
         extra=extra,
     )
-
-
-@contextmanager
-def _unchanged(loaded: Loaded, command: str) -> Iterator[None]:
-    """What is raised comes before the first change; a failure after that is an outcome."""
-    try:
-        yield
-    except ProvisionError as fault:
-        fault.unchanged = True
-        # The same command would ask for the same consent, or find the same mistakes.
-        if not isinstance(fault, ConsentError | InputError):
-            fault.resume = _again(loaded.request, command)
-        raise
 
 
 def _again(request: Request, command: str) -> str:

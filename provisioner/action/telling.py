@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from provisioner.action.load import Loaded
 from provisioner.engine.events import Emit, RunEnded, RunStarted
 from provisioner.engine.journal import journal
+from provisioner.errors import ConsentError, InputError, ProvisionError
 
 
 @dataclass
@@ -44,6 +45,19 @@ def started(
 def again(loaded: Loaded, command: str, options: Sequence[str]) -> str:
     """The command line that goes on with it."""
     return shlex.join(["provision", command, str(loaded.request.inventory), *options])
+
+
+@contextmanager
+def unchanged(resume: str) -> Iterator[None]:
+    """What is raised in the block comes before the first change. `resume` is the command line that takes it up; not
+    where it would ask for the same consent, or find the same mistakes."""
+    try:
+        yield
+    except ProvisionError as fault:
+        fault.unchanged = True
+        if not isinstance(fault, ConsentError | InputError):
+            fault.resume = resume
+        raise
 
 
 @contextmanager

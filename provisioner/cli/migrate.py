@@ -35,6 +35,9 @@ def command(
 
     What will stop, where and for how long, is told first, and asked for. A run that was stopped goes on with the same
     command; --rollback takes it back at any point, also after the end.
+
+    Exit codes: 0 it is done, or there was nothing to do, 1 it failed, 2 `--plan` has told what would be done, 3 the
+    input is wrong, 4 hosts unreachable, 5 locked by another run.
     """
     from provisioner.action.load import load
     from provisioner.action.migration.change import Wanted
@@ -43,7 +46,7 @@ def command(
     from provisioner.report.confirm import confirm
 
     if rollback == bool(to):
-        raise click.UsageError("say either --to PLUGIN or --rollback")
+        raise click.UsageError("both are given: " * rollback + "say either --to PLUGIN or --rollback")
     wanted = Wanted(to or "", rollback, strategy or "", only_told)
     with reporter(as_json) as report:
         wish = replace(request(inventory, None, None, "", ()), of_others=True)

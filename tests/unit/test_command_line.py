@@ -247,4 +247,6 @@ def test_a_lab_s_name_is_no_path(desk: Desk, name: str) -> None:
 def test_help_says_which_command_must_be_given_the_inventory(desk: Desk) -> None:
     (desk.folder / "inventory.yaml").write_text("all: {hosts: {a: }}\n")
     assert "Missing argument" in desk.type("exec").err
-    assert "`exec` and `advise` must be given it" in " ".join(desk.type("--help").out.split())
+    assert "`migrate`, `remove`, `reset`, `exec` and `advise` must be given it" in " ".join(
+        desk.type("--help").out.split()
+    )

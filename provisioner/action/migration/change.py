@@ -129,5 +129,5 @@ def check_target(loaded: Loaded, wanted: Wanted) -> None:
     if not wanted.rollback and loaded.spec is not None and loaded.spec.network.plugin == "canal":
         place = loaded.inventory.origin(None, "cluster", "network", "plugin")
         raise InputError(
-            [Problem(*place, "plugin: canal is not migrated", "choose calico, flannel or cilium")]
+            [Problem(*place, "plugin: a cluster with canal is not migrated to another plug-in", "")]
         )

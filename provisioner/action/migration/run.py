@@ -18,10 +18,12 @@ from provisioner.action.migration.originals import read_originals
 from provisioner.action.migration.others import ByKubectl
 from provisioner.action.migration.othersthere import open_access
 from provisioner.action.migration.running import Maker, Run
+from provisioner.action.migration.sections import yaml_of
 from provisioner.action.migration.told import told
 from provisioner.action.migration.within import check_within, go_within
 from provisioner.action.prepare import gather
-from provisioner.action.telling import telling
+from provisioner.action.telling import again, telling, unchanged
+from provisioner.action.transition import section_of
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
 from provisioner.playbook.facts import Facts
@@ -39,14 +41,15 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
         # Else what the hosts are asked keeps pods waiting on small ones, who seem to lose requests then.
         pool.yield_to_others()
         facts: dict[str, Facts] = {}
-        held = lock(stack, pool, loaded, loaded.hosts, lambda: facts.update(gather(loaded, pool)))
-        maker = _maker(loaded, pool, stack)
-        change = change_of(loaded, facts, _fixed(loaded, facts), wanted)
+        with unchanged(again(loaded, "migrate", _options(wanted))):
+            held = lock(stack, pool, loaded, loaded.hosts, lambda: facts.update(gather(loaded, pool)))
+            maker = _maker(loaded, pool, stack)
+            change = change_of(loaded, facts, _fixed(loaded, facts), wanted)
         code = 0
         if change is None:
             said.record(Note(message=_nothing(wanted)))
         else:
-            run = Run(change, maker, pool, said.record, stack, held)
+            run = Run(change, maker, pool, said.record, stack, held, loaded.inventory)
             code = _migrated(run, facts, wanted, confirm)
             said.changed, said.phases = run.changed, run.seconds
         said.ok, said.planned, said.execs = code in (0, 2), code == 2, pool.execs
@@ -55,19 +58,27 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
 
 def _migrated(run: Run, facts: Mapping[str, Facts], wanted: Wanted, confirm: Confirm) -> int:
     change = run.change
-    run.maker.check(run)
-    if change.within:
-        check_within(run)
-    check(change, facts, run.plane, run.emit)
-    lines = told(change, facts, run.plane)
-    if wanted.only_told:
-        for line in lines:
+    with unchanged(again(change.target, "migrate", _options(wanted))):
+        _checked(run, facts)
+        for line in told(change, facts, run.plane):
             run.emit(Note(message=line))
-        return 2
-    check_consent(lines, confirm)
+        if wanted.only_told:
+            return 2
+        check_consent(["the pod network changes as it is told above"], confirm)
     run.maker.begin(run)
     with losses_told(change.target, run.pool, run.emit, run.step):
-        return go_within(run) if run.change.within else go_beside(run)
+        code = go_within(run) if run.change.within else go_beside(run)
+    if code == 0 and change.migration.target != section_of(run.written):
+        text = "what the inventory says of the network from now on, below `cluster`:\n"
+        run.emit(Note(message=text + yaml_of(change.migration.target)))
+    return code
+
+
+def _checked(run: Run, facts: Mapping[str, Facts]) -> None:
+    run.maker.check(run)
+    if run.change.within:
+        check_within(run)
+    check(run.change, facts, run.plane, run.emit)
 
 
 def _maker(loaded: Loaded, pool: Pool, stack: ExitStack) -> Maker:
@@ -98,4 +109,5 @@ def _fixed(loaded: Loaded, facts: Mapping[str, Facts]) -> Mapping[str, str | int
 
 def _options(wanted: Wanted) -> list[str]:
     way = ["--rollback"] if wanted.rollback else ["--to", wanted.to]
-    return [*way, *(["--strategy", wanted.strategy] if wanted.strategy else [])]
+    strategy = ["--strategy", wanted.strategy] if wanted.strategy else []
+    return [*way, *strategy, *(["--plan"] if wanted.only_told else [])]

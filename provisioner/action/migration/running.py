@@ -12,6 +12,7 @@ from provisioner.action.migration.change import Change
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Emit, Step
 from provisioner.engine.execute import Outcome
+from provisioner.inventory.model import Inventory
 from provisioner.remote.lock import RemoteLock
 from provisioner.remote.pool import Pool
 from provisioner.remote.session import Session
@@ -47,6 +48,8 @@ class Run:
     emit: Emit
     stack: ExitStack
     held: dict[str, RemoteLock]
+    written: Inventory
+    """The inventory as its user has written it."""
     seconds: dict[str, float] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
 
