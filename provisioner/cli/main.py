@@ -75,8 +75,9 @@ def cli() -> None:
     """Brings up, changes and checks binary-deployed Kubernetes clusters over SSH.
 
     The inventory is the argument, else $PROVISION_INVENTORY, else ./inventory.yaml; `migrate`, `remove`, `reset`,
-    `exec` and `advise` must be given it. Exit codes: 0 done or nothing to do, 1 failed, 2 `plan` found changes, `bundle diff` differences,
-    `repair --look` faults, 3 the input is wrong, 4 hosts unreachable, 5 locked by another run, 130 interrupted.
+    `exec` and `advise` must be given it. Exit codes: 0 done or nothing to do, 1 failed, 2 `plan` found changes,
+    `bundle diff` differences, `repair --look` faults, 3 the input is wrong, 4 hosts unreachable, 5 locked by another
+    run, 130 interrupted.
     """
 
 
