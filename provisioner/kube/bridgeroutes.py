@@ -48,8 +48,9 @@ def bridge_script(node: str, blocks: Mapping[str, Iterable[str]], addresses: Map
 
 
 def handed_over_script(blocks: Mapping[str, Iterable[str]]) -> Script:
-    """Where VXLAN is no more: Felix's routes past it are taken away, which it leaves when it starts without VXLAN and
-    BIRD never replaces; waits until BIRD has its own to all blocks, those of the node included, or some seconds."""
+    """Where VXLAN is no more: takes away Felix's routes past it, if any are left. Felix does so when it hears of the
+    pool; one that starts anew before that knows nothing of them, and BIRD never replaces them. Waits until BIRD has its
+    own to all blocks, those of the node included, or some seconds."""
     prefixes = [each for _, cidrs in sorted(blocks.items()) for each in cidrs]
     waits = "".join(
         f'until [ -n "$(ip -{6 if ":" in each else 4} route show {each} proto {_BIRD})" ] || late; do sleep 0.2; done\n'

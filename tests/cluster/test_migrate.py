@@ -28,6 +28,12 @@ FLANNEL = "        plugin: flannel\n"
 BACKEND = re.compile(r" {8}flannel:\n {10}backend: vxlan.*\n")
 CALICO = "        plugin: calico\n        calico: {pools: [{name: pods-second, cidr: 10.244.128.0/17}]}\n"
 
+LINKS = """
+ls /sys/class/net
+ip route show proto 196
+ip route show proto 80 | sed 's/^/of felix: /'
+"""
+
 
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LabCluster, Path]]:
@@ -153,10 +159,10 @@ def test_calico_goes_from_vxlan_to_bgp_and_back(moved: tuple[LabCluster, Path], 
     for words in (("--to", "calico"), ("--rollback",)):
         done = migrate(bgp, *words)
         measured(done)
-        links = lab.on("kube_control_plane:kube_node", "ls /sys/class/net; ip route show proto 196")
-        assert all(("vxlan.calico" in each) is (words != ("--to", "calico")) for each in links.values()), (
-            links
-        )
+        links = lab.on("kube_control_plane:kube_node", LINKS)
+        tunnel = words != ("--to", "calico")
+        assert all(("vxlan.calico" in each) is tunnel for each in links.values()), links
+        assert all(("of felix" in each) is tunnel for each in links.values()), links
         assert not any("metric 9000" in each for each in links.values()), links
     small = tmp_path / "small.yaml"
     pools = "[{name: small, cidr: 10.244.64.0/18, block_size: 28}]"
