@@ -13,7 +13,7 @@ from localhost import LocalSession
 from migrations import CALICO, FLANNEL, change
 
 from provisioner.action.load import Request, load
-from provisioner.action.migration.originals import FILE, Originals
+from provisioner.action.migration.originals import Originals
 from provisioner.action.migration.othersthere import check_there
 from provisioner.errors import InputError, ProvisionError
 from provisioner.kube.othersnetwork import Agents, agents_of, as_made, read_made
@@ -151,10 +151,6 @@ def test_only_migrate_takes_a_cluster_of_kubeadms(tmp_path: Path) -> None:
     assert {name for name, each in found.cluster.nodes.items() if each.node} == {"cp1", "worker1", "worker2"}
     assert found.cluster.existing is not None
     assert found.cluster.existing.admin_kubeconfig == "/etc/kubernetes/admin.conf"
-
-
-def test_the_originals_lie_where_no_migration_writes() -> None:
-    assert FILE == "/var/lib/provision/migration/originals.json"
 
 
 class OnePlane:
