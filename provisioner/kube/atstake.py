@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.marks import ask
 from provisioner.resources.model import Runner
-from provisioner.shell.quote import quote
+from provisioner.shell.quote import quote, words
 
 _CALICO = tuple(
     f"{each}.crd.projectcalico.org"
@@ -20,7 +20,7 @@ _CALICO = tuple(
         "hostendpoints",
     )
 )
-_OWN = {
+OWN = {
     "calico": _CALICO,
     "canal": _CALICO,
     "cilium": ("ciliumnetworkpolicies.cilium.io", "ciliumclusterwidenetworkpolicies.cilium.io"),
@@ -73,13 +73,18 @@ def read_at_stake(runner: Runner, old: str) -> AtStake:
         f"{KUBECTL} get {kind} -A -o jsonpath={quote(_path(word, columns))}\n"
         for word, (kind, columns) in _ASKED.items()
     ]
-    # Without the definition there is nothing of that kind: Calico's differ from version to version.
-    own = quote(_path("own", (".kind", ".metadata.namespace", ".metadata.name")))
-    lines += [
-        f"! {KUBECTL} get crd {kind} -o name >/dev/null 2>&1 || {KUBECTL} get {kind} -A -o jsonpath={own}\n"
-        for kind in _OWN.get(old, ())
-    ]
+    if own := OWN.get(old):
+        lines.append(f"""{kinds_there(own)}[ -z "$kinds" ] || {KUBECTL} get "$kinds" -A -o jsonpath={quote(_OWN_PATH)}
+""")
     return parse_at_stake(ask(runner, "set -e\n" + "".join(lines)).decode(errors="replace"))
+
+
+def kinds_there(kinds: Sequence[str]) -> str:
+    """Commands that set "$kinds" to those whose definitions are there, with commas, under `set -e`: Calico's differ
+    from version to version."""
+    return f"""names=$({KUBECTL} get crd {words(kinds)} --ignore-not-found -o name)
+kinds=$(echo "$names" | sed 's|.*/||' | paste -s -d , -)
+"""
 
 
 def parse_at_stake(text: str) -> AtStake:
@@ -109,3 +114,6 @@ def _own(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def _path(word: str, columns: tuple[str, ...]) -> str:
     fields = '{"\\t"}'.join(f"{{{each}}}" for each in columns)
     return f'{{range .items[*]}}{word}{{"\\t"}}{fields}{{"\\n"}}{{end}}'
+
+
+_OWN_PATH = _path("own", (".kind", ".metadata.namespace", ".metadata.name"))

@@ -144,6 +144,11 @@ def test_what_is_refused(
     assert hint in (said.problems[0].hint if isinstance(said, InputError) else said.hint)
 
 
+def test_an_api_server_that_does_not_answer_has_not_said_that_there_are_no_blocks(plane: Plane) -> None:
+    with pytest.raises(ProvisionError, match="kubectl failed"):
+        check(change(CALICO, FLANNEL), node_facts(), plane.answer(silent=""), lambda _: None)
+
+
 ROUTED = flannel(backend="host-gw")
 
 

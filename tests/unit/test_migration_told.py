@@ -12,6 +12,7 @@ from migrations import CALICO, COMMON, FLANNEL, Plane, change, node_facts, pod, 
 
 from provisioner.action.migration.checks import check
 from provisioner.action.migration.told import told
+from provisioner.errors import ProvisionError
 
 PODS = "".join(
     [
@@ -206,3 +207,8 @@ def test_what_is_asked_passes_shellcheck(plane: Plane) -> None:
     assert len(texts) == 4
     for text in texts:
         subprocess.run(["shellcheck", "-s", "sh", "-"], input=text, check=True)
+
+
+def test_an_api_server_that_does_not_answer_has_not_said_that_there_are_no_policies(plane: Plane) -> None:
+    with pytest.raises(ProvisionError, match="kubectl failed"):
+        told(change(CALICO, FLANNEL), {}, plane.answer(**THERE, silent=""))

@@ -250,10 +250,10 @@ def _check_blocks(change: Change, reading: Reading, plane: Runner) -> None:
 
 def _blocks(plane: Runner) -> Iterator[str]:
     """Where Calico has not come so far there are none."""
-    script = (
-        f"set -e\n! {KUBECTL} get crd {_BLOCKS} -o name >/dev/null 2>&1 || "
-        f"{KUBECTL} get {_BLOCKS} -o jsonpath='{{.items[*].spec.cidr}}'\n"
-    )
+    script = f"""set -e
+there=$({KUBECTL} get crd {_BLOCKS} --ignore-not-found -o name)
+[ -z "$there" ] || {KUBECTL} get {_BLOCKS} -o jsonpath='{{.items[*].spec.cidr}}'
+"""
     yield from ask(plane, script).decode(errors="replace").split()
 
 
