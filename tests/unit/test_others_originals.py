@@ -126,3 +126,18 @@ def test_on_the_way_they_are_what_was_there_first(cluster: Cluster) -> None:
         maker.check(cluster)  # type: ignore[arg-type]
         maker.begin(cluster)  # type: ignore[arg-type]
         assert cluster.kept == [OLD]
+
+
+def test_pools_of_the_builder_s_are_looked_at_by_whom_they_are(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Change] = []
+    monkeypatch.setattr(others, "check_given_out", lambda wanted, plane: looked.append(wanted))
+    first = change(CALICO, FLANNEL)
+    originals = Originals(CALICO, [], first.old.network)
+    monkeypatch.setattr(ByKubectl, "_found", lambda self, run: originals)
+    ours, begun = change(FLANNEL, CALICO), change(CALICO, FLANNEL, begun=True)
+    for each in (first, ours, begun):
+        cluster.change = each
+        ByKubectl(originals).check(cluster)  # type: ignore[arg-type]
+    assert looked == [first]

@@ -10,6 +10,7 @@ from typing import Any
 from provisioner.action.exchange import agnhost_of
 from provisioner.action.migration.byplaybook import objects_of
 from provisioner.action.migration.change import Change
+from provisioner.action.migration.checks import check_given_out
 from provisioner.action.migration.hosts import write_record
 from provisioner.action.migration.originals import Originals, write_originals
 from provisioner.action.migration.othersthere import check_hosts, check_there
@@ -54,6 +55,8 @@ class ByKubectl:
                 "of theirs",
                 "migrate to another plug-in, or change it by that manifest",
             )
+        if self._is_original(change.old) and change.record.migration is None:
+            check_given_out(change, run.plane)
 
     def begin(self, run: Run) -> None:
         """The originals, and images of what measures, and of what comes, while nothing is changed yet."""
