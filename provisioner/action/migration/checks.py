@@ -226,7 +226,8 @@ def _check_blocks(change: Change, reading: Reading, plane: Runner) -> None:
     met = _met(change, reading, plane)
     if met:
         pools = [
-            f"{{name: before{'-ipv6' * (':' in each)}, cidr: {each}}}" for each in _free_parts(change, reading)
+            f"{{name: before{'-ipv6' * (':' in each)}, cidr: {each}}}"
+            for each in _free_parts(change, reading)
         ]
         raise ProvisionError(
             met,
@@ -264,9 +265,7 @@ def _met(change: Change, reading: Reading, plane: Runner) -> str:
     ]
     if not met:
         return ""
-    return (
-        f"what {old.plugin} has given out meets the pod CIDRs of nodes, of which {new.plugin} would: {_some(met)}"
-    )
+    return f"what {old.plugin} has given out meets the pod CIDRs of nodes, of which {new.plugin} would: {_some(met)}"
 
 
 def _free_parts(change: Change, reading: Reading) -> list[str]:

@@ -18,6 +18,7 @@ from provisioner.action.migration.running import Make, Run
 from provisioner.action.transition import Transition
 from provisioner.bundle.layout import Bundle
 from provisioner.bundle.preloaded import PreloadedImageKind
+from provisioner.engine.events import Note
 from provisioner.engine.execute import Executor, Gate
 from provisioner.engine.hostwork import HostWork
 from provisioner.engine.plan import Desired, Plan
@@ -129,7 +130,8 @@ class ByKubectl:
             run, stages, {_NETWORK_READY: partial(network_ready, run.plane, run.nodes, daemons)}
         )
         if code == 0 and transition.settled:
-            oldnetwork.remove(run.plane, self.objects(run, change.old), objects)
+            for each in oldnetwork.remove(run.plane, self.objects(run, change.old), objects):
+                run.emit(Note(message=f"the namespace {each} stays: others have things in it"))
             write_record(run.pool, run.planes, transition.record)
         return code
 
