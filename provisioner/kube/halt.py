@@ -31,7 +31,8 @@ for place in /run/netns/cni-*; do
   [ -e "$place" ] || continue
   echo "$used" | grep -qx "$(stat -Lc %i "$place")" || {{ umount -l -- "$place" 2>/dev/null || :; rm -f -- "$place"; }}
 done
-{everything()}
+"""
+_SETTINGS = """
 # What kube-proxy sets and does not take back goes to what the kernel begins with, where nobody else says otherwise.
 while read -r setting ours before; do
   [ -d /run/kube-proxy ] || continue
@@ -105,15 +106,16 @@ def halted(units: Collection[str]) -> list[str]:
     return [unit for unit in _UNITS if unit in units]
 
 
-def halt_script(units: Collection[str], *, images: bool = True) -> Script:
+def halt_script(units: Collection[str], pod_cidrs: Collection[str], *, images: bool = True) -> Script:
     """Ends those of ours among the host's `units` and deletes their data; where the kubelet is one, its pods end with
-    their networks and, with `images`, those. To be run while what they consist of is still there."""
+    their networks, whose routes are within `pod_cidrs`, and, with `images`, those. To be run while what they consist of
+    is still there."""
     ours = halted(units)
     lines = [FORGET]
     for unit in ours:
         lines += [f"systemctl {verb} -- {unit} 2>/dev/null || :" for verb in ("stop", "reset-failed")]
     if "kubelet.service" in ours:
-        lines += [_PODS, runtimeimages.DELETE if images else ""]
+        lines += [_PODS, everything(pod_cidrs), _SETTINGS, runtimeimages.DELETE if images else ""]
     lines += [
         f"rm -rf --one-file-system -- {path} 2>/dev/null || :"
         for unit in ours

@@ -55,12 +55,12 @@ class Seen:
     stays: dict[str, str]
 
 
-def look_script(ended: Collection[str]) -> Script:
-    """`ended` are the units that have."""
+def look_script(ended: Collection[str], pod_cidrs: Collection[str]) -> Script:
+    """`ended` are the units that have; routes to pods are within `pod_cidrs`."""
     folders = words(_DATA[unit] for unit in ended if unit in _DATA)
     look = _LOOK % {"units": words(sorted(ended)), "folders": folders}
     # Last, because it has functions of these names of its own.
-    networks = f"{_NODE}{anything()}\n:\n" if "kubelet.service" in ended else ""
+    networks = f"{_NODE}{anything(pod_cidrs)}\n:\n" if "kubelet.service" in ended else ""
     return Script(look + _LOGS + networks)
 
 

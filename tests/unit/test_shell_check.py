@@ -414,11 +414,11 @@ def of_leaving() -> Iterator[Script]:
     both = [members.Member(each, each, each, each, votes=True, healthy=True) for each in "ab"]
     members.remove_member(recorder, both, both[0])
     yield from recorder.scripts
-    yield halt.halt_script({"kubelet.service", "etcd.service"})
-    yield halt.halt_script({"kubelet.service"}, images=False)
+    yield halt.halt_script({"kubelet.service", "etcd.service"}, ["10.244.0.0/16"])
+    yield halt.halt_script({"kubelet.service"}, ["10.244.0.0/16"], images=False)
     yield runtimeimages.delete_script()
     yield users_script()
-    yield look_again_script(("kubelet.service", "etcd.service"))
+    yield look_again_script(("kubelet.service", "etcd.service"), ["10.244.0.0/16"])
     yield removal_script(("a", "b"), ("c", "d"), ("e.service", "f.service"))
     yield halt.clear_script(made=["/opt/a"], storage="/s", memory=["{}"])
     yield from of_remains()
