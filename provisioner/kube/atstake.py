@@ -13,6 +13,7 @@ from provisioner.shell.quote import quote, words
 _CALICO = tuple(
     f"{each}.crd.projectcalico.org"
     for each in (
+        "tiers",
         "globalnetworkpolicies",
         "networkpolicies",
         "globalnetworksets",
@@ -28,6 +29,8 @@ OWN = {
 """Kinds that users make themselves, by the plug-in that goes and takes their definitions with it."""
 _MADE_BY_CALICO = "-auto-hep"
 """How the names of host endpoints end that its controllers make by themselves (Calico 3.28, kube-controllers)."""
+_TIERS = ("default", "adminnetworkpolicy", "baselineadminnetworkpolicy", "kube-admin", "kube-baseline")
+"""Those that it makes by itself (Calico 3.28 to 3.32)."""
 _ASKED = {
     "policy": ("networkpolicies.networking.k8s.io", (".metadata.namespace", ".metadata.name")),
     "budget": (
@@ -105,9 +108,14 @@ def parse_at_stake(text: str) -> AtStake:
     )
 
 
+def is_users(kind: str, name: str) -> bool:
+    """An object of those kinds that Calico has not made by itself."""
+    return not name.endswith(_MADE_BY_CALICO) and not (kind == "Tier" and name in _TIERS)
+
+
 def _own(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     for kind, namespace, name in rows:
-        if not name.endswith(_MADE_BY_CALICO):
+        if is_users(kind, name):
             yield f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 

@@ -37,6 +37,7 @@ from provisioner.kube import (
     leaving,
     members,
     oldnetwork,
+    ownobjects,
     remains,
     runtimeimages,
     switch,
@@ -440,6 +441,12 @@ def of_remains() -> Iterator[Script]:
     oldnetwork.backup(recorder, objects, "/a")
     oldnetwork.stop(recorder, objects)
     oldnetwork.remove(recorder, objects)
+    yield from recorder.scripts
+    nothing = answered(b'GlobalNetworkPolicy\n{"items": []}')
+    kept = json.dumps({"items": [{"kind": "GlobalNetworkPolicy", "metadata": {"name": NASTY}}]}).encode()
+    recorder = Recorder(nothing, b"", b"", kept, nothing)
+    ownobjects.keep_own(recorder, "calico")
+    ownobjects.restore_own(recorder, "calico")
     yield from recorder.scripts
 
 
