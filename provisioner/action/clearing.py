@@ -84,7 +84,7 @@ class _Host:
         }
         units = {each.name for each in ours.values() if each.kind == "systemd"}
         images = keeps_images(self.prepared, self.name, self.wanted.keep)
-        self._run(halt_script(units, images=not images))
+        self._run(halt_script(units, self._pod_cidrs, images=not images))
         if IMAGES in known and not images:
             self._run(runtimeimages.delete_script())
         self._look(halted(units))  # where it finds something, the next run still knows what there was to end
@@ -164,9 +164,15 @@ class _Host:
     def _is_registry(self) -> bool:
         return REGISTRY in groups_of(self.prepared, self.name)
 
+    @property
+    def _pod_cidrs(self) -> list[str]:
+        network = self.prepared.loaded.cluster.network
+        pools = [each.cidr for each in network.calico.pools]
+        return [*dict.fromkeys([*network.pod_cidrs, *pools])]
+
     def _look(self, ended: Collection[str]) -> dict[str, str]:
         """What stays, and why. Raises ProvisionError for what should be gone; `ended` are the units that have."""
-        seen = parse_look(self._run(look_script(ended)))
+        seen = parse_look(self._run(look_script(ended, self._pod_cidrs)))
         if seen.left:
             raise ProvisionError(
                 f"{self.name}: was cleared, but looked at again it has {', '.join(seen.left)}",

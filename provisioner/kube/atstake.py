@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.marks import ask
 from provisioner.resources.model import Runner
-from provisioner.shell.quote import quote
+from provisioner.shell.quote import quote, words
 
 _CALICO = tuple(
     f"{each}.crd.projectcalico.org"
     for each in (
+        "tiers",
         "globalnetworkpolicies",
         "networkpolicies",
         "globalnetworksets",
@@ -20,7 +21,7 @@ _CALICO = tuple(
         "hostendpoints",
     )
 )
-_OWN = {
+OWN = {
     "calico": _CALICO,
     "canal": _CALICO,
     "cilium": ("ciliumnetworkpolicies.cilium.io", "ciliumclusterwidenetworkpolicies.cilium.io"),
@@ -28,6 +29,8 @@ _OWN = {
 """Kinds that users make themselves, by the plug-in that goes and takes their definitions with it."""
 _MADE_BY_CALICO = "-auto-hep"
 """How the names of host endpoints end that its controllers make by themselves (Calico 3.28, kube-controllers)."""
+_TIERS = ("default", "adminnetworkpolicy", "baselineadminnetworkpolicy", "kube-admin", "kube-baseline")
+"""Those that it makes by itself (Calico 3.28 to 3.32)."""
 _ASKED = {
     "policy": ("networkpolicies.networking.k8s.io", (".metadata.namespace", ".metadata.name")),
     "budget": (
@@ -73,13 +76,18 @@ def read_at_stake(runner: Runner, old: str) -> AtStake:
         f"{KUBECTL} get {kind} -A -o jsonpath={quote(_path(word, columns))}\n"
         for word, (kind, columns) in _ASKED.items()
     ]
-    # Without the definition there is nothing of that kind: Calico's differ from version to version.
-    own = quote(_path("own", (".kind", ".metadata.namespace", ".metadata.name")))
-    lines += [
-        f"! {KUBECTL} get crd {kind} -o name >/dev/null 2>&1 || {KUBECTL} get {kind} -A -o jsonpath={own}\n"
-        for kind in _OWN.get(old, ())
-    ]
+    if own := OWN.get(old):
+        lines.append(f"""{kinds_there(own)}[ -z "$kinds" ] || {KUBECTL} get "$kinds" -A -o jsonpath={quote(_OWN_PATH)}
+""")
     return parse_at_stake(ask(runner, "set -e\n" + "".join(lines)).decode(errors="replace"))
+
+
+def kinds_there(kinds: Sequence[str]) -> str:
+    """Commands that set "$kinds" to those whose definitions are there, with commas, under `set -e`: Calico's differ
+    from version to version."""
+    return f"""names=$({KUBECTL} get crd {words(kinds)} --ignore-not-found -o name)
+kinds=$(echo "$names" | sed 's|.*/||' | paste -s -d , -)
+"""
 
 
 def parse_at_stake(text: str) -> AtStake:
@@ -100,12 +108,20 @@ def parse_at_stake(text: str) -> AtStake:
     )
 
 
+def is_users(kind: str, name: str) -> bool:
+    """An object of those kinds that Calico has not made by itself."""
+    return not name.endswith(_MADE_BY_CALICO) and not (kind == "Tier" and name in _TIERS)
+
+
 def _own(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     for kind, namespace, name in rows:
-        if not name.endswith(_MADE_BY_CALICO):
+        if is_users(kind, name):
             yield f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
 def _path(word: str, columns: tuple[str, ...]) -> str:
     fields = '{"\\t"}'.join(f"{{{each}}}" for each in columns)
     return f'{{range .items[*]}}{word}{{"\\t"}}{fields}{{"\\n"}}{{end}}'
+
+
+_OWN_PATH = _path("own", (".kind", ".metadata.namespace", ".metadata.name"))

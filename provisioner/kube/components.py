@@ -45,22 +45,23 @@ _ROW = (
 )
 
 # A namespace may have become home to things of others; what every namespace has by itself does not count.
-_DELETE = f"""
+INHABITED = f"""
 inhabited() {{
   # What cannot be asked counts as yes.
   types=$({KUBECTL} api-resources --verbs=list --namespaced -o name) && [ -n "$types" ] || return 0
-  for r in $types; do
-    found=$({KUBECTL} -n "$1" get "$r" -o name --ignore-not-found) || return 0
-    for o in $found; do
-      case $o in
-        configmap/kube-root-ca.crt | serviceaccount/default) ;;
-        event/* | event.events.k8s.io/* | endpoints/* | endpointslice.discovery.k8s.io/*) ;;
-        *) return 0 ;;
-      esac
-    done
+  found=$({KUBECTL} -n "$1" get "$(echo "$types" | paste -s -d , -)" -o name --ignore-not-found) || return 0
+  for o in $found; do
+    case $o in
+      configmap/kube-root-ca.crt | serviceaccount/default) ;;
+      event/* | event.events.k8s.io/* | endpoints/* | endpointslice.discovery.k8s.io/*) ;;
+      *) return 0 ;;
+    esac
   done
   return 1
 }}
+"""
+"""Defines `inhabited`: whether a namespace has anything in it."""
+_DELETE = f"""{INHABITED}
 used() {{
   found=$({KUBECTL} get "$1" --all-namespaces -o name) || return 0
   [ -n "$found" ]

@@ -14,6 +14,17 @@ from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
 from provisioner.shell.worklock import locked
 
+REAL = """
+real() { place=$(readlink -f -- "$1") && [ "${place:-/}" != / ] && echo "$place" || echo "$1"; }
+"""
+"""Defines `real`: a folder may be a link that was there before us, and mounts are known by where it leads to."""
+# Then it stays, and so does the empty folder at its end.
+_EMPTY = f"""{REAL}
+empty() {{
+  if [ -L "$1" ]; then find "$(real "$1")" -xdev -mindepth 1 -delete; else rm -rf --one-file-system -- "$1"; fi \\
+    2>/dev/null || :
+}}
+"""
 # Network namespaces named by CNI may be another runtime's: a process that
 # lives there keeps them.
 _PODS = f"""
@@ -23,15 +34,17 @@ if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; 
 fi
 [ ! -x /opt/kubernetes/bin/kube-proxy ] || /opt/kubernetes/bin/kube-proxy --cleanup >/dev/null 2>&1 || :
 systemctl stop kubepods.slice 2>/dev/null || :
+kubelet=$(real /var/lib/kubelet)
 while read -r _ place _; do
-  case $place in /var/lib/kubelet/*) echo "$place" ;; esac
+  case $place in "$kubelet"/*) echo "$place" ;; esac
 done </proc/mounts | sort -r | while read -r place; do umount -l -- "$place" 2>/dev/null || :; done
 used=$(stat -Lc %i /proc/[0-9]*/ns/net 2>/dev/null | sort -u)
 for place in /run/netns/cni-*; do
   [ -e "$place" ] || continue
   echo "$used" | grep -qx "$(stat -Lc %i "$place")" || {{ umount -l -- "$place" 2>/dev/null || :; rm -f -- "$place"; }}
 done
-{everything()}
+"""
+_SETTINGS = """
 # What kube-proxy sets and does not take back goes to what the kernel begins with, where nobody else says otherwise.
 while read -r setting ours before; do
   [ -d /run/kube-proxy ] || continue
@@ -105,20 +118,17 @@ def halted(units: Collection[str]) -> list[str]:
     return [unit for unit in _UNITS if unit in units]
 
 
-def halt_script(units: Collection[str], *, images: bool = True) -> Script:
+def halt_script(units: Collection[str], pod_cidrs: Collection[str], *, images: bool = True) -> Script:
     """Ends those of ours among the host's `units` and deletes their data; where the kubelet is one, its pods end with
-    their networks and, with `images`, those. To be run while what they consist of is still there."""
+    their networks, whose routes are within `pod_cidrs`, and, with `images`, those. To be run while what they consist of
+    is still there."""
     ours = halted(units)
-    lines = [FORGET]
+    lines = [FORGET, _EMPTY]
     for unit in ours:
         lines += [f"systemctl {verb} -- {unit} 2>/dev/null || :" for verb in ("stop", "reset-failed")]
     if "kubelet.service" in ours:
-        lines += [_PODS, runtimeimages.DELETE if images else ""]
-    lines += [
-        f"rm -rf --one-file-system -- {path} 2>/dev/null || :"
-        for unit in ours
-        for path in _DATA.get(unit, ())
-    ]
+        lines += [_PODS, everything(pod_cidrs), _SETTINGS, runtimeimages.DELETE if images else ""]
+    lines += [f"empty {path}" for unit in ours for path in _DATA.get(unit, ())]
     return Script(locked("\n".join([*lines, ":"])) + "\n")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from provisioner.kube.halt import REAL
 from provisioner.kube.remains import Remain, anything, parse_remains
 from provisioner.shell.quote import words
 from provisioner.shell.script import Script
@@ -20,11 +21,12 @@ for u in %(units)s; do
   ! systemctl is-active --quiet -- "$u" || left "$u, which runs"
 done
 for p in %(folders)s; do
-  [ -z "$(find "$p" -xdev ! -type d 2>/dev/null | head -n 1)" ] || left "files in $p"
+  [ -z "$(find "$(real "$p")" -xdev ! -type d 2>/dev/null | head -n 1)" ] || left "files in $p"
 done
 find /proc/[0-9]*/exe -lname '/opt/kubernetes/bin/*' -printf '%%l\n' 2>/dev/null | sort -u | each_left 'a process of'
+kubelet=$(real /var/lib/kubelet)
 while read -r _ place _; do
-  case $place in /var/lib/kubelet/*) left "the mount $place" ;; esac
+  case $place in "$kubelet"/*) left "the mount $place" ;; esac
 done </proc/mounts
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
   ctr --namespace k8s.io containers list -q | head -n 3 | each_left 'the container'
@@ -55,12 +57,12 @@ class Seen:
     stays: dict[str, str]
 
 
-def look_script(ended: Collection[str]) -> Script:
-    """`ended` are the units that have."""
+def look_script(ended: Collection[str], pod_cidrs: Collection[str]) -> Script:
+    """`ended` are the units that have; routes to pods are within `pod_cidrs`."""
     folders = words(_DATA[unit] for unit in ended if unit in _DATA)
-    look = _LOOK % {"units": words(sorted(ended)), "folders": folders}
+    look = REAL + _LOOK % {"units": words(sorted(ended)), "folders": folders}
     # Last, because it has functions of these names of its own.
-    networks = f"{_NODE}{anything()}\n:\n" if "kubelet.service" in ended else ""
+    networks = f"{_NODE}{anything(pod_cidrs)}\n:\n" if "kubelet.service" in ended else ""
     return Script(look + _LOGS + networks)
 
 

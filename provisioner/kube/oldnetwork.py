@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from provisioner.errors import ProvisionError
+from provisioner.kube.components import INHABITED
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
 from provisioner.resources.model import Runner
@@ -74,20 +75,20 @@ def stop(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = ())
     _run(runner, locked(f"set -e\n{running}{defined}:") + "\n", "the former network's agents do not end")
 
 
-def remove(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = ()) -> None:
-    """Deletes what is still there of `objects`, but for `keep`, once they are stopped; namespaces last, unless others
-    have pods there. Raises ProvisionError."""
+def remove(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = ()) -> list[str]:
+    """Deletes what is still there of `objects`, but for `keep`, once they are stopped; namespaces last. Returns those
+    that stay, because others have things there, or what is there cannot be asked. Raises ProvisionError."""
     kept = {_place(each) for each in keep}
     gone = [each for each in plain(objects) if _place(each) not in kept and each["kind"] != _DEFINITION]
-    spaces = [each["metadata"]["name"] for each in gone if each["kind"] == "Namespace"]
+    spaces = [quote(each["metadata"]["name"]) for each in gone if each["kind"] == "Namespace"]
     delete = f"{KUBECTL_WAITING} delete --ignore-not-found --timeout={_SECONDS}s"
     lines = f'{delete} -f "$W/objects.json" >/dev/null\n' + "".join(
-        f'[ -n "$({KUBECTL} -n {quote(each)} get pods -o name)" ] || {delete} namespace {quote(each)} >/dev/null\n'
+        f"if inhabited {each}; then echo {each}; else {delete} namespace {each} >/dev/null; fi\n"
         for each in spaces
     )
     payload = {"objects.json": Blob.of(list_json([each for each in gone if each["kind"] != "Namespace"]))}
-    script = locked(f"set -e\n{lines}:") + "\n"
-    _run(runner, script, "the former network's objects do not go", payload)
+    script = locked(f"set -e\n{INHABITED if spaces else ''}{lines}:") + "\n"
+    return _run(runner, script, "the former network's objects do not go", payload).split()
 
 
 def definitions(objects: Iterable[Object]) -> list[str]:
@@ -110,8 +111,10 @@ def _in(item: Object) -> str:
     return f" -n {quote(namespace)}" if namespace else ""
 
 
-def _run(runner: Runner, script: str, what: str, payload: Mapping[str, Blob] = MappingProxyType({})) -> None:
+def _run(runner: Runner, script: str, what: str, payload: Mapping[str, Blob] = MappingProxyType({})) -> str:
+    """What it prints."""
     result = runner.run(Script(script, payload), deadline=3 * _SECONDS)
     if result.status != 0:
         said = result.stderr.decode(errors="replace").strip()[-400:]
         raise ProvisionError(f"{runner.host}: {what}: {said}", "mend that and run the same command again")
+    return result.stdout.decode(errors="replace")

@@ -17,9 +17,6 @@ from provisioner.resources.model import Runner
 from provisioner.shell.script import Blob, Script
 
 Object = dict[str, Any]
-_AGENT = {"flannel": "flannel", "calico": "calico-node", "cilium": "cilium"}
-"""How the names of the agents' DaemonSets begin, in all of upstream's manifests (flannel 0.7 to 0.28 with one for each
-architecture or one for all, in kube-system or kube-flannel; Calico 3; Cilium 1)."""
 _SHARED = ("kube-system", "default")
 """Namespaces that are no network's own."""
 _BY_AGENTS = (
@@ -51,13 +48,25 @@ class Agents:
 
 
 def agents_of(runner: Runner, plugin: str) -> list[Agents]:
-    """By namespace; none where the plug-in is not there. Raises ProvisionError when the API server does not answer."""
+    """By namespace; none where the plug-in is not there. They are known by what their containers run, whatever they are
+    called. Raises ProvisionError when the API server does not answer."""
     found: dict[str, list[Object]] = {}
     for each in json.loads(ask(runner, f"{KUBECTL} get daemonsets.apps -A -o json\n"))["items"]:
-        metadata = each["metadata"]
-        if metadata["name"].startswith((_AGENT[plugin], f"kube-{_AGENT[plugin]}")):
-            found.setdefault(metadata["namespace"], []).append(each)
+        if {_agent(one) for one in each["spec"]["template"]["spec"]["containers"]} - {""} == {plugin}:
+            found.setdefault(each["metadata"]["namespace"], []).append(each)
     return [Agents(namespace, tuple(sets)) for namespace, sets in sorted(found.items())]
+
+
+def _agent(container: Object) -> str:
+    """The plug-in whose agent runs in it, in all of upstream's manifests (flannel 0.7 to 0.28, Calico 3, Cilium 1); ""
+    for all else."""
+    program = str((container.get("command") or [""])[0]).rpartition("/")[2]
+    image = str(container.get("image", "")).partition("@")[0].rpartition("/")[2].partition(":")[0]
+    if program == "flanneld" or image == "flannel":
+        return "flannel"
+    if program == "cilium-agent":
+        return "cilium"
+    return "calico" if image == "node" and container["name"] == "calico-node" else ""
 
 
 def read_made(runner: Runner, agents: Agents, upstream: Sequence[Object]) -> list[Object]:

@@ -64,12 +64,12 @@ find_bridge() {
 }
 delete_link() { ip link delete "$1" 2>/dev/null || :; }
 # A link that cannot be deleted may be others', too: what bears addresses of theirs is left up. Where all is to go the
-# link is the plug-in's if BIRD's routes lead over it: Felix then suffers no other address there.
+# link is the plug-in's if BIRD's routes to pods lead over it: Felix then suffers no other address there.
 find_address() {
   for link in $1; do
     [ -n "$(find_link "$link")" ] || continue
     among=$nets
-    [ -z "$gone" ] || [ -z "$(ip -4 route show dev "$link" proto 12)" ] || among=0.0.0.0/0
+    [ -z "$gone" ] || ! find_route 12 | grep -qE -e "^-4 .* dev $link( |\$)" || among=0.0.0.0/0
     for net in $among; do
       ip "$(family "$net")" -o addr show dev "$link" to "$net" | sed -nE "s/.* inet6? ([^ ]+) .*/$link \1/p"
     done
@@ -84,10 +84,11 @@ delete_address() {
   [ -n "$(ip -o addr show dev "$1" scope global)" ] || ip link set dev "$1" down 2>/dev/null || :
 }
 family() { case $1 in *:*) echo -4 | tr 4 6 ;; *) echo -4 ;; esac; }
-# Lines as `FAMILY PROTOCOL ROUTE`. BIRD may be the host's own: its routes are Calico's within `nets`, where there are
-# any, and where all is to go only if Calico has run.
+# Lines as `FAMILY PROTOCOL ROUTE`. BIRD may be the host's own: its routes are Calico's within `nets`, and where all is
+# to go only if Calico has run.
 find_route() {
-  case $1 in 12*) among=${nets:-any} ;; *) among=any ;; esac
+  among=any
+  case $1 in 12*) [ -z "$nets$gone" ] || among=$nets ;; esac
   [ -z "$gone" ] || [ "$1" != 12 ] || [ -d /run/calico ] || [ -d /var/lib/calico ] || return 0
   for f in -4 -6; do
     for net in $among; do

@@ -113,14 +113,15 @@ def parse_remains(output: str) -> tuple[Remain, ...]:
     )
 
 
-def everything() -> str:
-    """Commands that take away what kube-proxy and any plug-in have left on a host without pods."""
-    return "\n".join([_head(_EVERYTHING, (), ()), "gone=1", *_clean(_EVERYTHING)])
+def everything(pod_cidrs: Collection[str]) -> str:
+    """Commands that take away what kube-proxy and any plug-in have left on a host without pods. `pod_cidrs` are those
+    of the cluster and its pools: BIRD's routes go only within them. Raises ValueError for no CIDR."""
+    return "\n".join([_head(_EVERYTHING, pod_cidrs, ()), "gone=1", *_clean(_EVERYTHING)])
 
 
-def anything() -> str:
+def anything(pod_cidrs: Collection[str]) -> str:
     """Commands that look, as `remains_script` does, for what `everything` is after."""
-    return "\n".join([_head(_EVERYTHING, (), ()), "gone=1", *_look(_EVERYTHING)])
+    return "\n".join([_head(_EVERYTHING, pod_cidrs, ()), "gone=1", *_look(_EVERYTHING)])
 
 
 def _of(plugin: str, keep: Collection[str]) -> Traces:

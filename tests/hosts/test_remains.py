@@ -28,6 +28,17 @@ ip link add kube-ipvs0 type bridge
 ipset create KUBE-CLUSTER-IP hash:ip,port
 nft add table ip kube-proxy
 """
+OWN_BIRD = """
+ip route add default via 10.0.0.9 proto bird
+ip -6 route add default via fd00:0::9 proto bird
+"""
+OWN_TUNNEL = """
+ip addr add 172.16.0.1/24 dev tunl0
+ip link set tunl0 up
+ip route add 172.17.0.0/24 via 172.16.0.9 dev tunl0 proto bird
+mkdir -p /var/lib/calico
+"""
+CIDRS = ["10.244.0.0/16", "10.245.0.0/16", "fd00:244::/32", "fd00:245::/32"]
 NETS = {
     "flannel": ["10.244.1.0/24", "10.244.2.0/24", "fd00:244:2::/64"],
     "calico": ["10.245.0.0/16", "fd00:245::/32"],
@@ -248,29 +259,37 @@ def _short(line: str) -> str:
 
 
 def test_a_host_without_pods_is_rid_of_all_of_them(here: Node) -> None:
-    """kube-proxy's rules go with them, all routes within flannel's network by other hosts, and BIRD's where Calico was;
-    what bears the pod's own name is the runtime's."""
+    """kube-proxy's rules go with them, all routes within flannel's network by other hosts, and BIRD's to pods; what
+    bears the pod's own name is the runtime's. BIRD's other routes are the host's own."""
     here.run(OTHERS)
-    routes = ("10.244.77.0", "192.0.2.0")
-    before = _but(here, "KUBE-", *routes)
+    here.run(OWN_BIRD)
+    before = _but(here, "KUBE-", "10.244.77.0")
     for script in (*THINGS.values(), LIVING):
         here.run(script)
     here.run(PROXY)
-    assert {(each.kind, each.name) for each in parse_remains(here.run(anything()))} >= {
+    assert {(each.kind, each.name) for each in parse_remains(here.run(anything(CIDRS)))} >= {
         ("link", "cni0"),
         ("link", "kube-ipvs0"),
         ("set", "KUBE-CLUSTER-IP"),
         ("table", "ip kube-proxy"),
     }
-    here.run(everything())
+    here.run(everything(CIDRS))
     assert _but(here, "KUBE-", "alive") == before
-    assert [each for each in parse_remains(here.run(anything())) if not each.left] == []
+    assert [each for each in parse_remains(here.run(anything(CIDRS))) if not each.left] == []
 
 
 def test_a_host_without_calico_keeps_the_routes_of_its_own_bird(here: Node) -> None:
-    for script in (OTHERS, FLANNEL, everything()):
+    for script in (OTHERS, FLANNEL, everything(CIDRS)):
         here.run(script)
     assert "192.0.2.0/24 via 10.0.0.9 dev eth0 proto bird" in here.run(SEEN)
+
+
+def test_a_tunnel_of_the_host_s_own_bird_stays_where_calico_has_run(here: Node) -> None:
+    for script in (OTHERS, OWN_BIRD, OWN_TUNNEL):
+        here.run(script)
+    before = _but(here, "10.244.77.0", "/var/lib/calico", "KUBE-", "CNI-")
+    here.run(everything(CIDRS))
+    assert _but(here, "10.244.77.0", "/var/lib/calico", "KUBE-", "CNI-") == before
 
 
 def _but(here: Node, *names: str) -> list[str]:

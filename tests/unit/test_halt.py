@@ -9,7 +9,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from provisioner.kube.halt import clear_script
+from provisioner.kube.halt import clear_script, halt_script
+from provisioner.kube.lookagain import look_script, parse_look
+from provisioner.shell.script import Script
 
 
 def test_nothing_of_a_load_balancer_stays_in_run(tmp_path: Path) -> None:
@@ -49,12 +51,48 @@ def test_what_stays_is_remembered_with_what_it_was(tmp_path: Path) -> None:
     assert (folder / "owned").read_text() == "old\none\ntwo\n"
 
 
+def test_data_behind_a_link_goes_and_the_link_stays(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    for each in ("etcd/member/snap/db", "etcd/.hidden", "others/file"):
+        (disk / each).parent.mkdir(parents=True, exist_ok=True)
+        (disk / each).touch()
+    link = tmp_path / "var/lib/etcd"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(disk / "etcd")
+    assert parse_look(ran(tmp_path, look_script(["etcd.service"], []))).left == (f"files in {link}",)
+    ran(tmp_path, halt_script({"etcd.service"}, []))
+    assert link.is_symlink()
+    assert sorted(str(each.relative_to(disk)) for each in disk.rglob("*")) == [
+        "etcd",
+        "others",
+        "others/file",
+    ]
+    assert parse_look(ran(tmp_path, look_script(["etcd.service"], []))).left == ()
+    ran(tmp_path, halt_script({"etcd.service"}, []))
+
+
+def test_data_in_a_folder_goes_with_it(tmp_path: Path) -> None:
+    (tmp_path / "var/lib/etcd/member").mkdir(parents=True)
+    ran(tmp_path, halt_script({"etcd.service"}, []))
+    assert [each.name for each in (tmp_path / "var/lib").iterdir()] == ["provision"]
+
+
 def cleared(root: Path, memory: Sequence[str] = ()) -> None:
-    script = clear_script(memory=memory)
+    ran(root, clear_script(memory=memory))
+
+
+def ran(root: Path, script: Script) -> str:
+    """What it prints with folders below `root`, and no units."""
     text = re.sub(r"(?<![\w/])/(etc|opt|var|run)/", rf"{root}/\1/", script.main)
+
     for name, blob in script.payload.items():
         assert blob.data is not None
         (root / name).write_bytes(blob.data)
-    environment = {**os.environ, "W": str(root)}
+    programs = root / "programs"
+    programs.mkdir(exist_ok=True)
+    (programs / "systemctl").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "systemctl").chmod(0o755)
+    environment = {**os.environ, "W": str(root), "PATH": f"{programs}:{os.environ['PATH']}"}
     done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from migrations import CALICO, CILIUM, COMMON, FLANNEL, Plane, change, node_facts, row
 
-from provisioner.action.migration.checks import check
+from provisioner.action.migration.checks import check, check_given_out
 from provisioner.engine.events import Event, Note
 from provisioner.errors import InputError, ProvisionError
 
@@ -142,6 +142,27 @@ def test_what_is_refused(
     assert reason in caught.value.reason
     said = caught.value
     assert hint in (said.problems[0].hint if isinstance(said, InputError) else said.hint)
+
+
+def test_pools_of_others_are_theirs_to_change(plane: Plane) -> None:
+    plane.answer(blocks="10.244.1.64/26")
+    with pytest.raises(ProvisionError) as caught:
+        check_given_out(change(calico("10.244.0.0/16"), FLANNEL), plane)
+    assert caught.value.reason == (
+        "what calico has given out meets the pod CIDRs of nodes, of which flannel would: "
+        "10.244.1.64/26 with worker1's 10.244.1.0/24"
+    )
+    assert "give it a second pool there (10.244.128.0/17)" in caught.value.hint
+    assert "migrate" not in caught.value.hint
+    check_given_out(change(CALICO, FLANNEL), plane.answer(blocks="10.244.128.0/26"))
+    plane.answer(silent="")
+    for source, target in ((FLANNEL, CALICO), (CALICO, calico("10.244.0.0/17"))):
+        check_given_out(change(source, target), plane)  # asks nothing
+
+
+def test_an_api_server_that_does_not_answer_has_not_said_that_there_are_no_blocks(plane: Plane) -> None:
+    with pytest.raises(ProvisionError, match="kubectl failed"):
+        check(change(CALICO, FLANNEL), node_facts(), plane.answer(silent=""), lambda _: None)
 
 
 ROUTED = flannel(backend="host-gw")

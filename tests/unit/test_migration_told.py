@@ -12,6 +12,7 @@ from migrations import CALICO, COMMON, FLANNEL, Plane, change, node_facts, pod, 
 
 from provisioner.action.migration.checks import check
 from provisioner.action.migration.told import told
+from provisioner.errors import ProvisionError
 
 PODS = "".join(
     [
@@ -125,8 +126,8 @@ def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
                 "back: the pod network calico",
                 "2 NetworkPolicies (in default, shop) stop being enforced",
                 (
-                    "1 object is deleted with the definitions of calico, not replaced, and kept in the backup: "
-                    "GlobalNetworkPolicy deny-all"
+                    "1 object is deleted with the definitions of calico, and kept: a migration that leads back to it "
+                    "creates them again: GlobalNetworkPolicy deny-all"
                 ),
                 "pods have addresses of their nodes' parts of 10.244.0.0/16 afterwards",
             ],
@@ -195,6 +196,15 @@ def test_what_is_said_of_others(
     assert [each for each in unsaid if each in text] == []
 
 
+def test_what_waits_for_a_plug_in_is_told(plane: Plane) -> None:
+    file = plane.root / "own/var/lib/provision/migration/own-calico.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"items": [{"kind": "GlobalNetworkPolicy", "metadata": {"name": "deny-all"}}]}')
+    line = "1 object is created again, kept since calico has left: GlobalNetworkPolicy deny-all"
+    assert line in told(change(FLANNEL, CALICO), {}, plane.answer(**THERE))
+    assert line not in told(change(CALICO, FLANNEL), {}, plane)
+
+
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_what_is_asked_passes_shellcheck(plane: Plane) -> None:
     migration = change(CALICO, FLANNEL)
@@ -206,3 +216,8 @@ def test_what_is_asked_passes_shellcheck(plane: Plane) -> None:
     assert len(texts) == 4
     for text in texts:
         subprocess.run(["shellcheck", "-s", "sh", "-"], input=text, check=True)
+
+
+def test_an_api_server_that_does_not_answer_has_not_said_that_there_are_no_policies(plane: Plane) -> None:
+    with pytest.raises(ProvisionError, match="kubectl failed"):
+        told(change(CALICO, FLANNEL), {}, plane.answer(**THERE, silent=""))

@@ -13,7 +13,7 @@ from localhost import LocalSession
 from migrations import CALICO, FLANNEL, change
 
 from provisioner.action.load import Request, load
-from provisioner.action.migration.originals import FILE, Originals
+from provisioner.action.migration.originals import Originals
 from provisioner.action.migration.othersthere import check_there
 from provisioner.errors import InputError, ProvisionError
 from provisioner.kube.othersnetwork import Agents, agents_of, as_made, read_made
@@ -28,10 +28,17 @@ SERVER: dict[str, Any] = {
 CONF = {"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}
 
 
-def daemon_set(namespace: str, name: str) -> dict[str, Any]:
+FLANNELD = {
+    "name": "kube-flannel",
+    "image": "docker.io/flannel/flannel:v0.27",
+    "command": ["/opt/bin/flanneld"],
+}
+
+
+def daemon_set(namespace: str, name: str, *containers: dict[str, Any]) -> dict[str, Any]:
     return {
         "metadata": {"namespace": namespace, "name": name, **SERVER},
-        "spec": {"x": 1},
+        "spec": {"template": {"spec": {"containers": [*containers]}}},
         "status": {"n": 1},
     }
 
@@ -59,19 +66,40 @@ class Answering(LocalSession):
         return text.replace("/opt/kubernetes/bin/kubectl", f"{self.root}/kubectl")
 
 
-def test_agents_are_known_by_what_upstream_has_called_them(tmp_path: Path) -> None:
+OLD_FLANNEL = {"name": "kube-flannel", "image": "quay.io/coreos/flannel:v0.12.0-amd64"}
+CALICO_NODE = {"name": "calico-node", "image": "registry:5000/calico/node@sha256:00"}
+CILIUM_AGENT = {"name": "cilium-agent", "image": "x/cilium", "command": ["cilium-agent"]}
+EXPORTER = {"name": "flannel", "image": "x/flannel-exporter:1", "args": ["--flannel"]}
+OTHER_NODE = {"name": "node", "image": "x/node:20", "command": ["node"]}
+
+
+@pytest.mark.parametrize(
+    ("plugin", "places"),
+    [
+        ("flannel", [("kube-flannel", ["renamed"]), ("kube-system", ["amd64", "arm64"])]),
+        ("calico", [("kube-system", ["calico-node"])]),
+        ("cilium", [("kube-system", ["cilium"])]),
+    ],
+)
+def test_agents_are_known_by_what_they_run(
+    tmp_path: Path, plugin: str, places: list[tuple[str, list[str]]]
+) -> None:
     sets = [
-        daemon_set("kube-system", "kube-proxy"),
-        daemon_set("kube-system", "kube-flannel-ds-amd64"),
-        daemon_set("kube-system", "kube-flannel-ds-arm64"),
-        daemon_set("kube-flannel", "kube-flannel-ds"),
-        daemon_set("web", "calico-node"),
+        daemon_set("kube-system", "amd64", OLD_FLANNEL),
+        daemon_set("kube-system", "arm64", OLD_FLANNEL),
+        daemon_set("kube-flannel", "renamed", OTHER_NODE, FLANNELD),
+        daemon_set("kube-flannel", "flannel-exporter", EXPORTER),
+        daemon_set("monitoring", "kube-flannel-ds", EXPORTER),
+        daemon_set("kube-system", "calico-node", CALICO_NODE),
+        daemon_set("web", "calico-node-monitor", OTHER_NODE),
+        daemon_set("kube-system", "canal", CALICO_NODE, FLANNELD),
+        daemon_set("kube-system", "cilium", CILIUM_AGENT),
+        daemon_set("kube-system", "cilium-envoy", {"name": "cilium-envoy", "image": "x/cilium-envoy"}),
     ]
-    found = agents_of(Answering(tmp_path, "dash").say({"items": sets}), "flannel")
-    assert [(each.namespace, len(each.daemon_sets)) for each in found] == [
-        ("kube-flannel", 1),
-        ("kube-system", 2),
-    ]
+    found = agents_of(Answering(tmp_path, "dash").say({"items": sets}), plugin)
+    assert [
+        (each.namespace, [one["metadata"]["name"] for one in each.daemon_sets]) for each in found
+    ] == places
 
 
 def test_what_the_server_has_written_is_not_kept() -> None:
@@ -151,10 +179,6 @@ def test_only_migrate_takes_a_cluster_of_kubeadms(tmp_path: Path) -> None:
     assert {name for name, each in found.cluster.nodes.items() if each.node} == {"cp1", "worker1", "worker2"}
     assert found.cluster.existing is not None
     assert found.cluster.existing.admin_kubeconfig == "/etc/kubernetes/admin.conf"
-
-
-def test_the_originals_lie_where_no_migration_writes() -> None:
-    assert FILE == "/var/lib/provision/migration/originals.json"
 
 
 class OnePlane:

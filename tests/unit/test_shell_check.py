@@ -37,6 +37,7 @@ from provisioner.kube import (
     leaving,
     members,
     oldnetwork,
+    ownobjects,
     remains,
     runtimeimages,
     switch,
@@ -414,11 +415,11 @@ def of_leaving() -> Iterator[Script]:
     both = [members.Member(each, each, each, each, votes=True, healthy=True) for each in "ab"]
     members.remove_member(recorder, both, both[0])
     yield from recorder.scripts
-    yield halt.halt_script({"kubelet.service", "etcd.service"})
-    yield halt.halt_script({"kubelet.service"}, images=False)
+    yield halt.halt_script({"kubelet.service", "etcd.service"}, ["10.244.0.0/16"])
+    yield halt.halt_script({"kubelet.service"}, ["10.244.0.0/16"], images=False)
     yield runtimeimages.delete_script()
     yield users_script()
-    yield look_again_script(("kubelet.service", "etcd.service"))
+    yield look_again_script(("kubelet.service", "etcd.service"), ["10.244.0.0/16"])
     yield removal_script(("a", "b"), ("c", "d"), ("e.service", "f.service"))
     yield halt.clear_script(made=["/opt/a"], storage="/s", memory=["{}"])
     yield from of_remains()
@@ -440,6 +441,12 @@ def of_remains() -> Iterator[Script]:
     oldnetwork.backup(recorder, objects, "/a")
     oldnetwork.stop(recorder, objects)
     oldnetwork.remove(recorder, objects)
+    yield from recorder.scripts
+    nothing = answered(b'GlobalNetworkPolicy\n{"items": []}')
+    kept = json.dumps({"items": [{"kind": "GlobalNetworkPolicy", "metadata": {"name": NASTY}}]}).encode()
+    recorder = Recorder(nothing, b"", b"", kept, nothing)
+    ownobjects.keep_own(recorder, "calico")
+    ownobjects.restore_own(recorder, "calico")
     yield from recorder.scripts
 
 

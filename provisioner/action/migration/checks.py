@@ -223,37 +223,63 @@ def _check_blocks(change: Change, reading: Reading, plane: Runner) -> None:
             f"{old.plugin} and {new.plugin} give pods addresses of the same parts, and whose a pod's is cannot be told",
             "migrate to calico first, and from there",
         )
-    blocks = _blocks(plane) if old.plugin == "calico" else map(str, pools_of(old).values())
-    homes = [(name, part) for name, parts in sorted(reading.homes.items()) for part in parts]
-    met = [
-        f"{block} with {name}'s {part}"
-        for block in blocks
-        for name, part in homes
-        if _meet(ipaddress.ip_network(block), part)
-    ]
+    met = _met(change, reading, plane)
     if met:
-        free = {
-            version: _free(new.pod_cidrs, [part for _, part in homes], version)
-            for version in sorted({ipaddress.ip_network(each).version for each in new.pod_cidrs})
-        }
         pools = [
-            f"{{name: before{'-ipv6' * (version == 6)}, cidr: {each}}}"
-            for version, each in free.items()
-            if each
+            f"{{name: before{'-ipv6' * (':' in each)}, cidr: {each}}}"
+            for each in _free_parts(change, reading)
         ]
         raise ProvisionError(
-            f"what {old.plugin} has given out meets the pod CIDRs of nodes, of which {new.plugin} would: {_some(met)}",
+            met,
             f"have plugin: calico with pools: [{', '.join(pools)}] first, `provision migrate` --to calico, and "
             f"--to {new.plugin} afterwards",
         )
 
 
+def check_given_out(change: Change, plane: Runner) -> None:
+    """As `check` does, where the old network is its builder's, and no migration can change its pools. Raises
+    ProvisionError."""
+    old, new = change.old.network, change.new.network
+    if change.within or not pools_of(old) or pools_of(new):
+        return
+    reading = read_workloads(plane)
+    if met := _met(change, reading, plane):
+        free = " and ".join(_free_parts(change, reading)) or "a part of the network without nodes' pod CIDRs"
+        raise ProvisionError(
+            met,
+            f"{old.plugin} is as its builder has installed it: give it a second pool there ({free}), disable the one "
+            "that it has, make all pods anew, delete the former pool, and say in the inventory what the pools are then",
+        )
+
+
+def _met(change: Change, reading: Reading, plane: Runner) -> str:
+    """What the old one has given out of what the new one would; "" for nothing."""
+    old, new = change.old.network, change.new.network
+    blocks = _blocks(plane) if old.plugin == "calico" else map(str, pools_of(old).values())
+    met = [
+        f"{block} with {name}'s {part}"
+        for block in blocks
+        for name, parts in sorted(reading.homes.items())
+        for part in parts
+        if _meet(ipaddress.ip_network(block), part)
+    ]
+    if not met:
+        return ""
+    return f"what {old.plugin} has given out meets the pod CIDRs of nodes, of which {new.plugin} would: {_some(met)}"
+
+
+def _free_parts(change: Change, reading: Reading) -> list[str]:
+    cidrs, homes = change.new.network.pod_cidrs, [part for parts in reading.homes.values() for part in parts]
+    versions = sorted({ipaddress.ip_network(each).version for each in cidrs})
+    return [part for version in versions if (part := _free(cidrs, homes, version))]
+
+
 def _blocks(plane: Runner) -> Iterator[str]:
     """Where Calico has not come so far there are none."""
-    script = (
-        f"set -e\n! {KUBECTL} get crd {_BLOCKS} -o name >/dev/null 2>&1 || "
-        f"{KUBECTL} get {_BLOCKS} -o jsonpath='{{.items[*].spec.cidr}}'\n"
-    )
+    script = f"""set -e
+there=$({KUBECTL} get crd {_BLOCKS} --ignore-not-found -o name)
+[ -z "$there" ] || {KUBECTL} get {_BLOCKS} -o jsonpath='{{.items[*].spec.cidr}}'
+"""
     yield from ask(plane, script).decode(errors="replace").split()
 
 

@@ -1,4 +1,5 @@
-"""The pod network of a cluster that others have built, as the first migration found it: kept on its control planes."""
+"""The pod network of a cluster that others have built, as the last migration away from it found it: kept on its
+control planes."""
 
 from __future__ import annotations
 
@@ -93,11 +94,10 @@ def read_originals(pool: Pool, planes: Sequence[str], inventory: Inventory) -> O
 
 
 def write_originals(pool: Pool, planes: Sequence[str], originals: Originals) -> None:
-    """Where they are not yet. Raises ProvisionError."""
+    """In place of those of an earlier migration. Raises ProvisionError."""
     text = json.dumps({"section": originals.section, "objects": list(originals.objects)}, sort_keys=True)
     script = f"""set -e
 umask 077
-[ ! -e {FILE} ] || exit 0
 mkdir -p {FOLDER}
 cp "$W/originals" {FILE}.new
 mv {FILE}.new {FILE}

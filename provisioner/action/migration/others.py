@@ -9,12 +9,15 @@ from typing import Any
 
 from provisioner.action.exchange import agnhost_of
 from provisioner.action.migration.byplaybook import objects_of
+from provisioner.action.migration.change import Change
+from provisioner.action.migration.checks import check_given_out
 from provisioner.action.migration.originals import Originals, write_originals
 from provisioner.action.migration.othersthere import check_hosts, check_there
 from provisioner.action.migration.running import Make, Run
 from provisioner.action.transition import Transition
 from provisioner.bundle.layout import Bundle
 from provisioner.bundle.preloaded import PreloadedImageKind
+from provisioner.engine.events import Note
 from provisioner.engine.execute import Executor, Gate
 from provisioner.engine.hostwork import HostWork
 from provisioner.engine.plan import Desired, Plan
@@ -34,8 +37,8 @@ _NETWORK_READY = "network_ready"
 
 
 class ByKubectl:
-    """The maker of clusters that others have built. `originals` are what the first migration found there, which is what
-    comes back when the way leads back."""
+    """The maker of clusters that others have built. `originals` are what the last migration that led away from their
+    network found there, which is what comes back when the way leads back."""
 
     def __init__(self, originals: Originals | None) -> None:
         self._originals = originals
@@ -44,7 +47,7 @@ class ByKubectl:
         change = run.change
         check_there(run)
         check_hosts(run)
-        if self._originals is None:
+        if self._untouched(change):
             self._originals = self._found(run)
         if change.within and self._is_original(change.old):
             raise ProvisionError(
@@ -52,9 +55,13 @@ class ByKubectl:
                 "of theirs",
                 "migrate to another plug-in, or change it by that manifest",
             )
+        if self._is_original(change.old) and change.record.migration is None:
+            check_given_out(change, run.plane)
 
     def begin(self, run: Run) -> None:
-        """Images of what measures, and of what comes, while nothing is changed yet."""
+        """The originals, and images of what measures, and of what comes, while nothing is changed yet."""
+        if self._originals is not None:
+            write_originals(run.pool, run.planes, self._originals)
         new = [] if self._is_original(run.change.new) else self.objects(run, run.change.new)
         with run.step("images", ", ".join(run.nodes)):
             code = self._carried(run, [_images(run, new)], {})
@@ -74,6 +81,14 @@ class ByKubectl:
         if self._originals and self._is_original(spec):
             return [*self._originals.objects]
         return objects_of(run, spec)
+
+    def _untouched(self, change: Change) -> bool:
+        """The network is there as its builder has it by now, who may have changed it since the last migration."""
+        if self._originals is None:
+            return True
+        return change.record.migration is None and (
+            change.record.now is None or self._is_original(change.old)
+        )
 
     def _is_original(self, spec: ClusterSpec) -> bool:
         return self._originals is not None and self._originals.network == spec.network
@@ -98,8 +113,6 @@ class ByKubectl:
 
     def _made(self, run: Run, transition: Transition, objects: Objects) -> int:
         change = run.change
-        if self._originals is not None:
-            write_originals(run.pool, run.planes, self._originals)
         daemons = [object_key(each) for each in objects if each["kind"] == "DaemonSet"]
         manifest = Resource(
             "manifest",
@@ -116,7 +129,8 @@ class ByKubectl:
             run, stages, {_NETWORK_READY: partial(network_ready, run.plane, run.nodes, daemons)}
         )
         if code == 0 and transition.settled:
-            oldnetwork.remove(run.plane, self.objects(run, change.old), objects)
+            for each in oldnetwork.remove(run.plane, self.objects(run, change.old), objects):
+                run.emit(Note(message=f"the namespace {each} stays: others have things in it"))
         return code
 
     def _carried(self, run: Run, stages: Sequence[Desired], gates: Mapping[str, Gate]) -> int:

@@ -18,7 +18,9 @@ from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.marks import ask
+from provisioner.kube.podmoves import FOLDER
 from provisioner.network.needs import needs_of
+from provisioner.pki.cluster import MARK_FILE
 from provisioner.playbook.facts import Facts
 from provisioner.remote.pool import Pool
 from provisioner.shell.quote import quote
@@ -28,26 +30,40 @@ from provisioner.spec.model import ClusterSpec, Existing
 
 _PROGRAM, _CONFIG = "/opt/kubernetes/bin/kubectl", "/etc/kubernetes/admin.kubeconfig"
 """Where this tool's scripts look for them (kube.kubectl)."""
+_LINKS = f"{FOLDER}/links"
+"""Links of ours, each noted before it is made: a run that was killed leaves them, and others' own are not touched."""
+_BACK = f"""
+[ ! -e {_LINKS} ] || {{
+  while read -r place target; do
+    [ "$(readlink "$place")" != "$target" ] || rm -f -- "$place"
+    rmdir -- "${{place%/*}}" 2>/dev/null || :
+  done <{_LINKS}
+  rmdir /opt/kubernetes 2>/dev/null || :
+  rm -f {_LINKS}
+  rmdir {FOLDER} 2>/dev/null || :
+}}
+"""
 _ACCESS = f"""
 set -e
+{_BACK.strip()}
 k={_PROGRAM} c={_CONFIG}
+link() {{
+  mkdir -p {FOLDER} "${{2%/*}}"
+  echo "$2 $1" >>{_LINKS}
+  ln -s "$1" "$2"
+}}
 [ -x "$k" ] || {{
   found=$(PATH="$PATH:/usr/local/bin:$1/bin" command -v kubectl) || {{ echo "there is no kubectl" >&2; exit 3; }}
-  mkdir -p "${{k%/*}}"
-  ln -sfn "$found" "$k"
+  link "$found" "$k"
 }}
-[ -s "$c" ] || {{
+# With the mark this tool has made the configuration itself.
+if [ ! -s {MARK_FILE} ] || [ ! -s "$c" ]; then
   [ -s "$2" ] || {{ echo "there is no $2" >&2; exit 4; }}
-  mkdir -p "${{c%/*}}"
-  ln -sfn "$2" "$c"
-}}
+  [ -s "$c" ] || link "$2" "$c"
+  [ "$(cat "$c")" = "$(cat "$2")" ] || {{ echo "$c is there, and another one than $2" >&2; exit 5; }}
+fi
 mkdir -p /var/lib/provision/state
 "$k" --kubeconfig="$c" --request-timeout=20s get --raw /readyz >/dev/null
-"""
-# Only what is a link is ours; folders only when they are empty.
-_BACK = f"""
-for f in {_PROGRAM} {_CONFIG}; do [ ! -L "$f" ] || rm -f -- "$f"; done
-rmdir --ignore-fail-on-non-empty /opt/kubernetes/bin /opt/kubernetes 2>/dev/null || :
 """
 _PROXY = """
 url=http://127.0.0.1:10249/proxyMode
@@ -65,6 +81,7 @@ def open_access(stack: ExitStack, pool: Pool, host: str, existing: Existing) -> 
         hint = {
             3: "this tool asks the cluster from its first control plane: install kubectl there",
             4: "cluster.existing: {preset: ..., admin_kubeconfig: PATH} names an administrator's kubeconfig there",
+            5: f"say admin_kubeconfig: {_CONFIG} if that one is meant, or move it away",
         }.get(answer.status, f"`kubectl get --raw /readyz` on {host} has to work")
         raise ProvisionError(f"{host}: the cluster cannot be asked: {said}", hint)
 

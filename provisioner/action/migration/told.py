@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from provisioner.action.migration.change import Change
 from provisioner.action.migration.checks import pools_of
 from provisioner.kube.atstake import AtStake, read_at_stake
+from provisioner.kube.objects import object_key
+from provisioner.kube.ownobjects import kept_own
 from provisioner.kube.podmoves import FOLDER
 from provisioner.kube.workloads import Pod, Reading, Workload, read_workloads
 from provisioner.network.record import ALONE
@@ -32,7 +34,7 @@ def told(change: Change, facts: Mapping[str, Facts], plane: Runner) -> list[str]
         *(_gaps(reading, stake, pods) if not change.all_at_once else ()),
         *_nobodys(stake, pods),
         *(_budgets(change, stake) if pods else ()),
-        *(_policies(change, stake) if not change.within else ()),
+        *((*_policies(change, stake), *_back_again(change, plane)) if not change.within else ()),
         *_kept(change, pods),
     ]
 
@@ -204,9 +206,16 @@ def _policies(change: Change, stake: AtStake) -> Iterator[str]:
         yield f"{where} stay enforced, for pods of either network by its own plug-in"
     if stake.own:
         yield (
-            f"{_count(len(stake.own), 'object')} deleted with the definitions of {change.old.network.plugin}, not "
-            f"replaced, and kept in the backup: {_some(stake.own)}"
+            f"{_count(len(stake.own), 'object')} deleted with the definitions of {change.old.network.plugin}, and "
+            f"kept: a migration that leads back to it creates them again: {_some(stake.own)}"
         )
+
+
+def _back_again(change: Change, plane: Runner) -> Iterator[str]:
+    plugin = change.new.network.plugin
+    own = [object_key(each) for each in kept_own(plane, plugin)]
+    if own:
+        yield f"{_count(len(own), 'object')} created again, kept since {plugin} has left: {_some(own)}"
 
 
 def _kept(change: Change, pods: Sequence[Pod]) -> Iterator[str]:

@@ -1,0 +1,148 @@
+"""What users have made of a plug-in's own kinds outlives its absence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from localhost import LocalSession
+
+from provisioner.errors import ProvisionError
+from provisioner.kube.ownobjects import keep_own, kept_own, restore_own
+
+FILE = "own/var/lib/provision/migration/own-calico.json"
+KUBECTL = """#!/bin/sh
+[ ! -e {root}/silent ] || exit 1
+case " $* " in
+*" get crd "*" custom-columns="*) cat {root}/kinds ;;
+*" get crd "*) cat {root}/names ;;
+*" get namespaces"*) cat {root}/there ;;
+*" create -f "*) for each; do case $each in */own) cp "$each" {root}/created ;; esac; done ;;
+*) echo "unexpected: $*" >&2; exit 1 ;;
+esac
+"""
+
+
+def item(kind: str, name: str, namespace: str = "", **more: Any) -> dict[str, Any]:
+    metadata = {"name": name, "uid": "u", "resourceVersion": "1"} | (
+        {"namespace": namespace} if namespace else {}
+    )
+    return {"apiVersion": "crd.projectcalico.org/v1", "kind": kind, "metadata": metadata, **more}
+
+
+SHOP, DEFAULT = item("Namespace", "shop"), item("Namespace", "default")
+POLICY = item("NetworkPolicy", "deny", "shop", spec={"order": 1})
+GLOBAL, TIER = item("GlobalNetworkPolicy", "all"), item("Tier", "security")
+ENDPOINT, AUTOMATIC = item("HostEndpoint", "eth0"), item("HostEndpoint", "cp1-auto-hep")
+BUILT_IN = item("Tier", "default")
+KINDS = ("Tier", "GlobalNetworkPolicy", "NetworkPolicy", "HostEndpoint")
+USERS = ["GlobalNetworkPolicy all", "HostEndpoint eth0", "NetworkPolicy shop/deny", "Tier security"]
+
+
+class Plane(LocalSession):
+    """This machine, with a kubectl that knows what `there` says."""
+
+    def there(self, *items: dict[str, Any], kinds: tuple[str, ...] = KINDS) -> Plane:
+        (self.root / "kinds").write_text("".join(f"{each}\n" for each in kinds))
+        (self.root / "names").write_text("".join(f"crd/{each.lower()}s\n" for each in kinds))
+        (self.root / "there").write_text(json.dumps({"kind": "List", "items": items}))
+        path = self.root / "kubectl"
+        path.write_text(KUBECTL.format(root=self.root))
+        path.chmod(0o755)
+        return self
+
+    @property
+    def created(self) -> list[str]:
+        path = self.root / "created"
+        return named(json.loads(path.read_text())["items"]) if path.exists() else []
+
+    def _text(self, text: str) -> str:
+        return super()._text(text).replace("/opt/kubernetes/bin/kubectl", f"{self.root}/kubectl")
+
+
+def named(items: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{each['kind']} "
+        + "/".join(filter(None, (each["metadata"].get("namespace"), each["metadata"]["name"])))
+        for each in items
+    ]
+
+
+@pytest.fixture(params=["dash", "busybox"])
+def plane(tmp_path: Path, request: pytest.FixtureRequest) -> Plane:
+    return Plane(tmp_path, request.param)
+
+
+@pytest.fixture
+def left(plane: Plane) -> Plane:
+    """The plug-in has left, with all that was there of it."""
+    plane.there(SHOP, DEFAULT, ENDPOINT, POLICY, GLOBAL, TIER, BUILT_IN, AUTOMATIC)
+    keep_own(plane, "calico")
+    return plane
+
+
+def test_what_users_have_made_is_kept_as_they_made_it(left: Plane) -> None:
+    kept = kept_own(left, "calico")
+    assert sorted(named(kept)) == USERS
+    assert [each for each in kept if each["kind"] == "NetworkPolicy"] == [
+        {**POLICY, "metadata": {"name": "deny", "namespace": "shop"}}
+    ]
+    assert (left.root / FILE).stat().st_mode & 0o077 == 0
+
+
+def test_it_is_created_again_and_forgotten(left: Plane) -> None:
+    left.there(SHOP, BUILT_IN)
+    assert restore_own(left, "calico") == []
+    assert sorted(left.created) == USERS
+    assert left.created[-1] == "HostEndpoint eth0"
+    assert not (left.root / FILE).exists()
+    (left.root / "created").unlink()
+    assert restore_own(left, "calico") == []
+    assert left.created == []
+
+
+def test_what_is_there_by_now_stays_as_it_is(left: Plane) -> None:
+    left.there(SHOP, {**POLICY, "spec": {"order": 2}}, TIER, ENDPOINT)
+    assert restore_own(left, "calico") == []
+    assert left.created == ["GlobalNetworkPolicy all"]
+
+
+def test_what_has_no_place_any_more_is_told(left: Plane) -> None:
+    left.there(DEFAULT, kinds=("GlobalNetworkPolicy", "NetworkPolicy", "HostEndpoint"))
+    assert restore_own(left, "calico") == ["NetworkPolicy shop/deny", "Tier security"]
+    assert left.created == ["GlobalNetworkPolicy all", "HostEndpoint eth0"]
+
+
+def test_a_plug_in_that_leaves_before_they_were_created_again_loses_none(left: Plane) -> None:
+    left.there(SHOP, {**GLOBAL, "spec": {"order": 9}}, kinds=KINDS)
+    keep_own(left, "calico")
+    kept = kept_own(left, "calico")
+    assert sorted(named(kept)) == USERS
+    assert [each["spec"] for each in kept if each["kind"] == "GlobalNetworkPolicy"] == [{"order": 9}]
+    left.there(kinds=())
+    keep_own(left, "calico")
+    assert sorted(named(kept_own(left, "calico"))) == USERS
+
+
+def test_nothing_is_forgotten_while_the_api_server_does_not_answer(left: Plane) -> None:
+    (left.root / "silent").touch()
+    with pytest.raises(ProvisionError):
+        restore_own(left, "calico")
+    with pytest.raises(ProvisionError):
+        keep_own(left, "calico")
+    assert sorted(named(kept_own(left, "calico"))) == USERS
+
+
+def test_flannel_has_no_kinds_of_its_own(plane: Plane) -> None:
+    keep_own(plane, "flannel")
+    assert restore_own(plane, "flannel") == []
+    assert plane.execs == 0
+
+
+def test_a_damaged_file_is_no_traceback(plane: Plane) -> None:
+    (plane.root / FILE).parent.mkdir(parents=True)
+    (plane.root / FILE).write_text("{")
+    with pytest.raises(ProvisionError, match="is damaged"):
+        kept_own(plane, "calico")
