@@ -17,6 +17,7 @@ from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
 from provisioner.errors import ProvisionError
 from provisioner.kube import oldnetwork
+from provisioner.kube.ownobjects import keep_own, restore_own
 from provisioner.kube.podmoves import Moves
 from provisioner.kube.remains import Remain, backup_script, clean_script, parse_remains, remains_script
 from provisioner.kube.workloads import Pod, Reading, read_workloads
@@ -52,7 +53,12 @@ def _beside(run: Run) -> int:
         make = run.maker.make(run, Transition(change.recorded(change.migration), beside=change.old))
         note_down(run)
     with run.step("beside", change.new.network.plugin):
-        return make()
+        code = make()
+        missing = restore_own(run.plane, change.new.network.plugin) if code == 0 else []
+    if missing:
+        what = f"kept when {change.new.network.plugin} left, and not created again, because their kind or namespace is gone"
+        run.emit(Note(level="warning", message=f"{what}: {', '.join(missing)}"))
+    return code
 
 
 def note_down(run: Run) -> None:
@@ -112,6 +118,7 @@ def _taken_away(run: Run) -> None:
     change = run.change
     old, new = change.old.network.plugin, change.new.network.plugin
     with run.step("agents end", old):
+        keep_own(run.plane, old)
         oldnetwork.stop(run.plane, *(run.maker.objects(run, each) for each in (change.old, change.new)))
     cidrs = _routed(run)
     with run.step("cleaned", old):
