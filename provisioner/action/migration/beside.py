@@ -56,7 +56,7 @@ def _beside(run: Run) -> int:
         code = make()
         missing = restore_own(run.plane, change.new.network.plugin) if code == 0 else []
     if missing:
-        what = f"kept when {change.new.network.plugin} left, and not created again, because their kind or namespace is gone"
+        what = f"kept when {change.new.network.plugin} left, and their kind or namespace is gone by now"
         run.emit(Note(level="warning", message=f"{what}: {', '.join(missing)}"))
     return code
 
