@@ -15,6 +15,7 @@ from provisioner.action.keeping import (
     keeps_images,
     kept_on,
 )
+from provisioner.action.load import Loaded
 from provisioner.action.prepare import Prepared
 from provisioner.engine.events import Emit, Note
 from provisioner.engine.execute import Executor
@@ -84,7 +85,7 @@ class _Host:
         }
         units = {each.name for each in ours.values() if each.kind == "systemd"}
         images = keeps_images(self.prepared, self.name, self.wanted.keep)
-        self._run(halt_script(units, self._pod_cidrs, images=not images))
+        self._run(halt_script(units, pod_cidrs_of(self.prepared.loaded), images=not images))
         if IMAGES in known and not images:
             self._run(runtimeimages.delete_script())
         self._look(halted(units))  # where it finds something, the next run still knows what there was to end
@@ -164,15 +165,9 @@ class _Host:
     def _is_registry(self) -> bool:
         return REGISTRY in groups_of(self.prepared, self.name)
 
-    @property
-    def _pod_cidrs(self) -> list[str]:
-        network = self.prepared.loaded.cluster.network
-        pools = [each.cidr for each in network.calico.pools]
-        return [*dict.fromkeys([*network.pod_cidrs, *pools])]
-
     def _look(self, ended: Collection[str]) -> dict[str, str]:
         """What stays, and why. Raises ProvisionError for what should be gone; `ended` are the units that have."""
-        seen = parse_look(self._run(look_script(ended, self._pod_cidrs)))
+        seen = parse_look(self._run(look_script(ended, pod_cidrs_of(self.prepared.loaded))))
         if seen.left:
             raise ProvisionError(
                 f"{self.name}: was cleared, but looked at again it has {', '.join(seen.left)}",
@@ -188,6 +183,14 @@ class _Host:
                 f"{self.name}: clearing it failed: {said}", "mend that and run the same command again"
             )
         return result.stdout.decode(errors="replace")
+
+
+def pod_cidrs_of(loaded: Loaded) -> list[str]:
+    """Where pods have addresses; nothing without a cluster."""
+    if loaded.spec is None:
+        return []
+    network = loaded.spec.network
+    return [*dict.fromkeys([*network.pod_cidrs, *(each.cidr for each in network.calico.pools)])]
 
 
 def packages_of(known: Mapping[str, Owned], playbook: str) -> tuple[str, ...]:

@@ -7,8 +7,12 @@ import os
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from migrations import CALICO, loaded
+
+from provisioner.action.clearing import pod_cidrs_of
 from provisioner.kube.halt import clear_script, halt_script
 from provisioner.kube.lookagain import look_script, parse_look
 from provisioner.shell.script import Script
@@ -75,6 +79,13 @@ def test_data_in_a_folder_goes_with_it(tmp_path: Path) -> None:
     (tmp_path / "var/lib/etcd/member").mkdir(parents=True)
     ran(tmp_path, halt_script({"etcd.service"}, []))
     assert [each.name for each in (tmp_path / "var/lib").iterdir()] == ["provision"]
+
+
+def test_pods_have_addresses_of_pools_too_and_without_a_cluster_none() -> None:
+    other = {**CALICO, "pod_cidrs": ["10.244.128.0/17"]}
+    assert pod_cidrs_of(loaded(other)) == ["10.244.128.0/17"]
+    assert pod_cidrs_of(loaded(CALICO)) == ["10.244.0.0/16", "10.244.128.0/17"]
+    assert pod_cidrs_of(replace(loaded(), spec=None)) == []
 
 
 def cleared(root: Path, memory: Sequence[str] = ()) -> None:
