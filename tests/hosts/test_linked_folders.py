@@ -27,15 +27,22 @@ def here(tmp_path: Path) -> Iterator[Node]:
         yield one
 
 
+def left(here: Node) -> set[str]:
+    """What the second look finds of folders; who is no machine has no units and no runtime to ask."""
+    script = look_script(["kubelet.service"], CIDRS).main
+    return {
+        each
+        for each in parse_look(here.run(f"exec 2>/dev/null\n{script}")).left
+        if "kubelet.service" not in each
+    }
+
+
 def test_mounts_and_files_behind_the_link_go(here: Node) -> None:
     here.run(BEHIND_A_LINK)
-    look = look_script(["kubelet.service"], CIDRS).main
-    assert set(parse_look(here.run(look)).left) >= {
-        "files in /var/lib/kubelet",
-        "the mount /data/kubelet/pods/one/volumes/claim",
-    }
-    here.run(halt_script({"kubelet.service"}, CIDRS).main)
-    assert parse_look(here.run(look)).left == ()
+    before = left(here)
+    assert before >= {"files in /var/lib/kubelet", "the mount /data/kubelet/pods/one/volumes/claim"}
+    here.run(f"exec 2>/dev/null\n{halt_script({'kubelet.service'}, CIDRS).main}")
+    assert left(here) == set()
     assert here.run("find /data | sort; readlink /var/lib/kubelet").split() == [
         "/data", "/data/kubelet", "/data/others", "/data/others/file", "/data/kubelet",
     ]  # fmt: skip
