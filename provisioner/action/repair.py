@@ -28,6 +28,9 @@ from provisioner.remote.pool import Pool
 from provisioner.remote.session import Session
 from provisioner.spec.model import ClusterSpec
 
+_AGAIN = 30.0
+"""Seconds in which a kubelet tries again what it could not do."""
+
 Confirm = Callable[[Sequence[str]], bool]
 FOUND = 2
 """The exit code of a look that found something."""
@@ -153,6 +156,17 @@ class _Site:
         return planes[-1], read_cluster(pool.session(planes[-1]))
 
 
+def _left(site: _Site, pool: Pool) -> list[Fault]:
+    """What is wrong after all. A kubelet tries again by itself what could not be done before the mend, after some
+    seconds: what it complained of then is given that time."""
+    end = time.monotonic() + _AGAIN
+    while True:
+        left = site.faults(site.read(pool))
+        if all(each.kind != "sandboxes" for each in left) or time.monotonic() > end:
+            return left
+        time.sleep(2)
+
+
 def _repaired(site: _Site, pool: Pool, emit: Emit, confirm: Confirm) -> tuple[int, dict[str, int]]:
     """(the exit code, how many faults were mended by host)."""
     found = site.told(pool, emit)
@@ -163,7 +177,7 @@ def _repaired(site: _Site, pool: Pool, emit: Emit, confirm: Confirm) -> tuple[in
     check_consent([f"{each.host}: {each.mend}; it costs: {each.cost}" for each in asked], confirm)
     mender = Mender(site.loaded, pool, emit, site.cluster(pool)[0])
     failed = [each for each in asked if not mender.mend(each)]
-    left = site.faults(site.read(pool))
+    left = _left(site, pool)
     stay, changed = {_identity(each) for each in left}, dict[str, int]()
     for each in asked:
         if _identity(each) not in stay and each not in failed:
