@@ -63,7 +63,7 @@ def stop(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = ())
     """Ends what runs of `objects`, and then deletes their definitions, with all that these define, but for those of
     `keep`. What has no life of its own is left. Raises ProvisionError."""
     running = "".join(
-        f"{KUBECTL_WAITING}{_in(each)} delete {quote(kubectl_type(each))} {quote(each['metadata']['name'])}"
+        f"{KUBECTL_WAITING}{_in(each)} delete {quote(_type(each))} {quote(each['metadata']['name'])}"
         f" --ignore-not-found --cascade=foreground --timeout={_SECONDS}s >/dev/null\n"
         for each in objects
         if each["kind"] in _RUNNING
@@ -96,7 +96,7 @@ def definitions(objects: Iterable[Object]) -> list[str]:
     return [each["metadata"]["name"] for each in objects if each["kind"] == _DEFINITION]
 
 
-def kubectl_type(item: Object) -> str:
+def _type(item: Object) -> str:
     """By which kubectl knows its type: "daemonset.apps"."""
     group = str(item["apiVersion"]).rpartition("/")[0]
     return f"{item['kind'].lower()}.{group}" if group else str(item["kind"].lower())

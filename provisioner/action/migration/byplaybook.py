@@ -10,6 +10,7 @@ from provisioner.action.carry import carry_out
 from provisioner.action.migration.running import Make, Run
 from provisioner.action.prepare import Prepared, prepare
 from provisioner.action.transition import Transition
+from provisioner.bundle.layout import Bundle
 from provisioner.errors import ProvisionError
 from provisioner.network.podnetwork import PodNetwork
 from provisioner.spec.model import ClusterSpec
@@ -32,11 +33,16 @@ class ByPlaybook:
         return objects_of(run, spec)
 
 
+def bundle_of(run: Run) -> Bundle:
+    """Raises ProvisionError where there is none."""
+    if run.change.target.bundle is None:
+        raise ProvisionError("there is no bundle, and with it no manifest and no image")
+    return run.change.target.bundle
+
+
 def objects_of(run: Run, spec: ClusterSpec) -> list[dict[str, Any]]:
     """What the bundle's manifest makes of the spec, by upstream's images."""
-    bundle = run.change.target.bundle
-    if bundle is None:
-        raise ProvisionError("there is no bundle")
+    bundle = bundle_of(run)
     network = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
     return network.objects(lambda image: image)
 

@@ -8,14 +8,13 @@ from functools import partial
 from typing import Any
 
 from provisioner.action.exchange import agnhost_of
-from provisioner.action.migration.byplaybook import objects_of
+from provisioner.action.migration.byplaybook import bundle_of, objects_of
 from provisioner.action.migration.change import Change
 from provisioner.action.migration.checks import check_given_out
 from provisioner.action.migration.originals import Originals, write_originals
 from provisioner.action.migration.othersthere import check_hosts, check_there
 from provisioner.action.migration.running import Make, Run
 from provisioner.action.transition import Transition
-from provisioner.bundle.layout import Bundle
 from provisioner.bundle.preloaded import PreloadedImageKind
 from provisioner.engine.events import Note
 from provisioner.engine.execute import Executor, Gate
@@ -142,13 +141,6 @@ class ByKubectl:
         plan: Plan = Planner(run.pool, kinds).plan(stages, inventory=inventory, inputs="", texts=False)
         work = HostWork(run.pool, kinds, run.emit, run.change.target.run, guard=run.guard)
         return run.count(Executor(work, gates, run.emit, each=run.pool.each).run(plan))
-
-
-def bundle_of(run: Run) -> Bundle:
-    """Raises ProvisionError where there is none."""
-    if run.change.target.bundle is None:
-        raise ProvisionError("there is no bundle, and with it no manifest and no image")
-    return run.change.target.bundle
 
 
 def _images(run: Run, objects: Objects) -> Desired:
