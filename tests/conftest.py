@@ -27,6 +27,8 @@ OWN_LABS = frozenset({
     "test_planes", "test_planes_faults", "test_existing_cluster", "test_kubeadm", "test_networks", "test_policies",
 })  # fmt: skip
 """Those that make labs of their own, and use no shared one."""
+LONGEST = 12
+"""So many files of a tier are told with their seconds: what to look at when `make test` takes too long."""
 HERE = Path(__file__).parent
 RESULTS = pytest.StashKey["dict[str, Results]"]()
 
@@ -38,10 +40,15 @@ class Results:
     ran: int = 0
     failed: set[str] = field(default_factory=set)
     skipped: list[str] = field(default_factory=list)
-    seconds: float = 0.0
+    by_file: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.by_file.values())
 
     def add(self, report: pytest.TestReport) -> None:
-        self.seconds += report.duration
+        name = Path(report.nodeid.partition("::")[0]).stem
+        self.by_file[name] = self.by_file.get(name, 0.0) + report.duration
         if report.failed:
             self.failed.add(report.nodeid)
         if report.skipped and not hasattr(report, "wasxfail"):
@@ -155,6 +162,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         found = results[tier]
         counts = f"{found.ran} ran, {len(found.failed)} failed, {len(found.skipped)} skipped"
         terminalreporter.line(f"{tier:<8} {counts:<36} {found.seconds:7.1f} s")
+        if distributed(config):
+            longest = sorted(found.by_file.items(), key=lambda each: -each[1])[:LONGEST]
+            terminalreporter.line("  " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in longest))
     for fault in faults(config):
         terminalreporter.line(f"FAILED tiers: {fault}", red=True)
 

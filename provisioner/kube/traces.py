@@ -123,7 +123,8 @@ PLUGINS: dict[str, Traces] = {
     "calico": _FELIX.with_(
         [
             Traces(
-                protocols=("12",),
+                # 196 is this tool's own, for moments of a migration (bridgeroutes.py).
+                protocols=("12", "196"),
                 files=(f"{_NET}/10-calico.conflist", f"{_NET}/10-calico.conf"),
             )
         ]

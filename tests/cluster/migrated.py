@@ -1,10 +1,15 @@
-"""Looks of the tests' own at a cluster whose pod network has become another one."""
+"""Looks of the tests' own at a cluster whose pod network has become another one, and migrations that are killed."""
 
 from __future__ import annotations
 
 import ipaddress
+import time
+from typing import Any
 
-from lab_cluster import LabCluster
+from lab_cluster import LabCluster, Running
+
+Moment = tuple[str, str, int]
+"""An event of a run, the step, stage or gate that it tells of, and for which time."""
 
 # Neither by the table that the tool goes by, nor by its scripts.
 TRACES = {
@@ -32,3 +37,23 @@ def inside(lab: LabCluster, network: ipaddress.IPv4Network | ipaddress.IPv6Netwo
     ]
     found = {each["metadata"]["name"]: each["status"].get("podIP") for each in pods}
     assert all(ip and ipaddress.ip_address(ip) in network for ip in found.values()), found
+
+
+def killed_at(lab: LabCluster, moment: Moment, seconds: float, *words: str) -> None:
+    """A migration that is killed so many seconds after a moment; it has not ended by then."""
+    event, part, times = moment
+    seen = 0
+
+    def told(each: dict[str, Any]) -> bool:
+        nonlocal seen
+        seen += each["event"] == event and part in (each.get("task"), each.get("stage"), each.get("gate"))
+        return seen == times
+
+    running = Running(("migrate", str(lab.inventory), *words, "--yes", "--json"))
+    try:
+        running.await_event(told)
+        time.sleep(seconds)
+        assert running.process.poll() is None, running.finish()
+        running.kill()
+    finally:
+        running.abandon()

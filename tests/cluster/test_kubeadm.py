@@ -16,6 +16,7 @@ from others import Others, becomes_calico_and_comes_back, otherwise_is_refused, 
 ASK = "printf 'GET /hostname HTTP/1.0\\r\\n\\r\\n' | timeout 5 nc {} 8080 | tail -n 1"
 BY_NAME = "/agnhost connect {}.default.svc.cluster.local:80 --timeout=5s 2>&1 || :"
 WORKERS = {"worker1", "worker2"}
+pytestmark = pytest.mark.soak
 
 
 @pytest.fixture(scope="module")

@@ -6,27 +6,46 @@ import ipaddress
 import json
 import random
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_cluster import BESIDE, NODES, Done, LabCluster, Running, is_verified, own_lab, provision
-from migrated import TRACES, inside
+from lab_cluster import BESIDE, NODES, Done, LabCluster, is_verified, own_lab, provision
+from migrated import TRACES, Moment, inside, killed_at
 
 _SECONDS = 420.0
 _RANDOM = random.Random(20261129)  # noqa: S311  moments, not secrets
-KILLS = [
-    (index, way, round((index // 2 + _RANDOM.random()) / 5, 2))
-    for index, way in enumerate(["there", "back"] * 5)
+MOMENTS: list[Moment] = [
+    ("Step", "exchange", 1),
+    ("StageStarted", "network", 1),
+    ("GateStarted", "network_ready", 1),
+    ("Step", "beside", 1),
+    ("Step", "turned", 1),
+    ("Step", "pods", 1),
+    ("Step", "agents end", 1),
+    ("Step", "cleaned", 1),
+    ("StageStarted", "leftovers", 1),
+    ("GateStarted", "traffic", 2),
 ]
-"""Ten parts of what an undisturbed migration tells, five on the way there and five on the way back."""
-QUICK = 3
-"""The one that every run of the tests tries."""
+"""Spread over a run."""
+KILLS = [
+    pytest.param(
+        way, moment, round(_RANDOM.uniform(0, 2), 2), strategy, id=f"{way}-{moment[1].replace(' ', '-')}"
+    )
+    for moment, way, strategy in zip(
+        _RANDOM.sample(MOMENTS, len(MOMENTS)),
+        ["there", "back"] * 5,
+        ["node-by-node", "node-by-node", "all-at-once", "all-at-once"] * 3,
+        strict=False,
+    )
+]
+"""A place, and seconds after it."""
 SECOND_HALF = ipaddress.ip_network("10.244.128.0/17")
 FLANNEL = "        plugin: flannel\n"
 BACKEND = re.compile(r" {8}flannel:\n {10}backend: vxlan.*\n")
 CALICO = "        plugin: calico\n        calico: {pools: [{name: pods-second, cidr: 10.244.128.0/17}]}\n"
+
+AT_ONCE = ("--strategy", "all-at-once")
 
 LINKS = """
 ls /sys/class/net
@@ -112,40 +131,61 @@ def test_flannel_becomes_calico_node_by_node(moved: tuple[LabCluster, Path]) -> 
 
 def test_and_back_all_at_once_with_a_kill_between(moved: tuple[LabCluster, Path]) -> None:
     lab, calico = moved
-    killed_at(lab, KILLS[QUICK][2], "--rollback", "--strategy", "all-at-once")
+    killed_at(lab, ("Step", "turned", 1), 0.5, "--rollback", *AT_ONCE)
     begun = provision("apply", calico, "--json")
     assert begun.status == 1, begun
     assert "--rollback" in begun.stdout + begun.stderr, begun
-    done = migrate(lab.inventory, "--rollback", "--strategy", "all-at-once")
+    done = migrate(lab.inventory, "--rollback", *AT_ONCE)
     assert done.status == 0, done
     has_network(lab, "flannel", without="calico")
     assert lab.plan().only("Plan")["changes"] == []
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("index", "way", "part"), KILLS)
+@pytest.mark.parametrize(("way", "moment", "seconds", "strategy"), KILLS)
 def test_after_a_kill_the_same_command_goes_on(
-    moved: tuple[LabCluster, Path], index: int, way: str, part: float
+    moved: tuple[LabCluster, Path], way: str, moment: Moment, seconds: float, strategy: str
 ) -> None:
     lab, _ = moved
+    plugin = "calico" if way == "there" else "flannel"
     words = ["--to", "calico"] if way == "there" else ["--rollback"]
-    words += ["--strategy", "all-at-once" if index % 4 > 1 else "node-by-node"]
-    killed_at(lab, part, *words)
+    words += ["--strategy", strategy]
+    killed_at(lab, moment, seconds, *words)
     done = migrate(lab.inventory, *words)
     assert done.status == 0, done
-    new, old = ("calico", "flannel") if way == "there" else ("flannel", "calico")
-    has_network(lab, new, without=old)
+    has_network(lab, plugin, without="flannel" if way == "there" else "calico")
 
 
 @pytest.mark.soak
-def test_what_was_killed_is_taken_back(moved: tuple[LabCluster, Path]) -> None:
+@pytest.mark.parametrize("moment", [("Step", "beside", 1), ("Step", "cleaned", 1)], ids=["both", "alone"])
+def test_what_was_killed_is_taken_back(moved: tuple[LabCluster, Path], moment: Moment) -> None:
     lab, _ = moved
-    for part in (0.35, 0.9):
-        killed_at(lab, part, "--to", "calico")
-        done = migrate(lab.inventory, "--rollback")
-        assert done.status == 0, done
-        has_network(lab, "flannel", without="calico")
-        assert lab.plan().only("Plan")["changes"] == []
+    killed_at(lab, moment, 1.0, "--to", "calico")
+    done = migrate(lab.inventory, "--rollback")
+    assert done.status == 0, done
+    has_network(lab, "flannel", without="calico")
+    assert lab.plan().only("Plan")["changes"] == []
+
+
+@pytest.mark.soak
+def test_what_users_have_made_for_calico_comes_back_with_it(moved: tuple[LabCluster, Path]) -> None:
+    lab, _ = moved
+    there, back = (("--to", "calico"), ("--rollback",))
+    assert migrate(lab.inventory, *there, *AT_ONCE).status == 0
+    policy = {"selector": "app == 'shop'", "order": 7, "types": ["Ingress"], "ingress": [{"action": "Allow"}]}
+    rule = thing("crd.projectcalico.org/v1", "GlobalNetworkPolicy", "mine", policy)
+    lab.one("cp1", f"cat <<'END' | {lab.admin} create -f - >/dev/null\n{json.dumps(rule)}\nEND")
+    gone = migrate(lab.inventory, *back, *AT_ONCE)
+    assert gone.status == 0, gone
+    told = " ".join(each["message"] for each in gone.named("Note"))
+    assert "creates them again: GlobalNetworkPolicy mine" in told, told
+    has_network(lab, "flannel", without="calico")
+    again = migrate(lab.inventory, *there, *AT_ONCE)
+    assert again.status == 0, again
+    found = json.loads(lab.kubectl("get globalnetworkpolicies.crd.projectcalico.org mine -o json"))
+    assert found["spec"] == policy
+    lab.kubectl("delete globalnetworkpolicies.crd.projectcalico.org mine")
+    assert migrate(lab.inventory, *back, *AT_ONCE).status == 0
 
 
 @pytest.mark.soak
@@ -218,16 +258,3 @@ def has_network(lab: LabCluster, plugin: str, *, without: str) -> None:
     assert any("projectcalico" in each for each in crds) is (plugin == "calico"), crds
     names = {each["metadata"]["name"] for each in lab.objects("pods")}
     assert {"bare", "kept-0", "of-the-host"} <= names, names
-
-
-def killed_at(lab: LabCluster, part: float, *words: str) -> None:
-    """A migration that is killed after a part of the seconds that one takes. Where it was quicker, it is killed when
-    it tells of its last step: then nothing is to be done again."""
-    running = Running(("migrate", str(lab.inventory), *words, "--yes", "--json"))
-    try:
-        until = time.monotonic() + 10 + part * 75
-        while time.monotonic() < until and running.process.poll() is None:
-            time.sleep(0.1)
-        running.kill()
-    finally:
-        running.abandon()

@@ -3,7 +3,6 @@ hand (kubeadm's is in test_kubeadm.py), and of both after kills."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,8 +11,8 @@ from pathlib import Path
 import pytest
 from handbuilt import HandBuilt
 from kubeadm import kubeadm_lab
-from lab_cluster import BESIDE, Running, own_lab
-from migrated import TRACES, inside
+from lab_cluster import BESIDE, own_lab
+from migrated import TRACES, inside, killed_at
 from others import (
     SECOND_HALF,
     Others,
@@ -61,16 +60,11 @@ def test_it_becomes_calico_and_comes_back_as_it_was(others: Others, tmp_path: Pa
         becomes_calico_and_comes_back(others)
 
 
-@pytest.mark.parametrize("seconds", [24, 41, 63])
-def test_after_a_kill_it_goes_on_or_is_taken_back(others: Others, seconds: int) -> None:
+@pytest.mark.parametrize("step", ["beside", "pods", "agents end"])
+def test_after_a_kill_it_goes_on_or_is_taken_back(others: Others, step: str) -> None:
     lab = others.lab
     for words in (("--to", "calico"), ("--rollback",)):
-        running = Running(("migrate", str(lab.inventory), *words, "--yes", "--json"))
-        try:
-            time.sleep(seconds)
-            running.kill()
-        finally:
-            running.abandon()
+        killed_at(lab, ("Step", step, 1), 0.7, *words)
         if words == ("--to", "calico"):
             done = migrate(others, *words)
             assert done.status == 0, done

@@ -131,6 +131,7 @@ ip route add 10.245.2.0/26 proto bird nexthop via 10.0.0.2 nexthop via 10.0.0.3
 ip route add blackhole 10.245.0.0/26 proto bird
 ip route add blackhole 10.245.9.0/26 proto 80
 ip route add 10.245.4.0/26 dev vxlan.calico proto 80
+ip route add 10.245.6.0/26 via 10.0.0.2 proto 196 metric 9000
 ip -6 route add blackhole fd00:245::/122 proto bird
 ip -6 route add fd00:245:1::/122 via fd00:0::2 proto bird
 ip -6 route add blackhole fd00:245:2::/122 proto 80

@@ -64,11 +64,14 @@ def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
             "before its agents are ready everywhere"
         ),
         "until the last pod has moved, pods of flannel and of calico reach each other: both run on all nodes",
-        "node by node, workers first; connections to a pod that is made anew break, as in any rollout",
-        "worker1: 2 pods are made anew: 2 by rollouts of deployment default/web, statefulset default/db",
         (
-            "worker2: 2 pods are made anew: 1 evicted, because their workloads do not roll by themselves or are not "
-            "whole; 1 evicted and created again"
+            "node by node, workers first; connections to a pod that is made anew break, as in any rollout; the times "
+            "below are of pods that start and end at once"
+        ),
+        "worker1: 2 pods are made anew in some 20 s: 2 by rollouts of deployment default/web, statefulset default/db",
+        (
+            "worker2: 2 pods are made anew in some 10 s: 1 evicted, because their workloads do not roll by "
+            "themselves or are not whole; 1 evicted and created again"
         ),
         "cp1: no pod is made anew",
         (
@@ -138,7 +141,7 @@ def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
             FLANNEL,
             {},
             {"own": row("own", "HostEndpoint", "", "worker1-auto-hep")},
-            ["worker2: 1 pod is made anew: 1 by rollouts of deployment default/web"],
+            ["worker2: 1 pod is made anew in some 10 s: 1 by rollouts of deployment default/web"],
             ["HostEndpoint"],
         ),
         (FLANNEL, CALICO, {"begun": True}, {}, ["nothing of the former network has been taken away yet"], []),
