@@ -1,8 +1,8 @@
 """Tiers of tests: unit (no root, no hosts), hosts (root), cluster (root, and the bundle), in this order.
 
-Under pytest-xdist the order is the other way round, so that the long ones begin first. What shares a lab, or asks what
-is left on the machine, is one group and runs in one process: all tests of hosts, those of the shared cluster. A group
-goes to whichever process is free.
+Under pytest-xdist what takes longest in one process begins first, and the many short ones fill up in the end. What
+shares a lab, or asks what is left on the machine, is one group and runs in one process: all tests of hosts, those of
+the shared cluster. A group goes to whichever process is free.
 
 A test belongs to the tier whose folder it lies in. With PROVISION_ALL_TIERS=1, as `make test` sets it, a run in which
 a tier ran no test, or in which any test was skipped, has failed: a machine that lacks something proves nothing.
@@ -88,7 +88,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Cheap tiers first. Soak tests run when asked for, tests of offered manifests when there are some."""
-    items.sort(key=lambda item: TIERS.index(tier_of(item.path) or TIERS[0]), reverse=distributed(config))
+    if distributed(config):
+        items.sort(key=lambda item: _turn(group_of(item.path)))
+    else:
+        items.sort(key=lambda item: TIERS.index(tier_of(item.path) or TIERS[0]))
     unwanted = set()
     if "soak" not in str(config.getoption("-m")):
         unwanted.add("soak")
@@ -147,6 +150,12 @@ def group_of(path: Path) -> str:
     if tier == "cluster" and path.stem in APART:
         return "apart"
     return path.stem if tier == "unit" or path.stem in OWN_LABS else str(tier)
+
+
+def _turn(group: str) -> int:
+    """The longest groups first, then files with labs of their own, then all others."""
+    long = ("cluster", "apart", "hosts")
+    return long.index(group) if group in long else len(long) + (group not in OWN_LABS)
 
 
 def distributed(config: pytest.Config) -> bool:

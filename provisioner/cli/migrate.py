@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import click
 
 from provisioner.cli.options import request
+
+NICENESS = 10
+"""Its hosts may be on this machine, as a lab's are: pods that wait for CPU lose requests, this program nothing."""
 
 
 @click.command()
@@ -47,6 +51,7 @@ def command(
 
     if rollback == bool(to):
         raise click.UsageError("both are given: " * rollback + "say either --to PLUGIN or --rollback")
+    os.nice(NICENESS)
     wanted = Wanted(to or "", rollback, strategy or "", only_told)
     with reporter(as_json) as report:
         wish = replace(request(inventory, None, None, "", ()), of_others=True)

@@ -72,9 +72,8 @@ class ByKubectl:
     def make(self, run: Run, transition: Transition, *, of_old: bool = False) -> Make:
         spec = run.change.old if of_old else run.change.new
         objects = self.objects(run, spec)
-        return partial(
-            self._made, run, transition, objects if self._is_original(spec) else transition.adjust(objects)
-        )
+        adjusted = objects if self._is_original(spec) else transition.adjust(objects)
+        return partial(self._made, run, spec, adjusted, settled=transition.settled)
 
     def objects(self, run: Run, spec: ClusterSpec) -> Objects:
         if self._originals and self._is_original(spec):
@@ -110,25 +109,24 @@ class ByKubectl:
         found.check(change)
         return found
 
-    def _made(self, run: Run, transition: Transition, objects: Objects) -> int:
-        change = run.change
+    def _made(self, run: Run, spec: ClusterSpec, objects: Objects, *, settled: bool) -> int:
         daemons = [object_key(each) for each in objects if each["kind"] == "DaemonSet"]
         manifest = Resource(
             "manifest",
-            change.new.network.plugin,
+            spec.network.plugin,
             Present({object_key(each): object_digest(each) for each in objects}),
             {"objects": objects},
             text="",
         )
         stages = [
-            _images(run, [] if self._is_original(change.new) else objects),
+            _images(run, [] if self._is_original(spec) else objects),
             Desired("network", {run.plane.host: (manifest,)}, gate=_NETWORK_READY, always=True),
         ]
         code = self._carried(
             run, stages, {_NETWORK_READY: partial(network_ready, run.plane, run.nodes, daemons)}
         )
-        if code == 0 and transition.settled:
-            for each in oldnetwork.remove(run.plane, self.objects(run, change.old), objects):
+        if code == 0 and settled:
+            for each in oldnetwork.remove(run.plane, self.objects(run, run.change.old), objects):
                 run.emit(Note(message=f"the namespace {each} stays: others have things in it"))
         return code
 
