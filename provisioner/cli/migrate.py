@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import click
@@ -51,10 +53,20 @@ def command(
 
     if rollback == bool(to):
         raise click.UsageError("both are given: " * rollback + "say either --to PLUGIN or --rollback")
-    os.nice(NICENESS)
     wanted = Wanted(to or "", rollback, strategy or "", only_told)
-    with reporter(as_json) as report:
+    with _yielding(), reporter(as_json) as report:
         wish = replace(request(inventory, None, None, "", ()), of_others=True)
         loaded = load(wish, report.emit)
         code = migrate(loaded, wanted, report.emit, lambda reasons: yes or confirm(reasons, report))
     raise click.exceptions.Exit(code)
+
+
+@contextmanager
+def _yielding() -> Iterator[None]:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, max(before, NICENESS))
+    try:
+        yield
+    finally:
+        with suppress(PermissionError):  # who is not root stays behind, and ends soon
+            os.setpriority(os.PRIO_PROCESS, 0, before)
