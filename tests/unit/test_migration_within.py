@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from provisioner.action.migration.within import with_tunnel
+from provisioner.action.migration.within import sessionless, with_tunnel
 from provisioner.network.calicoresources import pool_object
 from provisioner.spec.calico import IPPool
 
@@ -29,3 +31,15 @@ def test_between_vxlan_and_bgp_nobody_uses_a_tunnel_whose_other_end_may_be_gone(
     found = with_tunnel(objects, (pool("one", tunnel),), (pool("one", other), pool("only-there", other)))
     assert (found[0]["spec"]["vxlanMode"], found[0]["spec"]["ipipMode"]) == (mode, "Never")
     assert found[1:] == objects[1:]
+
+
+def test_agents_are_ready_without_sessions_that_come_later() -> None:
+    def agent(*asked: str) -> dict[str, Any]:
+        probe = {"exec": {"command": ["/bin/calico-node", *asked]}, "periodSeconds": 10}
+        containers = [{"name": "calico-node", "readinessProbe": probe}, {"name": "other"}]
+        return {"kind": "DaemonSet", "spec": {"template": {"spec": {"containers": containers}}}}
+
+    for asked in (("-bird-ready", "-felix-ready"), ("-felix-ready", "-bird-ready", "-bird6-ready")):
+        before = agent(*asked)
+        assert sessionless([before, {"kind": "ConfigMap"}]) == [agent("-felix-ready"), {"kind": "ConfigMap"}]
+        assert before == agent(*asked), "the objects themselves stay"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,8 @@ from provisioner.spec.model import ClusterSpec
 
 Objects = list[dict[str, Any]]
 _POOL = "IPPool"
+_BIRD_READY = ("-bird-ready", "-bird6-ready")
+"""What calico-node's readiness asks of BGP (Calico 3.28, node/cmd/calico-node)."""
 _PLAIN = ("None", "IPIPCrossSubnet")
 """Encapsulations of pools whose packets go as they are inside one subnet."""
 
@@ -122,8 +125,8 @@ def _backend_first(run: Run) -> int:
         return _carried(
             run, "encapsulation", lambda objects: with_tunnel(objects, new.pools, old.pools), of_old=True
         )
-    # All agents together: each waits for sessions before it is ready. Felix's routes stay until then.
-    return _carried(run, "agents", lambda objects: together(with_tunnel(objects, old.pools, new.pools)))
+    # One by one: there are no sessions before the others have changed, too, and Felix' routes stay until then.
+    return _carried(run, "agents", lambda objects: sessionless(with_tunnel(objects, old.pools, new.pools)))
 
 
 def _bridge(run: Run) -> None:
@@ -190,6 +193,20 @@ def together(objects: Objects) -> Objects:
 def _at_once(item: dict[str, Any]) -> dict[str, Any]:
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}}
     return {**item, "spec": {**item["spec"], "updateStrategy": strategy}}
+
+
+def sessionless(objects: Objects) -> Objects:
+    """With agents that are ready without BGP's sessions."""
+    return [_sessionless(each) if each["kind"] == "DaemonSet" else each for each in objects]
+
+
+def _sessionless(item: dict[str, Any]) -> dict[str, Any]:
+    copied = deepcopy(item)
+    for container in copied["spec"]["template"]["spec"]["containers"]:
+        probe = container.get("readinessProbe", {}).get("exec", {})
+        if "command" in probe:
+            probe["command"] = [each for each in probe["command"] if each not in _BIRD_READY]
+    return copied
 
 
 def with_tunnel(objects: Objects, tunnelled: tuple[IPPool, ...], others: tuple[IPPool, ...]) -> Objects:
