@@ -114,7 +114,7 @@ def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
             {},
             [
                 "all at once: every pod of the pod network ends at the same time",
-                "(10 to 20 s where this was measured)",
+                "(1 to 8 s where this was measured)",
                 "worker2: 2 pods are made anew: 1 deleted, and made anew by who made them; 1 deleted and created again",
                 "all at once does not ask the 2 PodDisruptionBudgets",
             ],

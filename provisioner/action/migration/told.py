@@ -88,7 +88,7 @@ def _beside(change: Change) -> Iterator[str]:
     if change.all_at_once:
         yield (
             "all at once: every pod of the pod network ends at the same time; services have an outage as long as their "
-            "pods take to end and start (10 to 20 s where this was measured), which is measured and told afterwards"
+            "pods take to end and start (1 to 8 s where this was measured), which is measured and told afterwards"
         )
     else:
         yield (
