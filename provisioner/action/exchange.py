@@ -89,9 +89,9 @@ def exchanging(exchange: Exchange, pool: Pool, runner: Runner) -> Iterator[Runni
 
 
 @contextmanager
-def losses_told(loaded: Loaded, pool: Pool, emit: Emit, step: Timed) -> Iterator[None]:
+def losses_told(loaded: Loaded, pool: Pool, emit: Emit, step: Timed) -> Iterator[Running | None]:
     """Pods exchange requests while the block runs, and what they lost of each other is told. Where they cannot begin
-    to, as after a run that was cut off in the middle, the block runs without. Raises as `exchanging`."""
+    to, as after a run that was cut off in the middle, the block runs with None. Raises as `exchanging`."""
     with ExitStack() as stack:
         running: Running | None = None
         try:
@@ -102,7 +102,7 @@ def losses_told(loaded: Loaded, pool: Pool, emit: Emit, step: Timed) -> Iterator
             raise
         except ProvisionError as fault:
             emit(Note(level="warning", message=f"losses are not measured: {fault.reason}", hint=fault.hint))
-        yield
+        yield running
         if running is not None:
             lost = running.lost_in_all()
             emit(lost)

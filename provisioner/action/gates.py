@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from provisioner.engine.events import Emit, Note
 from provisioner.engine.execute import Gate
-from provisioner.errors import ProvisionError
+from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.inventory.model import Inventory
 from provisioner.kube.bindings import no_anonymous
 from provisioner.kube.endpointnodes import nodes_ready
@@ -34,15 +35,40 @@ _FIREWALL_OPEN = "firewall_open"
 def gates_of(prepared: Prepared, pool: Pool, emit: Emit, watch: Watch) -> Mapping[str, Gate | None]:
     """Gates by name, None for one that has nothing to ask in this run; none without a cluster. `watch` is asked before
     a gate stops something by itself."""
-    cluster = prepared.cluster
+    cluster, transition = prepared.cluster, prepared.loaded.transition
     if cluster is None:
         return {}
-    return {
+    gates: Mapping[str, Gate | None] = {
         _FIREWALL_OPEN: _firewall_open(prepared, pool, emit),
         "registry_ready": None if cluster.spec.registry.preload else lambda: _registry_ready(prepared),
         "nodes_pull": _nodes_pull(prepared, cluster, pool),
         **_of_api(prepared, cluster, pool, emit, watch),
         **_of_network(prepared, cluster, pool),
+    }
+    return leniently(gates, transition.lenient, emit) if transition else gates
+
+
+def leniently(
+    gates: Mapping[str, Gate | None], names: Collection[str], emit: Emit
+) -> Mapping[str, Gate | None]:
+    """With gates of those names that warn where they do not hold, and stop nobody."""
+
+    def warning(name: str, gate: Gate) -> str:
+        try:
+            return gate()
+        except UnreachableError:
+            raise
+        except ProvisionError as fault:
+            emit(
+                Note(
+                    level="warning", message=f"{name} does not hold: {fault.reason}", hint="this run goes on"
+                )
+            )
+            return "does not hold"
+
+    return {
+        name: partial(warning, name, gate) if gate is not None and name in names else gate
+        for name, gate in gates.items()
     }
 
 

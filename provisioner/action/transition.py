@@ -26,12 +26,13 @@ def unadjusted(objects: Objects) -> Objects:
 class Transition:
     """`record` is what control planes are to remember. `beside` is the cluster with the other network, where that is
     to be there as well. `adjust` changes the network's own objects. `settled`: what is fixed of the network is the
-    spec's from now on."""
+    spec's from now on. `lenient`: gates that warn where they do not hold."""
 
     record: NetworkRecord
     beside: ClusterSpec | None = None
     adjust: Callable[[Objects], Objects] = unadjusted
     settled: bool = False
+    lenient: frozenset[str] = frozenset()
 
 
 def section_of(inventory: Inventory) -> Section:

@@ -59,8 +59,10 @@ def handed_over_script(blocks: Mapping[str, Iterable[str]]) -> Script:
     return Script(
         locked(
             f'late() {{ [ "$(date +%s)" -ge "$end" ]; }}\n'
-            f"ip link show vxlan.calico >/dev/null 2>&1 ||\n"
-            f"  for f in -4 -6; do ip $f route flush proto {_FELIX} 2>/dev/null || :; done\n"
+            f"for f in '-4 vxlan.calico' '-6 vxlan-v6.calico'; do\n"
+            f'  ip link show "${{f#* }}" >/dev/null 2>&1 ||\n'
+            f'    ip "${{f% *}}" route flush proto {_FELIX} 2>/dev/null || :\n'
+            f"done\n"
             f"end=$(($(date +%s) + {_SECONDS}))\n{waits}:"
         )
         + "\n"

@@ -68,6 +68,17 @@ def clean_backend_script(plugin: str, backend: str, *, pod_cidrs: Collection[str
     return _cleaning(BACKENDS[plugin][backend], pod_cidrs, (plugin,))
 
 
+def clean_vni_script(vni: int) -> Script:
+    """Takes away flannel's link of a VNI that it had before, with what is on it."""
+    return _cleaning(_of_vni(vni), (), ())
+
+
+def vni_remains_script(vni: int) -> Script:
+    """As `remains_script`, after `clean_vni_script`."""
+    traces = _of_vni(vni)
+    return Script("\n".join([_head(traces, (), ()), *_look(traces), ":"]) + "\n")
+
+
 def backup_script(plugin: str, folder: str, *, keep: Collection[str] = ()) -> Script:
     """Copies into `folder` the files that `clean_script` with the same arguments takes away, with their paths; what was
     copied stays as it was. Not what a reboot takes away. Files are linked where that can be: it needs no room then."""
@@ -126,6 +137,10 @@ def anything(pod_cidrs: Collection[str]) -> str:
 
 def _of(plugin: str, keep: Collection[str]) -> Traces:
     return PLUGINS[plugin].without([PLUGINS[each] for each in keep])
+
+
+def _of_vni(vni: int) -> Traces:
+    return Traces(links=(f"flannel(-v6)?[.]{vni}",))
 
 
 def _cleaning(traces: Traces, pod_cidrs: Collection[str], keep: Collection[str]) -> Script:

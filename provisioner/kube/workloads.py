@@ -84,12 +84,14 @@ class Workload:
 
 @dataclass(frozen=True)
 class Reading:
-    """`pods` that have a network of their own and have not ended; `homes`: nodes' pod CIDRs."""
+    """`pods` that have a network of their own and have not ended; `static` are those of them that a kubelet makes by a
+    file of its node's, and which are not in `pods`; `homes`: nodes' pod CIDRs."""
 
     pods: tuple[Pod, ...] = ()
     workloads: Mapping[tuple[str, str, str], Workload] = field(default_factory=dict)
     makers: Mapping[tuple[str, str], tuple[str, str] | None] = field(default_factory=dict)
     homes: Mapping[str, Home] = field(default_factory=dict)
+    static: tuple[Pod, ...] = ()
 
     def maker(self, pod: Pod) -> Workload | None:
         """The workload whose pod it is, a Deployment and not its ReplicaSet; None for all others."""
@@ -125,10 +127,11 @@ def parse_workloads(text: str) -> Reading:
             rows[word].append(columns)
     workloads = [_workload(row) for row in rows["workload"]]
     return Reading(
-        tuple(_pods(rows["pod"])),
+        tuple(_pods(rows["pod"], static=False)),
         {(each.kind, each.namespace, each.name): each for each in workloads},
         {(row[0], row[1]): (row[2], row[3]) if row[2] else None for row in rows["set"]},
         {row[0]: [ipaddress.ip_network(each) for each in row[1].split()] for row in rows["node"]},
+        tuple(_pods(rows["pod"], static=True)),
     )
 
 
@@ -138,9 +141,9 @@ def _question(word: str) -> str:
     return f"{KUBECTL} get {_ASKED[word]} -o jsonpath={quote(path)}\n"
 
 
-def _pods(rows: Iterable[Sequence[str]]) -> Iterable[Pod]:
+def _pods(rows: Iterable[Sequence[str]], *, static: bool) -> Iterable[Pod]:
     for namespace, name, node, host, addresses, phase, deleted, kind, owner, mirror, uid in rows:
-        if host != "true" and not mirror and phase in _LIVE:
+        if host != "true" and bool(mirror) is static and phase in _LIVE:
             made = (kind, owner) if kind else None
             yield Pod(namespace, name, node, tuple(addresses.split()), made, bool(deleted), uid)
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from provisioner.action.migration.change import Change
 from provisioner.action.migration.checks import pools_of
 from provisioner.action.migration.hosts import backup_folder, each, turn_script, write_record
+from provisioner.action.migration.proof import check_all, check_node
 from provisioner.action.migration.running import Run
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
@@ -35,9 +37,13 @@ def go_beside(run: Run) -> int:
         moved(run)
         _turned(run)  # an agent that was started anew meanwhile has put its configuration back
         check_moved(run)
+        check_all(run)
         change = run.change = replace(change, migration=replace(change.migration, phase=ALONE))
         write_record(run.pool, run.planes, change.recorded(change.migration))
     else:
+        _turned(
+            run
+        )  # what a run that was cut off had not come to, or an agent that was started anew has undone
         check_moved(run)  # a pod whose sandbox was made before may have got its address late
     _taken_away(run)
     code = settled(run, "alone")
@@ -50,7 +56,8 @@ def _beside(run: Run) -> int:
     """The new network comes beside the other one."""
     change = run.change
     with run.step("backup", change.old.network.plugin):
-        make = run.maker.make(run, Transition(change.recorded(change.migration), beside=change.old))
+        record = change.recorded(change.migration)
+        make = run.maker.make(run, Transition(record, beside=change.old, lenient=_unproven(change)))
         note_down(run)
     with run.step("beside", change.new.network.plugin):
         code = make()
@@ -59,6 +66,12 @@ def _beside(run: Run) -> int:
         what = f"kept when {change.new.network.plugin} left, and their kind or namespace is gone by now"
         run.emit(Note(level="warning", message=f"{what}: {', '.join(missing)}"))
     return code
+
+
+def _unproven(change: Change) -> frozenset[str]:
+    """Gates that ask the network that is left: until pods are turned, new ones are in Calico beside flannel, and a
+    network that does not carry is not to keep anybody in it."""
+    return frozenset({"traffic"} if change.migration.back or change.new.network.plugin == "flannel" else ())
 
 
 def note_down(run: Run) -> None:
@@ -88,6 +101,7 @@ def moved(run: Run) -> None:
     for node in run.nodes:
         with run.step("pods", node):
             moves.roll(node)
+            check_node(run, node)
 
 
 def check_moved(run: Run) -> None:

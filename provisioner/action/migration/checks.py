@@ -40,6 +40,8 @@ def check(change: Change, facts: Mapping[str, Facts], plane: Runner, emit: Emit)
     _check_cilium(change, emit)
     _check_filters(change, facts, emit)
     reading = read_workloads(plane)
+    if not change.begun:
+        check_static(reading)
     if pools_of(change.new.network):
         _check_pools(change, reading)
     else:
@@ -159,6 +161,17 @@ def pools_of(network: Network) -> dict[str, Part]:
     if network.plugin == "cilium" and network.cilium.ipam == "cluster-pool":
         return {each: ipaddress.ip_network(each) for each in network.cilium.pools}
     return {}
+
+
+def check_static(reading: Reading) -> None:
+    """Raises ProvisionError for pods that nobody but a kubelet makes anew, and that would keep the former network."""
+    named = [f"{each.namespace}/{each.name}" for each in reading.static if each.addresses]
+    if named:
+        raise ProvisionError(
+            f"static pods are in the pod network, and no API makes them anew: {', '.join(named)}",
+            "take their files out of their nodes' staticPodPath until the migration has ended, or give them "
+            "hostNetwork: true",
+        )
 
 
 def _check_pools(change: Change, reading: Reading) -> None:

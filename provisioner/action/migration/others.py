@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from provisioner.action.exchange import agnhost_of
+from provisioner.action.gates import leniently
 from provisioner.action.migration.byplaybook import bundle_of, objects_of
 from provisioner.action.migration.change import Change
 from provisioner.action.migration.checks import check_given_out
@@ -73,7 +74,7 @@ class ByKubectl:
         spec = run.change.old if of_old else run.change.new
         objects = self.objects(run, spec)
         adjusted = objects if self._is_original(spec) else transition.adjust(objects)
-        return partial(self._made, run, spec, adjusted, settled=transition.settled)
+        return partial(self._made, run, spec, adjusted, transition)
 
     def objects(self, run: Run, spec: ClusterSpec) -> Objects:
         if self._originals and self._is_original(spec):
@@ -109,7 +110,7 @@ class ByKubectl:
         found.check(change)
         return found
 
-    def _made(self, run: Run, spec: ClusterSpec, objects: Objects, *, settled: bool) -> int:
+    def _made(self, run: Run, spec: ClusterSpec, objects: Objects, transition: Transition) -> int:
         daemons = [object_key(each) for each in objects if each["kind"] == "DaemonSet"]
         manifest = Resource(
             "manifest",
@@ -122,15 +123,14 @@ class ByKubectl:
             _images(run, [] if self._is_original(spec) else objects),
             Desired("network", {run.plane.host: (manifest,)}, gate=_NETWORK_READY, always=True),
         ]
-        code = self._carried(
-            run, stages, {_NETWORK_READY: partial(network_ready, run.plane, run.nodes, daemons)}
-        )
-        if code == 0 and settled:
+        ready = {_NETWORK_READY: partial(network_ready, run.plane, run.nodes, daemons)}
+        code = self._carried(run, stages, leniently(ready, transition.lenient, run.emit))
+        if code == 0 and transition.settled:
             for each in oldnetwork.remove(run.plane, self.objects(run, run.change.old), objects):
                 run.emit(Note(message=f"the namespace {each} stays: others have things in it"))
         return code
 
-    def _carried(self, run: Run, stages: Sequence[Desired], gates: Mapping[str, Gate]) -> int:
+    def _carried(self, run: Run, stages: Sequence[Desired], gates: Mapping[str, Gate | None]) -> int:
         kinds: Mapping[str, AnyKind] = {
             "preloaded_image": PreloadedImageKind(bundle_of(run).image, lambda image: image.reference),
             "manifest": ManifestKind(),

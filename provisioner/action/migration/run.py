@@ -66,7 +66,7 @@ def _migrated(run: Run, facts: Mapping[str, Facts], wanted: Wanted, confirm: Con
             return 2
         check_consent(["the pod network changes as it is told above"], confirm)
     run.maker.begin(run)
-    with losses_told(change.target, run.pool, run.emit, run.step):
+    with losses_told(change.target, run.pool, run.emit, run.step) as run.exchange:
         code = go_within(run) if run.change.within else go_beside(run)
     if code == 0 and change.migration.target != section_of(run.written):
         text = "what the inventory says of the network from now on, below `cluster`:\n"

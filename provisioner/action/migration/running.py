@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from provisioner.action.exchange import Running
 from provisioner.action.migration.change import Change
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Emit, Step
@@ -50,6 +51,8 @@ class Run:
     held: dict[str, RemoteLock]
     written: Inventory
     """The inventory as its user has written it."""
+    exchange: Running | None = None
+    """Pods that ask each other all the time; None where they cannot."""
     seconds: dict[str, float] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from provisioner.action.migration.beside import check_moved, ended, judged, moved, note_down, settled
 from provisioner.action.migration.change import NODE_BY_NODE
+from provisioner.action.migration.checks import check_static
 from provisioner.action.migration.hosts import each
+from provisioner.action.migration.proof import check_all
 from provisioner.action.migration.running import Run
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
@@ -17,9 +19,16 @@ from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.addresses import is_ip
 from provisioner.kube.bridgeroutes import blocks_of, bridge_script, handed_over_script, unbridge_script
 from provisioner.kube.calicopools import blocks_in, closed, delete_pools
-from provisioner.kube.remains import backend_remains_script, clean_backend_script, parse_remains
+from provisioner.kube.remains import (
+    backend_remains_script,
+    clean_backend_script,
+    clean_vni_script,
+    parse_remains,
+    vni_remains_script,
+)
 from provisioner.kube.workloads import read_workloads
 from provisioner.network.calicoresources import pool_object
+from provisioner.shell.script import Script
 from provisioner.spec.calico import IPPool
 from provisioner.spec.model import ClusterSpec
 
@@ -57,6 +66,8 @@ def check_within(run: Run) -> None:
         )
     if network.plugin == "calico":
         _check_pools(run)
+        if leaving(change.old, change.new) and not change.begun:
+            check_static(read_workloads(run.plane))
 
 
 def _check_pools(run: Run) -> None:
@@ -85,25 +96,30 @@ def _check_pools(run: Run) -> None:
 
 def _of_flannel(run: Run) -> int:
     """All agents at once: those of one back end do not know the ways of another one's."""
-    change = run.change
-    old = change.old.network.flannel.backend
+    old, new = run.change.old.network.flannel, run.change.new.network.flannel
     code = _carried(run, "agents", together)
     if code:
         return code
-    if old != change.new.network.flannel.backend:
+    if old.backend != new.backend:
         homes = read_workloads(run.plane).homes.values()
         cidrs = [str(network) for networks in homes for network in networks]
-        with run.step("cleaned", old):
-            each(
-                run.pool,
-                run.nodes,
-                clean_backend_script("flannel", old, pod_cidrs=cidrs),
-                f"{old} does not go",
-            )
-            look = backend_remains_script("flannel", old, pod_cidrs=cidrs)
-            said = each(run.pool, run.nodes, look, "the second look failed")
-        judged(run, {host: parse_remains(text) for host, text in said.items()})
+        _cleaned(
+            run,
+            clean_backend_script("flannel", old.backend, pod_cidrs=cidrs),
+            backend_remains_script("flannel", old.backend, pod_cidrs=cidrs),
+        )
+    elif old.backend == "vxlan" and old.vni != new.vni:
+        _cleaned(run, clean_vni_script(old.vni), vni_remains_script(old.vni))
     return settled(run, "settled")
+
+
+def _cleaned(run: Run, clean: Script, look: Script) -> None:
+    """What only the former settings have left goes, and a second look proves it."""
+    old = run.change.old.network.flannel.backend
+    with run.step("cleaned", old):
+        each(run.pool, run.nodes, clean, f"what {old} has left does not go")
+        said = each(run.pool, run.nodes, look, "the second look failed")
+    judged(run, {host: parse_remains(text) for host, text in said.items()})
 
 
 def _of_calico(run: Run) -> int:
@@ -158,6 +174,7 @@ def _pools_moved(run: Run) -> int:
         return code
     moved(run)
     check_moved(run)
+    check_all(run)
     with run.step("pools end", ", ".join(pool.name for pool in left)):
         delete_pools(
             run.plane,
@@ -180,8 +197,11 @@ def leaving(old: ClusterSpec, new: ClusterSpec) -> list[IPPool]:
 
 def _carried(run: Run, name: str, adjust: Callable[[Objects], Objects], *, of_old: bool = False) -> int:
     change = run.change
+    # What does not carry is not to keep anybody in it.
+    asked = {"traffic"} | ({"network_ready"} if of_old else set())
+    lenient = frozenset(asked if change.migration.back else ())
     with run.step(name, change.new.network.plugin):
-        transition = Transition(change.recorded(change.migration), adjust=adjust)
+        transition = Transition(change.recorded(change.migration), adjust=adjust, lenient=lenient)
         return run.maker.make(run, transition, of_old=of_old)()
 
 
