@@ -22,6 +22,25 @@ def test_they_pass_shellcheck() -> None:
         subprocess.run(["shellcheck", "-s", "sh", "-"], input=script.main.encode(), check=True)
 
 
+def test_either_family_goes_by_its_own_tunnel() -> None:
+    """IPv6 stays in VXLAN where IPv4 has left it."""
+    script = f"""
+ip link set lo up
+ip link add v0 type veth peer v1
+ip link set v0 up
+ip link set v1 up
+ip link add vxlan-v6.calico type bridge
+ip -6 route add fd00:244:2::/122 dev v0 proto 80
+ip route add 10.244.2.0/26 dev v0 proto 80
+{handed_over_script({}).main}
+ip route show proto 80
+ip -6 route show proto 80
+"""
+    argv = ["unshare", "--net", "dash", "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split()[0] == "fd00:244:2::/122", done
+
+
 @pytest.mark.parametrize("device", ["", "vxlan.calico"])
 def test_felix_routes_go_once_the_tunnel_is_gone(device: str) -> None:
     made = f"""

@@ -17,9 +17,11 @@ from provisioner.kube.remains import (
     backup_script,
     clean_backend_script,
     clean_script,
+    clean_vni_script,
     everything,
     parse_remains,
     remains_script,
+    vni_remains_script,
 )
 
 THINGS = {"flannel": FLANNEL, "calico": CALICO, "cilium": CILIUM}
@@ -248,6 +250,20 @@ def test_only_what_one_way_of_carrying_needs_goes(
     lost = [line for line in full if line not in after and not line.startswith(("local ", "multicast "))]
     assert sorted({_short(line) for line in lost}) == gone
     assert [each for each in parse_remains(here.run(look)) if not each.left] == []
+
+
+def test_only_the_link_of_the_former_vni_goes(here: Node) -> None:
+    here.run(OTHERS)
+    here.run(f"{THINGS['flannel']}ip link add flannel.17 type vxlan id 17 dev eth0 dstport 8472 nolearning\n")
+    links = "ip -o link show | cut -d: -f2"
+    before = here.run(links).split()
+    assert {"flannel.1", "flannel.17"} <= {*before}
+    look = vni_remains_script(1).main
+    gone = {"flannel.1", "flannel-v6.1"}
+    assert {each.name for each in parse_remains(here.run(look))} == gone
+    here.run(clean_vni_script(1).main)
+    assert here.run(links).split() == [each for each in before if each not in gone]
+    assert parse_remains(here.run(look)) == ()
 
 
 def _short(line: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from migrations import CALICO, CILIUM, COMMON, FLANNEL, Plane, change, node_facts, row
+from migrations import CALICO, CILIUM, COMMON, FLANNEL, Plane, change, node_facts, pod, row
 
 from provisioner.action.migration.checks import check, check_given_out
 from provisioner.engine.events import Event, Note
@@ -142,6 +142,14 @@ def test_what_is_refused(
     assert reason in caught.value.reason
     said = caught.value
     assert hint in (said.problems[0].hint if isinstance(said, InputError) else said.hint)
+
+
+def test_static_pods_keep_nobody_waiting_for_ever(plane: Plane) -> None:
+    mirrored = pod("kube-system", "log-worker1", "worker1", "10.244.1.9", "Node/worker1", mirror=True)
+    plane.answer(pods=mirrored + pod("kube-system", "etcd-cp1", "cp1", "10.0.0.1", host=True, mirror=True))
+    with pytest.raises(ProvisionError, match="no API makes them anew: kube-system/log-worker1"):
+        check(change(FLANNEL, CALICO), node_facts(), plane, lambda _: None)
+    check(change(FLANNEL, CALICO, begun=True), node_facts(), plane, lambda _: None)
 
 
 def test_pools_of_others_are_theirs_to_change(plane: Plane) -> None:

@@ -432,6 +432,8 @@ def of_remains() -> Iterator[Script]:
     yield remains.remains_script("canal", pod_cidrs=nets)
     yield remains.remains_script("cilium")
     yield remains.clean_backend_script("calico", "vxlan")
+    yield remains.clean_vni_script(7)
+    yield remains.vni_remains_script(7)
     yield remains.backup_script("cilium", NASTY, keep=["calico"])
     recorder = Recorder(answered(b""))
     objects = [
