@@ -16,6 +16,8 @@ NUMBER = 35
 
 SUBNET = IPv4Network(f"10.97.{NUMBER}.0/24")
 SLOW = 3.0
+HELD = "/root/held"
+"""While it is there the command does not end."""
 INVENTORY = f"""all:
   vars:
     lab: {{name: any, subnet: {SUBNET}}}
@@ -27,7 +29,12 @@ PLAYBOOK = f"""- name: slow
   hosts: all
   tasks:
     - command:
-        cmd: "echo begin >>/root/log; sleep {SLOW}; echo end >>/root/log; touch /root/done"
+        cmd: |
+          echo begin >>/root/log
+          sleep {SLOW}
+          while [ -e {HELD} ]; do sleep 0.1; done
+          echo end >>/root/log
+          touch /root/done
         creates: /root/done
 - name: after
   hosts: all
@@ -47,7 +54,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
 @pytest.fixture
 def playbook(lab: LabCluster, tmp_path: Path) -> Path:
     """The host knows nothing of it yet."""
-    lab.one("one", "rm -f /root/log /root/done /root/after")
+    lab.one("one", f"rm -f /root/log /root/done /root/after {HELD}")
     path = tmp_path / "slow.yaml"
     path.write_text(PLAYBOOK)
     return path
@@ -76,13 +83,16 @@ def test_the_second_run_is_sent_away_with_the_firsts_name(lab: LabCluster, playb
 
 def test_a_run_waits_for_the_script_of_one_that_was_killed(lab: LabCluster, playbook: Path) -> None:
     """Its lock is free at once, because nobody holds it; what it began on the host still goes on, to its end."""
+    lab.one("one", f"touch {HELD}")
     with lab.applying("--playbook", str(playbook)) as first:
         await_script(first)
         until(lambda: "begin" in lab.one("one", "cat /root/log 2>/dev/null || :"), "the command's begin")
         first.kill()
-        done = lab.apply("--playbook", playbook)
+    with lab.applying("--playbook", str(playbook)) as second:
+        second.await_event(lambda event: "waiting for a script of an earlier run" in event.get("message", ""))
+        lab.one("one", f"rm {HELD}")
+        done = second.finish()
     assert done.status == 0, done
-    assert any("waiting for a script of an earlier run" in note["message"] for note in done.named("Note"))
     # The plan that was made while the first still ran is not carried out: by then its command was done.
     assert lab.one("one", "cat /root/log /root/after").split() == ["begin", "end", "after"]
     assert any("changed by another run since it was read" in note["message"] for note in done.named("Note"))
