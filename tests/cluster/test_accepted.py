@@ -219,7 +219,8 @@ def private(image: str) -> str:
     ids=lambda each: str(each) if isinstance(each, str) else "",
 )
 def test_accepted(cluster: LabCluster, version: str, plugin: str, folder: Path | None) -> None:
-    first, rest = {}, {}
+    first: dict[str, dict[str, Any]] = {}
+    rest: dict[str, dict[str, Any]] = {}
     for mode, spec in specs(plugin):
         network = PodNetwork(spec, lambda name: read(folder, name))
         objects = hubble_secrets(new_state("lab")) if spec.network.cilium.hubble.relay else []
