@@ -6,7 +6,7 @@ Of `planes` the first one is asked of the cluster."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from provisioner.errors import ProvisionError
@@ -26,16 +26,19 @@ _LAST = "HostEndpoint"
 """It closes a host to all that no policy allows: policies come first."""
 
 
-def keep_own(planes: Sequence[Runner], plugin: str) -> None:
-    """Writes those of `plugin`, which is about to leave, beside what still waits for it to be back; where it has no
-    such kinds, nothing. To be called while its definitions are there. Raises ProvisionError."""
+def keep_own(planes: Sequence[Runner], plugin: str, made: Container[str] = ()) -> None:
+    """Writes those of `plugin`, which is about to leave, but for `made` ("KIND NAME"), beside what still waits for it
+    to be back; where it has no such kinds, nothing. To be called while its definitions are there. Raises
+    ProvisionError."""
     if not OWN.get(plugin):
         return
     kinds, there = _there(planes[0], plugin)
     users = [
         as_made(each)
         for each in there
-        if each["kind"] in kinds and is_users(each["kind"], each["metadata"]["name"])
+        if each["kind"] in kinds
+        and is_users(each["kind"], each["metadata"]["name"])
+        and object_key(each) not in made
     ]
     serial, kept = _newest(planes, plugin)
     every = {object_key(each): each for each in (*kept, *users)}

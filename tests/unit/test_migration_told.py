@@ -144,6 +144,30 @@ def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
             ["worker2: 1 pod is made anew in some 10 s: 1 by rollouts of deployment default/web"],
             ["HostEndpoint"],
         ),
+        (
+            {
+                **CALICO,
+                "calico": {
+                    "pools": [{"name": "pods", "cidr": "10.244.128.0/17", "encapsulation": "None"}],
+                    "bgp": {"peers": [{"name": "rack", "address": "10.98.0.1", "as_number": 64513}]},
+                },
+            },
+            FLANNEL,
+            {},
+            {
+                "own": "".join(
+                    row("own", kind, "", name)
+                    for kind, name in (
+                        ("BGPConfiguration", "default"),
+                        ("BGPPeer", "rack"),
+                        ("BGPPeer", "mine"),
+                        ("FelixConfiguration", "default"),
+                    )
+                )
+            },
+            ["a migration that leads back to it creates them again: BGPPeer mine"],
+            ["BGPPeer rack", "BGPConfiguration", "FelixConfiguration"],
+        ),
         (FLANNEL, CALICO, {"begun": True}, {}, ["nothing of the former network has been taken away yet"], []),
         (
             FLANNEL,

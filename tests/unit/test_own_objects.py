@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from localhost import LocalSession
+from migrations import CALICO, FLANNEL, change
 
 from provisioner.errors import ProvisionError
+from provisioner.kube.atstake import OWN
 from provisioner.kube.ownobjects import keep_own, kept_own, lost_own, restore_own
+from provisioner.network.calicoresources import bgp_keys
 
 FILE = "own/var/lib/provision/migration/own-calico.json"
 KUBECTL = """#!/bin/sh
@@ -41,6 +44,10 @@ GLOBAL, TIER = item("GlobalNetworkPolicy", "all"), item("Tier", "security")
 ENDPOINT, AUTOMATIC = item("HostEndpoint", "eth0"), item("HostEndpoint", "cp1-auto-hep")
 BUILT_IN = item("Tier", "default")
 KINDS = ("Tier", "GlobalNetworkPolicy", "NetworkPolicy", "HostEndpoint")
+ROUTED = {
+    "pools": [{"name": "pods", "cidr": "10.244.128.0/17", "encapsulation": "None"}],
+    "bgp": {"peers": [{"name": "rack", "address": "10.98.0.1", "as_number": 64513}]},
+}
 USERS = ["GlobalNetworkPolicy all", "HostEndpoint eth0", "NetworkPolicy shop/deny", "Tier security"]
 
 
@@ -185,6 +192,16 @@ def test_where_users_have_made_nothing_nothing_is_left(plane: Plane) -> None:
     keep_own([plane.there(SHOP, BUILT_IN, AUTOMATIC)], "calico")
     assert not (plane.root / FILE).exists()
     assert not (plane.root / "note").exists()
+
+
+def test_settings_of_users_are_kept_and_what_the_spec_makes_is_not(plane: Plane) -> None:
+    kinds = ("BGPPeer", "BGPFilter", "IPReservation", "IPAMConfig", "FelixConfiguration", "BGPConfiguration")
+    assert {f"{each.lower()}s.crd.projectcalico.org" for each in kinds} <= {*OWN["calico"]}
+    spec = change({**CALICO, "calico": ROUTED}, FLANNEL).old
+    items = [item(kind, name) for kind in kinds for name in ("default", "rack", "node.cp1")]
+    keep_own([plane.there(*items, kinds=kinds)], "calico", bgp_keys(spec.network))
+    left_out = {"BGPPeer rack", "FelixConfiguration default", "BGPConfiguration default"}
+    assert {*named(kept_own([plane], "calico"))} == {*named(items)} - left_out
 
 
 def test_flannel_has_no_kinds_of_its_own(plane: Plane) -> None:

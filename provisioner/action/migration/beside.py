@@ -21,6 +21,7 @@ from provisioner.kube.ownobjects import keep_own, restore_own
 from provisioner.kube.podmoves import Moves
 from provisioner.kube.remains import Remain, backup_script, clean_script, parse_remains, remains_script
 from provisioner.kube.workloads import Pod, Reading, read_workloads
+from provisioner.network.calicoresources import bgp_keys
 from provisioner.network.record import ALONE, BOTH
 
 
@@ -118,7 +119,7 @@ def _taken_away(run: Run) -> None:
     change = run.change
     old, new = change.old.network.plugin, change.new.network.plugin
     with run.step("agents end", old):
-        keep_own(run.keepers, old)
+        keep_own(run.keepers, old, bgp_keys(change.old.network))
         oldnetwork.stop(run.plane, *(run.maker.objects(run, each) for each in (change.old, change.new)))
     cidrs = _routed(run)
     with run.step("cleaned", old):

@@ -12,6 +12,7 @@ from provisioner.kube.objects import object_key
 from provisioner.kube.ownobjects import kept_own, lost_own
 from provisioner.kube.podmoves import FOLDER
 from provisioner.kube.workloads import Pod, Reading, Workload, read_workloads
+from provisioner.network.calicoresources import bgp_keys
 from provisioner.network.record import ALONE
 from provisioner.playbook.facts import Facts
 from provisioner.resources.model import Runner
@@ -224,10 +225,10 @@ def _policies(change: Change, stake: AtStake) -> Iterator[str]:
         yield f"{where} stop being enforced: flannel ignores them, and what they forbid is open"
     elif stake.policies:
         yield f"{where} stay enforced, for pods of either network by its own plug-in"
-    if stake.own:
+    if own := [each for each in stake.own if each not in bgp_keys(change.old.network)]:
         yield (
-            f"{_count(len(stake.own), 'object')} deleted with the definitions of {change.old.network.plugin}, and "
-            f"kept: a migration that leads back to it creates them again: {_some(stake.own)}"
+            f"{_count(len(own), 'object')} deleted with the definitions of {change.old.network.plugin}, and "
+            f"kept: a migration that leads back to it creates them again: {_some(own)}"
         )
 
 
