@@ -10,17 +10,33 @@ from provisioner.kube.marks import ask
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote, words
 
-_CALICO = tuple(
-    f"{each}.crd.projectcalico.org"
-    for each in (
-        "tiers",
-        "globalnetworkpolicies",
-        "networkpolicies",
-        "globalnetworksets",
-        "networksets",
-        "hostendpoints",
-    )
+_CALICO = (
+    *(
+        f"{each}.crd.projectcalico.org"
+        for each in (
+            "tiers",
+            "globalnetworkpolicies",
+            "networkpolicies",
+            "globalnetworksets",
+            "networksets",
+            "hostendpoints",
+            "stagednetworkpolicies",
+            "stagedglobalnetworkpolicies",
+            "stagedkubernetesnetworkpolicies",
+            "bgpconfigurations",
+            "bgpfilters",
+            "bgppeers",
+            "felixconfigurations",
+            "ipamconfigs",
+            "ipreservations",
+        )
+    ),
+    "adminnetworkpolicies.policy.networking.k8s.io",
+    "baselineadminnetworkpolicies.policy.networking.k8s.io",
 )
+"""Not those that hold what it makes by itself alone (blocks, what is known of nodes), nor pools, which are the
+inventory's, nor kubecontrollersconfigurations: of them one counts, which its controllers make at their start, before
+another could be created. Later releases' manifests bring more of them than 3.28's: staged policies, administrators'."""
 OWN = {
     "calico": _CALICO,
     "canal": _CALICO,
@@ -29,8 +45,11 @@ OWN = {
 """Kinds that users make themselves, by the plug-in that goes and takes their definitions with it."""
 _MADE_BY_CALICO = "-auto-hep"
 """How the names of host endpoints end that its controllers make by themselves (Calico 3.28, kube-controllers)."""
-_TIERS = ("default", "adminnetworkpolicy", "baselineadminnetworkpolicy", "kube-admin", "kube-baseline")
-"""Those that it makes by itself (Calico 3.28 to 3.32)."""
+_MADE = {
+    "Tier": ("default", "adminnetworkpolicy", "baselineadminnetworkpolicy", "kube-admin", "kube-baseline"),
+    "FelixConfiguration": ("default",),
+}
+"""Others that it makes by itself (Calico 3.28 to 3.32)."""
 _ASKED = {
     "policy": ("networkpolicies.networking.k8s.io", (".metadata.namespace", ".metadata.name")),
     "budget": (
@@ -109,8 +128,8 @@ def parse_at_stake(text: str) -> AtStake:
 
 
 def is_users(kind: str, name: str) -> bool:
-    """An object of those kinds that Calico has not made by itself."""
-    return not name.endswith(_MADE_BY_CALICO) and not (kind == "Tier" and name in _TIERS)
+    """An object of those kinds that Calico has not made by itself, nor every spec with Calico."""
+    return not name.endswith(_MADE_BY_CALICO) and name not in _MADE.get(kind, ())
 
 
 def _own(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import ProvisionError
+from provisioner.kube.atstake import OWN, is_users
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.marks import ask
-from provisioner.kube.objects import list_json
+from provisioner.kube.objects import list_json, object_key
 from provisioner.kube.oldnetwork import asked, plain
 from provisioner.resources.model import Runner
 from provisioner.shell.script import Blob, Script
 
 Object = dict[str, Any]
+_DEFINITION = "CustomResourceDefinition"
 _SHARED = ("kube-system", "default")
 """Namespaces that are no network's own."""
 _BY_AGENTS = (
@@ -71,7 +73,9 @@ def _agent(container: Object) -> str:
 
 def read_made(runner: Runner, agents: Agents, upstream: Sequence[Object]) -> list[Object]:
     """The agents, and those of `upstream`'s objects that are there, in the agents' namespace where they have one; and
-    what their definitions define. As somebody made them. Raises ProvisionError when the API server does not answer."""
+    what their definitions define, but for what users have made of it: that is theirs to change meanwhile, and is kept
+    as it is when the network leaves (ownobjects). As somebody made them. Raises ProvisionError when the API server does
+    not answer."""
     own = {("DaemonSet", each["metadata"]["name"]) for each in agents.daemon_sets}
     wanted = [
         moved
@@ -84,10 +88,32 @@ def read_made(runner: Runner, agents: Agents, upstream: Sequence[Object]) -> lis
         said = result.stderr.decode(errors="replace").strip()[-400:]
         raise ProvisionError(f"{runner.host}: the network's objects cannot be read: {said}")
     found = [item for each in _documents(result.stdout) for item in _items(each)]
+    users = _kinds_of_users(found)
+    its = {object_key(each) for each in wanted}
     made = [
-        as_made(each) for each in (*found, *map(_whole, agents.daemon_sets)) if each["kind"] not in _BY_AGENTS
+        as_made(each)
+        for each in (*found, *map(_whole, agents.daemon_sets))
+        if each["kind"] not in _BY_AGENTS
+        and not (
+            _typed(each) in users
+            and is_users(each["kind"], each["metadata"]["name"])
+            and object_key(each) not in its
+        )
     ]
     return sorted(made, key=lambda each: each["kind"] == "DaemonSet")
+
+
+def _kinds_of_users(found: Sequence[Object]) -> set[tuple[str, str]]:
+    """(group, kind) of those that the definitions among `found` define."""
+    names = {name for kinds in OWN.values() for name in kinds}
+    specs = [
+        each["spec"] for each in found if each["kind"] == _DEFINITION and each["metadata"]["name"] in names
+    ]
+    return {(each["group"], each["names"]["kind"]) for each in specs}
+
+
+def _typed(item: Object) -> tuple[str, str]:
+    return str(item["apiVersion"]).rpartition("/")[0], item["kind"]
 
 
 def as_made(item: Mapping[str, Any]) -> Object:

@@ -1,10 +1,12 @@
 """Policies and sets that users have made of a plug-in's own kinds: they go with its definitions when it leaves, are
-kept in a file on the control plane, and are created again when it is back."""
+kept in a file on all control planes, and are created again when it is back.
+
+Of `planes` the first one is asked of the cluster."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from provisioner.errors import ProvisionError
@@ -24,59 +26,110 @@ _LAST = "HostEndpoint"
 """It closes a host to all that no policy allows: policies come first."""
 
 
-def keep_own(runner: Runner, plugin: str) -> None:
-    """Writes those of `plugin`, which is about to leave, beside what still waits for it to be back; where it has no
-    such kinds, nothing. To be called while its definitions are there. Raises ProvisionError."""
+def keep_own(planes: Sequence[Runner], plugin: str, made: Container[str] = ()) -> None:
+    """Writes those of `plugin`, which is about to leave, but for `made` ("KIND NAME"), beside what still waits for it
+    to be back; where it has no such kinds, nothing. To be called while its definitions are there. Raises
+    ProvisionError."""
     if not OWN.get(plugin):
         return
-    kinds, there = _there(runner, plugin)
+    kinds, there = _there(planes[0], plugin)
     users = [
         as_made(each)
         for each in there
-        if each["kind"] in kinds and is_users(each["kind"], each["metadata"]["name"])
+        if each["kind"] in kinds
+        and is_users(each["kind"], each["metadata"]["name"])
+        and object_key(each) not in made
     ]
-    every = {object_key(each): each for each in (*kept_own(runner, plugin), *users)}
+    serial, kept = _newest(planes, plugin)
+    every = {object_key(each): each for each in (*kept, *users)}
+    if every:
+        _write(planes, plugin, serial + 1, every)
+
+
+def kept_own(planes: Sequence[Runner], plugin: str) -> list[Object]:
+    """What waits for `plugin` to be back. Raises ProvisionError for a damaged file."""
+    return _newest(planes, plugin)[1] if OWN.get(plugin) else []
+
+
+def lost_own(planes: Sequence[Runner], plugin: str) -> list[str]:
+    """What was kept of `plugin` and is on none of `planes` any more: "KIND NAMESPACE/NAME". Raises ProvisionError."""
+    if not OWN.get(plugin):
+        return []
+    noted = ask(planes[0], f"{_noted('get', plugin)} -o jsonpath='{{.data.names}}'\n")
+    kept = {object_key(each) for each in kept_own(planes, plugin)}
+    return sorted({*noted.decode(errors="replace").splitlines()} - kept)
+
+
+def restore_own(planes: Sequence[Runner], plugin: str) -> list[str]:
+    """Creates what was kept of `plugin`, whose definitions are there again, and forgets it. What is there by now stays
+    as it is. Returns what is not created ("KIND NAMESPACE/NAME"), because its kind or its namespace is gone. Raises
+    ProvisionError."""
+    if not OWN.get(plugin):
+        return []
+    kept = kept_own(planes, plugin)
+    forget = f"{_noted('delete', plugin)} >/dev/null"
+    if not kept:
+        _run(planes[0], Script(locked(forget) + "\n"), "what was kept cannot be forgotten")
+        return []
+    kinds, there = _there(planes[0], plugin)
+    keys = {object_key(each) for each in there}
+    missing = [each for each in kept if object_key(each) not in keys]
+    wanted = [each for each in missing if each["kind"] in kinds and _space(each) in {"", *keys}]
+    wanted.sort(key=lambda each: each["kind"] == _LAST)
+    create = f'{KUBECTL} create -f "$W/own" >/dev/null\n' if wanted else ""
+    script = f"set -e\n{create}{forget}\n"
+    payload = {"own": Blob.of(list_json(wanted))}
+    _run(planes[0], Script(locked(script) + "\n", payload), "what users have made cannot be created again")
+    for plane in planes:
+        _run(plane, Script(locked(f"rm -f {_file(plugin)}") + "\n"), f"{_file(plugin)} does not go")
+    return [object_key(each) for each in missing if each not in wanted]
+
+
+def _newest(planes: Sequence[Runner], plugin: str) -> tuple[int, list[Object]]:
+    """The serial and the objects of the newest file: one is older where a run was killed that wrote them."""
+    file = _file(plugin)
+    found: list[tuple[int, list[Object]]] = [(0, [])]
+    for plane in planes:
+        said = _run(plane, Script(f"[ ! -e {file} ] || cat {file}\n"), f"{file} cannot be read")
+        try:
+            kept = json.loads(said) if said.strip() else {"items": []}
+            found.append((int(kept.get("metadata", {}).get("resourceVersion", 0)), [*kept["items"]]))
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+            hint = "restore it from another control plane, or move it away"
+            raise ProvisionError(f"{plane.host}: {file} is damaged: {fault}", hint) from None
+    return max(found, key=lambda each: (each[0], len(each[1])))
+
+
+def _write(planes: Sequence[Runner], plugin: str, serial: int, every: Mapping[str, Object]) -> None:
     script = f"""set -e
 umask 077
 mkdir -p {FOLDER}
 cp "$W/own" {_file(plugin)}.new
 mv {_file(plugin)}.new {_file(plugin)}
 """
-    payload = {"own": Blob.of(list_json([*every.values()]))}
-    _run(runner, Script(locked(script) + "\n", payload), "objects of users cannot be kept")
+    meta = {"resourceVersion": str(serial)}
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "metadata": meta, "items": [*every.values()]})
+    for plane in planes:
+        payload = {"own": Blob.of(text.encode())}
+        _run(plane, Script(locked(script) + "\n", payload), "objects of users cannot be kept")
+    apply = f'{KUBECTL} apply --server-side --force-conflicts --field-manager=provision-migrate -f "$W/note"'
+    payload = {"note": Blob.of(json.dumps(_note(plugin, every)).encode())}
+    _run(planes[0], Script(locked(f"{apply} >/dev/null") + "\n", payload), "what is kept cannot be noted")
 
 
-def kept_own(runner: Runner, plugin: str) -> list[Object]:
-    """What waits for `plugin` to be back. Raises ProvisionError for a damaged file."""
-    if not OWN.get(plugin):
-        return []
-    file = _file(plugin)
-    said = _run(runner, Script(f"[ ! -e {file} ] || cat {file}\n"), f"{file} cannot be read")
-    try:
-        return [*json.loads(said)["items"]] if said.strip() else []
-    except (ValueError, KeyError, TypeError) as fault:
-        raise ProvisionError(
-            f"{runner.host}: {file} is damaged: {fault}", "mend it, or move it away"
-        ) from None
+def _noted(verb: str, plugin: str) -> str:
+    return f"{KUBECTL} -n kube-system {verb} configmap provision-own-{plugin} --ignore-not-found"
 
 
-def restore_own(runner: Runner, plugin: str) -> list[str]:
-    """Creates what was kept of `plugin`, whose definitions are there again, and forgets it. What is there by now stays
-    as it is. Returns what is not created ("KIND NAMESPACE/NAME"), because its kind or its namespace is gone. Raises
-    ProvisionError."""
-    kept = kept_own(runner, plugin)
-    if not kept:
-        return []
-    kinds, there = _there(runner, plugin)
-    keys = {object_key(each) for each in there}
-    missing = [each for each in kept if object_key(each) not in keys]
-    wanted = [each for each in missing if each["kind"] in kinds and _space(each) in {"", *keys}]
-    wanted.sort(key=lambda each: each["kind"] == _LAST)
-    create = f'{KUBECTL} create -f "$W/own" >/dev/null\n' if wanted else ""
-    script = f"set -e\n{create}rm -f {_file(plugin)}\n"
-    payload = {"own": Blob.of(list_json(wanted))}
-    _run(runner, Script(locked(script) + "\n", payload), "what users have made cannot be created again")
-    return [object_key(each) for each in missing if each not in wanted]
+def _note(plugin: str, names: Iterable[str]) -> Object:
+    """What tells, when control planes and their files are gone, that there was something."""
+    meta = {"name": f"provision-own-{plugin}", "namespace": "kube-system"}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": meta,
+        "data": {"names": "\n".join(sorted(names))},
+    }
 
 
 def _there(runner: Runner, plugin: str) -> tuple[set[str], Sequence[Object]]:

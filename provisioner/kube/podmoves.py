@@ -4,6 +4,7 @@ before they end the old one, by eviction, or all at once."""
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,14 @@ from provisioner.kube.workloads import MARK, Pod, Reading, Workload, read_worklo
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
-from provisioner.shell.worklock import locked
+from provisioner.shell.worklock import LOCK_SECONDS, locked
 
 FOLDER = "/var/lib/provision/migration"
 """On the state host: pods that nobody makes anew lie here while they are gone."""
 ROLL_SECONDS, POD_SECONDS = 600, 60
 """How long one pod's end, or a rollout, may take, and what each of its pods adds."""
+_PAUSE = 2.0
+"""Seconds between two attempts of an eviction: each goes over SSH."""
 _AT_ONCE = 5
 """Workloads that are rolled side by side."""
 Old = Callable[[Reading], Sequence[Pod]]
@@ -106,37 +109,40 @@ class Moves:
         """As its budget allows, and until as many pods of its maker are Ready as were; nobody makes it anew: by us."""
         if pod.owner is None:
             self._save(pod)
+        ready = _ready_again(pod)
+        before = int(ask(self.runner, f"{ready}\nready\n"))
+        self._let_go(pod)
+        script = f"""{ready}
+{KUBECTL_WAITING} -n {quote(pod.namespace)} wait --for=delete --timeout={ROLL_SECONDS}s pod/{quote(pod.name)} \\
+  >/dev/null 2>&1 || :
+end=$(($(date +%s) + {ROLL_SECONDS}))
+until now=$(ready) && [ "$now" -ge {before} ]; do
+  if [ "$(date +%s)" -ge "$end" ]; then echo "it has gone, and the one in its place is not Ready" >&2; exit 1; fi
+  sleep 1
+done
+"""
+        result = self.runner.run(Script(script), deadline=2 * ROLL_SECONDS + 60)
+        if result.status != 0:
+            raise _stays(pod, result.stderr)
+        self.recreate_saved()
+
+    def _let_go(self, pod: Pod) -> None:
+        """Evicts it, once its budget allows that. It is tried from here, again and again: a loop on the host would go
+        on when we are killed, and evict the pod after the next run has found it there and forgotten its copy."""
         eviction = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
             "metadata": {"name": pod.name, "namespace": pod.namespace},
         }
         path = quote(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction")
-        script = f"""{_ready_again(pod)}
-before=$(ready) || exit 1
-end=$(($(date +%s) + {ROLL_SECONDS}))
-until {KUBECTL} create --raw {path} -f "$W/eviction.json" >/dev/null 2>"$W/said"; do
-  ! grep -q NotFound "$W/said" || break
-  if [ "$(date +%s)" -ge "$end" ]; then cat "$W/said" >&2; exit 1; fi
-  sleep 1
-done
-{KUBECTL_WAITING} -n {quote(pod.namespace)} wait --for=delete --timeout={ROLL_SECONDS}s pod/{quote(pod.name)} \\
-  >/dev/null 2>&1 || :
-end=$(($(date +%s) + {ROLL_SECONDS}))
-until now=$(ready) && [ "$now" -ge "$before" ]; do
-  if [ "$(date +%s)" -ge "$end" ]; then echo "it has gone, and the one in its place is not Ready" >&2; exit 1; fi
-  sleep 1
-done
-"""
-        payload = {"eviction.json": Blob.of(json.dumps(eviction).encode())}
-        result = self.runner.run(Script(script, payload), deadline=3 * ROLL_SECONDS + 60)
-        if result.status != 0:
-            said = result.stderr.decode(errors="replace").strip()[-300:]
-            raise ProvisionError(
-                f"the pod {pod.namespace}/{pod.name} cannot be evicted and made anew: {said}",
-                "`kubectl get poddisruptionbudgets,pods -A` shows what holds it; then run the same command again",
-            )
-        self.recreate_saved()
+        try_it = f"""{KUBECTL} create --raw {path} -f "$W/eviction.json" >/dev/null 2>"$W/said" ||
+  grep -q NotFound "$W/said" || {{ cat "$W/said" >&2; exit 1; }}"""
+        script = Script(locked(try_it) + "\n", {"eviction.json": Blob.of(json.dumps(eviction).encode())})
+        end = time.monotonic() + ROLL_SECONDS
+        while (result := self.runner.run(script, deadline=60 + LOCK_SECONDS)).status != 0:
+            if time.monotonic() >= end:
+                raise _stays(pod, result.stderr)
+            time.sleep(_PAUSE)
 
     def _gone(self, pods: Iterable[Pod]) -> None:
         """Waits until these are no more: their links go with them, by the plug-in that made them. A pod of a
@@ -173,8 +179,9 @@ done
             raise ProvisionError(f"{self.runner.host}: {path} cannot be written")
 
     def recreate_saved(self) -> None:
-        """Creates those that were saved and are gone. Raises ProvisionError."""
-        script = f"""
+        """Creates those that were saved and are gone, once no script of a run that was killed can still end one. Raises
+        ProvisionError."""
+        script = f"""{locked(":")} || exit 1
 look() {{
   said=$({KUBECTL} -n "$namespace" get pod "$name" --ignore-not-found \\
     -o 'jsonpath=there{{.metadata.deletionTimestamp}}') || return 1
@@ -196,13 +203,21 @@ for f in {FOLDER}/pods/*.json; do
   {KUBECTL_WAITING} -n "$namespace" wait --for=condition=Ready --timeout={POD_SECONDS}s "pod/$name" >/dev/null 2>&1 || :
 done
 """
-        result = self.runner.run(Script(script), deadline=2 * ROLL_SECONDS)
+        result = self.runner.run(Script(script), deadline=2 * ROLL_SECONDS + LOCK_SECONDS)
         if result.status != 0:
             said = result.stderr.decode(errors="replace").strip()[-300:]
             raise ProvisionError(
                 f"a pod that nobody makes anew could not be created again: {said}",
                 f"it lies in {FOLDER}/pods on {self.runner.host}; then run the same command again",
             )
+
+
+def _stays(pod: Pod, said: bytes) -> ProvisionError:
+    return ProvisionError(
+        f"the pod {pod.namespace}/{pod.name} cannot be evicted and made anew:"
+        f" {said.decode(errors='replace').strip()[-300:]}",
+        "`kubectl get poddisruptionbudgets,pods -A` shows what holds it; then run the same command again",
+    )
 
 
 def _ready_again(pod: Pod) -> str:

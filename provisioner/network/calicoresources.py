@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from provisioner.kube.objects import object_key
 from provisioner.network.crd import check_objects
 from provisioner.spec.calico import BGP, REFLECTOR, REFLECTORS, BGPPeer, Calico, IPPool
 from provisioner.spec.felixwords import variable_of
+from provisioner.spec.model import Network
 
 _CRD = "crd.projectcalico.org/v1"
 _PROBED = ("healthHost", "healthPort")
@@ -50,6 +52,13 @@ def bgp_objects(calico: Calico) -> list[Object]:
     said |= {name: [{"cidr": each} for each in cidrs] for name, cidrs in services.items() if cidrs}
     meta = {"apiVersion": _CRD, "kind": "BGPConfiguration", "metadata": {"name": "default"}}
     return [{**meta, "spec": said}, *_peers(bgp)]
+
+
+def bgp_keys(network: Network) -> frozenset[str]:
+    """ "KIND NAME" of each that the spec makes, of kinds of which users make objects, too."""
+    return (
+        frozenset(map(object_key, bgp_objects(network.calico))) if network.plugin == "calico" else frozenset()
+    )
 
 
 def _peers(bgp: BGP) -> list[Object]:

@@ -100,6 +100,7 @@ case " $* " in
 *" get nodes "*) say nodes ;;
 *" get networkpolicies.networking.k8s.io -A "*) say policies ;;
 *" get poddisruptionbudgets.policy -A "*) say budgets ;;
+*" get configmap provision-own-"*) say noted ;;
 *" get crd "*) [ ! -e "{root}/silent" ] || exit 1; say definitions ;;
 *" get ipamblocks.crd.projectcalico.org "*) say blocks ;;
 *" get globalnetworkpolicies.crd.projectcalico.org "*) say own ;;

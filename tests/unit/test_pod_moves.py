@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from localhost import LocalSession
 
 from provisioner.errors import ProvisionError
+from provisioner.kube import podmoves
 from provisioner.kube.podmoves import Moves, bare
 from provisioner.kube.workloads import Pod
 
@@ -18,7 +22,7 @@ say() {{
   n=$(cat "{root}/$1.at" 2>/dev/null || echo 1)
   [ "$n" -ge "$(wc -l <"{root}/$1")" ] || echo $((n + 1)) >"{root}/$1.at"
   line=$(sed -n "${{n}}p" "{root}/$1")
-  [ "$line" != '!' ] || exit 1
+  [ "$line" != '!' ] || {{ echo "budget once forbids it" >&2; exit 1; }}
   printf '%b' "$line"
 }}
 case " $* " in
@@ -26,7 +30,9 @@ case " $* " in
 *metadata.uid*) say uids ;;
 *ownerReferences*) say rows ;;
 *" create -f "*) [ ! -e "{root}/broken" ] ;;
-*" create --raw "* | *" wait "*) ;;
+*" create --raw "*) [ ! -e "{root}/evict" ] || say evict ;;
+*" get pod "*" -o json "*) cat "{root}/pod" ;;
+*" wait "*) ;;
 *) echo "unexpected: $*" >&2; exit 1 ;;
 esac
 """
@@ -106,6 +112,53 @@ def test_an_evicted_pods_maker_is_whole_before_the_next_goes(plane: Plane) -> No
     moves(plane)._evicted(Pod("shop", "db-1", "worker1", (), ("StatefulSet", "db"), uid="a"))
     assert plane.asked("eviction") == 1
     assert plane.asked("ownerReferences") == 5
+
+
+def test_nothing_on_the_host_goes_on_to_evict_when_we_are_killed(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(podmoves, "time", SimpleNamespace(monotonic=time.monotonic, sleep=killed))
+    plane.say(evict=["!", ""], lone=["there"])
+    (plane.root / "pod").write_text('{"metadata": {"name": "lone", "namespace": "shop"}, "spec": {}}')
+    with pytest.raises(KeyboardInterrupt):
+        moves(plane)._evicted(Pod("shop", "lone", "worker1", (), None, uid="a"))
+    assert plane.asked("eviction") == 1, "one attempt by each script, and the copy lies there before"
+    assert (plane.root / SAVED).exists()
+
+
+def test_an_eviction_that_a_budget_forbids_is_tried_again(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(podmoves, "_PAUSE", 0.0)
+    plane.say(evict=["!", "!", ""])
+    moves(plane)._evicted(Pod("shop", "once-x", "worker1", (), ("Job", "once"), uid="a"))
+    assert plane.asked("eviction") == 3
+
+
+def test_who_forbids_it_for_too_long_is_named(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(podmoves, "ROLL_SECONDS", 0)
+    plane.say(evict=["!"])
+    with pytest.raises(ProvisionError, match=r"shop/once-x cannot be evicted.*budget once forbids it"):
+        moves(plane)._evicted(Pod("shop", "once-x", "worker1", (), ("Job", "once"), uid="a"))
+
+
+def test_a_saved_pod_is_not_forgotten_while_a_killed_runs_script_may_end_it(plane: Plane) -> None:
+    path = saved(plane)
+    plane.say(lone=["there"])
+    lock = plane.root / "own/run/provision/work.lock"
+    lock.parent.mkdir(parents=True)
+    orphan = subprocess.Popen(
+        ["flock", lock, "sh", "-c", f"echo; sleep 1; echo >{plane.root}/lone"], stdout=-1
+    )
+    assert orphan.stdout is not None
+    orphan.stdout.readline()
+    moves(plane).recreate_saved()
+    orphan.communicate()
+    assert plane.asked(" create -f ") == 1
+    assert not path.exists()
 
 
 def test_the_pod_of_a_job_is_not_waited_for(plane: Plane) -> None:

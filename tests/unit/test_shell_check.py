@@ -446,9 +446,11 @@ def of_remains() -> Iterator[Script]:
     yield from recorder.scripts
     nothing = answered(b'GlobalNetworkPolicy\n{"items": []}')
     kept = json.dumps({"items": [{"kind": "GlobalNetworkPolicy", "metadata": {"name": NASTY}}]}).encode()
-    recorder = Recorder(nothing, b"", b"", kept, nothing)
-    ownobjects.keep_own(recorder, "calico")
-    ownobjects.restore_own(recorder, "calico")
+    there = answered(b"GlobalNetworkPolicy\n" + kept)
+    recorder = Recorder(there, b"", b"", b"", kept, nothing, b"", b"", nothing)
+    ownobjects.keep_own([recorder], "calico")
+    ownobjects.restore_own([recorder], "calico")
+    ownobjects.lost_own([recorder], "calico")
     yield from recorder.scripts
 
 

@@ -23,6 +23,7 @@ from provisioner.kube.ownobjects import keep_own, restore_own
 from provisioner.kube.podmoves import Moves
 from provisioner.kube.remains import Remain, backup_script, clean_script, parse_remains, remains_script
 from provisioner.kube.workloads import Pod, Reading, read_workloads
+from provisioner.network.calicoresources import bgp_keys
 from provisioner.network.record import ALONE, BOTH
 
 
@@ -61,7 +62,7 @@ def _beside(run: Run) -> int:
         note_down(run)
     with run.step("beside", change.new.network.plugin):
         code = make()
-        missing = restore_own(run.plane, change.new.network.plugin) if code == 0 else []
+        missing = restore_own(run.keepers, change.new.network.plugin) if code == 0 else []
     if missing:
         what = f"kept when {change.new.network.plugin} left, and their kind or namespace is gone by now"
         run.emit(Note(level="warning", message=f"{what}: {', '.join(missing)}"))
@@ -132,7 +133,7 @@ def _taken_away(run: Run) -> None:
     change = run.change
     old, new = change.old.network.plugin, change.new.network.plugin
     with run.step("agents end", old):
-        keep_own(run.plane, old)
+        keep_own(run.keepers, old, bgp_keys(change.old.network))
         oldnetwork.stop(run.plane, *(run.maker.objects(run, each) for each in (change.old, change.new)))
     cidrs = _routed(run)
     with run.step("cleaned", old):

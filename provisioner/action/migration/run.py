@@ -60,7 +60,7 @@ def _migrated(run: Run, facts: Mapping[str, Facts], wanted: Wanted, confirm: Con
     change = run.change
     with unchanged(again(change.target, "migrate", _options(wanted))):
         _checked(run, facts)
-        for line in told(change, facts, run.plane):
+        for line in told(change, facts, run.keepers):
             run.emit(Note(message=line))
         if wanted.only_told:
             return 2

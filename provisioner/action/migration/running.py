@@ -65,6 +65,11 @@ class Run:
         return [host.name for host in self.change.target.inventory.group("kube_control_plane")]
 
     @property
+    def keepers(self) -> list[Session]:
+        """All control planes, `plane` first: what is kept lies on each, because one may be removed."""
+        return [self.plane, *(self.pool.session(each) for each in self.planes if each != self.plane.host)]
+
+    @property
     def nodes(self) -> list[str]:
         """Workers first: pods of control planes are the cluster's own."""
         planes = set(self.planes)

@@ -9,9 +9,10 @@ from provisioner.action.migration.change import Change
 from provisioner.action.migration.checks import pools_of
 from provisioner.kube.atstake import AtStake, read_at_stake
 from provisioner.kube.objects import object_key
-from provisioner.kube.ownobjects import kept_own
+from provisioner.kube.ownobjects import kept_own, lost_own
 from provisioner.kube.podmoves import FOLDER
 from provisioner.kube.workloads import Pod, Reading, Workload, read_workloads
+from provisioner.network.calicoresources import bgp_keys
 from provisioner.network.record import ALONE
 from provisioner.playbook.facts import Facts
 from provisioner.resources.model import Runner
@@ -24,10 +25,11 @@ _ROLLOUT, _EVICTION = 10, 5
 """Seconds that one takes, as measured on small hosts with pods that start and end at once."""
 
 
-def told(change: Change, facts: Mapping[str, Facts], plane: Runner) -> list[str]:
-    """A line each. Raises ProvisionError when the API server does not answer."""
+def told(change: Change, facts: Mapping[str, Facts], planes: Sequence[Runner]) -> list[str]:
+    """A line each; of `planes` the first one is asked of the cluster. Raises ProvisionError when the API server does
+    not answer."""
     del facts
-    reading, stake = read_workloads(plane), read_at_stake(plane, change.old.network.plugin)
+    reading, stake = read_workloads(planes[0]), read_at_stake(planes[0], change.old.network.plugin)
     pods = going(change, reading)
     return [
         *_headed(change),
@@ -36,7 +38,7 @@ def told(change: Change, facts: Mapping[str, Facts], plane: Runner) -> list[str]
         *(_gaps(reading, stake, pods) if not change.all_at_once else ()),
         *_nobodys(stake, pods),
         *(_budgets(change, stake) if pods else ()),
-        *((*_policies(change, stake), *_back_again(change, plane)) if not change.within else ()),
+        *((*_policies(change, stake), *_back_again(change, planes)) if not change.within else ()),
         *_kept(change, pods),
     ]
 
@@ -223,18 +225,23 @@ def _policies(change: Change, stake: AtStake) -> Iterator[str]:
         yield f"{where} stop being enforced: flannel ignores them, and what they forbid is open"
     elif stake.policies:
         yield f"{where} stay enforced, for pods of either network by its own plug-in"
-    if stake.own:
+    if own := [each for each in stake.own if each not in bgp_keys(change.old.network)]:
         yield (
-            f"{_count(len(stake.own), 'object')} deleted with the definitions of {change.old.network.plugin}, and "
-            f"kept: a migration that leads back to it creates them again: {_some(stake.own)}"
+            f"{_count(len(own), 'object')} deleted with the definitions of {change.old.network.plugin}, and "
+            f"kept: a migration that leads back to it creates them again: {_some(own)}"
         )
 
 
-def _back_again(change: Change, plane: Runner) -> Iterator[str]:
+def _back_again(change: Change, planes: Sequence[Runner]) -> Iterator[str]:
     plugin = change.new.network.plugin
-    own = [object_key(each) for each in kept_own(plane, plugin)]
+    own = [object_key(each) for each in kept_own(planes, plugin)]
     if own:
         yield f"{_count(len(own), 'object')} created again, kept since {plugin} has left: {_some(own)}"
+    if lost := lost_own(planes, plugin):
+        yield (
+            f"{_count(len(lost), 'object')} not created again, kept when {plugin} left, and gone with the control "
+            f"planes of that time: {_some(lost)}"
+        )
 
 
 def _kept(change: Change, pods: Sequence[Pod]) -> Iterator[str]:
