@@ -27,7 +27,6 @@ _CALICO = (
             "bgpfilters",
             "bgppeers",
             "felixconfigurations",
-            "ipamconfigs",
             "ipreservations",
         )
     ),

@@ -195,7 +195,7 @@ def test_where_users_have_made_nothing_nothing_is_left(plane: Plane) -> None:
 
 
 def test_settings_of_users_are_kept_and_what_the_spec_makes_is_not(plane: Plane) -> None:
-    kinds = ("BGPPeer", "BGPFilter", "IPReservation", "IPAMConfig", "FelixConfiguration", "BGPConfiguration")
+    kinds = ("BGPPeer", "BGPFilter", "IPReservation", "FelixConfiguration", "BGPConfiguration")
     assert {f"{each.lower()}s.crd.projectcalico.org" for each in kinds} <= {*OWN["calico"]}
     spec = change({**CALICO, "calico": ROUTED}, FLANNEL).old
     items = [item(kind, name) for kind in kinds for name in ("default", "rack", "node.cp1")]
