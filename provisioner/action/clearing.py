@@ -86,11 +86,11 @@ class _Host:
         units = {each.name for each in ours.values() if each.kind == "systemd"}
         images = keeps_images(self.prepared, self.name, self.wanted.keep)
         loaded = self.prepared.loaded
-        self._run(halt_script(units, pod_cidrs_of(loaded), attached_to(loaded), images=not images))
+        script = halt_script(units, pod_cidrs_of(loaded), attached_to(loaded), images=not images)
+        stays = parse_look(self._run(script)).stays
         if IMAGES in known and not images:
             self._run(runtimeimages.delete_script())
         self._look(halted(units))  # where it finds something, the next run still knows what there was to end
-        stays: dict[str, str] = {}
         for rid, (name, users) in parse_users(self._run(users_script())).items():
             if ours.pop(rid, None):
                 stays[name] = f"of use to {users}"

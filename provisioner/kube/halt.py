@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from provisioner.kube import runtimeimages
+from provisioner.kube import runtimeimages, virtualservices
 from provisioner.kube.remains import everything
 from provisioner.kube.runtimeimages import CTR
 from provisioner.kube.wayback import FORGET
@@ -52,7 +52,7 @@ if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; 
     {CTR} containers delete "$c" >/dev/null 2>&1 || :
   done
 fi
-[ ! -x /opt/kubernetes/bin/kube-proxy ] || /opt/kubernetes/bin/kube-proxy --cleanup >/dev/null 2>&1 || :
+{virtualservices.CLEAR}
 systemctl stop kubepods.slice 2>/dev/null || :
 kubelet=$(real /var/lib/kubelet)
 while read -r _ place _; do
@@ -151,7 +151,8 @@ def halt_script(
 ) -> Script:
     """Ends those of ours among the host's `units` and deletes their data; where the kubelet is one, its pods end with
     their networks, whose routes are within `pod_cidrs` and which are called `networks` beside the plug-ins' own, and,
-    with `images`, those. To be run while what they consist of is still there."""
+    with `images`, those. To be run while what they consist of is still there. What stays of kube-proxy is printed as
+    the second look prints it (lookagain.py)."""
     ours = halted(units)
     lines = [FORGET, _EMPTY]
     for unit in ours:

@@ -21,7 +21,9 @@ cat >/usr/bin/ctr <<'END'
 case "$*" in *'containers list -q') echo {POD} ;; esac
 END
 printf '#!/bin/sh\\n' >/usr/bin/systemctl
-chmod +x /usr/bin/ctr /usr/bin/systemctl
+mkdir -p /opt/kubernetes/bin
+printf '#!/bin/sh\necho "$*" >>/asked\n' >/opt/kubernetes/bin/kube-proxy
+chmod +x /usr/bin/ctr /usr/bin/systemctl /opt/kubernetes/bin/kube-proxy
 """
 # A pod that runs, with networks whose names nobody knows, and what is left of one with a network of the spec's.
 NOTED = f"""
@@ -65,6 +67,13 @@ def test_what_other_runtimes_note_of_their_networks_stays(here: Node) -> None:
     halt(here)
     assert noted(here) == before
     assert not [each for each in seen(here) if "/var/lib/cni" in each]
+
+
+def test_kube_proxy_flushes_no_services_of_others(here: Node) -> None:
+    """It does so in every mode; what it has of rules goes without it."""
+    here.run(OTHERS)
+    halt(here)
+    assert here.run("cat /asked 2>/dev/null || iptables-legacy -w -t nat -S | grep KUBE- || :") == ""
 
 
 def test_without_other_runtimes_nothing_stays(here: Node) -> None:
