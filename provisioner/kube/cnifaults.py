@@ -124,8 +124,10 @@ def _cni0(seen: Seen) -> Iterator[Fault]:
     wrong = _in_the_way(has, here.subnets)
     if not wrong:
         return
-    pods = tuple(each for each in node.pods if _is_astray(each, node.pod_cidrs))
+    astray = [each for each in node.pods if _is_astray(each, node.pod_cidrs)]
+    pods = tuple(each for each in astray if each.is_made_anew)
     many = f", and pods outside of it are deleted: {_some([str(each) for each in pods])}"
+    cost = "these pods, which nobody reaches, are made anew by what owns them" if pods else "pods on it go on"
     yield Fault(
         CNI0,
         seen.host,
@@ -134,11 +136,20 @@ def _cni0(seen: Seen) -> Iterator[Fault]:
         f"it has {', '.join(wrong)}, and the node's pod CIDR is {', '.join(node.pod_cidrs)}: "
         f"the plug-in wants {', '.join(here.subnets)}, and makes no pod",
         f"{link} gets {', '.join(here.subnets)} in the place of {', '.join(wrong)}" + (many if pods else ""),
-        "these pods, which nobody reaches, are made anew by what owns them" if pods else "pods on it go on",
+        f"{cost}{_nobodys([str(each) for each in astray if not each.is_made_anew])}",
         link=link,
         right=here.subnets,
         wrong=wrong,
         pods=pods,
+    )
+
+
+def _nobodys(pods: Sequence[str]) -> str:
+    if not pods:
+        return ""
+    return (
+        "; nobody makes these anew: they stay, and nobody reaches them until you delete and create them yourself"
+        f" (those of a file among the kubelet's manifests: move it away and back): {', '.join(pods)}"
     )
 
 
