@@ -85,11 +85,12 @@ class _Host:
         }
         units = {each.name for each in ours.values() if each.kind == "systemd"}
         images = keeps_images(self.prepared, self.name, self.wanted.keep)
-        self._run(halt_script(units, pod_cidrs_of(self.prepared.loaded), images=not images))
+        loaded = self.prepared.loaded
+        script = halt_script(units, pod_cidrs_of(loaded), attached_to(loaded), images=not images)
+        stays = parse_look(self._run(script)).stays
         if IMAGES in known and not images:
             self._run(runtimeimages.delete_script())
         self._look(halted(units))  # where it finds something, the next run still knows what there was to end
-        stays: dict[str, str] = {}
         for rid, (name, users) in parse_users(self._run(users_script())).items():
             if ours.pop(rid, None):
                 stays[name] = f"of use to {users}"
@@ -167,7 +168,8 @@ class _Host:
 
     def _look(self, ended: Collection[str]) -> dict[str, str]:
         """What stays, and why. Raises ProvisionError for what should be gone; `ended` are the units that have."""
-        seen = parse_look(self._run(look_script(ended, pod_cidrs_of(self.prepared.loaded))))
+        loaded = self.prepared.loaded
+        seen = parse_look(self._run(look_script(ended, pod_cidrs_of(loaded), attached_to(loaded))))
         if seen.left:
             raise ProvisionError(
                 f"{self.name}: was cleared, but looked at again it has {', '.join(seen.left)}",
@@ -191,6 +193,13 @@ def pod_cidrs_of(loaded: Loaded) -> list[str]:
         return []
     network = loaded.spec.network
     return [*dict.fromkeys([*network.pod_cidrs, *(each.cidr for each in network.calico.pools)])]
+
+
+def attached_to(loaded: Loaded) -> list[str]:
+    """What CNI calls the networks that pods get beside the cluster's own."""
+    return (
+        [f"{each.namespace}.{each.name}" for each in loaded.spec.network.attachments] if loaded.spec else []
+    )
 
 
 def packages_of(known: Mapping[str, Owned], playbook: str) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ _PAUSE = 2.0
 @dataclass
 class Mender:
     """Mends faults, one after the other. `plane` is the host whose API server is asked. `unreached`: a host was lost
-    meanwhile; `new`: the hosts that got plug-ins, so that what failed for want of them may succeed by itself."""
+    meanwhile; `new`: the hosts that got plug-ins, so that what failed for want of them may succeed by itself; `went`:
+    whether all mends of a host and kind went well."""
 
     loaded: Loaded
     pool: Pool
@@ -33,9 +34,16 @@ class Mender:
     plane: str
     unreached: bool = False
     new: set[str] = field(default_factory=set)
+    went: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def mend(self, fault: Fault) -> bool:
         """Whether it went well, which is told; what is mended is only known by reading again."""
+        well = self._mend(fault)
+        key = (fault.host, fault.kind)
+        self.went[key] = well and self.went.get(key, True)
+        return well
+
+    def _mend(self, fault: Fault) -> bool:
         ways: Mapping[str, Callable[[Fault], str]] = {
             BINARIES: self._binaries,
             CNI0: self._cni0,
@@ -102,7 +110,14 @@ class Mender:
         return f"{count} of {len(fault.leases)} given back in {fault.network}"
 
     def _condition(self, fault: Fault) -> str:
-        """By now the agent may have told so itself."""
+        """By now the agent may have told so itself. While the network does not work there pods are kept away."""
+        broken = [kind for kind in fault.after if not self.went.get((fault.host, kind))]
+        if broken:
+            raise ProvisionError(
+                f"NetworkUnavailable was left True: the node's {' and '.join(broken)} {'are' if broken[1:] else 'is'}"
+                " not mended",
+                "mend that, and run the same command again",
+            )
         agents = self._await_agents(fault)
         if self._node(fault.node).unavailable:
             tell_available(self._plane, fault.node, [str(each) for each in agents])

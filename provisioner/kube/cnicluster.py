@@ -48,6 +48,12 @@ class Pod:
     owner: str
     labels: tuple[str, ...]
 
+    @property
+    def is_made_anew(self) -> bool:
+        """Whether something does that once it is deleted. A static pod's owner is its node, and deletes only the API
+        server's picture of it."""
+        return self.owner not in ("", "Node")
+
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 

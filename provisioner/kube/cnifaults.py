@@ -29,7 +29,8 @@ _NETWORKS = frozenset({"cbr0", "k8s-pod-network"})
 @dataclass(frozen=True)
 class Fault:
     """`things` are what is wrong, `why` says by what that is known. `mend` is what would be done, "" where nothing can
-    be done from here, which `cost` explains then; else `cost` is what it costs. The rest is for the mending."""
+    be done from here, which `cost` explains then; else `cost` is what it costs. The rest is for the mending: `after` is
+    which kinds of faults of the node have to be mended before."""
 
     kind: str
     host: str
@@ -50,6 +51,7 @@ class Fault:
     from_bundle: bool = False
     agent: Pod | None = None
     labels: frozenset[str] = frozenset()
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,7 @@ class Seen:
 def faults_of(seen: Seen) -> list[Fault]:
     """In the order in which they are mended."""
     found = [*_binaries(seen), *_cni0(seen), *_sandboxes(seen), *_leases(seen)]
-    broken = sorted({each.kind for each in found if each.kind in (BINARIES, CNI0)})
-    return [*found, *_condition(seen, broken)]
+    return [*found, *_condition(seen, [each for each in found if each.kind in (BINARIES, CNI0)])]
 
 
 def _binaries(seen: Seen) -> Iterator[Fault]:
@@ -124,8 +125,10 @@ def _cni0(seen: Seen) -> Iterator[Fault]:
     wrong = _in_the_way(has, here.subnets)
     if not wrong:
         return
-    pods = tuple(each for each in node.pods if _is_astray(each, node.pod_cidrs))
+    astray = [each for each in node.pods if _is_astray(each, node.pod_cidrs)]
+    pods = tuple(each for each in astray if each.is_made_anew)
     many = f", and pods outside of it are deleted: {_some([str(each) for each in pods])}"
+    cost = "these pods, which nobody reaches, are made anew by what owns them" if pods else "pods on it go on"
     yield Fault(
         CNI0,
         seen.host,
@@ -134,11 +137,20 @@ def _cni0(seen: Seen) -> Iterator[Fault]:
         f"it has {', '.join(wrong)}, and the node's pod CIDR is {', '.join(node.pod_cidrs)}: "
         f"the plug-in wants {', '.join(here.subnets)}, and makes no pod",
         f"{link} gets {', '.join(here.subnets)} in the place of {', '.join(wrong)}" + (many if pods else ""),
-        "these pods, which nobody reaches, are made anew by what owns them" if pods else "pods on it go on",
+        f"{cost}{_nobodys([str(each) for each in astray if not each.is_made_anew])}",
         link=link,
         right=here.subnets,
         wrong=wrong,
         pods=pods,
+    )
+
+
+def _nobodys(pods: Sequence[str]) -> str:
+    if not pods:
+        return ""
+    return (
+        "; nobody makes these anew: they stay, and nobody reaches them until you delete and create them yourself"
+        f" (those of a file among the kubelet's manifests: move it away and back): {', '.join(pods)}"
     )
 
 
@@ -234,8 +246,9 @@ def _leases(seen: Seen) -> Iterator[Fault]:
         )
 
 
-def _condition(seen: Seen, broken: Sequence[str]) -> Iterator[Fault]:
-    """Only where some pod works for the network: elsewhere the condition is another controller's."""
+def _condition(seen: Seen, broken: Sequence[Fault]) -> Iterator[Fault]:
+    """`broken` is what keeps pods from a network. Only where some pod works for the network: elsewhere the condition is
+    another controller's."""
     node = seen.node
     if node is None or not node.unavailable:
         return
@@ -243,20 +256,28 @@ def _condition(seen: Seen, broken: Sequence[str]) -> Iterator[Fault]:
     agents = agents_on(node, labels)
     if not agents:
         return
-    names = ", ".join(map(str, agents))
     why = f"NetworkUnavailable is True ({node.unavailable})"
-    if not all(each.ready and not each.leaving for each in agents):
-        yield Fault(
-            CONDITION, seen.host, node.name, (node.name,), f"{why}, and {names} is not Ready", "",
-            "mend that pod first: the network does not work there",
-        )  # fmt: skip
+    names = ", ".join(map(str, agents))
+    hindrance, first = _hindrance(agents, broken)
+    if hindrance:
+        yield Fault(CONDITION, seen.host, node.name, (node.name,), f"{why}, and {hindrance}", "", first)
         return
-    after = f", once the rest of this node is mended ({', '.join(broken)})" if broken else ""
+    kinds = tuple(sorted({each.kind for each in broken}))
+    after = f", once the rest of this node is mended ({', '.join(kinds)})" if kinds else ""
     yield Fault(
         CONDITION, seen.host, node.name, (node.name,), f"{why}, though {names} is Ready",
         f"the condition becomes False{after}, and with it the taint goes", "nothing: pods may come again",
-        labels=labels,
+        labels=labels, after=kinds,
     )  # fmt: skip
+
+
+def _hindrance(agents: Sequence[Pod], broken: Sequence[Fault]) -> tuple[str, str]:
+    """Why the condition is right, where that cannot be mended from here, and what to do first; else "" twice."""
+    if not all(each.ready and not each.leaving for each in agents):
+        names = ", ".join(map(str, agents))
+        return f"{names} is not Ready", "mend that pod first: the network does not work there"
+    stays = next((each for each in broken if not each.mend), None)
+    return (stays.why, f"mend that first: {stays.cost}") if stays else ("", "")
 
 
 def _name(seen: Seen) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from provisioner.kube import runtimeimages
+from provisioner.kube import runtimeimages, virtualservices
 from provisioner.kube.remains import everything
 from provisioner.kube.runtimeimages import CTR
 from provisioner.kube.wayback import FORGET
@@ -25,14 +25,34 @@ empty() {{
     2>/dev/null || :
 }}
 """
+# Results and leases are the runtime's notes of a container, whatever its networks are called; the last one's go before
+# it, so that a run that was killed finds them again. Others' are beside them.
+_NOTES = r"""
+drop_network() {
+  for each in "$1"/*; do
+    case ${each##*/} in lock | last_reserved_ip.*) ;; *) [ ! -e "$each" ] || return 0 ;; esac
+  done
+  rm -rf -- "$1"
+}
+forget_notes() {
+  rm -f -- /var/lib/cni/results/*-"$1"-* /var/lib/cni/cache/results/*-"$1"-*
+  grep -lF -- "$1" /var/lib/cni/networks/*/* 2>/dev/null | while read -r lease; do
+    rm -f -- "$lease"
+    drop_network "${lease%/*}"
+  done
+}
+"""
 # Network namespaces named by CNI may be another runtime's: a process that
 # lives there keeps them.
-_PODS = f"""
+_PODS = f"""{_NOTES}
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
   {CTR} tasks list -q | while read -r t; do {CTR} tasks delete --force "$t" >/dev/null 2>&1 || :; done
-  {CTR} containers list -q | while read -r c; do {CTR} containers delete "$c" >/dev/null 2>&1 || :; done
+  {CTR} containers list -q | while read -r c; do
+    forget_notes "$c"
+    {CTR} containers delete "$c" >/dev/null 2>&1 || :
+  done
 fi
-[ ! -x /opt/kubernetes/bin/kube-proxy ] || /opt/kubernetes/bin/kube-proxy --cleanup >/dev/null 2>&1 || :
+{virtualservices.CLEAR}
 systemctl stop kubepods.slice 2>/dev/null || :
 kubelet=$(real /var/lib/kubelet)
 while read -r _ place _; do
@@ -74,11 +94,15 @@ echo "$(count persistentvolumeclaims) claims of volumes, $(count secrets) secret
 """What a cluster holds, a line each, for people."""
 _DATA = {
     "kubelet.service": (
-        "/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers",
+        "/var/lib/kubelet", "/var/log/pods", "/var/log/containers",
     ),
     "etcd.service": ("/var/lib/etcd",),
 }  # fmt: skip
 """What there is only by a unit of ours."""
+_SHARED = "".join(
+    f" /var/lib/cni{each}" for each in ("/cache/results", "/cache", "/results", "/networks", "")
+)
+"""Where all runtimes have their networks' notes: these folders go once they are empty."""
 _KEPT = ("/etc/kubernetes", "/opt/kubernetes", "/opt/cni", "/etc/cni/net.d")
 """Folders that hold nothing of ours any more in the end; where there is something it is others' and stays."""
 _MADE = ("/etc/kubernetes", "/opt/kubernetes", "/opt/cni/bin", "/opt/cni")
@@ -118,16 +142,24 @@ def halted(units: Collection[str]) -> list[str]:
     return [unit for unit in _UNITS if unit in units]
 
 
-def halt_script(units: Collection[str], pod_cidrs: Collection[str], *, images: bool = True) -> Script:
+def halt_script(
+    units: Collection[str],
+    pod_cidrs: Collection[str],
+    networks: Collection[str] = (),
+    *,
+    images: bool = True,
+) -> Script:
     """Ends those of ours among the host's `units` and deletes their data; where the kubelet is one, its pods end with
-    their networks, whose routes are within `pod_cidrs`, and, with `images`, those. To be run while what they consist of
-    is still there."""
+    their networks, whose routes are within `pod_cidrs` and which are called `networks` beside the plug-ins' own, and,
+    with `images`, those. To be run while what they consist of is still there. What stays of kube-proxy is printed as
+    the second look prints it (lookagain.py)."""
     ours = halted(units)
     lines = [FORGET, _EMPTY]
     for unit in ours:
         lines += [f"systemctl {verb} -- {unit} 2>/dev/null || :" for verb in ("stop", "reset-failed")]
     if "kubelet.service" in ours:
-        lines += [_PODS, everything(pod_cidrs), _SETTINGS, runtimeimages.DELETE if images else ""]
+        lines += [_PODS, everything(pod_cidrs, networks), f"rmdir --{_SHARED} 2>/dev/null || :"]
+        lines += [_SETTINGS, runtimeimages.DELETE if images else ""]
     lines += [f"empty {path}" for unit in ours for path in _DATA.get(unit, ())]
     return Script(locked("\n".join([*lines, ":"])) + "\n")
 

@@ -57,12 +57,13 @@ class Seen:
     stays: dict[str, str]
 
 
-def look_script(ended: Collection[str], pod_cidrs: Collection[str]) -> Script:
-    """`ended` are the units that have; routes to pods are within `pod_cidrs`."""
+def look_script(ended: Collection[str], pod_cidrs: Collection[str], networks: Collection[str] = ()) -> Script:
+    """`ended` are the units that have; routes to pods are within `pod_cidrs`, and `networks` are further ones that pods
+    got."""
     folders = words(_DATA[unit] for unit in ended if unit in _DATA)
     look = REAL + _LOOK % {"units": words(sorted(ended)), "folders": folders}
     # Last, because it has functions of these names of its own.
-    networks = f"{_NODE}{anything(pod_cidrs)}\n:\n" if "kubelet.service" in ended else ""
+    networks = f"{_NODE}{anything(pod_cidrs, networks)}\n:\n" if "kubelet.service" in ended else ""
     return Script(look + _LOGS + networks)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from provisioner.kube.remainfind import FIND
 from provisioner.kube.remainrules import RULES
-from provisioner.kube.traces import BACKENDS, KUBE_PROXY, PLUGINS, Traces
+from provisioner.kube.traces import BACKENDS, KUBE_PROXY, PLUGINS, RUNTIMES, Traces
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
 from provisioner.shell.worklock import locked
@@ -20,7 +20,7 @@ from provisioner.shell.worklock import locked
 _NEVER = "no-such-name"
 _PASSING = ("/run/", "/sys/")
 _STEERING = "/run/cilium"
-_EVERYTHING = KUBE_PROXY.with_(list(PLUGINS.values()))
+_EVERYTHING = KUBE_PROXY.with_([*PLUGINS.values(), RUNTIMES])
 _KINDS = (
     ("programs", "program", "|"),
     ("mounts", "mount", ""),
@@ -124,15 +124,18 @@ def parse_remains(output: str) -> tuple[Remain, ...]:
     )
 
 
-def everything(pod_cidrs: Collection[str]) -> str:
+def everything(pod_cidrs: Collection[str], networks: Collection[str] = ()) -> str:
     """Commands that take away what kube-proxy and any plug-in have left on a host without pods. `pod_cidrs` are those
-    of the cluster and its pools: BIRD's routes go only within them. Raises ValueError for no CIDR."""
-    return "\n".join([_head(_EVERYTHING, pod_cidrs, ()), "gone=1", *_clean(_EVERYTHING)])
+    of the cluster and its pools: BIRD's routes go only within them; `networks` are CNI's names of others that pods
+    got. Raises ValueError for no CIDR."""
+    traces = _EVERYTHING.with_([Traces(networks=tuple(networks))])
+    return "\n".join([_head(traces, pod_cidrs, ()), "gone=1", *_clean(traces)])
 
 
-def anything(pod_cidrs: Collection[str]) -> str:
+def anything(pod_cidrs: Collection[str], networks: Collection[str] = ()) -> str:
     """Commands that look, as `remains_script` does, for what `everything` is after."""
-    return "\n".join([_head(_EVERYTHING, pod_cidrs, ()), "gone=1", *_look(_EVERYTHING)])
+    traces = _EVERYTHING.with_([Traces(networks=tuple(networks))])
+    return "\n".join([_head(traces, pod_cidrs, ()), "gone=1", *_look(traces)])
 
 
 def _of(plugin: str, keep: Collection[str]) -> Traces:
@@ -156,7 +159,7 @@ def _head(traces: Traces, pod_cidrs: Collection[str], keep: Collection[str]) -> 
         "kept_links": "|".join(links) or _NEVER,
         "chains": "|".join(traces.chains) or _NEVER,
         "comments": "|".join(traces.comments) or _NEVER,
-        "networks": "|".join(traces.networks) or _NEVER,
+        "networks": "|".join(each.replace(".", "[.]") for each in traces.networks) or _NEVER,
         "ports": "" if keep else "1",
     }
     return "\n".join(f"{name}={quote(value)}" for name, value in values.items()) + FIND + RULES

@@ -146,6 +146,7 @@ PLUGINS: dict[str, Traces] = {
         shared=("loopback",),
     ),
     "multus": Traces(
+        containers=("/var/lib/cni/multus",),
         files=(
             f"{_NET}/00-multus.conf", f"{_NET}/00-multus.conflist", f"{_NET}/multus.d", "/etc/cni/multus",
             f"{_BIN}/multus", f"{_BIN}/multus-shim", f"{_BIN}/passthru", "/run/multus",
@@ -159,6 +160,8 @@ KUBE_PROXY = Traces(
     tables=("ip6? kube-proxy",),
 )
 """Of all its modes, and of the kubelet's own chains. That is no plug-in, and goes with the last one only."""
+RUNTIMES = Traces(networks=("cilium", "multus-cni-network"))
+"""What runtimes note by names of networks that no address is leased in: nobody has a use for it after pods."""
 BACKENDS: dict[str, dict[str, Traces]] = {
     "flannel": {
         "vxlan": Traces(links=("flannel(-v6)?[.][0-9]+",)),

@@ -58,6 +58,15 @@ def test_what_mending_needs() -> None:
     assert (complaint.uid, complaint.namespace, complaint.pod) == ("u", "/var/run/netns/cni-1", "ns/pod")
 
 
+def test_only_pods_that_something_makes_anew_are_deleted() -> None:
+    owners = {"bare": "", "static": "Node", "one": "ReplicaSet", "two": "StatefulSet"}
+    pods = [{"name": name, "owner": owner, "address": "10.244.7.5"} for name, owner in owners.items()]
+    (fault,) = judged({"bridges": ["4: cni0    inet 10.244.7.1/24 scope global cni0\\"], "pods": pods})
+    assert [each.name for each in fault.pods] == ["one", "two"]
+    assert "deleted: ns/one, ns/two" in fault.mend
+    assert fault.cost.endswith("ns/bare, ns/static")
+
+
 def test_they_are_told_in_the_order_in_which_they_are_mended() -> None:
     case = {
         "binaries": ["bridge is not there"],

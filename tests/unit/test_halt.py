@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from migrations import CALICO, loaded
+from migrations import CALICO, FLANNEL, loaded
 
-from provisioner.action.clearing import pod_cidrs_of
+from provisioner.action.clearing import attached_to, pod_cidrs_of
 from provisioner.kube.halt import clear_script, halt_script
 from provisioner.kube.lookagain import look_script, parse_look
 from provisioner.shell.script import Script
@@ -86,6 +86,12 @@ def test_pods_have_addresses_of_pools_too_and_without_a_cluster_none() -> None:
     assert pod_cidrs_of(loaded(other)) == ["10.244.128.0/17"]
     assert pod_cidrs_of(loaded(CALICO)) == ["10.244.0.0/16", "10.244.128.0/17"]
     assert pod_cidrs_of(replace(loaded(), spec=None)) == []
+
+
+def test_networks_beside_the_cluster_s_own_are_known_by_cni_s_names() -> None:
+    attached = {"name": "storage", "type": "bridge", "bridge": "br0"}
+    assert attached_to(loaded({**FLANNEL, "attachments": [attached]})) == ["default.storage"]
+    assert attached_to(replace(loaded(), spec=None)) == []
 
 
 def cleared(root: Path, memory: Sequence[str] = ()) -> None:

@@ -416,7 +416,7 @@ def of_leaving() -> Iterator[Script]:
     members.remove_member(recorder, both, both[0])
     yield from recorder.scripts
     yield halt.halt_script({"kubelet.service", "etcd.service"}, ["10.244.0.0/16"])
-    yield halt.halt_script({"kubelet.service"}, ["10.244.0.0/16"], images=False)
+    yield halt.halt_script({"kubelet.service"}, ["10.244.0.0/16"], ["default.storage"], images=False)
     yield runtimeimages.delete_script()
     yield users_script()
     yield look_again_script(("kubelet.service", "etcd.service"), ["10.244.0.0/16"])
