@@ -1,15 +1,17 @@
-"""A whole cluster goes, and its hosts are as they were before it but for what the README names."""
+"""Whole clusters of other sorts go, and their hosts are as they were before, but for what the README names. The default
+one is in test_reset_beside.py."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab_cluster import BESIDE, DEFAULT_LAB, HOSTS, LabCluster, is_verified, own_lab, provision
+from lab_cluster import BESIDE, DEFAULT_LAB, is_verified, own_lab, provision
+from resets import changed
 from snapshot import snapshot, strange_of
 
+pytestmark = pytest.mark.soak
 HA = DEFAULT_LAB.with_name("ha.yaml")
 FLANNEL = "        plugin: flannel\n"
 _BACKEND = (
@@ -19,124 +21,28 @@ _BACKEND = (
 
 def with_calico(folder: Path) -> Path:
     """The default lab with the rules, sets and routes that Calico makes."""
-    return _changed(folder, {FLANNEL: "        plugin: calico\n", _BACKEND: ""})
+    return changed(folder, {FLANNEL: "        plugin: calico\n", _BACKEND: ""})
 
 
 def with_nftables(folder: Path) -> Path:
-    return _changed(folder, {"mode: iptables": "mode: nftables"})
+    return changed(folder, {"mode: iptables": "mode: nftables"})
 
 
-def _changed(folder: Path, changes: dict[str, str]) -> Path:
-    text = DEFAULT_LAB.read_text()
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    path = folder / "changed.yaml"
-    path.write_text(text)
-    return path
-
-
-def test_a_cluster_goes_at_first_but_for_what_is_kept(tmp_path: Path) -> None:
-    """That it comes again where all had gone test_reset_beside.py has, on hosts that do more."""
-
-    def before(lab: LabCluster) -> None:
-        kept_for_the_next(lab)
-        stopped(lab, tmp_path)
-
-    comes_and_goes(_changed(tmp_path, BESIDE_OTHERS), before=before)
-
-
-def stopped(lab: LabCluster, folder: Path) -> None:
-    """It does not begin while a host does not answer. One that ends half-way, with the cluster's keys gone, goes on."""
-    away = f"{lab.subnet.rpartition('.')[0]}.99"
-    elsewhere = {f"ansible_host: {lab.address('worker2')}": f"ansible_host: {away}"}
-    unreached = provision("reset", lab.edited(folder, elsewhere), "--yes")
-    assert unreached.status == 4, unreached
-    assert "\nerror: worker2: " in unreached.stderr, unreached
-    assert "--dead" in unreached.stderr
-    assert unreached.stderr.endswith("nothing was changed\n")
-    assert lab.ready_nodes() == set(HOSTS)
-    held = "/etc/kubernetes/kubelet.yaml"
-    lab.one("worker1", f"mount --bind {held} {held}")
-    lives = "/opt/kubernetes/bin/held"
-    lab.one("worker2", f"cp /bin/sleep {lives}; setsid {lives} 900 </dev/null >/dev/null 2>&1 &")
-    failed = provision("reset", lab.inventory, "--yes", "--json")
-    assert failed.status == 1, failed
-    reasons = {each["host"]: each["reason"] for each in failed.named("Failed") if each["stage"] == "reset"}
-    assert reasons.keys() == {"worker1", "worker2"}
-    assert f"file:{held}" in reasons["worker1"]
-    assert reasons["worker2"] == f"worker2: was cleared, but looked at again it has a process of {lives}"
-    assert failed.only("RunEnded")["resume"] == f"provision reset {lab.inventory}"
-    assert lab.one("cp1", "ls /var/lib/provision 2>/dev/null || echo none") == "none"
-    lab.one("worker1", f"umount {held}")
-    lab.one("worker2", f"kill $(pidof held); rm {lives}")
-
-
-BESIDE_OTHERS = {
-    "        worker1:\n          ansible_host: 10.98.0.21\n": (
-        "        worker1:\n          ansible_host: 10.98.0.21\n        registry1:\n"
-    )
-}
-"""The registry's host is a node, too."""
-HELD = """
-systemctl is-active docker-registry.service || :
-ls -A /opt/kubernetes/bin /opt/cni/bin 2>/dev/null | grep -c . || :
-ctr --namespace k8s.io images list -q | grep -c . || :
-ls /etc/kubernetes /etc/systemd/system/kubelet.service /var/lib/provision/cluster.json 2>/dev/null || :
-ls /var/lib/docker-registry/docker/registry/v2/repositories 2>/dev/null || :
-"""
-"""What a host has of what may be kept, and a line for each thing that may not."""
-
-
-HEAVY = re.compile("(artifact|unarchive|package|pulled_image|preloaded_image):")
-
-
-def kept_for_the_next(lab: LabCluster) -> None:
-    """What is kept is there for the next cluster."""
-    hosts = sorted(lab.on("all", ":"))
-    gone = provision("reset", lab.inventory, "--keep", "registry,bundle", "--yes", "--json")
-    assert gone.status == 0, gone
-    told = {note["message"].partition(":")[0]: note["message"] for note in gone.named("Note")}
-    assert "the registry with its images (kept)" in told["registry1"]
-    held = {host: text.split() for host, text in lab.on("all", HELD).items()}
-    assert held["registry1"][0] == "active"
-    assert len(held["registry1"]) > 4, "its images"
-    for host in hosts:
-        assert all(int(number) > 5 for number in held[host][1:3]), held[host]
-    assert all(len(held[host]) == 3 for host in set(hosts) - {"registry1"}), held
-    second = lab.apply()
-    assert is_verified(second), second
-    assert not {name for _, name, _ in second.changed if HEAVY.match(name)}, "it was there"
-    # The registry is asked anew, since the next cluster's authority is another.
-    pushed = [each for each in second.named("Changed") if each["resource"].startswith("image:")]
-    assert all(each["detail"].startswith("0 blobs sent") for each in pushed), pushed
-
-
-@pytest.mark.soak
 def test_load_balancers_and_control_planes_go() -> None:
     comes_and_goes(HA, back=True)
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("changed", [with_calico, with_nftables])
-def test_what_others_make_goes(tmp_path: Path, changed: Callable[[Path], Path]) -> None:
-    comes_and_goes(changed(tmp_path))
+@pytest.mark.parametrize("made", [with_calico, with_nftables])
+def test_what_others_make_goes(tmp_path: Path, made: Callable[[Path], Path]) -> None:
+    comes_and_goes(made(tmp_path))
 
 
-def comes_and_goes(
-    source: Path, *, back: bool = False, before: Callable[[LabCluster], None] = lambda _: None
-) -> None:
+def comes_and_goes(source: Path, *, back: bool = False) -> None:
     with own_lab(f"reset-{BESIDE.partition('/')[0].replace('.', '-')}", source, BESIDE) as lab:
         hosts = sorted(lab.on("all", ":"))
         bare = {host: snapshot(lab, host) for host in hosts}
         done = lab.apply()
         assert is_verified(done), done
-        nodes = lab.ready_nodes()
-        asked = provision("reset", lab.inventory, "--json")
-        assert asked.status == 1, asked
-        assert f"{len(nodes)} nodes" in asked.stdout + asked.stderr, asked
-        assert lab.ready_nodes() == nodes, "nothing is done unasked"
-        before(lab)
         gone = provision("reset", lab.inventory, "--yes", "--json")
         assert gone.status == 0, gone
         assert not strange_of(lab, bare)

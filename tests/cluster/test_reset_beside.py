@@ -15,6 +15,7 @@ from threading import Thread
 
 import platformdirs
 from lab_cluster import BESIDE, LabCluster, is_verified, own_lab, provision, until
+from resets import BESIDE_OTHERS, changed, is_asked_for, kept_for_the_next, stopped
 from snapshot import snapshot, strange_of
 
 PACKAGES = ("docker.io", "tini", "libdevmapper1.02.1", "dmsetup")
@@ -55,8 +56,10 @@ nft --stateless list table inet mine
 WEB = "docker inspect -f '{{.Id}} {{.State.StartedAt}} {{.State.Running}}' web"
 
 
-def test_docker_a_firewall_and_connections_stay() -> None:
-    with own_lab(f"reset-{BESIDE.partition('/')[0].replace('.', '-')}", subnet=BESIDE) as lab:
+def test_docker_a_firewall_and_connections_stay(tmp_path: Path) -> None:
+    """And another reset before has kept what the next cluster needs, and one was stopped in the middle."""
+    source = changed(tmp_path, BESIDE_OTHERS)
+    with own_lab(f"reset-{BESIDE.partition('/')[0].replace('.', '-')}", source, BESIDE) as lab:
         with_docker(lab, "worker1")
         lab.one("worker1", FIREWALL)
         before = lab.one("worker1", RULES).splitlines()
@@ -66,16 +69,20 @@ def test_docker_a_firewall_and_connections_stay() -> None:
         lab.one("worker2", "systemctl disable --quiet --now containerd.service")
         first = lab.apply()
         assert is_verified(first), first
+        is_asked_for(lab)
+        kept_for_the_next(lab)
         with_docker(lab, "worker2")
         webs = lab.on("worker1:worker2", WEB)
         with counting(lab, "worker1") as counted:
+            told = " ".join(
+                each["message"]
+                for each in stopped(lab, tmp_path).named("Note")
+                if each["message"].startswith("worker2: stays")
+            )
+            assert "containerd (of use to docker)" in told
+            assert "net.ipv4.ip_forward (of use to docker0)" in told
             gone = provision("reset", lab.inventory, "--yes", "--json")
             assert gone.status == 0, gone
-            told = [
-                each["message"] for each in gone.named("Note") if each["message"].startswith("worker2: stays")
-            ]
-            assert "containerd (of use to docker)" in told[0]
-            assert "net.ipv4.ip_forward (of use to docker0)" in told[0]
             reached = counted()
             until(lambda: counted() > reached, "the open connection goes on")
         assert not strange_of(lab, bare)

@@ -100,7 +100,9 @@ def test_a_switch_that_was_cut_off_is_begun_anew(monkeypatch: pytest.MonkeyPatch
             switching=names,
         )
         request, groups = SimpleNamespace(limit=None), SimpleNamespace(group=lambda _: ["lb1"])
-        loaded = SimpleNamespace(hosts=["cp1", *names], inventory=groups, request=request, spec=None, transition=None)
+        loaded = SimpleNamespace(
+            hosts=["cp1", *names], inventory=groups, request=request, spec=None, transition=None
+        )
         facts = {name: Facts(**{**GOOD, "endpoint": known[name]}) for name in names}
         prepared = cast(Prepared, SimpleNamespace(cluster=cluster, loaded=loaded, facts=facts, desired=()))
         pool = cast(Any, SimpleNamespace(session=lambda host: host))
