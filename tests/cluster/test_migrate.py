@@ -167,6 +167,32 @@ def test_what_was_killed_is_taken_back(moved: tuple[LabCluster, Path], moment: M
     assert lab.plan().only("Plan")["changes"] == []
 
 
+@pytest.fixture
+def deaf(moved: tuple[LabCluster, Path]) -> Iterator[None]:
+    """worker2 hears nothing of what comes by Calico's tunnel."""
+    lab, _ = moved
+    chain = "nft add table inet deaf; nft 'add chain inet deaf in { type filter hook input priority -300; }'"
+    lab.one("worker2", f"{chain}; nft add rule inet deaf in udp dport 4789 drop")
+    yield
+    lab.one("worker2", "nft delete table inet deaf")
+
+
+@pytest.mark.soak
+def test_a_network_that_does_not_carry_is_left_again(moved: tuple[LabCluster, Path], deaf: None) -> None:
+    lab, _ = moved
+    failed = migrate(lab.inventory, "--to", "calico")
+    assert failed.status == 1, failed
+    assert "worker2" in failed.only("Failed")["reason"], failed
+    assert {"flannel", "calico"} <= {
+        name for each in lab.pods() for name in ("flannel", "calico") if name in each
+    }
+    back = migrate(lab.inventory, "--rollback")
+    assert back.status == 0, back
+    assert any("traffic does not hold" in each["message"] for each in back.named("Note")), back
+    has_network(lab, "flannel", without="calico")
+    assert lab.plan().only("Plan")["changes"] == []
+
+
 @pytest.mark.soak
 def test_what_users_have_made_for_calico_comes_back_with_it(moved: tuple[LabCluster, Path]) -> None:
     lab, _ = moved
