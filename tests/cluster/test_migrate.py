@@ -101,11 +101,16 @@ def migrate(inventory: Path, *words: str) -> Done:
     return provision("migrate", inventory, *words, "--yes", "--json", seconds=_SECONDS)
 
 
-def test_it_is_planned_before_it_is_done(moved: tuple[LabCluster, Path]) -> None:
-    lab, _ = moved
+def test_it_is_planned_before_it_is_done(moved: tuple[LabCluster, Path], tmp_path: Path) -> None:
+    lab, calico = moved
     before = lab.pods()
     planned = provision("migrate", lab.inventory, "--to", "calico", "--plan")
     assert planned.status == 2, planned
+    unknown = tmp_path / "ipip.yaml"
+    unknown.write_text(calico.read_text().replace("calico: {pools", "calico: {encapsulation: IPIP, pools"))
+    refused = provision("migrate", unknown, "--to", "calico", "--plan")
+    assert refused.status in (1, 3), refused
+    assert "ipip" in refused.stderr.lower(), refused
     asked = provision("migrate", lab.inventory, "--to", "calico")
     assert asked.status == 1, asked
     assert lab.pods() == before, "nothing is done unasked"
