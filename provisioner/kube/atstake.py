@@ -47,8 +47,10 @@ _MADE_BY_CALICO = "-auto-hep"
 _MADE = {
     "Tier": ("default", "adminnetworkpolicy", "baselineadminnetworkpolicy", "kube-admin", "kube-baseline"),
     "FelixConfiguration": ("default",),
+    "BGPConfiguration": ("default",),
 }
-"""Others that it makes by itself (Calico 3.28 to 3.32)."""
+"""Others that it makes by itself (Calico 3.28 to 3.32), or that every spec with BGP makes, and that stay there when it is
+VXLAN again."""
 _ASKED = {
     "policy": ("networkpolicies.networking.k8s.io", (".metadata.namespace", ".metadata.name")),
     "budget": (
