@@ -49,8 +49,8 @@ _MADE = {
     "FelixConfiguration": ("default",),
     "BGPConfiguration": ("default",),
 }
-"""Others that it makes by itself (Calico 3.28 to 3.32), or that every spec with BGP makes, and that stay there when it is
-VXLAN again."""
+"""Others that it makes by itself (Calico 3.28 to 3.32), or that every spec with BGP makes, and that stay there when it
+is VXLAN again."""
 _ASKED = {
     "policy": ("networkpolicies.networking.k8s.io", (".metadata.namespace", ".metadata.name")),
     "budget": (
