@@ -174,12 +174,18 @@ def test_what_was_killed_is_taken_back(moved: tuple[LabCluster, Path], moment: M
 
 @pytest.fixture
 def deaf(moved: tuple[LabCluster, Path]) -> Iterator[None]:
-    """worker2 hears nothing of what comes by Calico's tunnel."""
+    """worker2 hears nothing of what comes by Calico's tunnel, and no firewall says so, as where something between the
+    hosts drops it."""
     lab, _ = moved
-    chain = "nft add table inet deaf; nft 'add chain inet deaf in { type filter hook input priority -300; }'"
-    lab.one("worker2", f"{chain}; nft add rule inet deaf in udp dport 4789 drop")
+    hook = "type filter hook ingress device $dev priority 0;"
+    lab.one(
+        "worker2",
+        f"dev=$(ip -o route get {lab.address('cp1')} | sed 's/.* dev \\([^ ]*\\) .*/\\1/')\n"
+        f'nft add table netdev deaf; nft "add chain netdev deaf in {{ {hook} }}"\n'
+        "nft add rule netdev deaf in udp dport 4789 drop",
+    )
     yield
-    lab.one("worker2", "nft delete table inet deaf")
+    lab.one("worker2", "nft delete table netdev deaf")
 
 
 @pytest.mark.soak
