@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from provisioner.lab.command import run
 from provisioner.lab.plan import LabPlan
@@ -14,12 +16,14 @@ def ensure_key(path: Path, comment: str) -> None:
     if path.exists() and public.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    making = path.with_name(f".{path.name}.new")
-    for left in (making, making.with_name(f"{making.name}.pub")):
-        left.unlink(missing_ok=True)
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(making)])
-    making.with_name(f"{making.name}.pub").rename(public)
-    making.rename(path)
+    # The ssh-keygen of a run that was killed may still be at work: each writes in a folder of its own.
+    for left in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as folder:
+        making = Path(folder) / "key"
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(making)])
+        making.with_name("key.pub").rename(public)
+        making.rename(path)
 
 
 def host_key(plan: LabPlan, host: str) -> Path:

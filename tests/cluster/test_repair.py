@@ -188,6 +188,7 @@ def test_a_sandbox_that_cannot_be_taken_down(at_work: LabCluster) -> None:
     comes(at_work, "new")
 
 
+@pytest.mark.soak
 def test_a_sandbox_that_the_runtime_has_to_forget(at_work: LabCluster) -> None:
     """Nobody tries again, and nothing is noted that could be in the way."""
     found = stuck(at_work, "tougher")

@@ -70,7 +70,7 @@ def test_docker_a_firewall_and_connections_stay(tmp_path: Path) -> None:
         first = lab.apply()
         assert is_verified(first), first
         is_asked_for(lab)
-        kept_for_the_next(lab)
+        kept_for_the_next(lab, {"worker2"})
         with_docker(lab, "worker2")
         webs = lab.on("worker1:worker2", WEB)
         with counting(lab, "worker1") as counted:

@@ -129,9 +129,16 @@ UNIT_DRIFT: list[tuple[str, list[str], bool]] = [
     ("sleep 1.1; rm /run/provision/units/sleeper.service; touch /etc/sleeper.conf", ["inputs"], True),
 ]
 
+_EACH_RUN = (1, 4, 5, 7)
+"""Of them every run of the tests tries these: one of each sort."""
+
 
 @pytest.mark.parametrize(
-    ("command", "keys", "restarts"), UNIT_DRIFT, ids=[each[0][:60] for each in UNIT_DRIFT]
+    ("command", "keys", "restarts"),
+    [
+        pytest.param(*each, id=each[0][:60], marks=() if index in _EACH_RUN else pytest.mark.soak)
+        for index, each in enumerate(UNIT_DRIFT)
+    ],
 )
 def test_a_unit_restarts_exactly_when_it_has_to(
     command: str, keys: list[str], restarts: bool, ready: Host

@@ -148,7 +148,11 @@ CASES: dict[str, tuple[Server, dict[str, str], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    # Silence lasts until the client has had enough of it.
+    [pytest.param(each, marks=pytest.mark.soak if each == "swallowed" else ()) for each in CASES],
+)
 def test_the_cause_is_named(node: Node, case: str) -> None:
     server, how, wanted = CASES[case]
     with server(node):
