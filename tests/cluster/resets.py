@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from lab_cluster import DEFAULT_LAB, HOSTS, Done, LabCluster, is_verified, provision
+from lab_cluster import DEFAULT_LAB, HOSTS, LabCluster, is_verified, provision
 
 
 def changed(folder: Path, changes: Mapping[str, str]) -> Path:
@@ -29,9 +29,8 @@ def is_asked_for(lab: LabCluster) -> None:
     assert lab.ready_nodes() == nodes, "nothing is done unasked"
 
 
-def stopped(lab: LabCluster, folder: Path) -> Done:
-    """It does not begin while a host does not answer. One that ends half-way, with the cluster's keys gone, goes on:
-    what it has told by then."""
+def stopped(lab: LabCluster, folder: Path) -> None:
+    """It does not begin while a host does not answer. One that ends half-way, with the cluster's keys gone, goes on."""
     away = f"{lab.subnet.rpartition('.')[0]}.99"
     elsewhere = {f"ansible_host: {lab.address('worker2')}": f"ansible_host: {away}"}
     unreached = provision("reset", lab.edited(folder, elsewhere), "--yes")
@@ -54,7 +53,6 @@ def stopped(lab: LabCluster, folder: Path) -> Done:
     assert lab.one("cp1", "ls /var/lib/provision 2>/dev/null || echo none") == "none"
     lab.one("worker1", f"umount {held}")
     lab.one("worker2", f"kill $(pidof held); rm {lives}")
-    return failed
 
 
 BESIDE_OTHERS = {

@@ -74,13 +74,7 @@ def test_docker_a_firewall_and_connections_stay(tmp_path: Path) -> None:
         with_docker(lab, "worker2")
         webs = lab.on("worker1:worker2", WEB)
         with counting(lab, "worker1") as counted:
-            told = " ".join(
-                each["message"]
-                for each in stopped(lab, tmp_path).named("Note")
-                if each["message"].startswith("worker2: stays")
-            )
-            assert "containerd (of use to docker)" in told
-            assert "net.ipv4.ip_forward (of use to docker0)" in told
+            stopped(lab, tmp_path)
             gone = provision("reset", lab.inventory, "--yes", "--json")
             assert gone.status == 0, gone
             reached = counted()
@@ -96,6 +90,11 @@ def test_docker_a_firewall_and_connections_stay(tmp_path: Path) -> None:
         assert is_verified(again), again
         assert lab.plan().status == 0
         assert served(lab, "worker1") == "hello"
+        told = " ".join(
+            each["message"] for each in gone.named("Note") if each["message"].startswith("worker2: stays")
+        )
+        assert "containerd (of use to docker)" in told, gone
+        assert "net.ipv4.ip_forward (of use to docker0)" in told, gone
 
 
 def with_docker(lab: LabCluster, host: str) -> None:
