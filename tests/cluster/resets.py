@@ -6,18 +6,14 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from lab_cluster import DEFAULT_LAB, HOSTS, LabCluster, is_verified, provision
+from lab_cluster import DEFAULT_LAB, HOSTS, LabCluster, edited, is_verified, provision
 
 
 def changed(folder: Path, changes: Mapping[str, str]) -> Path:
     """The default lab with other texts."""
-    text = DEFAULT_LAB.read_text()
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    path = folder / "changed.yaml"
-    path.write_text(text)
-    return path
+    place = folder / "changed"
+    place.mkdir()
+    return edited(DEFAULT_LAB, place, changes)
 
 
 def is_asked_for(lab: LabCluster) -> None:
