@@ -42,9 +42,8 @@ def go_beside(run: Run) -> int:
         change = run.change = replace(change, migration=replace(change.migration, phase=ALONE))
         write_record(run.pool, run.planes, change.recorded(change.migration))
     else:
-        _turned(
-            run
-        )  # what a run that was cut off had not come to, or an agent that was started anew has undone
+        # A run that was cut off had not come to it, or an agent that was started anew has undone it.
+        _turned(run)
         check_moved(run)  # a pod whose sandbox was made before may have got its address late
     _taken_away(run)
     code = settled(run, "alone")
