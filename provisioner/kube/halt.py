@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from provisioner.kube import runtimeimages, virtualservices
+from provisioner.kube.remainfind import DROP_NETWORK
 from provisioner.kube.remains import everything
 from provisioner.kube.runtimeimages import CTR
 from provisioner.kube.wayback import FORGET
@@ -27,20 +28,13 @@ empty() {{
 """
 # Results and leases are the runtime's notes of a container, whatever its networks are called; the last one's go before
 # it, so that a run that was killed finds them again. Others' are beside them.
-_NOTES = r"""
-drop_network() {
-  for each in "$1"/*; do
-    case ${each##*/} in lock | last_reserved_ip.*) ;; *) [ ! -e "$each" ] || return 0 ;; esac
-  done
-  rm -rf -- "$1"
-}
-forget_notes() {
+_NOTES = rf"""{DROP_NETWORK}forget_notes() {{
   rm -f -- /var/lib/cni/results/*-"$1"-* /var/lib/cni/cache/results/*-"$1"-*
   grep -lF -- "$1" /var/lib/cni/networks/*/* 2>/dev/null | while read -r lease; do
     rm -f -- "$lease"
-    drop_network "${lease%/*}"
+    drop_network "${{lease%/*}}"
   done
-}
+}}
 """
 # Network namespaces named by CNI may be another runtime's: a process that
 # lives there keeps them.

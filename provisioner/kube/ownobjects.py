@@ -51,13 +51,13 @@ def kept_own(planes: Sequence[Runner], plugin: str) -> list[Object]:
     return _newest(planes, plugin)[1] if OWN.get(plugin) else []
 
 
-def lost_own(planes: Sequence[Runner], plugin: str) -> list[str]:
-    """What was kept of `plugin` and is on none of `planes` any more: "KIND NAMESPACE/NAME". Raises ProvisionError."""
+def lost_own(runner: Runner, plugin: str, kept: Iterable[str]) -> list[str]:
+    """What was once kept of `plugin` and is not among those `kept` by now, all as "KIND NAMESPACE/NAME"; `runner` asks
+    the cluster. Raises ProvisionError."""
     if not OWN.get(plugin):
         return []
-    noted = ask(planes[0], f"{_noted('get', plugin)} -o jsonpath='{{.data.names}}'\n")
-    kept = {object_key(each) for each in kept_own(planes, plugin)}
-    return sorted({*noted.decode(errors="replace").splitlines()} - kept)
+    noted = ask(runner, f"{_noted('get', plugin)} -o jsonpath='{{.data.names}}'\n")
+    return sorted({*noted.decode(errors="replace").splitlines()} - {*kept})
 
 
 def restore_own(planes: Sequence[Runner], plugin: str) -> list[str]:

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
-FIND: Final = r"""
+DROP_NETWORK: Final = r"""
+drop_network() {
+  for each in "$1"/*; do
+    case ${each##*/} in lock | last_reserved_ip.*) ;; *) [ ! -e "$each" ] || return 0 ;; esac
+  done
+  rm -rf --one-file-system -- "$1" 2>/dev/null || :
+}
+"""
+"""Defines `drop_network`: the folder of a network's leases goes with the last one."""
+
+FIND: Final = (
+    DROP_NETWORK
+    + r"""
 tab=$(printf '\t')
 # Some shells have programs of these names of their own, which know less.
 program() {
@@ -150,11 +162,7 @@ find_lease() {
   done
 }
 of_container() { if alive "$2"; then echo "$1${tab}container ${2%"${2#????????????}"} runs"; else echo "$1"; fi; }
-delete_lease() {
-  [ -d "$1" ] || { rm -f -- "$1"; return; }
-  for each in "$1"/*; do case ${each##*/} in lock | last_reserved_ip.*) ;; *) [ ! -e "$each" ] || return ;; esac; done
-  rm -rf --one-file-system -- "$1" 2>/dev/null || :
-}
+delete_lease() { if [ -d "$1" ]; then drop_network "$1"; else rm -f -- "$1"; fi; }
 find_container() {
   for folder in $1; do
     for place in "$folder"/*; do [ ! -f "$place" ] || of_container "$place" "${place##*/}"; done
@@ -232,4 +240,5 @@ left_aside() {
 }
 left_unseen() { command -v "$1" >/dev/null || left "$2" "$1" 'is not here to look with'; }
 """
+)
 """Of all kinds but rules of iptables (remainrules.py)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +253,17 @@ def test_what_is_asked_passes_shellcheck(plane: Plane) -> None:
 def test_an_api_server_that_does_not_answer_has_not_said_that_there_are_no_policies(plane: Plane) -> None:
     with pytest.raises(ProvisionError, match="kubectl failed"):
         told(change(CALICO, FLANNEL), {}, [plane.answer(**THERE, silent="")])
+
+
+def test_pods_that_stay_with_a_larger_mtu_are_told(plane: Plane) -> None:
+    bgp = {**CALICO, "calico": {"pools": [{**CALICO["calico"]["pools"][0], "encapsulation": "None"}]}}
+    links = {"eth0": 1500, "cali12345678901": 1500}
+    facts = {
+        name: replace(each, mtus=links, kubelet_certificate="its") for name, each in node_facts().items()
+    }
+    migration = change(bgp, CALICO)
+    lines = told(migration, facts, [plane.answer(**{**THERE, "pods": MOVED})])
+    (line,) = [each for each in lines if "MTU" in each]
+    assert line.startswith(
+        "cp1, worker1, worker2: pods keep the MTU 1500 that they began with, new ones get 1450"
+    )

@@ -137,7 +137,13 @@ def test_an_old_manifest_in_another_namespace_is_kept_with_all_its_parts(tmp_pat
 
 def test_what_users_have_made_of_its_kinds_is_not_the_networks_own(tmp_path: Path) -> None:
     group = "crd.projectcalico.org"
-    kinds = {"BGPPeer": "bgppeers", "GlobalNetworkPolicy": "globalnetworkpolicies", "IPPool": "ippools"}
+    kinds = {
+        "BGPPeer": "bgppeers",
+        "BGPConfiguration": "bgpconfigurations",
+        "GlobalNetworkPolicy": "globalnetworkpolicies",
+        "IPAMConfig": "ipamconfigs",
+        "IPPool": "ippools",
+    }
     definitions = [
         {
             "apiVersion": "apiextensions.k8s.io/v1",
@@ -152,7 +158,7 @@ def test_what_users_have_made_of_its_kinds_is_not_the_networks_own(tmp_path: Pat
         return {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": name}}
 
     there = [made("BGPPeer", "rack"), made("BGPPeer", "mine"), made("GlobalNetworkPolicy", "mine"),
-             made("IPPool", "pods")]  # fmt: skip
+             made("IPPool", "pods"), made("BGPConfiguration", "default"), made("IPAMConfig", "default")]  # fmt: skip
     agents = Agents("kube-system", (daemon_set("kube-system", "calico-node"),))
     asked = Answering(tmp_path, "dash").say(
         {"kind": "List", "items": definitions}, None, {"kind": "List", "items": there}
@@ -160,7 +166,7 @@ def test_what_users_have_made_of_its_kinds_is_not_the_networks_own(tmp_path: Pat
     (tmp_path / "answer1").write_text("\n".join(f"crd/{plural}.{group}" for plural in kinds.values()))
     found = read_made(asked, agents, [*definitions, made("BGPPeer", "rack")])
     own = [f"{each['kind']} {each['metadata']['name']}" for each in found if each["kind"] in kinds]
-    assert own == ["BGPPeer rack", "IPPool pods"]
+    assert own == ["BGPPeer rack", "IPPool pods", "BGPConfiguration default", "IPAMConfig default"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from migrations import CALICO, FLANNEL, change
 
 from provisioner.errors import ProvisionError
 from provisioner.kube.atstake import OWN
+from provisioner.kube.objects import object_key
 from provisioner.kube.ownobjects import keep_own, kept_own, lost_own, restore_own
 from provisioner.network.calicoresources import bgp_keys
 
@@ -156,17 +157,21 @@ def three(left: Plane, tmp_path: Path) -> list[Plane]:
     return [left, *others]
 
 
+def lost(planes: list[Plane]) -> list[str]:
+    return lost_own(planes[0], "calico", [object_key(each) for each in kept_own(planes, "calico")])
+
+
 def test_it_is_created_again_when_the_first_control_plane_is_another_one(three: list[Plane]) -> None:
     first, *rest = three
     (first.root / FILE).unlink()
     again = rest[0].there(SHOP, BUILT_IN)
     (first.root / "note").rename(again.root / "note")
     assert sorted(named(kept_own(rest, "calico"))) == USERS
-    assert lost_own(rest, "calico") == []
+    assert lost(rest) == []
     assert restore_own(rest, "calico") == []
     assert sorted(again.created) == USERS
     assert not any((each.root / FILE).exists() for each in three)
-    assert lost_own(rest, "calico") == []
+    assert lost(rest) == []
 
 
 def test_the_newest_file_counts(three: list[Plane]) -> None:
@@ -182,10 +187,10 @@ def test_the_newest_file_counts(three: list[Plane]) -> None:
 def test_what_no_control_plane_has_any_more_is_told(three: list[Plane]) -> None:
     for each in three:
         (each.root / FILE).unlink()
-    assert lost_own(three, "calico") == USERS
+    assert lost(three) == USERS
     three[0].there(SHOP)
     assert restore_own(three, "calico") == []
-    assert lost_own(three, "calico") == [], "it is told once"
+    assert lost(three) == [], "it is told once"
 
 
 def test_where_users_have_made_nothing_nothing_is_left(plane: Plane) -> None:

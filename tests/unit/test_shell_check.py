@@ -450,7 +450,7 @@ def of_remains() -> Iterator[Script]:
     recorder = Recorder(there, b"", b"", b"", kept, nothing, b"", b"", nothing)
     ownobjects.keep_own([recorder], "calico")
     ownobjects.restore_own([recorder], "calico")
-    ownobjects.lost_own([recorder], "calico")
+    ownobjects.lost_own(recorder, "calico", [])
     yield from recorder.scripts
 
 

@@ -13,6 +13,7 @@ from provisioner.kube.ownobjects import kept_own, lost_own
 from provisioner.kube.podmoves import FOLDER
 from provisioner.kube.workloads import Pod, Reading, Workload, read_workloads
 from provisioner.network.calicoresources import bgp_keys
+from provisioner.network.podlinks import outdated_links
 from provisioner.network.record import ALONE
 from provisioner.playbook.facts import Facts
 from provisioner.resources.model import Runner
@@ -28,12 +29,11 @@ _ROLLOUT, _EVICTION = 10, 5
 def told(change: Change, facts: Mapping[str, Facts], planes: Sequence[Runner]) -> list[str]:
     """A line each; of `planes` the first one is asked of the cluster. Raises ProvisionError when the API server does
     not answer."""
-    del facts
     reading, stake = read_workloads(planes[0]), read_at_stake(planes[0], change.old.network.plugin)
     pods = going(change, reading)
     return [
         *_headed(change),
-        *(_within(change, pods) if change.within else _beside(change)),
+        *(_within(change, facts, pods) if change.within else _beside(change)),
         *(_nodes(change, reading, pods)),
         *(_gaps(reading, stake, pods) if not change.all_at_once else ()),
         *_nobodys(stake, pods),
@@ -99,7 +99,7 @@ def _beside(change: Change) -> Iterator[str]:
         )
 
 
-def _within(change: Change, pods: Sequence[Pod]) -> Iterator[str]:
+def _within(change: Change, facts: Mapping[str, Facts], pods: Sequence[Pod]) -> Iterator[str]:
     old, new = change.old.network, change.new.network
     if new.plugin == "flannel":
         yield (
@@ -111,6 +111,8 @@ def _within(change: Change, pods: Sequence[Pod]) -> Iterator[str]:
             yield "agents change from one way to the other while the former one still carries packets"
         if not pods:
             yield "pods keep their addresses, and none is made anew"
+    if not pods:
+        yield from (f"{each.reason}; {each.hint}" for each in outdated_links(change.new, facts))
 
 
 def _nodes(change: Change, reading: Reading, pods: Sequence[Pod]) -> Iterator[str]:
@@ -237,7 +239,7 @@ def _back_again(change: Change, planes: Sequence[Runner]) -> Iterator[str]:
     own = [object_key(each) for each in kept_own(planes, plugin)]
     if own:
         yield f"{_count(len(own), 'object')} created again, kept since {plugin} has left: {_some(own)}"
-    if lost := lost_own(planes, plugin):
+    if lost := lost_own(planes[0], plugin, own):
         yield (
             f"{_count(len(lost), 'object')} not created again, kept when {plugin} left, and gone with the control "
             f"planes of that time: {_some(lost)}"
