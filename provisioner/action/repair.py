@@ -61,6 +61,10 @@ def repair(loaded: Loaded, wanted: Repair, emit: Emit, confirm: Confirm) -> int:
     if loaded.spec is None:
         raise InputError([Problem(str(loaded.request.inventory), 0, 0, "there is no cluster to repair")])
     site = _Site(loaded, loaded.spec, wanted)
+    if not site.hosts:
+        reason = f"no host that '{loaded.request.limit}' matches is a node of the cluster"
+        nodes = ", ".join(name for name, node in loaded.spec.nodes.items() if node.node)
+        raise InputError([Problem("--limit", 0, 0, reason, f"nodes are {nodes}")])
     if wanted.look:
         with connect_to(loaded.inventory, loaded.hosts) as pool:
             emit(started(loaded, "repair", site.options, site.hosts))

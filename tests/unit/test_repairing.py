@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from cnioutput import cluster_output, node_output
 
+from provisioner.action.load import Request, load
+from provisioner.action.repair import Repair, repair
 from provisioner.action.repairing import Mender
 from provisioner.engine.events import Event, Failed
+from provisioner.errors import InputError
 from provisioner.kube.cnicluster import parse_cluster
 from provisioner.kube.cnifaults import CONDITION, FAULTS, Seen, faults_of
 from provisioner.kube.cniread import parse_node
 from provisioner.remote.outcome import Result
 from provisioner.shell.script import Script
 
+LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
 CASE: dict[str, Any] = {
     "unavailable": True,
     "bridges": ["4: cni0    inet 10.244.7.1/24 scope global cni0\\"],
@@ -59,3 +64,9 @@ def test_it_goes_with_the_bridge_s_mend() -> None:
     hosts = Hosts(bridge=0)
     assert mended(hosts) == ([True, True], [])
     assert "patch node" in hosts.scripts[-1]
+
+
+def test_who_is_no_node_has_no_pod_network_to_repair() -> None:
+    loaded = load(Request(LAB, limit="registry1"))
+    with pytest.raises(InputError, match="no host that 'registry1' matches is a node"):
+        repair(loaded, Repair(), lambda _: None, lambda _: True)
