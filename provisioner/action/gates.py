@@ -75,6 +75,7 @@ def leniently(
 def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Mapping[str, Gate]:
     from provisioner.action.presence import Presence, begun
     from provisioner.action.variables import AGNHOST
+    from provisioner.kube.check_objects import check_name
     from provisioner.kube.traffic import TrafficCheck
 
     first = cluster.control_planes[0]
@@ -103,7 +104,7 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
             image=cluster.pullable(cluster.reference(AGNHOST)),
             nodes={name: cluster.spec.nodes[name].address for name in nodes},
             domain=cluster.spec.dns.domain,
-            run=prepared.loaded.run,
+            name=check_name(prepared.loaded.run),
             touched=touched if others else (),
             hosts=hosts,
             joined=bool(cluster.joining),

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from secrets import token_hex
 from typing import Any
 
 NAMESPACE = "provision-check"
 LABEL = "provision.dev/check"
-"""Whose objects they are: its value is the run."""
+"""Whose objects they are: its value is the check's name."""
 PORT = 8080
 """Where the answering pods listen; the services stand at 80."""
 
@@ -19,19 +20,24 @@ ROLES = ("asker", "answerer")
 NODE_PORT = "node-port"
 
 
-def cluster_ip(run: str) -> str:
-    """The name of the run's ClusterIP service. Not the same for all runs: CoreDNS keeps an answer for 30 s, and a
-    check soon after another one would get the address of a service that is gone."""
-    return f"cluster-ip-{re.sub('[^a-z0-9]', '', run.lower())[-10:]}"
+def check_name(run: str) -> str:
+    """Of one check of the run `run`: a migration has several."""
+    return f"{run}-{token_hex(3)}"
 
 
-def check_objects(run: str, image: str, nodes: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Everything of one check, in the order of creation, labelled with its run. All names but one are fixed, so
+def cluster_ip(check: str) -> str:
+    """The name of the check's ClusterIP service. Not the same for all: CoreDNS keeps an answer for 30 s, and a check
+    soon after another one would get the address of a service that is gone."""
+    return f"cluster-ip-{re.sub('[^a-z0-9]', '', check.lower())[-10:]}"
+
+
+def check_objects(name: str, image: str, nodes: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Everything of one check, in the order of creation, labelled with its name. All names but one are fixed, so
     that what a killed run left stands in the way of the next one, which then removes it. Without `nodes`: on all."""
-    labels = {LABEL: run}
+    labels = {LABEL: name}
     return [
         # First: kube-proxies write their rules while the pods start. What is sent before gets lost, not refused.
-        _service(cluster_ip(run), "ClusterIP", labels),
+        _service(cluster_ip(name), "ClusterIP", labels),
         _service(NODE_PORT, "NodePort", labels),
         *(_daemon_set(role, labels, image, nodes) for role in ROLES),
     ]

@@ -53,10 +53,10 @@ rare. Behind `clearing`."""
 
 @dataclass(frozen=True)
 class CheckPods:
-    """Those of one `run`; `image` is agnhost's. They run on the nodes `only`, or, when that is empty, on all. `joined`:
-    some nodes have just joined."""
+    """Those of the check `name`; `image` is agnhost's. They run on the nodes `only`, or, when that is empty, on all.
+    `joined`: some nodes have just joined."""
 
-    run: str
+    name: str
     image: str
     only: tuple[str, ...] = ()
     joined: bool = False
@@ -68,7 +68,7 @@ class CheckPods:
         has none; and what `present` raises, which is called only while pods are waited for.
         """
         script = f"{locked(clearing() + CREATED)} || exit 1\n{_look()}"
-        objects = {"objects.json": Blob.of(list_json(check_objects(self.run, self.image, self.only)))}
+        objects = {"objects.json": Blob.of(list_json(check_objects(self.name, self.image, self.only)))}
         answer = awaited(
             lambda: runner.run(Script(script, objects), deadline=LOCK_SECONDS + 90 + _REMOVAL),
             lambda: runner.run(Script(_look()), deadline=60 + 3 * _ROUND),
@@ -99,10 +99,10 @@ class CheckPods:
             )
 
     def _items(self, answer: Answer) -> list[Item]:
-        """What is this run's, and the events of that: others' pods may be on their way out, and events stay for an
+        """What is this check's, and the events of that: others' pods may be on their way out, and events stay for an
         hour, also those of a DaemonSet that had the same name."""
         found: list[Item] = json.loads(answer.stdout)["items"]
-        own = [item for item in found if (item["metadata"].get("labels") or {}).get(LABEL) == self.run]
+        own = [item for item in found if (item["metadata"].get("labels") or {}).get(LABEL) == self.name]
         uids = {item["metadata"].get("uid") for item in own}
         told = (item for item in found if item["kind"] == "Event")
         return [*own, *(item for item in told if item["involvedObject"].get("uid") in uids)]

@@ -40,12 +40,12 @@ class Pod:
 
 @dataclass(frozen=True)
 class TrafficCheck:
-    """What is checked: `image` of agnhost, the nodes' addresses by name, the cluster's DNS domain."""
+    """What is checked: `image` of agnhost, the nodes' addresses by name, the cluster's DNS domain; by which `name`."""
 
     image: str
     nodes: Mapping[str, str]
     domain: str
-    run: str
+    name: str
     touched: Collection[str] = ()
     """The nodes that this run is about, of `nodes`, the rest of which are there to talk with them: a connection between
     two of the others is not asked for, and further nodes are left alone. Empty: all."""
@@ -57,7 +57,7 @@ class TrafficCheck:
     @property
     def pods(self) -> CheckPods:
         """The objects that it makes, and takes away."""
-        return CheckPods(self.run, self.image, tuple(self.nodes) if self.touched else (), self.joined)
+        return CheckPods(self.name, self.image, tuple(self.nodes) if self.touched else (), self.joined)
 
     def __call__(self, runner: Runner, everywhere: Everywhere, present: Present = nobody) -> str:
         """How many connections work, in words. `runner` is a control plane's; `present` is called while pods are
@@ -118,7 +118,7 @@ class TrafficCheck:
             for each in answerers
             for address in each.addresses
         ]
-        name = f"{cluster_ip(self.run)}.{NAMESPACE}.svc.{self.domain}:80"
+        name = f"{cluster_ip(self.name)}.{NAMESPACE}.svc.{self.domain}:80"
         return [
             *self._about(pod.node, direct),
             *self._of_host(pod.node, services),
@@ -130,7 +130,7 @@ class TrafficCheck:
         port = int(services[NODE_PORT]["ports"][0]["nodePort"])
         others = {name: address for name, address in self.nodes.items() if name != node} or self.nodes
         ports = [Target("node-port", _endpoint(address, port), name) for name, address in others.items()]
-        service = Target("service", _endpoint(services[cluster_ip(self.run)]["clusterIP"], 80))
+        service = Target("service", _endpoint(services[cluster_ip(self.name)]["clusterIP"], 80))
         return [*self._about(node, ports), service]
 
     def _about(self, node: str, targets: Sequence[Target]) -> list[Target]:

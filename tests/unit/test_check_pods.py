@@ -15,7 +15,7 @@ from test_work_lock import Host
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube import check_pods, podwait
 from provisioner.kube import complaints as complaining
-from provisioner.kube.check_objects import LABEL
+from provisioner.kube.check_objects import LABEL, check_name, cluster_ip
 from provisioner.kube.complaints import complaints
 from provisioner.kube.traffic import TrafficCheck
 from provisioner.remote.outcome import Result
@@ -31,6 +31,10 @@ def host(tmp_path: Path) -> Host:
 
 RUN = "20260101-000000-abcd"
 CHECK = TrafficCheck("agnhost", {"worker1": "10.0.0.1"}, "cluster.local", RUN)
+
+
+def test_checks_of_one_run_ask_services_of_their_own() -> None:
+    assert cluster_ip(check_name(RUN)) != cluster_ip(check_name(RUN)), "CoreDNS has the former's address yet"
 
 
 def nowhere(scripts: Mapping[str, Script]) -> Mapping[str, Result]:
