@@ -54,10 +54,10 @@ def others(request: pytest.FixtureRequest) -> Iterator[Others]:
         yield made
 
 
+@pytest.mark.parametrize("others", ["opt-kubernetes"], indirect=True)  # kubeadm's: test_kubeadm.py
 def test_it_becomes_calico_and_comes_back_as_it_was(others: Others, tmp_path: Path) -> None:
-    if others.nodes == "kube_node":  # kubeadm's: test_kubeadm.py
-        otherwise_is_refused(others, tmp_path)
-        becomes_calico_and_comes_back(others)
+    otherwise_is_refused(others, tmp_path)
+    becomes_calico_and_comes_back(others)
 
 
 @pytest.mark.parametrize("step", ["beside", "pods", "agents end"])

@@ -194,7 +194,11 @@ def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
             {**COMMON, "plugin": "calico", "calico": {"pools": [{"name": "b", "cidr": "10.244.64.0/18"}]}},
             {},
             {"pods": MOVED},
-            ["worker1: 2 pods are made anew", "pods have addresses of 10.244.64.0/18 afterwards"],
+            [
+                "nodes get tunnel addresses of the new pools, all at once",
+                "worker1: 2 pods are made anew",
+                "pods have addresses of 10.244.64.0/18 afterwards",
+            ],
             ["NetworkPolic", "keep their addresses"],
         ),
         (

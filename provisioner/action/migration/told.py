@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from provisioner.action.migration.change import Change
 from provisioner.action.migration.checks import pools_of
+from provisioner.action.migration.within import leaving
 from provisioner.kube.atstake import AtStake, read_at_stake
 from provisioner.kube.objects import object_key
 from provisioner.kube.ownobjects import kept_own, lost_own
@@ -109,6 +110,12 @@ def _within(change: Change, facts: Mapping[str, Facts], pods: Sequence[Pod]) -> 
     elif new.plugin == "calico":
         if old.calico.backend != new.calico.backend:
             yield "agents change from one way to the other while the former one still carries packets"
+        elif any(each.encapsulation != "None" for each in leaving(change.old, change.new)):
+            # Felix starts anew for it (Calico 3.28, node/pkg/allocateip, felix/config: not changed at run time).
+            yield (
+                "nodes get tunnel addresses of the new pools, all at once: packets between them may be lost for a "
+                "moment (0.5 to 1.4 s where this was measured)"
+            )
         if not pods:
             yield "pods keep their addresses, and none is made anew"
     if not pods:
