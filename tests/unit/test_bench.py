@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import content, hosts
+from bench import content, hosts, measure
 from bench.measure import BenchError, Run, run
 from bench.run import Figures
 from bench.table import table
@@ -53,10 +53,11 @@ def test_aliases_share_the_hosts(work: Path, tmp_path: Path) -> None:
     assert len({host.connection.address for host in named}) == 10
 
 
-def test_a_run_is_measured(tmp_path: Path) -> None:
+def test_a_run_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "quiet", lambda: False)  # beside other tests it would not become so
     spend = "x = bytearray(50_000_000)\nfor number in range(3_000_000): pass\nprint('done')"
     done = run([sys.executable, "-c", spend], tmp_path, {})
-    assert done.output == "done\n"
+    assert (done.output, done.quiet) == ("done\n", False)
     assert done.seconds >= done.cpu * 0.5 > 0.02
     assert 50 < done.peak_mb < 150
     with pytest.raises(BenchError, match=r"ended with 3:\nwhy"):
