@@ -22,8 +22,8 @@ from provisioner.shell.script import Blob, Script
 from provisioner.shell.worklock import locked
 
 Object = dict[str, Any]
-_LAST = "HostEndpoint"
-"""It closes a host to all that no policy allows: policies come first."""
+_CLOSING = "HostEndpoint"
+"""It closes a host to all that no policy allows."""
 
 
 def keep_own(planes: Sequence[Runner], plugin: str, made: Container[str] = ()) -> None:
@@ -60,29 +60,41 @@ def lost_own(runner: Runner, plugin: str, kept: Iterable[str]) -> list[str]:
     return sorted({*noted.decode(errors="replace").splitlines()} - {*kept})
 
 
-def restore_own(planes: Sequence[Runner], plugin: str) -> list[str]:
-    """Creates what was kept of `plugin`, whose definitions are there again, and forgets it. What is there by now stays
-    as it is. Returns what is not created ("KIND NAMESPACE/NAME"), because its kind or its namespace is gone. Raises
-    ProvisionError."""
+def restore_own(planes: Sequence[Runner], plugin: str, *, hosts: bool = True) -> list[str]:
+    """Creates what was kept of `plugin`, whose definitions are there again, and forgets that. What is there by now
+    stays as it is. Without `hosts` host endpoints wait on, since they close a host to all that no policy allows, such
+    as the packets of a network that is there beside. Returns what waits because its kind or its namespace is gone
+    ("KIND NAMESPACE/NAME"). Raises ProvisionError."""
     if not OWN.get(plugin):
         return []
-    kept = kept_own(planes, plugin)
-    forget = f"{_noted('delete', plugin)} >/dev/null"
+    serial, kept = _newest(planes, plugin)
     if not kept:
-        _run(planes[0], Script(locked(forget) + "\n"), "what was kept cannot be forgotten")
+        _run(planes[0], _forgotten(plugin), "what was kept cannot be forgotten")
         return []
     kinds, there = _there(planes[0], plugin)
     keys = {object_key(each) for each in there}
     missing = [each for each in kept if object_key(each) not in keys]
-    wanted = [each for each in missing if each["kind"] in kinds and _space(each) in {"", *keys}]
-    wanted.sort(key=lambda each: each["kind"] == _LAST)
-    create = f'{KUBECTL} create -f "$W/own" >/dev/null\n' if wanted else ""
-    script = f"set -e\n{create}{forget}\n"
-    payload = {"own": Blob.of(list_json(wanted))}
-    _run(planes[0], Script(locked(script) + "\n", payload), "what users have made cannot be created again")
-    for plane in planes:
-        _run(plane, Script(locked(f"rm -f {_file(plugin)}") + "\n"), f"{_file(plugin)} does not go")
-    return [object_key(each) for each in missing if each not in wanted]
+    homeless = [each for each in missing if each["kind"] not in kinds or _space(each) not in {"", *keys}]
+    closing = [each for each in missing if each["kind"] == _CLOSING and not hosts]
+    waiting = {object_key(each): each for each in (*homeless, *closing)}
+    _create(planes[0], [each for each in missing if object_key(each) not in waiting])
+    if waiting:
+        _write(planes, plugin, serial + 1, waiting)
+    else:
+        _run(planes[0], _forgotten(plugin), "what was kept cannot be forgotten")
+        for plane in planes:
+            _run(plane, Script(locked(f"rm -f {_file(plugin)}") + "\n"), f"{_file(plugin)} does not go")
+    return [object_key(each) for each in homeless]
+
+
+def _create(runner: Runner, items: Sequence[Object]) -> None:
+    """Policies first."""
+    if items:
+        inorder = sorted(items, key=lambda each: each["kind"] == _CLOSING)
+        script = Script(
+            locked(f'{KUBECTL} create -f "$W/own" >/dev/null') + "\n", {"own": Blob.of(list_json(inorder))}
+        )
+        _run(runner, script, "what users have made cannot be created again")
 
 
 def _newest(planes: Sequence[Runner], plugin: str) -> tuple[int, list[Object]]:
@@ -119,6 +131,10 @@ mv {_file(plugin)}.new {_file(plugin)}
 
 def _noted(verb: str, plugin: str) -> str:
     return f"{KUBECTL} -n kube-system {verb} configmap provision-own-{plugin} --ignore-not-found"
+
+
+def _forgotten(plugin: str) -> Script:
+    return Script(locked(f"{_noted('delete', plugin)} >/dev/null") + "\n")
 
 
 def _note(plugin: str, names: Iterable[str]) -> Object:

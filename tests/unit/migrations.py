@@ -40,11 +40,14 @@ def change(
     target: Mapping[str, Any],
     *,
     begun: bool = False,
+    reverses: bool = False,
     strategy: str = "node-by-node",
     **more: Any,
 ) -> Change:
-    migration = Migration("0011aabb", source, target, strategy, **more)
-    record = NetworkRecord(now=source, migration=migration if begun else None)
+    """`begun` by an earlier run; or one that `reverses` another, which has begun."""
+    migration = Migration("0011aabb", source, target, strategy, **{"back": reverses, **more})
+    other = Migration("2233ccdd", target, source, strategy) if reverses else None
+    record = NetworkRecord(now=source, migration=migration if begun else other)
     return Change(loaded(source), loaded(target), migration, record, begun)
 
 

@@ -150,6 +150,7 @@ def test_static_pods_keep_nobody_waiting_for_ever(plane: Plane) -> None:
     with pytest.raises(ProvisionError, match="no API makes them anew: kube-system/log-worker1"):
         check(change(FLANNEL, CALICO), node_facts(), plane, lambda _: None)
     check(change(FLANNEL, CALICO, begun=True), node_facts(), plane, lambda _: None)
+    check(change(FLANNEL, CALICO, reverses=True), node_facts(), plane, lambda _: None)
 
 
 def test_pools_of_others_are_theirs_to_change(plane: Plane) -> None:

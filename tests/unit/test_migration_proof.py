@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import cast
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import pytest
 from migrations import CALICO, FLANNEL, change
@@ -88,6 +88,31 @@ def test_it_waits_for_answers(silent: PairExchanged) -> None:
     heard = Heard([(silent,), (silent,), (GOOD,)])
     proof.check_node(run(heard), "worker2")
     assert heard.seen == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "refused"),
+    [({}, True), ({"begun": True}, False), ({"reverses": True}, False), ({"strategy": "all-at-once"}, False)],
+)
+def test_where_nobody_can_tell_whether_a_node_is_cut_off_none_is_moved(
+    how: dict[str, Any], refused: bool
+) -> None:
+    deaf = replace(run(Heard([])), change=change(FLANNEL, CALICO, **how), exchange=None)
+    with pytest.raises(ProvisionError, match="nothing has been changed") if refused else nullcontext():
+        proof.check_measured(deaf)
+    proof.check_measured(replace(deaf, exchange=cast("Running", Heard([]))))
+
+
+def test_a_run_that_goes_on_unmeasured_asks_after_each_node_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def silent(*_: object) -> None:
+        raise ProvisionError("pods of worker1 hear nothing")
+
+    monkeypatch.setattr(proof, "exchange_of", silent)
+    with pytest.raises(ProvisionError, match="hear nothing"):
+        proof.check_node(replace(run(Heard([])), exchange=None), "worker1")
+    proof.check_node(replace(run(Heard([]), back=True), exchange=None), "worker1")
 
 
 def test_gates_that_only_warn() -> None:

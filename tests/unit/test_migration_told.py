@@ -167,7 +167,7 @@ def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
                 )
             },
             ["a migration that leads back to it creates them again: BGPPeer mine"],
-            ["BGPPeer rack", "BGPConfiguration", "FelixConfiguration"],
+            ["BGPPeer rack", "BGPConfiguration default", "FelixConfiguration default"],
         ),
         (FLANNEL, CALICO, {"begun": True}, {}, ["nothing of the former network has been taken away yet"], []),
         (

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from migrations import CALICO, Plane, change
 
-from provisioner.action.migration.within import sessionless, with_tunnel
+from provisioner.action.migration.running import Run
+from provisioner.action.migration.within import check_within, sessionless, with_tunnel
+from provisioner.errors import InputError
 from provisioner.network.calicoresources import pool_object
 from provisioner.spec.calico import IPPool
+
+
+@pytest.fixture(params=["dash", "busybox"])
+def plane(tmp_path: Path, request: pytest.FixtureRequest) -> Plane:
+    return Plane(tmp_path, request.param)
 
 
 def pool(name: str, encapsulation: str) -> IPPool:
@@ -43,3 +54,20 @@ def test_agents_are_ready_without_sessions_that_come_later() -> None:
         before = agent(*asked)
         assert sessionless([before, {"kind": "ConfigMap"}]) == [agent("-felix-ready"), {"kind": "ConfigMap"}]
         assert before == agent(*asked), "the objects themselves stay"
+
+
+SMALL = {
+    **CALICO,
+    "calico": {"pools": [{"name": "small", "cidr": "10.244.64.0/18", "block_size": 28}]},
+}
+
+
+@pytest.mark.parametrize(("how", "refused"), [({}, True), ({"reverses": True}, False)])
+def test_a_move_of_pools_is_taken_back_though_nodes_still_have_blocks_of_the_former_one(
+    plane: Plane, how: dict[str, Any], refused: bool
+) -> None:
+    back = change(SMALL, CALICO, **how)
+    session = plane.answer(blocks="10.244.128.0/26", pods="")
+    run = SimpleNamespace(change=back, plane=session, emit=lambda _: None)
+    with pytest.raises(InputError, match="have blocks of the former pool") if refused else nullcontext():
+        check_within(cast("Run", run))

@@ -122,8 +122,25 @@ def test_what_is_there_by_now_stays_as_it_is(left: Plane) -> None:
 
 def test_what_has_no_place_any_more_is_told(left: Plane) -> None:
     left.there(DEFAULT, kinds=("GlobalNetworkPolicy", "NetworkPolicy", "HostEndpoint"))
-    assert restore_own([left], "calico") == ["NetworkPolicy shop/deny", "Tier security"]
+    homeless = ["NetworkPolicy shop/deny", "Tier security"]
+    assert restore_own([left], "calico") == homeless
     assert left.created == ["GlobalNetworkPolicy all", "HostEndpoint eth0"]
+    assert sorted(named(kept_own([left], "calico"))) == homeless, "it waits on"
+    left.there(SHOP, GLOBAL, ENDPOINT)
+    assert restore_own([left], "calico") == []
+    assert left.created == ["NetworkPolicy shop/deny", "Tier security"]
+    assert not (left.root / FILE).exists()
+
+
+def test_what_closes_a_host_waits_for_the_other_network_to_be_gone(left: Plane) -> None:
+    left.there(SHOP)
+    assert restore_own([left], "calico", hosts=False) == []
+    assert sorted(left.created) == [each for each in USERS if each != "HostEndpoint eth0"]
+    assert named(kept_own([left], "calico")) == ["HostEndpoint eth0"]
+    left.there(SHOP, POLICY, GLOBAL, TIER)
+    assert restore_own([left], "calico") == []
+    assert left.created == ["HostEndpoint eth0"]
+    assert not (left.root / FILE).exists()
 
 
 def test_a_plug_in_that_leaves_before_they_were_created_again_loses_none(left: Plane) -> None:

@@ -447,7 +447,7 @@ def of_remains() -> Iterator[Script]:
     nothing = answered(b'GlobalNetworkPolicy\n{"items": []}')
     kept = json.dumps({"items": [{"kind": "GlobalNetworkPolicy", "metadata": {"name": NASTY}}]}).encode()
     there = answered(b"GlobalNetworkPolicy\n" + kept)
-    recorder = Recorder(there, b"", b"", b"", kept, nothing, b"", b"", nothing)
+    recorder = Recorder(there, b"", b"", b"", kept, nothing, b"", b"", b"", nothing)
     ownobjects.keep_own([recorder], "calico")
     ownobjects.restore_own([recorder], "calico")
     ownobjects.lost_own(recorder, "calico", [])

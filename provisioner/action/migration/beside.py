@@ -13,7 +13,7 @@ from dataclasses import replace
 from provisioner.action.migration.change import Change
 from provisioner.action.migration.checks import pools_of
 from provisioner.action.migration.hosts import backup_folder, each, turn_script, write_record
-from provisioner.action.migration.proof import check_all, check_node
+from provisioner.action.migration.proof import check_all, check_measured, check_node
 from provisioner.action.migration.running import Run
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
@@ -31,6 +31,7 @@ def go_beside(run: Run) -> int:
     """The exit code. Raises ProvisionError of the step that failed; done again, each step finds its work done."""
     change = run.change
     if change.migration.phase == BOTH:
+        check_measured(run)
         code = _beside(run)
         if code:
             return code
@@ -48,6 +49,7 @@ def go_beside(run: Run) -> int:
     _taken_away(run)
     code = settled(run, "alone")
     if code == 0:
+        _restored(run)
         ended(run)
     return code
 
@@ -61,11 +63,18 @@ def _beside(run: Run) -> int:
         note_down(run)
     with run.step("beside", change.new.network.plugin):
         code = make()
-        missing = restore_own(run.keepers, change.new.network.plugin) if code == 0 else []
-    if missing:
-        what = f"kept when {change.new.network.plugin} left, and their kind or namespace is gone by now"
-        run.emit(Note(level="warning", message=f"{what}: {', '.join(missing)}"))
+        if code == 0:
+            restore_own(run.keepers, change.new.network.plugin, hosts=False)
     return code
+
+
+def _restored(run: Run) -> None:
+    """All that users had made of the new network's kinds, once no pod is in the other one."""
+    plugin = run.change.new.network.plugin
+    waiting = restore_own(run.keepers, plugin)
+    if waiting:
+        what = f"kept on since {plugin} has left, because their kind or namespace is gone"
+        run.emit(Note(level="warning", message=f"{what}: {', '.join(waiting)}"))
 
 
 def _unproven(change: Change) -> frozenset[str]:

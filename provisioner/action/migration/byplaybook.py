@@ -22,7 +22,7 @@ class ByPlaybook:
     def check(self, run: Run) -> None:
         """By the playbook's own admission, which each step asks again: kernels, firewalls, images."""
         change = run.change
-        if not change.within and not change.begun:
+        if not change.within and change.fresh:
             self.make(run, Transition(change.recorded(change.migration), beside=change.old))
 
     def begin(self, run: Run) -> None:

@@ -56,6 +56,11 @@ class Change:
         return self.target.cluster
 
     @property
+    def fresh(self) -> bool:
+        """No migration has begun yet: neither this one nor one that it takes back."""
+        return self.record.migration is None
+
+    @property
     def within(self) -> bool:
         """The plug-in stays."""
         return self.old.network.plugin == self.new.network.plugin

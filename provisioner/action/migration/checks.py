@@ -40,7 +40,7 @@ def check(change: Change, facts: Mapping[str, Facts], plane: Runner, emit: Emit)
     _check_cilium(change, emit)
     _check_filters(change, facts, emit)
     reading = read_workloads(plane)
-    if not change.begun:
+    if change.fresh:
         check_static(reading)
     if pools_of(change.new.network):
         _check_pools(change, reading)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection
 
 from provisioner.action.exchange import exchange_of, exchanging
+from provisioner.action.migration.change import AT_ONCE
 from provisioner.action.migration.running import Run
 from provisioner.engine.events import PairExchanged
 from provisioner.errors import ProvisionError
@@ -15,10 +16,27 @@ _SECONDS = 60.0
 _ROUND = 1.0
 
 
+def check_measured(run: Run) -> None:
+    """Before the first node: raises ProvisionError where pods do not hear of each other in the network that is there,
+    so that nothing could tell whether a node has been cut off. On the way back, and where nobody asks node by node,
+    the end is asked alone."""
+    change = run.change
+    if run.exchange is None and change.fresh and not change.migration.back and not change.all_at_once:
+        raise ProvisionError(
+            "losses are not measured, and with that not whether a node's pods are heard of after its turn: nothing "
+            "has been changed",
+            f"mend what the warning above tells, or say --strategy {AT_ONCE}, which asks in the end alone",
+        )
+
+
 def check_node(run: Run, node: str) -> None:
     """Pods of the node, which have moved, and all others get each other's answers. Raises ProvisionError. On the way
     back others may still be in a network that does not carry: the end is asked alone."""
-    if run.exchange is not None and not run.change.migration.back:
+    if run.change.migration.back:
+        return
+    if run.exchange is None:
+        check_all(run)
+    else:
         _await(run, (node,))
 
 

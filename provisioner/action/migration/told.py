@@ -239,6 +239,11 @@ def _policies(change: Change, stake: AtStake) -> Iterator[str]:
             f"{_count(len(own), 'object')} deleted with the definitions of {change.old.network.plugin}, and "
             f"kept: a migration that leads back to it creates them again: {_some(own)}"
         )
+    if change.old.network.plugin == "calico":
+        yield (
+            "what somebody has set beside the inventory in FelixConfiguration and BGPConfiguration `default` goes, and "
+            "the backup alone has it: network.calico.felix and network.calico.bgp are the places for it"
+        )
 
 
 def _back_again(change: Change, planes: Sequence[Runner]) -> Iterator[str]:

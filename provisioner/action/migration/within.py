@@ -11,7 +11,7 @@ from provisioner.action.migration.beside import check_moved, ended, judged, move
 from provisioner.action.migration.change import NODE_BY_NODE
 from provisioner.action.migration.checks import check_static
 from provisioner.action.migration.hosts import each
-from provisioner.action.migration.proof import check_all
+from provisioner.action.migration.proof import check_all, check_measured
 from provisioner.action.migration.running import Run
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
@@ -42,6 +42,8 @@ _PLAIN = ("None", "IPIPCrossSubnet")
 
 def go_within(run: Run) -> int:
     """The exit code. Raises ProvisionError of the step that failed; done again, each step finds its work done."""
+    if leaving(run.change.old, run.change.new):
+        check_measured(run)
     with run.step("backup", run.change.old.network.plugin):
         note_down(run)
     steps = _of_flannel if run.change.new.network.plugin == "flannel" else _of_calico
@@ -60,13 +62,13 @@ def check_within(run: Run) -> None:
             "network.calico.install: what Calico's operator has made, it changes by itself or not at all",
             "leave install and the pools as they are",
         )
-    if network.plugin == "flannel" and change.migration.strategy == NODE_BY_NODE and not change.begun:
+    if network.plugin == "flannel" and change.migration.strategy == NODE_BY_NODE and change.fresh:
         run.emit(
             Note(message="flannel's agents change together: those of one back end do not hear the others")
         )
     if network.plugin == "calico":
         _check_pools(run)
-        if leaving(change.old, change.new) and not change.begun:
+        if leaving(change.old, change.new) and change.fresh:
             check_static(read_workloads(run.plane))
 
 
@@ -82,10 +84,10 @@ def _check_pools(run: Run) -> None:
             )
             problems.append(Problem(*place, reason, "give the new one another name, and a CIDR of its own"))
     going = [each for each in left if each.name not in names]
-    fresh = {each.cidr for each in change.new.network.calico.pools} - {
+    coming = {each.cidr for each in change.new.network.calico.pools} - {
         each.cidr for each in change.old.network.calico.pools
     }
-    taken = blocks_in(run.plane, sorted(fresh)) if going and fresh and not change.begun else []
+    taken = blocks_in(run.plane, sorted(coming)) if going and coming and change.fresh else []
     if taken:
         place = change.target.inventory.origin(None, "cluster", "network", "calico", "pools")
         reason = f"pools: nodes have blocks of the former pool in the new one: {', '.join(taken)}"
