@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -241,9 +242,20 @@ def test_calico_goes_from_vxlan_to_bgp_and_back(moved: tuple[LabCluster, Path], 
         assert all(("vxlan.calico" in each) is tunnel for each in links.values()), links
         assert all(("of felix" in each) is tunnel for each in links.values()), links
         assert not any("metric 9000" in each for each in links.values()), links
+    assert migrate(lab.inventory, "--to", "flannel").status == 0
+    has_network(lab, "flannel", without="calico")
+
+
+@pytest.mark.soak
+def test_pods_go_to_smaller_blocks_and_back(moved: tuple[LabCluster, Path], tmp_path: Path) -> None:
+    lab, calico = moved
+    assert migrate(lab.inventory, "--to", "calico").status == 0
     small = tmp_path / "small.yaml"
     pools = "[{name: small, cidr: 10.244.64.0/18, block_size: 28}]"
     small.write_text(re.sub(r"pools: \[.*?\]", f"pools: {pools}", calico.read_text()))
+    killed_at(replace(lab, inventory=small), ("Step", "pods", 1), 0.5, "--to", "calico")
+    measured(migrate(small, "--rollback"))
+    inside(lab, SECOND_HALF)
     measured(migrate(small, "--to", "calico"))
     inside(lab, ipaddress.ip_network("10.244.64.0/18"))
     assert provision("plan", small, "--json").only("Plan")["changes"] == []
