@@ -130,7 +130,8 @@ def parse_at_stake(text: str) -> AtStake:
 
 def is_users(kind: str, name: str) -> bool:
     """An object of those kinds that Calico has not made by itself, nor every spec with Calico."""
-    return not name.endswith(_MADE_BY_CALICO) and name not in _MADE.get(kind, ())
+    automatic = kind == "HostEndpoint" and name.endswith(_MADE_BY_CALICO)
+    return not automatic and name not in _MADE.get(kind, ())
 
 
 def _own(rows: Sequence[Sequence[str]]) -> Iterator[str]:
