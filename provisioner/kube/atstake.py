@@ -10,32 +10,29 @@ from provisioner.kube.marks import ask
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote, words
 
-_CALICO = (
-    *(
-        f"{each}.crd.projectcalico.org"
-        for each in (
-            "tiers",
-            "globalnetworkpolicies",
-            "networkpolicies",
-            "globalnetworksets",
-            "networksets",
-            "hostendpoints",
-            "stagednetworkpolicies",
-            "stagedglobalnetworkpolicies",
-            "stagedkubernetesnetworkpolicies",
-            "bgpconfigurations",
-            "bgpfilters",
-            "bgppeers",
-            "felixconfigurations",
-            "ipreservations",
-        )
-    ),
-    "adminnetworkpolicies.policy.networking.k8s.io",
-    "baselineadminnetworkpolicies.policy.networking.k8s.io",
+_CALICO = tuple(
+    f"{each}.crd.projectcalico.org"
+    for each in (
+        "tiers",
+        "globalnetworkpolicies",
+        "networkpolicies",
+        "globalnetworksets",
+        "networksets",
+        "hostendpoints",
+        "stagednetworkpolicies",
+        "stagedglobalnetworkpolicies",
+        "stagedkubernetesnetworkpolicies",
+        "bgpconfigurations",
+        "bgpfilters",
+        "bgppeers",
+        "felixconfigurations",
+        "ipreservations",
+    )
 )
 """Not those that hold what it makes by itself alone (blocks, what is known of nodes), nor pools, which are the
 inventory's, nor kubecontrollersconfigurations: of them one counts, which its controllers make at their start, before
-another could be created. Later releases' manifests bring more of them than 3.28's: staged policies, administrators'."""
+another could be created. Later releases' manifests bring more of them than 3.28's: staged policies. Administrators'
+policies are no kinds of Calico's: their definitions stay, and so do they (objects.of_kubernetes)."""
 OWN = {
     "calico": _CALICO,
     "canal": _CALICO,
