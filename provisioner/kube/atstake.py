@@ -10,32 +10,29 @@ from provisioner.kube.marks import ask
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote, words
 
-_CALICO = (
-    *(
-        f"{each}.crd.projectcalico.org"
-        for each in (
-            "tiers",
-            "globalnetworkpolicies",
-            "networkpolicies",
-            "globalnetworksets",
-            "networksets",
-            "hostendpoints",
-            "stagednetworkpolicies",
-            "stagedglobalnetworkpolicies",
-            "stagedkubernetesnetworkpolicies",
-            "bgpconfigurations",
-            "bgpfilters",
-            "bgppeers",
-            "felixconfigurations",
-            "ipreservations",
-        )
-    ),
-    "adminnetworkpolicies.policy.networking.k8s.io",
-    "baselineadminnetworkpolicies.policy.networking.k8s.io",
+_CALICO = tuple(
+    f"{each}.crd.projectcalico.org"
+    for each in (
+        "tiers",
+        "globalnetworkpolicies",
+        "networkpolicies",
+        "globalnetworksets",
+        "networksets",
+        "hostendpoints",
+        "stagednetworkpolicies",
+        "stagedglobalnetworkpolicies",
+        "stagedkubernetesnetworkpolicies",
+        "bgpconfigurations",
+        "bgpfilters",
+        "bgppeers",
+        "felixconfigurations",
+        "ipreservations",
+    )
 )
 """Not those that hold what it makes by itself alone (blocks, what is known of nodes), nor pools, which are the
 inventory's, nor kubecontrollersconfigurations: of them one counts, which its controllers make at their start, before
-another could be created. Later releases' manifests bring more of them than 3.28's: staged policies, administrators'."""
+another could be created. Later releases' manifests bring more of them than 3.28's: staged policies. Administrators'
+policies are no kinds of Calico's: their definitions stay, and so do they (objects.of_kubernetes)."""
 OWN = {
     "calico": _CALICO,
     "canal": _CALICO,
@@ -130,7 +127,8 @@ def parse_at_stake(text: str) -> AtStake:
 
 def is_users(kind: str, name: str) -> bool:
     """An object of those kinds that Calico has not made by itself, nor every spec with Calico."""
-    return not name.endswith(_MADE_BY_CALICO) and name not in _MADE.get(kind, ())
+    automatic = kind == "HostEndpoint" and name.endswith(_MADE_BY_CALICO)
+    return not automatic and name not in _MADE.get(kind, ())
 
 
 def _own(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from provisioner.kube.kubectl import FIELD_MANAGER, KUBECTL, KUBECTL_WAITING, PROBING
-from provisioner.kube.objects import Object
+from provisioner.kube.objects import Object, of_kubernetes
 from provisioner.resources.model import Absent, Change, Present, Resource, State
 from provisioner.resources.task import TaskCall
 from provisioner.shell.quote import quote
@@ -30,6 +30,8 @@ IngressClass.networking.k8s.io CustomResourceDefinition.apiextensions.k8s.io Nam
 _TYPES = tuple(_LISTED.split())
 """What manifests are made of, in the order in which it goes: first what runs, last what other things live in."""
 
+_DEFINITION = "CustomResourceDefinition.apiextensions.k8s.io"
+"""Those of Kubernetes' own projects stay: others may have brought them, too."""
 _DEFINED = (
     "NetworkAttachmentDefinition.k8s.cni.cncf.io",
     "BGPPeer.crd.projectcalico.org",
@@ -159,7 +161,8 @@ def _reference(kind: str, version: str, namespace: str, name: str) -> str:
 def _left(found: Iterable[tuple[str, str]], wanted: frozenset[str]) -> State:
     left: dict[str, list[str]] = {}
     for component, reference in found:
-        if reference not in wanted:
+        kind, _, name = reference.partition(" ")
+        if reference not in wanted and not (kind == _DEFINITION and of_kubernetes(name)):
             left.setdefault(component, []).append(reference)
     return Present({name: tuple(sorted(each)) for name, each in left.items()}) if left else Absent()
 

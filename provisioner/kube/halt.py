@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from provisioner.kube import runtimeimages, virtualservices
+from provisioner.kube.cniscript import LEASE_ID
 from provisioner.kube.remainfind import DROP_NETWORK
 from provisioner.kube.remains import everything
 from provisioner.kube.runtimeimages import CTR
@@ -27,18 +28,30 @@ empty() {{
 }}
 """
 # Results and leases are the runtime's notes of a container, whatever its networks are called; the last one's go before
-# it, so that a run that was killed finds them again. Others' are beside them.
-_NOTES = rf"""{DROP_NETWORK}forget_notes() {{
-  rm -f -- /var/lib/cni/results/*-"$1"-* /var/lib/cni/cache/results/*-"$1"-*
+# it, so that a run that was killed finds them again. Others' are beside them, and an id may be part of another one, or
+# of a network's name. libcni writes it into results since 0.8; older ones are known by their names alone.
+NOTES = rf"""{DROP_NETWORK}{LEASE_ID}
+result_of() {{
+  id=$(grep -ao '"containerId":"[^"]*"' -- "$2" | head -n 1 | cut -d '"' -f 4)
+  if [ -n "$id" ]; then [ "$id" = "$1" ]; return; fi
+  case ${{2%-*}} in *-"$1") ;; *) return 1 ;; esac
+}}
+forget_notes() {{
+  for place in /var/lib/cni/results/*-"$1"-* /var/lib/cni/cache/results/*-"$1"-*; do
+    [ ! -f "$place" ] || ! result_of "$1" "$place" || rm -f -- "$place"
+  done
   grep -lF -- "$1" /var/lib/cni/networks/*/* 2>/dev/null | while read -r lease; do
+    lease_id "$lease"
+    [ "$id" = "$1" ] || continue
     rm -f -- "$lease"
     drop_network "${{lease%/*}}"
   done
 }}
 """
+"""Defines `forget_notes ID`: the networks' notes of that container go."""
 # Network namespaces named by CNI may be another runtime's: a process that
 # lives there keeps them.
-_PODS = f"""{_NOTES}
+_PODS = f"""{NOTES}
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
   {CTR} tasks list -q | while read -r t; do {CTR} tasks delete --force "$t" >/dev/null 2>&1 || :; done
   {CTR} containers list -q | while read -r c; do

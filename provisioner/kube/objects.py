@@ -23,6 +23,12 @@ def object_key(item: Object) -> str:
     )
 
 
+def of_kubernetes(definition: str) -> bool:
+    """A custom resource definition ("PLURAL.GROUP") of Kubernetes' own projects, which several manifests bring along:
+    Calico's since 3.29 those of AdminNetworkPolicies. Groups below k8s.io are theirs alone (KEP-1111)."""
+    return f".{definition.partition('.')[2]}".endswith((".k8s.io", ".x-k8s.io"))
+
+
 def object_digest(item: Object) -> str:
     """First 16 hex digits of the SHA-256 of the object's canonical JSON."""
     return hashlib.sha256(json.dumps(item, sort_keys=True).encode()).hexdigest()[:16]

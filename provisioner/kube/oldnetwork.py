@@ -9,7 +9,7 @@ from typing import Any
 from provisioner.errors import ProvisionError
 from provisioner.kube.components import INHABITED
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
-from provisioner.kube.objects import list_json
+from provisioner.kube.objects import list_json, of_kubernetes
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
@@ -92,8 +92,10 @@ def remove(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = (
 
 
 def definitions(objects: Iterable[Object]) -> list[str]:
-    """Names of the custom resource definitions among them."""
-    return [each["metadata"]["name"] for each in objects if each["kind"] == _DEFINITION]
+    """Names of the custom resource definitions among them that are the network's own: Kubernetes' own may be there
+    because of others, who have objects of them, and stay."""
+    names = [each["metadata"]["name"] for each in objects if each["kind"] == _DEFINITION]
+    return [each for each in names if not of_kubernetes(each)]
 
 
 def _type(item: Object) -> str:

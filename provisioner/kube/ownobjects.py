@@ -15,7 +15,7 @@ from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.marks import ask
 from provisioner.kube.objects import list_json, object_key
 from provisioner.kube.othersnetwork import as_made
-from provisioner.kube.podmoves import FOLDER
+from provisioner.kube.podcopies import FOLDER
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import words
 from provisioner.shell.script import Blob, Script

@@ -5,27 +5,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from provisioner.errors import ProvisionError
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.marks import ask
+from provisioner.kube.podcopies import POD_SECONDS, ROLL_SECONDS, forget, recreate_saved, save
 from provisioner.kube.workloads import MARK, Pod, Reading, Workload, read_workloads
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Blob, Script
 from provisioner.shell.worklock import LOCK_SECONDS, locked
 
-FOLDER = "/var/lib/provision/migration"
-"""On the state host: pods that nobody makes anew lie here while they are gone."""
-ROLL_SECONDS, POD_SECONDS = 600, 60
-"""How long one pod's end, or a rollout, may take, and what each of its pods adds."""
 _PAUSE = 2.0
 """Seconds between two attempts of an eviction: each goes over SSH."""
 _AT_ONCE = 5
 """Workloads that are rolled side by side."""
+_REFUSED = b"TooManyRequests"
+"""How kubectl calls it that a budget allows no eviction now."""
+_COLUMNS = "{.metadata.uid},{.metadata.deletionTimestamp},{.status.phase}"
+_ROW = "{range .items[*]}" + _COLUMNS + r'{"\n"}{end}'
 Old = Callable[[Reading], Sequence[Pod]]
 """Those pods that are to be made anew."""
 
@@ -46,7 +46,7 @@ class Moves:
         """Makes the old pods of the node, or of all, anew, one workload's after the other: how many there were.
 
         Raises ProvisionError naming what was not ready in time; the same call goes on then."""
-        self.recreate_saved()
+        recreate_saved(self.runner)
         reading = self.read()
         pods = [each for each in self.old(reading) if node in (None, each.node)]
         makers = {
@@ -67,19 +67,18 @@ class Moves:
 
     def replace(self) -> int:
         """Deletes all old pods at once: how many there were."""
-        self.recreate_saved()
-        pods = [each for each in self.old(self.read()) if not each.ending]
-        for pod in pods:
-            if pod.owner is None:
-                self._save(pod)
+        recreate_saved(self.runner)
+        found = [each for each in self.old(self.read()) if not each.ending]
+        pods = [each for each in found if each.owner is not None or save(self.runner, each)]
+        # By a selector, so that those which end meanwhile stay.
         lines = "".join(
-            f"{KUBECTL} -n {quote(each.namespace)} delete pod {quote(each.name)} --wait=false --ignore-not-found"
+            f"{KUBECTL} -n {quote(each.namespace)} delete pod --wait=false --field-selector={quote(_live(each))}"
             f" >/dev/null {'&' if index % 20 else ''}\n"
             for index, each in enumerate(pods, 1)
         )
         ask(self.runner, locked(lines + "wait\n") + "\n")
         self._gone(pods)
-        self.recreate_saved()
+        recreate_saved(self.runner)
         return len(pods)
 
     def _rolled(self, workloads: Sequence[Workload]) -> None:
@@ -106,15 +105,20 @@ class Moves:
             )
 
     def _evicted(self, pod: Pod) -> None:
-        """As its budget allows, and until as many pods of its maker are Ready as were; nobody makes it anew: by us."""
-        if pod.owner is None:
-            self._save(pod)
+        """As its budget allows, and until as many pods of its maker are Ready as were; nobody makes it anew: by us. Who
+        has ended or is gone meanwhile needs no move."""
+        if pod.owner is None and not save(self.runner, pod):
+            return
         ready = _ready_again(pod)
         before = int(ask(self.runner, f"{ready}\nready\n"))
-        self._let_go(pod)
-        script = f"""{ready}
-{KUBECTL_WAITING} -n {quote(pod.namespace)} wait --for=delete --timeout={ROLL_SECONDS}s pod/{quote(pod.name)} \\
-  >/dev/null 2>&1 || :
+        if not self._let_go(pod) and pod.owner is None:
+            forget(self.runner, pod)
+        script = f"""{_look(pod)}{ready}
+end=$(($(date +%s) + {ROLL_SECONDS}))
+until there=$(look) && case $there in live | ending) false ;; esac; do
+  [ "$(date +%s)" -lt "$end" ] || break
+  sleep 0.5
+done
 end=$(($(date +%s) + {ROLL_SECONDS}))
 until now=$(ready) && [ "$now" -ge {before} ]; do
   if [ "$(date +%s)" -ge "$end" ]; then echo "it has gone, and the one in its place is not Ready" >&2; exit 1; fi
@@ -124,35 +128,32 @@ done
         result = self.runner.run(Script(script), deadline=2 * ROLL_SECONDS + 60)
         if result.status != 0:
             raise _stays(pod, result.stderr)
-        self.recreate_saved()
+        recreate_saved(self.runner)
 
-    def _let_go(self, pod: Pod) -> None:
-        """Evicts it, once its budget allows that. It is tried from here, again and again: a loop on the host would go
-        on when we are killed, and evict the pod after the next run has found it there and forgotten its copy."""
-        eviction = {
-            "apiVersion": "policy/v1",
-            "kind": "Eviction",
-            "metadata": {"name": pod.name, "namespace": pod.namespace},
-        }
-        path = quote(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction")
-        try_it = f"""{KUBECTL} create --raw {path} -f "$W/eviction.json" >/dev/null 2>"$W/said" ||
-  grep -q NotFound "$W/said" || {{ cat "$W/said" >&2; exit 1; }}"""
-        script = Script(locked(try_it) + "\n", {"eviction.json": Blob.of(json.dumps(eviction).encode())})
+    def _let_go(self, pod: Pod) -> bool:
+        """Evicts it, once its budget allows that; False where it needs no eviction: it has ended, or others have
+        deleted it. It is tried from here, again and again: a loop on the host would go on when we are killed, and evict
+        the pod after the next run has found it there and forgotten its copy."""
+        script = _eviction(pod)
         end = time.monotonic() + ROLL_SECONDS
+        perhaps = False
         while (result := self.runner.run(script, deadline=60 + LOCK_SECONDS)).status != 0:
+            # Only of what was refused it is certain that it has not been done.
+            perhaps = perhaps or _REFUSED not in result.stderr
             if time.monotonic() >= end:
                 raise _stays(pod, result.stderr)
             time.sleep(_PAUSE)
+        return {b"live": True, b"ended": False}.get(result.stdout.strip(), perhaps)
 
     def _gone(self, pods: Iterable[Pod]) -> None:
-        """Waits until these are no more: their links go with them, by the plug-in that made them. A pod of a
-        StatefulSet comes back under its name."""
+        """Waits until these are no more, or have ended: their links go with them, by the plug-in that made them. A pod
+        of a StatefulSet comes back under its name."""
         uids = {each.uid for each in pods}
         script = Script(
             f"""
 end=$(($(date +%s) + {ROLL_SECONDS}))
-until {KUBECTL} get pods -A -o jsonpath='{{range .items[*]}}{{.metadata.uid}}{{"\\n"}}{{end}}' >"$W/pods" &&
-  ! grep -qxFf "$W/uids" "$W/pods"; do
+until {KUBECTL} get pods -A -o jsonpath={quote(_ROW)} >"$W/rows" &&
+  sed -E '/,,(Succeeded|Failed)$/d;s/,.*//' "$W/rows" >"$W/pods" && ! grep -qxFf "$W/uids" "$W/pods"; do
   [ "$(date +%s)" -lt "$end" ] || exit 1
   sleep 0.3
 done
@@ -166,50 +167,46 @@ done
                 "see `kubectl describe` of these, then run the same command again",
             )
 
-    def _save(self, pod: Pod) -> None:
-        """On the state host's disk, before it is deleted: who is killed then has it still."""
-        found = json.loads(
-            ask(self.runner, f"{KUBECTL} -n {quote(pod.namespace)} get pod {quote(pod.name)} -o json\n")
-        )
-        text = json.dumps(bare(found), sort_keys=True)
-        path = f"{FOLDER}/pods/{pod.namespace}_{pod.name}.json"
-        kept = f"{quote(path)}.new"
-        script = f'set -e\numask 077\nmkdir -p {FOLDER}/pods\ncp "$W/pod" {kept}\nmv {kept} {quote(path)}\n'
-        if self.runner.run(Script(script, {"pod": Blob.of(text.encode())})).status != 0:
-            raise ProvisionError(f"{self.runner.host}: {path} cannot be written")
 
-    def recreate_saved(self) -> None:
-        """Creates those that were saved and are gone, once no script of a run that was killed can still end one. Raises
-        ProvisionError."""
-        script = f"""{locked(":")} || exit 1
+def _live(pod: Pod) -> str:
+    return f"metadata.name={pod.name},status.phase!=Succeeded,status.phase!=Failed"
+
+
+def _look(pod: Pod) -> str:
+    """Defines `look`, which prints whether that very pod is `live`, `ending`, `ended` or `gone`."""
+    return f"""
 look() {{
-  said=$({KUBECTL} -n "$namespace" get pod "$name" --ignore-not-found \\
-    -o 'jsonpath=there{{.metadata.deletionTimestamp}}') || return 1
-  case $said in there?*) echo ending ;; *) echo "$said" ;; esac
+  said=$({KUBECTL} -n {quote(pod.namespace)} get pod {quote(pod.name)} --ignore-not-found \\
+    -o {quote(f"jsonpath={_COLUMNS}")}) || return 1
+  case $said in
+    {pod.uid},,Succeeded | {pod.uid},,Failed) echo ended ;;
+    {pod.uid},,*) echo live ;;
+    {pod.uid},*) echo ending ;;
+    *) echo gone ;;
+  esac
 }}
-for f in {FOLDER}/pods/*.json; do
-  [ -e "$f" ] || continue
-  n=${{f##*/}}
-  n=${{n%.json}}
-  namespace=${{n%%_*}}
-  name=${{n#*_}}
-  end=$(($(date +%s) + {ROLL_SECONDS}))
-  until there=$(look) && [ "${{there#ending}}" = "$there" ]; do
-    if [ "$(date +%s)" -ge "$end" ]; then echo "$namespace/$name does not end" >&2; exit 1; fi
-    sleep 0.5
-  done
-  [ -n "$there" ] || {KUBECTL} create -f "$f" >/dev/null || exit 1
-  rm -f -- "$f"
-  {KUBECTL_WAITING} -n "$namespace" wait --for=condition=Ready --timeout={POD_SECONDS}s "pod/$name" >/dev/null 2>&1 || :
-done
 """
-        result = self.runner.run(Script(script), deadline=2 * ROLL_SECONDS + LOCK_SECONDS)
-        if result.status != 0:
-            said = result.stderr.decode(errors="replace").strip()[-300:]
-            raise ProvisionError(
-                f"a pod that nobody makes anew could not be created again: {said}",
-                f"it lies in {FOLDER}/pods on {self.runner.host}; then run the same command again",
-            )
+
+
+def _eviction(pod: Pod) -> Script:
+    """One attempt, which prints what it has found: only one that is live is evicted, and not another one of its name,
+    which is in the new network (kubernetes, pkg/registry/core/pod/storage/eviction.go)."""
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod.name, "namespace": pod.namespace},
+        "deleteOptions": {"preconditions": {"uid": pod.uid}},
+    }
+    path = quote(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction")
+    try_it = f"""{_look(pod)}
+there=$(look) || exit 1
+if [ "$there" = live ] && ! {KUBECTL} create --raw {path} -f "$W/eviction.json" >/dev/null 2>"$W/said"; then
+  grep -qE 'NotFound|the UID in the precondition' "$W/said" || {{ cat "$W/said" >&2; exit 1; }}
+  there=gone
+fi
+echo "$there"
+"""
+    return Script(locked(try_it) + "\n", {"eviction.json": Blob.of(json.dumps(eviction).encode())})
 
 
 def _stays(pod: Pod, said: bytes) -> ProvisionError:
@@ -235,27 +232,3 @@ ready() {{
   {KUBECTL} -n {quote(pod.namespace)} get pods -o jsonpath={quote(row)} >"$W/rows" || return 1
   grep -cxF {quote(f"{pod.owner[0]}/{pod.owner[1]}  True")} "$W/rows" || :
 }}"""
-
-
-def bare(pod: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes the same pod once more, on its node: what it needs may be there alone."""
-    spec = {name: each for name, each in pod["spec"].items() if name != "ephemeralContainers"}
-    tokens = {each["name"] for each in spec.get("volumes", ()) if each["name"].startswith("kube-api-access-")}
-    spec["volumes"] = [each for each in spec.get("volumes", ()) if each["name"] not in tokens]
-    for group in ("containers", "initContainers"):
-        if group in spec:
-            spec[group] = [_without_tokens(each, tokens) for each in spec[group]]
-    kept = {
-        name: pod["metadata"][name] for name in ("name", "namespace", "labels") if name in pod["metadata"]
-    }
-    notes = {
-        name: each
-        for name, each in pod["metadata"].get("annotations", {}).items()
-        if not name.startswith(("cni.projectcalico.org/", "k8s.v1.cni.cncf.io/network-status"))
-    }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {**kept, "annotations": notes}, "spec": spec}
-
-
-def _without_tokens(container: Mapping[str, Any], tokens: set[str]) -> dict[str, Any]:
-    mounts = [each for each in container.get("volumeMounts", ()) if each["name"] not in tokens]
-    return {**container, "volumeMounts": mounts}

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from localhost import SHELLS
 from migrations import CALICO, FLANNEL, loaded
 
 from provisioner.action.clearing import attached_to, pod_cidrs_of
-from provisioner.kube.halt import clear_script, halt_script
+from provisioner.kube.halt import NOTES, clear_script, halt_script
 from provisioner.kube.lookagain import look_script, parse_look
 from provisioner.shell.script import Script
 
@@ -79,6 +81,35 @@ def test_data_in_a_folder_goes_with_it(tmp_path: Path) -> None:
     (tmp_path / "var/lib/etcd/member").mkdir(parents=True)
     ran(tmp_path, halt_script({"etcd.service"}, []))
     assert [each.name for each in (tmp_path / "var/lib").iterdir()] == ["provision"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_only_the_notes_of_that_very_container_go(tmp_path: Path, shell: str) -> None:
+    notes = {
+        "networks/podman/10.88.0.2": "cafa\r\neth0",
+        "networks/podman/10.88.0.3": "b-a\r\neth0",
+        "networks/podman/10.88.0.4": "fa\r\na",
+        "networks/podman/10.88.0.5": "a\r\neth0",
+        "networks/mine/10.88.1.2": "a",
+        "results/net-a-eth0": '{"kind":"cniCacheV1","containerId":"a"}',
+        "results/net-a-b-eth0": '{"kind":"cniCacheV1","containerId":"a-b"}',
+        "results/a-a-cafa-eth0": '{"kind":"cniCacheV1","containerId":"cafa"}',
+        "results/net-a-my-if": '{"kind":"cniCacheV1","containerId":"a","ifName":"my-if"}',
+        "cache/results/net-a-eth0": "{}",
+        "cache/results/net-a-cafa-eth0": "{}",
+    }
+    for name, text in notes.items():
+        (tmp_path / "var/lib/cni" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "var/lib/cni" / name).write_text(text)
+    text = f"{NOTES}forget_notes a\n".replace("/var/lib/cni", f"{tmp_path}/var/lib/cni")
+    subprocess.run([shell, *(["sh"] if shell == "busybox" else []), "-euc", text], check=True)
+    left = {str(each.relative_to(tmp_path / "var/lib/cni")) for each in tmp_path.rglob("*") if each.is_file()}
+    assert left == {
+        *(f"networks/podman/10.88.0.{each}" for each in (2, 3, 4)),
+        "results/net-a-b-eth0",
+        "results/a-a-cafa-eth0",
+        "cache/results/net-a-cafa-eth0",
+    }
 
 
 def test_pods_have_addresses_of_pools_too_and_without_a_cluster_none() -> None:

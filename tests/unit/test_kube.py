@@ -171,3 +171,15 @@ def test_a_namespace_of_somebody_is_not_taken_away(kind: str, managers: str, our
     row = f"{kind}\tv1\t\tshop\tpolicies\t{managers}\n"
     found = ComponentsKind().parse(row.encode(), [wish])[wish.id]
     assert found == (Present({"policies": (f"{kind} shop",)}) if ours else Absent())
+
+
+@pytest.mark.parametrize(
+    ("name", "goes"),
+    [("ippools.crd.projectcalico.org", True), ("adminnetworkpolicies.policy.networking.k8s.io", False)],
+)
+def test_definitions_of_kubernetes_own_groups_are_not_taken_away(name: str, goes: bool) -> None:
+    wish = components([])
+    kind = "CustomResourceDefinition"
+    row = f"{kind}\tapiextensions.k8s.io/v1\t\t{name}\tcalico\tprovision kube-apiserver\n"
+    found = ComponentsKind().parse(row.encode(), [wish])[wish.id]
+    assert found == (Present({"calico": (f"{kind}.apiextensions.k8s.io {name}",)}) if goes else Absent())

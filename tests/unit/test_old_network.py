@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from localhost import SHELLS, LocalSession
 
-from provisioner.kube.kubectl import KUBECTL
-from provisioner.kube.oldnetwork import backup
+from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
+from provisioner.kube.oldnetwork import backup, remove, stop
 from provisioner.remote.outcome import Result
 from provisioner.shell.script import Script
 
@@ -21,6 +21,7 @@ FOLDER = "/var/lib/provision/migration/0011aabb"
 ANSWERS = """#!/bin/sh
 echo "$*" >>{log}
 case "$*" in
+  *" delete "*) ;;
   *" crd "*) echo customresourcedefinition.apiextensions.k8s.io/ippools.calico.org ;;
   *" -f "*) cat "$4" ;;
   *) echo "what is defined" ;;
@@ -33,9 +34,10 @@ class Plane(LocalSession):
     """A control plane whose kubectl notes down what it is asked."""
 
     def run(self, script: Script, **more: Any) -> Result:
-        return super().run(
-            replace(script, main=script.main.replace(KUBECTL, f"{self.root}/kubectl -")), **more
-        )
+        text = script.main
+        for each in (KUBECTL, KUBECTL_WAITING):
+            text = text.replace(each, f"{self.root}/kubectl -")
+        return super().run(replace(script, main=text), **more)
 
     @property
     def asked(self) -> list[str]:
@@ -77,6 +79,20 @@ def test_all_is_kept_by_three_questions_and_asked_once(plane: Plane) -> None:
     assert "get ippools.calico.org -A" in plane.asked[-1]
     backup(plane, OBJECTS, FOLDER)
     assert len(plane.asked) == 3
+
+
+def test_definitions_of_kubernetes_own_groups_stay_with_what_others_have_made_of_them(plane: Plane) -> None:
+    name = "adminnetworkpolicies.policy.networking.k8s.io"
+    objects = [*OBJECTS, thing(*DEFINED, name)]
+    stop(plane, objects)
+    assert [each.split(" --")[0] for each in plane.asked] == [
+        "- delete crd ippools.calico.org gone.calico.org"
+    ]
+    remove(plane, objects)
+    backup(plane, objects, FOLDER)
+    assert not any(name in each for each in plane.asked)
+    kept = (plane.root / f"own{FOLDER}" / "objects.yaml").read_text()
+    assert name in kept, "the definition itself is one of the manifest's objects"
 
 
 def test_a_network_that_defines_nothing_is_one_question(plane: Plane) -> None:

@@ -226,6 +226,12 @@ def test_settings_of_users_are_kept_and_what_the_spec_makes_is_not(plane: Plane)
     assert {*named(kept_own([plane], "calico"))} == {*named(items)} - left_out
 
 
+def test_a_policy_that_is_called_like_an_automatic_endpoint_is_a_users(plane: Plane) -> None:
+    policy = item("GlobalNetworkPolicy", "default.block-auto-hep")
+    keep_own([plane.there(policy, AUTOMATIC)], "calico")
+    assert named(kept_own([plane], "calico")) == ["GlobalNetworkPolicy default.block-auto-hep"]
+
+
 def test_flannel_has_no_kinds_of_its_own(plane: Plane) -> None:
     keep_own([plane], "flannel")
     assert restore_own([plane], "flannel") == []

@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from localhost import LocalSession
 
 from provisioner.errors import ProvisionError
 from provisioner.kube import podmoves
-from provisioner.kube.podmoves import Moves, bare
+from provisioner.kube.podcopies import bare, recreate_saved
+from provisioner.kube.podmoves import Moves
 from provisioner.kube.workloads import Pod
 
 KUBECTL = """#!/bin/sh
-# Says the next of the answers to what is asked; the last one again and again. "!" fails.
+# Says the next of the answers to what is asked; the last one again and again. "!" fails, with what is behind it.
 echo "$*" >>"{root}/log"
 say() {{
   n=$(cat "{root}/$1.at" 2>/dev/null || echo 1)
   [ "$n" -ge "$(wc -l <"{root}/$1")" ] || echo $((n + 1)) >"{root}/$1.at"
   line=$(sed -n "${{n}}p" "{root}/$1")
-  [ "$line" != '!' ] || {{ echo "budget once forbids it" >&2; exit 1; }}
+  case $line in
+  '!') echo "Error from server (TooManyRequests): budget once forbids it" >&2; exit 1 ;;
+  '!'*) echo "${{line#!}}" >&2; exit 1 ;;
+  esac
   printf '%b' "$line"
 }}
 case " $* " in
 *there*) say lone ;;
-*metadata.uid*) say uids ;;
+*"]}}pod"*) say read ;;
+*"]}}set"* | *"]}}workload"* | *"]}}node"*) ;;
+*items*]}}{{.metadata.uid*) say uids ;;
 *ownerReferences*) say rows ;;
 *" create -f "*) [ ! -e "{root}/broken" ] ;;
-*" create --raw "*) [ ! -e "{root}/evict" ] || say evict ;;
+*" create --raw "*)
+  cp "${{7}}" "{root}/eviction"
+  [ ! -e "{root}/evict" ] || say evict
+  touch "{root}/evicted" ;;
 *" get pod "*" -o json "*) cat "{root}/pod" ;;
+*" get pod "*) if [ -e "{root}/look" ]; then say look; elif [ ! -e "{root}/evicted" ]; then echo a,,Running; fi ;;
+*" delete pod "*) ;;
 *" wait "*) ;;
 *) echo "unexpected: $*" >&2; exit 1 ;;
 esac
 """
 SAVED = "own/var/lib/provision/migration/pods/shop_lone.json"
+LONE: dict[str, Any] = {"metadata": {"name": "lone", "namespace": "shop", "uid": "a"}, "spec": {}}
+POD = Pod("shop", "lone", "worker1", (), None, uid="a")
+ROW = r"pod\tshop\tlone\tworker1\t\t10.0.0.1\tRunning\t\t\t\t\ta\n"
 LATER = "there2026-01-01T00:00:00Z"
 
 
@@ -49,6 +67,11 @@ class Plane(LocalSession):
         path = self.root / "kubectl"
         path.write_text(KUBECTL.format(root=self.root))
         path.chmod(0o755)
+        return self
+
+    def has(self, pod: Mapping[str, Any] | None) -> Plane:
+        """The pod that it gives away; None: there is none."""
+        (self.root / "pod").write_text(json.dumps(pod) if pod else "")
         return self
 
     def asked(self, part: str) -> int:
@@ -77,7 +100,7 @@ def saved(plane: Plane) -> Path:
 def test_a_saved_pod_that_is_still_ending_is_waited_for(plane: Plane) -> None:
     path = saved(plane)
     plane.say(lone=[LATER, LATER, ""])
-    moves(plane).recreate_saved()
+    recreate_saved(plane)
     assert plane.asked(" create -f ") == 1
     assert not path.exists()
 
@@ -87,22 +110,120 @@ def test_it_is_kept_where_it_cannot_be_made(plane: Plane) -> None:
     plane.say(lone=[""])
     (plane.root / "broken").touch()
     with pytest.raises(ProvisionError, match="could not be created again"):
-        moves(plane).recreate_saved()
+        recreate_saved(plane)
     assert path.exists()
 
 
 def test_one_that_is_there_again_is_not_made_twice(plane: Plane) -> None:
     path = saved(plane)
     plane.say(lone=["there"])
-    moves(plane).recreate_saved()
+    recreate_saved(plane)
     assert plane.asked(" create -f ") == 0
     assert not path.exists()
 
 
 def test_no_answer_does_not_mean_that_pods_are_gone(plane: Plane) -> None:
-    plane.say(uids=["!", r"a\nb\n", r"b\n"], lone=[""])
+    plane.say(uids=["!", r"a,,Running\nb,,Running\n", r"b,,Running\n"], lone=[""])
     moves(plane)._gone([Pod("shop", "x", "worker1", (), None, uid="a")])
     assert plane.asked("metadata.uid") == 3
+
+
+def test_who_has_ended_is_not_waited_for_and_who_is_ending_is(plane: Plane) -> None:
+    plane.say(uids=[r"a,2026-01-01T00:00:00Z,Failed\nb,,Succeeded\n", r"a,,Failed\nb,,Succeeded\n"])
+    moves(plane)._gone([POD, Pod("shop", "x", "worker1", (), ("Job", "once"), uid="b")])
+    assert plane.asked("metadata.uid") == 2
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        {**LONE, "status": {"phase": "Succeeded"}},
+        {**LONE, "status": {"phase": "Failed"}},
+        {**LONE, "metadata": {**LONE["metadata"], "uid": "b"}},
+        {**LONE, "metadata": {**LONE["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}},
+    ],
+    ids=["gone", "succeeded", "failed", "another one", "deleted by others"],
+)
+def test_a_pod_that_needs_no_move_any_more_is_left_alone(
+    plane: Plane, found: Mapping[str, Any] | None
+) -> None:
+    plane.say().has(found)
+    moves(plane)._evicted(POD)
+    assert plane.asked("eviction") == 0
+    assert not (plane.root / SAVED).exists()
+    plane.say(read=[ROW], uids=[""])
+    assert moves(plane).replace() == 0
+    assert plane.asked(" delete pod ") == 0
+
+
+def test_all_at_once_leaves_those_that_end_meanwhile(plane: Plane) -> None:
+    plane.say(read=[ROW], uids=["a,,Succeeded"], lone=["there"]).has(LONE)
+    assert moves(plane).replace() == 1
+    selector = "--field-selector=metadata.name=lone,status.phase!=Succeeded,status.phase!=Failed"
+    assert plane.asked(f"-n shop delete pod --wait=false {selector}") == 1
+    assert plane.asked(" create -f ") == 0
+
+
+@pytest.mark.parametrize("end", ["a,,Succeeded", "", "b,,Running"], ids=["ended", "gone", "another one"])
+def test_one_that_ends_while_its_budget_forbids_the_eviction_does_not_run_twice(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(podmoves, "_PAUSE", 0.0)
+    plane.say(evict=["!"], look=["a,,Running", end], lone=[""]).has(LONE)
+    moves(plane)._evicted(POD)
+    assert plane.asked("eviction") == 1
+    assert plane.asked(" create -f ") == 0
+    assert not (plane.root / SAVED).exists()
+
+
+def test_one_whose_eviction_was_not_answered_is_created_again(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(podmoves, "_PAUSE", 0.0)
+    plane.say(evict=["!net/http: request canceled", "!"], look=["a,,Running", "a,,Running", ""], lone=[""])
+    moves(plane.has(LONE))._evicted(POD)
+    assert plane.asked(" create -f ") == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'Error from server (NotFound): pods "db-1" not found',
+        'Error from server (Conflict): cannot be done on Pod "db-1": the UID in the precondition (a) does not match',
+    ],
+)
+def test_the_one_that_came_in_its_place_is_not_evicted(plane: Plane, said: str) -> None:
+    plane.say(rows=["StatefulSet/db  True"], evict=[f"!{said}"], look=["a,,Running", "b,,Running"])
+    moves(plane)._evicted(Pod("shop", "db-1", "worker1", (), ("StatefulSet", "db"), uid="a"))
+    assert sum("eviction.json" in each.payload for each in plane.sent) == 1, (
+        "it is success, and not tried again"
+    )
+    sent = json.loads((plane.root / "eviction").read_text())
+    assert sent["deleteOptions"] == {"preconditions": {"uid": "a"}}
+
+
+def test_another_conflict_is_no_end(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(podmoves, "_PAUSE", 0.0)
+    plane.say(evict=["!Error from server (Conflict): the object has been modified", ""])
+    moves(plane)._evicted(Pod("shop", "once-x", "worker1", (), ("Job", "once"), uid="a"))
+    assert plane.asked("eviction") == 2
+
+
+def test_a_jobs_pod_that_has_ended_is_not_evicted(plane: Plane) -> None:
+    plane.say(look=["a,,Succeeded"])
+    moves(plane)._evicted(Pod("shop", "once-x", "worker1", (), ("Job", "once"), uid="a"))
+    assert plane.asked("eviction") == 0
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_they_pass_shellcheck(plane: Plane) -> None:
+    plane.say(uids=[""], lone=["there"]).has(LONE)
+    moves(plane)._evicted(POD)
+    moves(plane)._gone([POD])
+    for script in plane.sent:
+        text = script.main.encode()
+        subprocess.run(["shellcheck", "-s", "sh", "-e", "SC2154", "-"], input=text, check=True)
 
 
 def test_an_evicted_pods_maker_is_whole_before_the_next_goes(plane: Plane) -> None:
@@ -122,9 +243,9 @@ def test_nothing_on_the_host_goes_on_to_evict_when_we_are_killed(
 
     monkeypatch.setattr(podmoves, "time", SimpleNamespace(monotonic=time.monotonic, sleep=killed))
     plane.say(evict=["!", ""], lone=["there"])
-    (plane.root / "pod").write_text('{"metadata": {"name": "lone", "namespace": "shop"}, "spec": {}}')
+    plane.has(LONE)
     with pytest.raises(KeyboardInterrupt):
-        moves(plane)._evicted(Pod("shop", "lone", "worker1", (), None, uid="a"))
+        moves(plane)._evicted(POD)
     assert plane.asked("eviction") == 1, "one attempt by each script, and the copy lies there before"
     assert (plane.root / SAVED).exists()
 
@@ -155,7 +276,7 @@ def test_a_saved_pod_is_not_forgotten_while_a_killed_runs_script_may_end_it(plan
     )
     assert orphan.stdout is not None
     orphan.stdout.readline()
-    moves(plane).recreate_saved()
+    recreate_saved(plane)
     orphan.communicate()
     assert plane.asked(" create -f ") == 1
     assert not path.exists()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.podmoves import FOLDER
+from provisioner.kube.podcopies import FOLDER
 from provisioner.network.record import RECORD_FILE, NetworkRecord
 from provisioner.remote.pool import Pool
 from provisioner.shell.quote import quote

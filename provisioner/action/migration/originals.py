@@ -14,7 +14,7 @@ from provisioner.action.migration.hosts import each
 from provisioner.action.migration.sections import spec_of
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.model import Inventory
-from provisioner.kube.podmoves import FOLDER
+from provisioner.kube.podcopies import FOLDER
 from provisioner.network.record import Section
 from provisioner.remote.pool import Pool
 from provisioner.shell.script import Blob, Script

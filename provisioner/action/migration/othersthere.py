@@ -18,7 +18,7 @@ from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.model import Inventory
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.marks import ask
-from provisioner.kube.podmoves import FOLDER
+from provisioner.kube.podcopies import FOLDER
 from provisioner.network.needs import needs_of
 from provisioner.pki.cluster import MARK_FILE
 from provisioner.playbook.facts import Facts

@@ -11,7 +11,7 @@ from provisioner.action.migration.within import leaving
 from provisioner.kube.atstake import AtStake, read_at_stake
 from provisioner.kube.objects import object_key
 from provisioner.kube.ownobjects import kept_own, lost_own
-from provisioner.kube.podmoves import FOLDER
+from provisioner.kube.podcopies import FOLDER
 from provisioner.kube.workloads import Pod, Reading, Workload, read_workloads
 from provisioner.network.calicoresources import bgp_keys
 from provisioner.network.podlinks import outdated_links
