@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from provisioner.kube import check_objects, exchange_objects
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.marks import ask
 from provisioner.resources.model import Runner
@@ -48,6 +49,8 @@ _MADE = {
 }
 """Others that it makes by itself (Calico 3.28 to 3.32), or that every spec with BGP makes, and that stay there when it
 is VXLAN again."""
+_OURS = frozenset({check_objects.NAMESPACE, exchange_objects.NAMESPACE})
+"""Namespaces with policies of the tool's own."""
 _ASKED = {
     "policy": ("networkpolicies.networking.k8s.io", (".metadata.namespace", ".metadata.name")),
     "budget": (
@@ -115,7 +118,7 @@ def parse_at_stake(text: str) -> AtStake:
     budgets = [(f"{row[0]}/{row[1]}", row[2]) for row in rows.get("budget", ())]
     workloads = rows.get("workload", ())
     return AtStake(
-        policies=tuple((row[0], row[1]) for row in rows.get("policy", ())),
+        policies=tuple((row[0], row[1]) for row in rows.get("policy", ()) if row[0] not in _OURS),
         own=tuple(_own(rows.get("own", ()))),
         budgets=tuple(name for name, _ in budgets),
         held=tuple(name for name, allowed in budgets if allowed in ("", "0")),

@@ -11,7 +11,10 @@ INTERVAL = 0.1
 PATIENCE = 1
 """Seconds in which an answer has to come."""
 LIMIT = 7200
-"""Seconds after which a client asks no more: a tool that was killed takes nothing away, and /run is memory."""
+"""Seconds after which a client asks no more, unless the tool has looked meanwhile: one that was killed takes nothing
+away, and /run is memory."""
+UNTIL = ".until"
+"""The file, beside what clients write, that says how long they go on, in seconds since the node's boot."""
 
 CLIENT = f"""\
 # shellcheck disable=SC3045 # that of busybox knows times
@@ -23,6 +26,7 @@ printf 'GET /hostname HTTP/1.0\\r\\n\\r\\n' >question
 exec 4<>rest # where nothing is ever written: to wait without a process
 read -r now _ </proc/uptime
 end=$((${{now%.*}} + {LIMIT}))
+goes_on() {{ [ "${{now%.*}}" -lt "$end" ] || {{ read -r end <"$folder/{UNTIL}" && [ "${{now%.*}}" -lt "$end" ]; }}; }}
 # PIPE ADDRESS PORT. What is read of the pipe ends when nc does, so who is refused does not wait.
 request() {{
   read -r began _ </proc/uptime
@@ -40,7 +44,7 @@ request() {{
 ask() {{
   exec 3>>"$folder/$1"
   slot=0
-  while [ "${{now%.*}}" -lt "$end" ]; do
+  while goes_on; do
     [ -p "$1.$slot" ] || mkfifo "$1.$slot"
     # No child of this shell: busybox begins a time-out anew when a child ends.
     (request "$1.$slot" "$2" "$3" &)

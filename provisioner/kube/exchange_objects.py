@@ -45,11 +45,12 @@ def pairs_of(nodes: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def services(run: str, nodes: Sequence[str]) -> list[dict[str, Any]]:
-    """The namespace and the services, in the order of creation."""
+    """The namespace, with a policy that allows all where another one denies what none allows, and the services, in the
+    order of creation."""
     # A folder of the host is for the privileged alone (pod-security-standards: baseline forbids hostPath).
     labels = {LABEL: run, "pod-security.kubernetes.io/enforce": "privileged"}
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
-    return [space, *(_service(service_name(number), run) for number in range(len(nodes)))]
+    return [space, _policy(run), *(_service(service_name(number), run) for number in range(len(nodes)))]
 
 
 def deployments(
@@ -61,6 +62,12 @@ def deployments(
         _deployment(number, run, _pod(node, run, image, _asked(node, pairs, addresses)))
         for number, node in enumerate(nodes)
     ]
+
+
+def _policy(run: str) -> dict[str, Any]:
+    every = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [{}], "egress": [{}]}
+    meta = {"name": "allow-all", "namespace": NAMESPACE, "labels": {LABEL: run}}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta, "spec": every}
 
 
 def _service(name: str, run: str) -> dict[str, Any]:

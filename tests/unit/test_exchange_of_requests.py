@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import permutations
 from pathlib import Path
@@ -22,8 +22,8 @@ from provisioner.engine.events import ExchangeMeasured, PairExchanged
 from provisioner.engine.journal import as_line
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.exchange import Exchange
-from provisioner.kube.exchange_client import CLIENT
-from provisioner.kube.exchange_objects import PEERS, deployments, pairs_of, services
+from provisioner.kube.exchange_client import CLIENT, LIMIT
+from provisioner.kube.exchange_objects import FOLDER, PEERS, deployments, pairs_of, services
 from provisioner.kube.exchange_records import Record, Told, exchanged, summed, told
 from provisioner.remote.outcome import Result
 from provisioner.report.exchange import SHOWN
@@ -143,8 +143,13 @@ def test_all_ask_all_and_of_many_nodes_each_some() -> None:
 
 
 def test_objects_stand_where_they_shall_and_ask_the_others() -> None:
-    space, *made = services("run", ["n.one", "2"])
+    space, policy, *made = services("run", ["n.one", "2"])
     assert space["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
+    assert (policy["kind"], policy["spec"]["podSelector"], policy["spec"]["ingress"]) == (
+        "NetworkPolicy",
+        {},
+        [{}],
+    )
     assert [each["metadata"]["name"] for each in made] == ["peer-0", "peer-1"]
     first, second = deployments("run", ["n.one", "2"], "image", {"n.one": "10.0.0.1", "2": "10.0.0.2"})
     for service, deployment in zip(made, (first, second), strict=True):
@@ -187,14 +192,14 @@ def served() -> Iterator[int]:
 
 
 @contextmanager
-def client(records: Path, work: Path, **ports: int) -> Iterator[None]:
+def client(records: Path, work: Path, limit: int = LIMIT, **ports: int) -> Iterator[None]:
     """The pods' own client, under the shell of their image."""
     for each in (records, work):
         each.mkdir(exist_ok=True)
     busybox = shutil.which("busybox")
     assert busybox is not None, "busybox is not installed"
     asked = [word for name, port in ports.items() for word in (name, "127.0.0.1", str(port))]
-    argv = [busybox, "sh", "-c", CLIENT, "sh", str(records), *asked]
+    argv = [busybox, "sh", "-c", CLIENT.replace(str(LIMIT), str(limit)), "sh", str(records), *asked]
     process = subprocess.Popen(argv, cwd=work, start_new_session=True, stdin=subprocess.DEVNULL)
     try:
         yield
@@ -240,6 +245,56 @@ def test_who_replaces_a_client_goes_on_with_its_file(tmp_path: Path) -> None:
                 time.sleep(0.8)
             counts.append(len(read(records, "up")))
             assert counts[-1] > counts[-2] + 2
+
+
+def test_a_client_ends_by_itself_once_nobody_looks_any_more(tmp_path: Path) -> None:
+    """A look says until when; the script that looks is tried with the client that it is for."""
+    records = tmp_path / "records" / "run"
+    records.parent.mkdir()
+    scripts: list[Script] = []
+
+    def looked(said: Mapping[str, Script]) -> Mapping[str, Result]:
+        scripts.extend(said.values())
+        text = said["a"].main.replace(FOLDER, str(records.parent)).replace(str(LIMIT), "2")
+        done = subprocess.run(["dash", "-c", text], capture_output=True, check=True)
+        return {"a": Result(0, done.stdout, done.stderr, 0.0)}
+
+    def uptime() -> float:
+        return float(Path("/proc/uptime").read_text().split()[0])
+
+    with served() as port, client(records, tmp_path / "work", limit=1, up=port):
+        time.sleep(0.7)
+        mark = Exchange("run", "image", ("a",)).mark(looked)["a"]
+        assert abs(mark - uptime()) < 0.5
+        time.sleep(1.3)
+        still = read(records, "up")[-1].ended
+        assert still > mark + 0.7, "it goes on behind its own limit"
+        time.sleep(2.5)
+        last = read(records, "up")[-1].ended
+        assert uptime() - last > 1, "it has ended"
+        assert last < mark + 3.5
+    assert "of .until" not in str(looked({"a": scripts[0]})["a"].stdout)
+
+
+def test_a_look_reads_what_was_written_since(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    now = int(float(Path("/proc/uptime").read_text().split()[0]))
+    (folder / "b").write_text("".join(f"{now - 1}.00 {now - 1}.10 1\n" for _ in range(5000)))
+    read_back: list[int] = []
+
+    def looked(said: Mapping[str, Script]) -> Mapping[str, Result]:
+        done = subprocess.run(
+            ["dash", "-c", said["a"].main.replace(FOLDER, str(tmp_path))], capture_output=True, check=True
+        )
+        read_back.append(done.stdout.count(b"\n"))
+        return {"a": Result(0, done.stdout, done.stderr, 0.0), "b": Result(0, b"now 1.0 1.0\n", b"", 0.0)}
+
+    exchange = Exchange("run", "image", ("a", "b"))
+    for since in (now - 10.0, now - 1000.0):
+        with suppress(ProvisionError):
+            exchange.collect(looked, {"a": since, "b": 0.0})
+    assert read_back[0] < 1000 < 5000 < read_back[1]
 
 
 def test_a_host_that_is_lost_comes_before_other_faults() -> None:

@@ -46,7 +46,9 @@ THERE = {
     "workloads": WORKLOADS,
     "details": DETAILS,
     "scratch": row("pod", "default", "lone", "{}") + row("pod", "default", "web-1", ""),
-    "policies": row("policy", "shop", "deny") + row("policy", "default", "deny"),
+    "policies": row("policy", "shop", "deny")
+    + row("policy", "default", "deny")
+    + row("policy", "provision-check", "allow-all"),
     "budgets": row("budget", "default", "web", "1") + row("budget", "default", "db", "0"),
 }
 MOVED = PODS.replace("10.244.1.", "10.244.129.").replace("10.244.2.", "10.244.130.")
