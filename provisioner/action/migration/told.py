@@ -114,7 +114,7 @@ def _within(change: Change, facts: Mapping[str, Facts], pods: Sequence[Pod]) -> 
             # Felix starts anew for it (Calico 3.28, node/pkg/allocateip, felix/config: not changed at run time).
             yield (
                 "nodes get tunnel addresses of the new pools, all at once: packets between them may be lost for a "
-                "moment (0.5 to 1.4 s where this was measured)"
+                "moment (0.5 to 2 s where this was measured)"
             )
         if not pods:
             yield "pods keep their addresses, and none is made anew"
