@@ -108,7 +108,8 @@ def kill(tops: Sequence[Path]) -> None:
 
 def _kill_one(pid: int, tops: Sequence[Path]) -> None:
     # The descriptor pins the process: between reading the group and killing, its number cannot go to another.
-    with suppress(ProcessLookupError):
+    # One that is ending may be told of by either error (Linux 6.9, kernel/pid.c).
+    with suppress(ProcessLookupError, FileNotFoundError):
         descriptor = os.pidfd_open(pid)
         try:
             if pid in processes(tops):

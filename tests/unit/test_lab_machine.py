@@ -13,7 +13,7 @@ import pytest
 
 from provisioner.bundle.mirror import Source, mirror_for
 from provisioner.errors import ProvisionError
-from provisioner.lab import recipe
+from provisioner.lab import cgroups, recipe
 from provisioner.lab.cgroups import hierarchies
 from provisioner.lab.host_files import _RUNC
 from provisioner.lab.kernel import modules_builtin
@@ -178,3 +178,18 @@ def test_not_root_is_told() -> None:
             os._exit(0 if "needs root" in str(error) and error.hint else 2)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("gone", [ProcessLookupError, FileNotFoundError])
+def test_a_process_that_ends_while_it_is_to_be_killed_is_no_fault(
+    gone: type[OSError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    procs = tmp_path / "cgroup.procs"
+    procs.write_text("4194304\n")
+
+    def ending(_: int) -> int:
+        procs.write_text("")
+        raise gone
+
+    monkeypatch.setattr("os.pidfd_open", ending)
+    cgroups.kill([tmp_path])
