@@ -12,7 +12,7 @@ PATIENCE = 1
 """Seconds in which an answer has to come."""
 LIMIT = 7200
 """Seconds after which a client asks no more, unless the tool has looked meanwhile: one that was killed takes nothing
-away, and /run is memory."""
+away, and /run is memory. The next look lets it go on, however late."""
 UNTIL = ".until"
 """The file, beside what clients write, that says how long they go on, in seconds since the node's boot."""
 
@@ -44,7 +44,11 @@ request() {{
 ask() {{
   exec 3>>"$folder/$1"
   slot=0
-  while goes_on; do
+  while :; do
+    while ! goes_on; do
+      read -t 1 -r _ <&4
+      read -r now _ </proc/uptime
+    done
     [ -p "$1.$slot" ] || mkfifo "$1.$slot"
     # No child of this shell: busybox begins a time-out anew when a child ends.
     (request "$1.$slot" "$2" "$3" &)

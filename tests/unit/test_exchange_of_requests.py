@@ -247,7 +247,9 @@ def test_who_replaces_a_client_goes_on_with_its_file(tmp_path: Path) -> None:
             assert counts[-1] > counts[-2] + 2
 
 
-def test_a_client_ends_by_itself_once_nobody_looks_any_more(tmp_path: Path) -> None:
+def test_a_client_ends_by_itself_once_nobody_looks_any_more_and_goes_on_with_the_next_look(
+    tmp_path: Path,
+) -> None:
     """A look says until when; the script that looks is tried with the client that it is for."""
     records = tmp_path / "records" / "run"
     records.parent.mkdir()
@@ -273,7 +275,9 @@ def test_a_client_ends_by_itself_once_nobody_looks_any_more(tmp_path: Path) -> N
         last = read(records, "up")[-1].ended
         assert uptime() - last > 1, "it has ended"
         assert last < mark + 3.5
-    assert "of .until" not in str(looked({"a": scripts[0]})["a"].stdout)
+        assert "of .until" not in str(looked({"a": scripts[0]})["a"].stdout)
+        time.sleep(1.5)
+        assert read(records, "up")[-1].ended > last, "the next look lets it go on"
 
 
 def test_a_look_reads_what_was_written_since(tmp_path: Path) -> None:

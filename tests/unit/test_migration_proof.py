@@ -26,8 +26,13 @@ class Heard:
 
     looks: list[tuple[PairExchanged, ...]]
     seen: int = 0
+    marked: int = 0
+    fault: ProvisionError | None = None
 
     def anew(self) -> Heard:
+        self.marked += 1
+        if self.fault is not None:
+            raise self.fault
         return self
 
     def lost(self) -> ExchangeMeasured:
@@ -81,6 +86,15 @@ def test_a_node_whose_pods_nobody_hears_of_is_the_last_one(silent: PairExchanged
         proof.check_node(run(heard), "worker1")
     proof.check_node(run(heard), "cp1")
     proof.check_node(run(heard, back=True), "worker1")
+
+
+@pytest.mark.parametrize("fault", [None, UnreachableError("worker2 is gone")])
+def test_on_the_way_back_pods_are_told_to_go_on_and_nobody_asks_what_they_lost(
+    fault: ProvisionError | None,
+) -> None:
+    heard = Heard([(SILENT[0],)], fault=fault)
+    proof.check_node(run(heard, back=True), "worker1")
+    assert (heard.marked, heard.seen) == (1, 0)
 
 
 @pytest.mark.parametrize("silent", SILENT)

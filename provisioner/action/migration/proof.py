@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from contextlib import suppress
 
 from provisioner.action.exchange import exchange_of, exchanging
 from provisioner.action.migration.change import AT_ONCE
@@ -33,6 +34,9 @@ def check_node(run: Run, node: str) -> None:
     """Pods of the node, which have moved, and all others get each other's answers. Raises ProvisionError. On the way
     back others may still be in a network that does not carry: the end is asked alone."""
     if run.change.migration.back:
+        if run.exchange is not None:
+            with suppress(ProvisionError):
+                run.exchange.anew()  # clients cease to ask when nobody looks for long
         return
     if run.exchange is None:
         check_all(run)
