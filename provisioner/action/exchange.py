@@ -12,7 +12,7 @@ from provisioner.action.connect import connect_to
 from provisioner.action.locks import lock
 from provisioner.action.registrytrust import node_reference
 from provisioner.action.variables import AGNHOST
-from provisioner.engine.events import Emit, ExchangeMeasured, Note, Progress
+from provisioner.engine.events import Emit, ExchangeMeasured, Note, PairExchanged, Progress
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.kube.exchange import Exchange, Marks
 
@@ -46,16 +46,22 @@ class Running:
 
     def lost_in_all(self) -> ExchangeMeasured:
         """The same at the end: a pair that waits for an answer just now gets some seconds for that."""
-        end = time.monotonic() + _LAST
-        while True:
-            found = self.lost()
-            if all(pair.back for pair in found.pairs) or time.monotonic() > end:
-                return found
+        found = self.lost()
+        if all(pair.back for pair in found.pairs):
+            return found
+        end, recent = time.monotonic() + _LAST, self.anew()  # what was written before is not read each time
+        while not all(talks(pair) for pair in recent.lost().pairs) and time.monotonic() <= end:
             time.sleep(1)
+        return self.lost()
 
     def anew(self) -> Running:
         """The same one, counted from now on."""
         return Running(self.exchange, self.pool, self.exchange.mark(everywhere(self.pool)))
+
+
+def talks(pair: PairExchanged) -> bool:
+    """Whether it has had an answer since it is measured, and has yet."""
+    return pair.back and pair.requests > pair.failed
 
 
 def exchange_of(loaded: Loaded) -> Exchange:

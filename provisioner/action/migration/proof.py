@@ -6,10 +6,9 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 
-from provisioner.action.exchange import exchange_of, exchanging
+from provisioner.action.exchange import exchange_of, exchanging, talks
 from provisioner.action.migration.change import AT_ONCE
 from provisioner.action.migration.running import Run
-from provisioner.engine.events import PairExchanged
 from provisioner.errors import ProvisionError
 
 _SECONDS = 60.0
@@ -57,7 +56,7 @@ def _await(run: Run, nodes: Collection[str]) -> None:
     assert run.exchange is not None  # noqa: S101
     since, end = run.exchange.anew(), time.monotonic() + _SECONDS
     while silent := [
-        each for each in since.lost().pairs if not _talks(each) and {each.source, each.target} & set(nodes)
+        each for each in since.lost().pairs if not talks(each) and {each.source, each.target} & set(nodes)
     ]:
         if time.monotonic() > end:
             named = ", ".join(f"{each.source} from {each.target}" for each in silent)
@@ -67,7 +66,3 @@ def _await(run: Run, nodes: Collection[str]) -> None:
                 "does anything between the hosts drop packets of the new network? --rollback leads back",
             )
         time.sleep(_ROUND)
-
-
-def _talks(pair: PairExchanged) -> bool:
-    return pair.back and pair.requests > pair.failed
