@@ -116,7 +116,7 @@ class Exchange:
 
     def mark(self, everywhere: Everywhere) -> Marks:
         """Now, for who wants to count anew from here on."""
-        return {node: each.now for node, each in self._told(everywhere, {}).items()}
+        return {node: each.now for node, each in self._told(everywhere).items()}
 
     def collect(self, everywhere: Everywhere, since: Marks) -> ExchangeMeasured:
         """What each pair lost since then. Needs no API. Raises ProvisionError, and UnreachableError for a node that
@@ -173,7 +173,7 @@ class Exchange:
     def _await_answers(self, everywhere: Everywhere) -> Marks:
         end = time.monotonic() + FIRST
         while True:
-            seen = self._told(everywhere, {})
+            seen = self._told(everywhere)
             silent = [f"{here} → {there}" for here, there in self.pairs if not seen[here].talks(there)]
             if not silent:
                 return {node: each.now for node, each in seen.items()}
@@ -184,8 +184,9 @@ class Exchange:
                 )
             time.sleep(0.5)
 
-    def _told(self, everywhere: Everywhere, since: Marks) -> dict[str, Told]:
-        answers = self._asked(everywhere, since, self.nodes)
+    def _told(self, everywhere: Everywhere) -> dict[str, Told]:
+        """Of late."""
+        answers = self._asked(everywhere, {}, self.nodes)
         return {node: told(node, answers[node].stdout.decode(errors="replace")) for node in self.nodes}
 
     def _asked(self, everywhere: Everywhere, since: Marks, nodes: Sequence[str]) -> dict[str, Answer]:
