@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from provisioner.action.keeping import (
@@ -17,6 +17,7 @@ from provisioner.action.keeping import (
 )
 from provisioner.action.load import Loaded
 from provisioner.action.prepare import Prepared
+from provisioner.action.transition import record_of
 from provisioner.engine.events import Emit, Note
 from provisioner.engine.execute import Executor
 from provisioner.engine.hostwork import HostWork
@@ -28,6 +29,7 @@ from provisioner.kube import runtimeimages
 from provisioner.kube.halt import clear_script, halt_script, halted
 from provisioner.kube.inuse import parse_users, users_script
 from provisioner.kube.lookagain import look_script, parse_look
+from provisioner.network.record import Section, cidrs_of
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.remote.pool import Pool
@@ -86,7 +88,7 @@ class _Host:
         units = {each.name for each in ours.values() if each.kind == "systemd"}
         images = keeps_images(self.prepared, self.name, self.wanted.keep)
         loaded = self.prepared.loaded
-        script = halt_script(units, pod_cidrs_of(loaded), attached_to(loaded), images=not images)
+        script = halt_script(units, self._pod_cidrs, attached_to(loaded), images=not images)
         stays = parse_look(self._run(script)).stays
         if IMAGES in known and not images:
             self._run(runtimeimages.delete_script())
@@ -163,13 +165,21 @@ class _Host:
         return kept
 
     @property
+    def _pod_cidrs(self) -> list[str]:
+        """Also of a network that is not the inventory's: the cluster goes as it is."""
+        loaded = self.prepared.loaded
+        if loaded.spec is None or loaded.spec.existing is not None:
+            return pod_cidrs_of(loaded)
+        return pod_cidrs_of(loaded, record_of(self.prepared.facts, loaded.inventory).at_work)
+
+    @property
     def _is_registry(self) -> bool:
         return REGISTRY in groups_of(self.prepared, self.name)
 
     def _look(self, ended: Collection[str]) -> dict[str, str]:
         """What stays, and why. Raises ProvisionError for what should be gone; `ended` are the units that have."""
         loaded = self.prepared.loaded
-        seen = parse_look(self._run(look_script(ended, pod_cidrs_of(loaded), attached_to(loaded))))
+        seen = parse_look(self._run(look_script(ended, self._pod_cidrs, attached_to(loaded))))
         if seen.left:
             raise ProvisionError(
                 f"{self.name}: was cleared, but looked at again it has {', '.join(seen.left)}",
@@ -187,12 +197,13 @@ class _Host:
         return result.stdout.decode(errors="replace")
 
 
-def pod_cidrs_of(loaded: Loaded) -> list[str]:
-    """Where pods have addresses; nothing without a cluster."""
+def pod_cidrs_of(loaded: Loaded, at_work: Sequence[Section] = ()) -> list[str]:
+    """Where pods have addresses, by the spec and by the sections `at_work`; nothing without a cluster."""
     if loaded.spec is None:
         return []
     network = loaded.spec.network
-    return [*dict.fromkeys([*network.pod_cidrs, *(each.cidr for each in network.calico.pools)])]
+    wanted = [*network.pod_cidrs, *(each.cidr for each in network.calico.pools)]
+    return [*dict.fromkeys([*wanted, *(cidr for section in at_work for cidr in cidrs_of(section))])]
 
 
 def attached_to(loaded: Loaded) -> list[str]:

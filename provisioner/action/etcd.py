@@ -27,7 +27,8 @@ def founders_of(inventory: Inventory, facts: Mapping[str, Facts], *, never_ran: 
         raise ProvisionError(
             f"no member of etcd ({', '.join(members)}) has its data, and this cluster has run: all that it knows"
             " would be lost",
-            "bring the data back to /var/lib/etcd on one of them, or reset the hosts and build a new cluster",
+            "bring the data back to /var/lib/etcd on one of them; or end the cluster, as a reset that was stopped has"
+            f" begun to (`provision reset {inventory.path}` goes on), and apply again for a new one",
         )
     # Where a run was killed while it wrote the seeds, all of them are written anew.
     return frozenset(members)

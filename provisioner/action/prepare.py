@@ -144,7 +144,7 @@ def compile_with(
     """The compiled wishes for hosts of which `facts` are known. Pure but for a new cluster's keys.
 
     Raises ProvisionError for a part of a cluster that does not exist yet, unless it is `for_show` and never carried
-    out; with `ending` the cluster's keys may be gone.
+    out; with `ending` the cluster's keys and data may be gone, and it may be another one than the spec has it.
     """
     from provisioner.action.kinds import base_modules, kinds_of
     from provisioner.action.leftovers import with_leftovers
@@ -212,8 +212,12 @@ def _identity(
         takeover.check(state)
         # Where a part of the hosts is read, a key that lies with etcd may be out of sight.
         takeover = replace(takeover, authorities=state.authorities)
-    carries, state = state, with_fixed(spec, state, facts, owned)
     record = record_of(facts, loaded.inventory)
+    if (
+        ending
+    ):  # it goes as it is: whether it is still what the inventory wants, and has its data, does not matter
+        return _Identity(state, not carried.states, frozenset(), takeover, record)
+    carries, state = state, with_fixed(spec, state, facts, owned)
     if loaded.transition is None:
         if not for_show:
             check_none_begun(record, str(loaded.request.inventory))

@@ -18,6 +18,7 @@ from provisioner.action.gather import gather_each, usable
 from provisioner.action.load import Request, load, settings_of
 from provisioner.action.plan import plan_of
 from provisioner.action.prepare import compile_with
+from provisioner.action.transition import record_of
 from provisioner.action.virtualrouter import has_address
 from provisioner.engine.events import silent
 from provisioner.engine.health import ClusterHealth, Component, HostHealth, NodeHealth
@@ -122,7 +123,7 @@ def _judged(reading: _Reading, drift: _Drift, request: Request) -> ClusterHealth
     whole = ClusterHealth(
         name=spec.name,
         wanted=spec.kubernetes.version,
-        network=spec.network.plugin,
+        network=_plugin(reading),
         proxy=spec.proxy.mode if spec.network.kube_proxy else "none",
         at=reading.now,
         hosts=tuple(_host(reading, host, drift) for host in _hosts(reading.inventory)),
@@ -131,6 +132,15 @@ def _judged(reading: _Reading, drift: _Drift, request: Request) -> ClusterHealth
     )
     whole = _with_identity(whole, reading)
     return _with_nodes(_with_components(whole, reading), reading) if reading.installed else whole
+
+
+def _plugin(reading: _Reading) -> str:
+    """The one that pods are in, which a migration may have made another one than the inventory's."""
+    try:
+        at_work = record_of(reading.facts, reading.inventory).words
+    except ProvisionError:  # of a damaged file: the plan tells that
+        at_work = ""
+    return at_work or reading.spec.network.plugin
 
 
 def _with_identity(whole: ClusterHealth, reading: _Reading) -> ClusterHealth:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import ProvisionError
-from provisioner.network.record import NetworkRecord, Section, agreed_record
+from provisioner.network.record import NetworkRecord, Section, agreed_record, plugin_of
 from provisioner.playbook.facts import Facts
 
 if TYPE_CHECKING:
@@ -56,13 +56,17 @@ def applied(record: NetworkRecord, section: Section) -> NetworkRecord:
 def check_none_begun(record: NetworkRecord, inventory: str) -> None:
     """Raises ProvisionError while a migration waits for its end: what a plain run wants would cut it short."""
     migration = record.migration
-    if migration is not None:
-        plugin = migration.target.get("plugin", "flannel")
-        raise ProvisionError(
-            f"a migration of the pod network to {plugin} has begun and has not ended",
-            f"`provision migrate {inventory} --to {plugin}` goes on with it, `provision migrate {inventory} --rollback`"
-            " takes it back",
-        )
+    if migration is None:
+        return
+    plugin = plugin_of(migration.target)
+    if migration.back:
+        way, goes_on = "back to", f"`provision migrate {inventory} --rollback` goes on with it"
+    else:
+        goes_on = f"`provision migrate {inventory} --to {plugin}` goes on with it, --rollback takes it back"
+        way = "to"
+    raise ProvisionError(
+        f"a migration of the pod network {way} {plugin} has begun and has not ended", goes_on
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from provisioner.errors import ProvisionError
+from provisioner.spec.model import Network
 
 RECORD_FILE = "/var/lib/provision/state/network.json"
 Section = Mapping[str, Any]
@@ -46,11 +47,41 @@ class NetworkRecord:
     before: Section | None = None
     migration: Migration | None = None
 
+    @property
+    def at_work(self) -> tuple[Section, ...]:
+        """Those by which pods may have addresses."""
+        both = (self.migration.source, self.migration.target) if self.migration else ()
+        return tuple(each for each in (self.now, *both) if each is not None)
+
+    @property
+    def words(self) -> str:
+        """The plug-in that pods are in; "" where nothing is on record."""
+        if self.migration is None:
+            return "" if self.now is None else plugin_of(self.now)
+        source, target = plugin_of(self.migration.source), plugin_of(self.migration.target)
+        return f"{source} on its way to {target if target != source else 'other settings'}"
+
     def to_json(self) -> str:
         """The file's text; the same record gives the same text."""
         migration = asdict(self.migration) if self.migration else None
         data = {"format": 1, "now": self.now, "before": self.before, "migration": migration}
         return json.dumps(data, indent=1, sort_keys=True) + "\n"
+
+
+def plugin_of(section: Section) -> str:
+    """Which it chooses."""
+    return str(section.get("plugin") or Network().plugin)
+
+
+def cidrs_of(section: Section) -> list[str]:
+    """Where pods have addresses by it."""
+    pools = dict(section.get("calico") or {}).get("pools") or []
+    return [*pod_cidrs_of(section), *(str(each["cidr"]) for each in pools)]
+
+
+def pod_cidrs_of(section: Section) -> list[str]:
+    """What is said, or what goes without saying."""
+    return [str(each) for each in section.get("pod_cidrs") or Network().pod_cidrs]
 
 
 def parse_record(text: str, host: str) -> NetworkRecord:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from lab_cluster import DEFAULT_LAB, HOSTS, LabCluster, edited, is_verified, provision
+from lab_cluster import DEFAULT_LAB, HOSTS, LabCluster, Running, edited, is_verified, provision, until
 
 
 def changed(folder: Path, changes: Mapping[str, str]) -> Path:
@@ -35,6 +35,7 @@ def stopped(lab: LabCluster, folder: Path) -> None:
     assert "--dead" in unreached.stderr
     assert unreached.stderr.endswith("nothing was changed\n")
     assert lab.ready_nodes() == set(HOSTS)
+    killed(lab)
     held = "/etc/kubernetes/kubelet.yaml"
     lab.one("worker1", f"mount --bind {held} {held}")
     lives = "/opt/kubernetes/bin/held"
@@ -49,6 +50,20 @@ def stopped(lab: LabCluster, folder: Path) -> None:
     assert lab.one("cp1", "ls /var/lib/provision 2>/dev/null || echo none") == "none"
     lab.one("worker1", f"umount {held}")
     lab.one("worker2", f"kill $(pidof held); rm {lives}")
+
+
+def killed(lab: LabCluster) -> None:
+    """A run dies when etcd's data have gone and the host still knows of etcd: nothing but a reset goes on then."""
+    running = Running(("reset", str(lab.inventory), "--yes", "--json"))
+    try:
+        until(lambda: not lab.one("cp1", "ls /var/lib/etcd 2>/dev/null || :"), "etcd's data go")
+        running.kill()
+    finally:
+        running.abandon()
+    assert "etcd.service" in lab.one("cp1", "cat /var/lib/provision/owned")
+    refused = lab.apply()
+    assert refused.status == 1, refused
+    assert f"`provision reset {lab.inventory}` goes on" in refused.stdout + refused.stderr, refused
 
 
 BESIDE_OTHERS = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,16 +13,19 @@ from paperbundle import paper_bundle
 
 from provisioner.action import load as loading
 from provisioner.action.carried import Carried
-from provisioner.action.clearing import packages_of
+from provisioner.action.clearing import packages_of, pod_cidrs_of
 from provisioner.action.keeping import IMAGES, Keep, check_keep, images_of, kept_on
 from provisioner.action.load import Loaded, Request, load
-from provisioner.action.prepare import Memory, Prepared
+from provisioner.action.prepare import Memory, Prepared, compile_with
 from provisioner.cli.reset import command
+from provisioner.engine.events import silent
 from provisioner.engine.plan import Desired
 from provisioner.errors import InputError, ProvisionError
 from provisioner.kube.inuse import parse_users
 from provisioner.kube.lookagain import parse_look
+from provisioner.network.record import Migration, NetworkRecord
 from provisioner.pki.cluster import marked, new_state
+from provisioner.playbook.facts import Facts
 from provisioner.resources.model import Owned, Present, Resource
 from provisioner.resources.owned import KEPT, kept_lines, parse_owned, taken_over
 from provisioner.resources.package import brought
@@ -166,6 +171,28 @@ def test_a_cluster_whose_keys_are_gone_already_can_be_taken_down() -> None:
     assert Carried({"cp1": state.to_json()}, {"worker1": state.mark()}).ending("lab", {}) == state
     with pytest.raises(ProvisionError, match="different clusters"):
         Carried({}, {"cp1": marked("lab", "another")}).ending("lab", left)
+
+
+BARE = Facts("amd64", "6", "h", "debian", "12", 0.0, False, 4 << 20, {}, "")
+OTHER = {"plugin": "calico", "calico": {"pools": [{"name": "p", "cidr": "10.99.0.0/16"}]}}
+
+
+def test_a_cluster_goes_as_it_is(lab: Loaded) -> None:
+    """Whatever a run that was stopped has left of it: no data of etcd, another network than the inventory's, one that
+    was on its way back."""
+    state = replace(new_state("lab"), fixed={"plugin": "calico", "pod_cidrs": ["10.244.0.0/16"]})
+    site = f"site of {state.uuid}"
+    ran = as_lines(named(of(site, "systemd", "etcd.service"), of(site, "systemd", "kube-apiserver.service"),
+                         of(site, "file", "/etc/systemd/system/kube-apiserver.service")))  # fmt: skip
+    begun = Migration("m", OTHER, {"plugin": "flannel"}, "node-by-node", back=True)
+    for record in (NetworkRecord(now=OTHER), NetworkRecord(now={}, migration=begun)):
+        plane = replace(BARE, state=state.to_json(), owned=ran, network_record=record.to_json())
+        facts = {**dict.fromkeys(lab.hosts, replace(BARE, mark=state.mark())), "cp1": plane}
+        for ending in (False, True):
+            with nullcontext() if ending else pytest.raises(ProvisionError):
+                prepared = compile_with(lab, facts, silent, for_show=True, ending=ending)
+        assert prepared.memory.playbook == site
+        assert {*pod_cidrs_of(lab, record.at_work)} == {"10.244.0.0/16", "10.99.0.0/16"}
 
 
 def test_packages_that_were_not_there_before() -> None:

@@ -117,6 +117,8 @@ def test_pods_have_addresses_of_pools_too_and_without_a_cluster_none() -> None:
     assert pod_cidrs_of(loaded(other)) == ["10.244.128.0/17"]
     assert pod_cidrs_of(loaded(CALICO)) == ["10.244.0.0/16", "10.244.128.0/17"]
     assert pod_cidrs_of(replace(loaded(), spec=None)) == []
+    before = {"plugin": "calico", "calico": {"pools": [{"name": "former", "cidr": "10.99.0.0/16"}]}}
+    assert pod_cidrs_of(loaded(FLANNEL), [before]) == ["10.244.0.0/16", "10.99.0.0/16"]
 
 
 def test_networks_beside_the_cluster_s_own_are_known_by_cni_s_names() -> None:

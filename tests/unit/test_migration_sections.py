@@ -10,7 +10,9 @@ from migrations import CALICO, COMMON, FLANNEL, loaded, node_facts
 
 from provisioner.action.fixed import fixed_of
 from provisioner.action.migration.change import Change, Wanted, change_of
-from provisioner.action.migration.sections import target_section
+from provisioner.action.migration.run import nothing_to_do
+from provisioner.action.migration.sections import target_section, yaml_of
+from provisioner.action.transition import check_none_begun
 from provisioner.errors import InputError, ProvisionError
 from provisioner.network.record import Migration, NetworkRecord
 
@@ -166,3 +168,45 @@ def test_what_is_no_migration(
     with pytest.raises(error) as caught:
         found(written, record, wanted, runs)
     assert reason in caught.value.reason
+
+
+def test_where_the_cluster_has_come_already_the_inventory_is_told_what_to_say() -> None:
+    there = [*nothing_to_do(Wanted("calico"), CALICO, FLANNEL)]
+    assert "the inventory does not say so yet" in there[0]
+    assert yaml_of(CALICO) in there[1]
+    assert [*nothing_to_do(Wanted("calico"), CALICO, CALICO)] == [
+        "nothing to migrate: the pod network is calico already, as the inventory has it"
+    ]
+    assert "no migration on record" in next(nothing_to_do(Wanted(rollback=True), CALICO, CALICO))
+
+
+@pytest.mark.parametrize(
+    ("migration", "words", "way"),
+    [
+        (
+            FORTH,
+            "flannel on its way to calico",
+            "`provision migrate i.yaml --to calico` goes on with it, --rollback",
+        ),
+        (
+            FORTH.reversed("bb"),
+            "calico on its way to flannel",
+            "`provision migrate i.yaml --rollback` goes on",
+        ),
+        (replace(FORTH, target={}), "flannel on its way to other settings", "--to flannel` goes on"),
+    ],
+)
+def test_a_migration_that_waits_for_its_end_is_told_of(migration: Migration, words: str, way: str) -> None:
+    record = NetworkRecord(now=migration.source, migration=migration)
+    assert record.words == words
+    with pytest.raises(ProvisionError) as caught:
+        check_none_begun(record, "i.yaml")
+    assert way in caught.value.hint
+    assert ("back to" in caught.value.reason) == migration.back
+
+
+def test_a_cluster_without_a_migration_has_its_plug_in() -> None:
+    assert NetworkRecord(now=CALICO).words == "calico"
+    assert NetworkRecord(now={}).words == "flannel"
+    assert not NetworkRecord().words
+    check_none_begun(NetworkRecord(now=CALICO), "i.yaml")

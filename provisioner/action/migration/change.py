@@ -11,13 +11,12 @@ from provisioner.action.load import Loaded
 from provisioner.action.migration.sections import (
     check_same_cluster,
     loaded_for,
-    plugin_of,
     source_section,
     target_section,
 )
 from provisioner.action.transition import record_of, section_of
 from provisioner.errors import InputError, Problem, ProvisionError
-from provisioner.network.record import Migration, NetworkRecord
+from provisioner.network.record import Migration, NetworkRecord, plugin_of
 from provisioner.pki.cluster import Fixed
 from provisioner.playbook.facts import Facts
 from provisioner.spec.model import ClusterSpec

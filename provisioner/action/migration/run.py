@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 from provisioner.action.connect import connect_to
@@ -23,9 +23,10 @@ from provisioner.action.migration.told import told
 from provisioner.action.migration.within import check_within, go_within
 from provisioner.action.prepare import gather
 from provisioner.action.telling import again, telling, unchanged
-from provisioner.action.transition import section_of
+from provisioner.action.transition import record_of, section_of
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import ProvisionError
+from provisioner.network.record import Section
 from provisioner.playbook.facts import Facts
 from provisioner.remote.pool import Pool
 
@@ -44,10 +45,13 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
         with unchanged(again(loaded, "migrate", _options(wanted))):
             held = lock(stack, pool, loaded, loaded.hosts, lambda: facts.update(gather(loaded, pool)))
             maker = _maker(loaded, pool, stack)
+        with unchanged(""):  # what is in the way here is so for the same command, too
             change = change_of(loaded, facts, _fixed(loaded, facts), wanted)
         code = 0
         if change is None:
-            said.record(Note(message=_nothing(wanted)))
+            now = record_of(facts, loaded.inventory).now
+            for line in nothing_to_do(wanted, now, section_of(loaded.inventory)):
+                said.record(Note(message=line))
         else:
             run = Run(change, maker, pool, said.record, stack, held, loaded.inventory)
             code = _migrated(run, facts, wanted, confirm)
@@ -69,8 +73,7 @@ def _migrated(run: Run, facts: Mapping[str, Facts], wanted: Wanted, confirm: Con
     with losses_told(change.target, run.pool, run.emit, run.step) as run.exchange:
         code = go_within(run) if run.change.within else go_beside(run)
     if code == 0 and change.migration.target != section_of(run.written):
-        text = "what the inventory says of the network from now on, below `cluster`:\n"
-        run.emit(Note(message=text + yaml_of(change.migration.target)))
+        run.emit(Note(message=_to_be_written(change.migration.target)))
     return code
 
 
@@ -90,10 +93,19 @@ def _maker(loaded: Loaded, pool: Pool, stack: ExitStack) -> Maker:
     return ByKubectl(read_originals(pool, planes, loaded.inventory))
 
 
-def _nothing(wanted: Wanted) -> str:
+def nothing_to_do(wanted: Wanted, now: Section | None, written: Section) -> Iterator[str]:
+    """Why there is nothing to do; and where the inventory does not say so yet, what it has to say."""
     if wanted.rollback:
-        return "there is no migration on record that could be taken back"
-    return f"nothing to migrate: the pod network is {wanted.to} already, as the inventory has it"
+        yield "there is no migration on record that could be taken back"
+    elif now is None or now == written:
+        yield f"nothing to migrate: the pod network is {wanted.to} already, as the inventory has it"
+    else:
+        yield f"nothing to migrate: the pod network is {wanted.to} already; the inventory does not say so yet"
+        yield _to_be_written(now)
+
+
+def _to_be_written(section: Section) -> str:
+    return f"what the inventory has to say of the network from now on, below `cluster`:\n{yaml_of(section)}"
 
 
 def _fixed(loaded: Loaded, facts: Mapping[str, Facts]) -> Mapping[str, str | int | list[str]]:

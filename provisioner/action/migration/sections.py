@@ -13,19 +13,13 @@ from provisioner.action.fixed import fixed_of
 from provisioner.action.load import Loaded
 from provisioner.errors import InputError, Problem, ProvisionError
 from provisioner.inventory.model import Inventory
-from provisioner.network.record import NetworkRecord, Section
+from provisioner.network.record import NetworkRecord, Section, plugin_of, pod_cidrs_of
 from provisioner.pki.cluster import Fixed
 from provisioner.spec.load import load_spec
 from provisioner.spec.model import ClusterSpec
 from provisioner.spec.versions import PLUGINS
 
-DEFAULT_PLUGIN = "flannel"
 _POOLS = ("pods-second", "pods-second-ipv6")
-
-
-def plugin_of(section: Section) -> str:
-    """Which the section chooses."""
-    return str(section.get("plugin", DEFAULT_PLUGIN))
 
 
 def spec_of(inventory: Inventory, section: Section) -> ClusterSpec:
@@ -66,7 +60,7 @@ def _sections_of(plugin: str) -> tuple[str, ...]:
 
 
 def _second_halves(section: Section) -> list[dict[str, str]]:
-    networks = [ipaddress.ip_network(str(each)) for each in section.get("pod_cidrs", ("10.244.0.0/16",))]
+    networks = [ipaddress.ip_network(each) for each in pod_cidrs_of(section)]
     return [
         {"name": _POOLS[each.version == 6], "cidr": str(list(each.subnets(prefixlen_diff=1))[1])}
         for each in networks
