@@ -41,7 +41,7 @@ from provisioner.shell.script import Script
 
 HALT_SECONDS = 300.0
 _OTHERS = "others have put something there"
-_ASIDE = ("/var/lib/provision/displaced", "what was moved aside, and could not be put back")
+_ASIDE = "/var/lib/provision/displaced"
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,8 @@ class _Host:
         made = [each.name for each in known.values() if _is_folder_of_ours(each) and each.id not in kept]
         script = clear_script(made=made, storage=storage, memory=memory)
         above = folders_above({known[rid].name for rid in kept})
-        found = [path for path in self._run(script).split() if path not in above]
-        stays = {path: _ASIDE[1] if path == _ASIDE[0] else _OTHERS for path in found}
-        return stays | self._kept(images=images)
+        found = [path for path in self._run(script).splitlines() if path not in above]
+        return {path: _why(path, kept) for path in found} | self._kept(images=images)
 
     def _kept(self, *, images: bool) -> dict[str, str]:
         keep, kept = self.wanted.keep, {}
@@ -217,6 +216,14 @@ def packages_of(known: Mapping[str, Owned], playbook: str) -> tuple[str, ...]:
     """Those that only `playbook` asked for, and that were not there before."""
     mine = (each for each in known.values() if each.kind == "package" and each.playbooks == {playbook})
     return tuple(dict.fromkeys(name for each in mine for name in brought(each)))
+
+
+def _why(path: str, kept: Collection[str]) -> str:
+    """What a path is that clear_script has left alone; `kept` are ids."""
+    place = path.removeprefix(_ASIDE)
+    if place == path:
+        return _OTHERS
+    return "the original of what is kept" if f"file:{place}" in kept else "others' own, which was in the way"
 
 
 def _is_folder_of_ours(owned: Owned) -> bool:

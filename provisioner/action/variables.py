@@ -186,8 +186,13 @@ class ClusterVariables:
             "attached_objects": attached,
             "unmanaged_links": left_alone(*filter(None, (spec, self._beside))),
             "cni_first": DEFAULT_NETWORK[spec.network.plugin],
-            "cni_before": list(CONFIGURATIONS) if self.attached.there else [],
+            "cni_before": self._before(),
         }
+
+    def _before(self) -> list[str]:
+        """Files that the runtime may read before the plug-in's: of a network beside it nodes are turned one by one."""
+        other = [DEFAULT_NETWORK[self._beside.network.plugin]] if self._beside else []
+        return [*(CONFIGURATIONS if self.attached.there else ()), *other]
 
     def patched(self) -> list[Patched]:
         """What is changed in upstream manifests, and why."""

@@ -49,6 +49,7 @@ forget_notes() {{
 }}
 """
 """Defines `forget_notes ID`: the networks' notes of that container go."""
+_NOTED = "/var/lib/containerd/io.containerd.grpc.v1.cri"
 # Network namespaces named by CNI may be another runtime's: a process that
 # lives there keeps them.
 _PODS = f"""{NOTES}
@@ -58,6 +59,11 @@ if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; 
     forget_notes "$c"
     {CTR} containers delete "$c" >/dev/null 2>&1 || :
   done
+  # The runtime does this when it starts; it may run on for others.
+  [ -n "$({CTR} containers list -q)" ] || {{
+    rm -rf --one-file-system {_NOTED}/sandboxes {_NOTED}/containers
+    rmdir {_NOTED} 2>/dev/null || :
+  }}
 fi
 {virtualservices.CLEAR}
 systemctl stop kubepods.slice 2>/dev/null || :
@@ -127,11 +133,11 @@ _CARRIED = f"""
   [ ! -f "$path" ] || [ "$(sha256sum <"$path" | cut -d' ' -f1)" != "$digest" ] || rm -f -- "$path"
 done <{CARRIED}
 """
-# What was moved aside and not put back is somebody's.
+# What was moved aside and not put back is somebody's, or what is kept has taken its place.
 _FORGET = """
 find /var/lib/provision -mindepth 1 -maxdepth 1 ! -name displaced %s -exec rm -rf {} +
 find /var/lib/provision -depth -type d -empty -delete
-[ ! -e /var/lib/provision/displaced ] || echo /var/lib/provision/displaced
+[ ! -e /var/lib/provision/displaced ] || find /var/lib/provision/displaced ! -type d
 rm -rf /run/provision/units /run/api-load-balancer
 """
 _REMEMBER = '(umask 077 && { echo; cat "$W/memory"; } >>/var/lib/provision/owned)'

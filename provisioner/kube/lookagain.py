@@ -72,8 +72,18 @@ def parse_look(output: str) -> Seen:
     lines = [line.split("\t") for line in output.splitlines()]
     found = [line for line in lines if len(line) == 3]
     left = [" ".join(what.split()) for word, what, _ in found if word == "left"]
-    left += _few(each for each in parse_remains(output) if not each.left)
-    return Seen(tuple(left), {what: why for word, what, why in found if word == "stays"})
+    remains = parse_remains(output)
+    left += _few(each for each in remains if not each.left)
+    stays = {what: why for word, what, why in found if word == "stays"}
+    return Seen(tuple(left), stays | _tables(each for each in remains if each.left and each.kind == "table"))
+
+
+def _tables(remains: Iterable[Remain]) -> dict[str, str]:
+    """In a line for each reason why they stay."""
+    reasons: dict[str, list[str]] = {}
+    for each in remains:
+        reasons.setdefault(each.reason, []).append(each.name)
+    return {f"the tables {', '.join(names)}": why for why, names in reasons.items()}
 
 
 def _few(remains: Iterable[Remain]) -> list[str]:

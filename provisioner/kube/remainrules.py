@@ -77,6 +77,14 @@ look_at_table() {
   done
   [ "$networks" = "$never" ] || [ -z "$(declared CNI-HOSTPORT-DNAT)" ] || going | grep -qx -e '-X CNI-HOSTPORT-DNAT' ||
     left chain "$tool $table CNI-HOSTPORT-*" 'for published ports of any CNI network'
+  # It came with a first rule, of whomever; legacy tables go with their modules.
+  case $tool in
+    iptables-nft) family=ip ;;
+    ip6tables-nft) family=ip6 ;;
+    *) return ;;
+  esac
+  ! nft list table "$family" "$table" >/dev/null 2>&1 || lines "$said" | grep -qvxE -e '-P [A-Z]+ ACCEPT' ||
+    left table "$family $table" "iptables' own, and empty"
 }
 clean_table() {
   [ "$said" != unread ] || return

@@ -35,11 +35,11 @@ def stopped(lab: LabCluster, folder: Path) -> None:
     assert "--dead" in unreached.stderr
     assert unreached.stderr.endswith("nothing was changed\n")
     assert lab.ready_nodes() == set(HOSTS)
-    killed(lab)
     held = "/etc/kubernetes/kubelet.yaml"
     lab.one("worker1", f"mount --bind {held} {held}")
     lives = "/opt/kubernetes/bin/held"
     lab.one("worker2", f"cp /bin/sleep {lives}; setsid {lives} 900 </dev/null >/dev/null 2>&1 &")
+    killed(lab)
     failed = provision("reset", lab.inventory, "--yes", "--json")
     assert failed.status == 1, failed
     reasons = {each["host"]: each["reason"] for each in failed.named("Failed") if each["stage"] == "reset"}

@@ -12,6 +12,7 @@ _SECTIONS = {
     "files": r"""
         find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /run \) -prune -o \
           -printf '%y %p %l\n'
+        find /var/lib/containerd/io.containerd.grpc.v1.cri -mindepth 2 -printf '%y %p\n' 2>/dev/null || :
         find /run -mindepth 1 \( -type d -o -type f -o -type l \) -printf '%y %p\n'""",
     "contents": "find /etc /usr/local /opt /root -xdev -type f -exec sha256sum {} +",
     "units": """
