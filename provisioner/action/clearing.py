@@ -151,7 +151,7 @@ class _Host:
         script = clear_script(made=made, storage=storage, memory=memory)
         above = folders_above({known[rid].name for rid in kept})
         found = [path for path in self._run(script).splitlines() if path not in above]
-        return {path: _why(path, kept) for path in found} | self._kept(images=images)
+        return {path: why_left(path, kept) for path in found} | self._kept(images=images)
 
     def _kept(self, *, images: bool) -> dict[str, str]:
         keep, kept = self.wanted.keep, {}
@@ -218,7 +218,7 @@ def packages_of(known: Mapping[str, Owned], playbook: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for each in mine for name in brought(each)))
 
 
-def _why(path: str, kept: Collection[str]) -> str:
+def why_left(path: str, kept: Collection[str]) -> str:
     """What a path is that clear_script has left alone; `kept` are ids."""
     place = path.removeprefix(_ASIDE)
     if place == path:

@@ -49,6 +49,16 @@ def forget(runner: Runner, pod: Pod) -> None:
         raise ProvisionError(f"{runner.host}: {_path(pod)} does not go")
 
 
+def saved(runner: Runner) -> list[str]:
+    """NAMESPACE/NAME of those that an earlier run has kept, and perhaps deleted. Raises ProvisionError."""
+    said = ask(runner, f"ls {FOLDER}/pods 2>/dev/null || :\n").decode(errors="replace")
+    return [
+        each.removesuffix(".json").replace("_", "/", 1)
+        for each in said.splitlines()
+        if each.endswith(".json")
+    ]
+
+
 def recreate_saved(runner: Runner) -> None:
     """Creates those that were saved and are gone, once no script of a run that was killed can still end one. Raises
     ProvisionError."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from provisioner.errors import ProvisionError
@@ -20,6 +20,7 @@ from provisioner.shell.worklock import LOCK_SECONDS, locked
 
 _PAUSE = 2.0
 """Seconds between two attempts of an eviction: each goes over SSH."""
+_LOOK = 0.5
 _AT_ONCE = 5
 """Workloads that are rolled side by side."""
 _REFUSED = b"TooManyRequests"
@@ -28,6 +29,17 @@ _COLUMNS = "{.metadata.uid},{.metadata.deletionTimestamp},{.status.phase}"
 _ROW = "{range .items[*]}" + _COLUMNS + r'{"\n"}{end}'
 Old = Callable[[Reading], Sequence[Pod]]
 """Those pods that are to be made anew."""
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """`count` pods were made anew; `seconds` after they were deleted `workloads` had all their pods Ready again, and
+    `late` had not."""
+
+    count: int
+    seconds: float = 0.0
+    workloads: int = 0
+    late: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,21 +77,34 @@ class Moves:
         self._gone(pods + rest)
         return len({*pods, *rest})
 
-    def replace(self) -> int:
-        """Deletes all old pods at once: how many there were."""
+    def replace(self) -> Replaced:
+        """Deletes all old pods at once, and waits for the workloads that had all of theirs to have them again."""
         recreate_saved(self.runner)
-        found = [each for each in self.old(self.read()) if not each.ending]
+        reading = self.read()
+        found = [each for each in self.old(reading) if not each.ending]
         pods = [each for each in found if each.owner is not None or save(self.runner, each)]
+        makers = {maker.place for each in pods if (maker := reading.maker(each)) and maker.well}
         # By a selector, so that those which end meanwhile stay.
         lines = "".join(
             f"{KUBECTL} -n {quote(each.namespace)} delete pod --wait=false --field-selector={quote(_live(each))}"
             f" >/dev/null {'&' if index % 20 else ''}\n"
             for index, each in enumerate(pods, 1)
         )
+        began = time.monotonic()
         ask(self.runner, locked(lines + "wait\n") + "\n")
         self._gone(pods)
         recreate_saved(self.runner)
-        return len(pods)
+        late = self._awaited(makers)
+        return Replaced(len(pods), time.monotonic() - began, len(makers - late), tuple(sorted(late)))
+
+    def _awaited(self, places: Collection[str]) -> set[str]:
+        """Those that are not whole in time."""
+        end, left = time.monotonic() + POD_SECONDS, {*places}
+        while left and time.monotonic() < end:
+            left &= {each.place for each in self.read().workloads.values() if not each.well}
+            if left:
+                time.sleep(_LOOK)
+        return left
 
     def _rolled(self, workloads: Sequence[Workload]) -> None:
         patch = quote(json.dumps({"spec": {"template": {"metadata": {"annotations": {MARK: self.mark}}}}}))

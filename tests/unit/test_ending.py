@@ -13,7 +13,7 @@ from paperbundle import paper_bundle
 
 from provisioner.action import load as loading
 from provisioner.action.carried import Carried
-from provisioner.action.clearing import packages_of, pod_cidrs_of
+from provisioner.action.clearing import packages_of, pod_cidrs_of, why_left
 from provisioner.action.keeping import IMAGES, Keep, check_keep, images_of, kept_on
 from provisioner.action.load import Loaded, Request, load
 from provisioner.action.prepare import Memory, Prepared, compile_with
@@ -211,6 +211,20 @@ def test_the_second_look_tells_what_is_left_from_what_stays() -> None:
     seen = parse_look(f"{chains}there\tlink\tcni0\t\nleft\tfile\t/opt/cni/bin/portmap\tothers use it\n")
     assert seen.left == (*(f"the chain iptables-nft nat KUBE-SVC-{n}" for n in range(3)), "the link cni0")
     assert seen.stays == {}
+    empty = "iptables' own, and empty"
+    seen = parse_look(
+        f"left\ttable\tip raw\t{empty}\nleft\ttable\tip6 nat\t{empty}\nleft\tfile\t/x\twritten\n"
+    )
+    assert seen.stays == {"the tables ip raw, ip6 nat": empty}
+    assert seen.left == ()
+
+
+def test_what_was_in_the_way_is_told_from_originals_of_what_is_kept() -> None:
+    ids = {"file:/etc/containerd/config.toml"}
+    aside = "/var/lib/provision/displaced"
+    assert why_left("/opt/cni", ids) == "others have put something there"
+    assert why_left(f"{aside}/etc/containerd/config.toml", ids) == "the original of what is kept"
+    assert why_left(f"{aside}/etc/cni/net.d/05-other.conf", ids) == "others' own, which was in the way"
 
 
 def test_what_others_make_use_of() -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from localhost import LocalSession
+from migrations import workload
 
 from provisioner.errors import ProvisionError
-from provisioner.kube import podmoves
+from provisioner.kube import podcopies, podmoves
 from provisioner.kube.podcopies import bare, recreate_saved
 from provisioner.kube.podmoves import Moves
 from provisioner.kube.workloads import Pod
@@ -36,7 +37,8 @@ say() {{
 case " $* " in
 *there*) say lone ;;
 *"]}}pod"*) say read ;;
-*"]}}set"* | *"]}}workload"* | *"]}}node"*) ;;
+*"]}}workload"*) [ ! -e "{root}/workload" ] || say workload ;;
+*"]}}set"* | *"]}}node"*) ;;
 *items*]}}{{.metadata.uid*) say uids ;;
 *ownerReferences*) say rows ;;
 *" create -f "*) [ ! -e "{root}/broken" ] ;;
@@ -98,7 +100,9 @@ def saved(plane: Plane) -> Path:
 
 
 def test_a_saved_pod_that_is_still_ending_is_waited_for(plane: Plane) -> None:
+    assert podcopies.saved(plane) == []
     path = saved(plane)
+    assert podcopies.saved(plane) == ["shop/lone"]
     plane.say(lone=[LATER, LATER, ""])
     recreate_saved(plane)
     assert plane.asked(" create -f ") == 1
@@ -153,16 +157,44 @@ def test_a_pod_that_needs_no_move_any_more_is_left_alone(
     assert plane.asked("eviction") == 0
     assert not (plane.root / SAVED).exists()
     plane.say(read=[ROW], uids=[""])
-    assert moves(plane).replace() == 0
+    assert moves(plane).replace().count == 0
     assert plane.asked(" delete pod ") == 0
 
 
 def test_all_at_once_leaves_those_that_end_meanwhile(plane: Plane) -> None:
     plane.say(read=[ROW], uids=["a,,Succeeded"], lone=["there"]).has(LONE)
-    assert moves(plane).replace() == 1
+    assert moves(plane).replace().count == 1
     selector = "--field-selector=metadata.name=lone,status.phase!=Succeeded,status.phase!=Failed"
     assert plane.asked(f"-n shop delete pod --wait=false {selector}") == 1
     assert plane.asked(" create -f ") == 0
+
+
+MADE = r"pod\tshop\td-x\tworker1\t\t10.0.0.1\tRunning\t\tDaemonSet\td\t\ta\n"
+
+
+def daemons(ready: int) -> str:
+    return (
+        workload("DaemonSet", "d", ready=str(ready))
+        .replace("default", "shop")
+        .encode("unicode_escape")
+        .decode()
+    )
+
+
+def test_workloads_that_were_whole_are_waited_for_and_no_others(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(podmoves, "_LOOK", 0.0)
+    plane.say(read=[MADE], uids=[""], workload=[daemons(2), daemons(1), daemons(0), daemons(2)])
+    done = moves(plane).replace()
+    assert (done.count, done.workloads, done.late) == (1, 1, ())
+    assert plane.asked("]}workload") == 4
+    plane.say(workload=[daemons(1)])
+    (plane.root / "workload.at").unlink()
+    assert moves(plane).replace().workloads == 0
+    monkeypatch.setattr(podmoves, "POD_SECONDS", 0.2)
+    plane.say(workload=[daemons(2), daemons(1)])
+    assert moves(plane).replace().late == ("daemonset shop/d",)
 
 
 @pytest.mark.parametrize("end", ["a,,Succeeded", "", "b,,Running"], ids=["ended", "gone", "another one"])

@@ -20,7 +20,7 @@ from provisioner.engine.events import Note
 from provisioner.errors import ProvisionError
 from provisioner.kube import oldnetwork
 from provisioner.kube.ownobjects import keep_own, restore_own
-from provisioner.kube.podmoves import Moves
+from provisioner.kube.podmoves import Moves, Replaced
 from provisioner.kube.remains import Remain, backup_script, clean_script, parse_remains, remains_script
 from provisioner.kube.workloads import Pod, Reading, read_workloads
 from provisioner.network.calicoresources import bgp_keys
@@ -37,14 +37,14 @@ def go_beside(run: Run) -> int:
             return code
         _turned(run)
         moved(run)
-        _turned(run)  # an agent that was started anew meanwhile has put its configuration back
+        _turned(run, again=True)  # an agent that was started anew meanwhile has put its configuration back
         check_moved(run)
         check_all(run)
         change = run.change = replace(change, migration=replace(change.migration, phase=ALONE))
         write_record(run.pool, run.planes, change.recorded(change.migration))
     else:
         # A run that was cut off had not come to it, or an agent that was started anew has undone it.
-        _turned(run)
+        _turned(run, again=True)
         check_moved(run)  # a pod whose sandbox was made before may have got its address late
     _taken_away(run)
     code = settled(run, "alone")
@@ -90,7 +90,7 @@ def note_down(run: Run) -> None:
     oldnetwork.backup(run.plane, run.maker.objects(run, change.old), backup_folder(change.migration.id))
 
 
-def _turned(run: Run) -> None:
+def _turned(run: Run, *, again: bool = False) -> None:
     change = run.change
     script = turn_script(
         change.old.network.plugin, change.new.network.plugin, backup_folder(change.migration.id)
@@ -98,6 +98,8 @@ def _turned(run: Run) -> None:
     for group in [run.nodes] if change.all_at_once else [[node] for node in run.nodes]:
         with run.step("turned", ", ".join(group)):
             each(run.pool, group, script, "new pods cannot get the new network")
+            if not again:
+                run.tell(group, f"network:{change.new.network.plugin}", "new pods get it")
 
 
 def moved(run: Run) -> None:
@@ -105,12 +107,28 @@ def moved(run: Run) -> None:
     moves = _moves(run)
     if run.change.all_at_once:
         with run.step("pods", "all nodes"):
-            moves.replace()
+            _tell_outage(run, moves.replace())
         return
     for node in run.nodes:
         with run.step("pods", node):
-            moves.roll(node)
+            _tell_pods(run, node, moves.roll(node))
             check_node(run, node)
+
+
+def _tell_outage(run: Run, done: Replaced) -> None:
+    """Of workloads: pods of the tool's own, which ask each other, start at once."""
+    _tell_pods(run, run.plane.host, done.count)
+    if done.workloads:
+        many = f"{done.workloads} workload{'s' * (done.workloads != 1)}"
+        run.emit(Note(message=f"{many} had all pods Ready again within {done.seconds:.1f} s of their end"))
+    if done.late:
+        named = f"not whole again, as they were before: {', '.join(done.late)}"
+        run.emit(Note(level="warning", message=named, hint="`kubectl describe` of their pods tells why"))
+
+
+def _tell_pods(run: Run, host: str, count: int) -> None:
+    if count:
+        run.tell([host], "pods", f"{count} made anew")
 
 
 def check_moved(run: Run) -> None:
@@ -143,12 +161,14 @@ def _taken_away(run: Run) -> None:
     with run.step("agents end", old):
         keep_own(run.keepers, old, bgp_keys(change.old.network))
         oldnetwork.stop(run.plane, *(run.maker.objects(run, each) for each in (change.old, change.new)))
+        run.tell([run.plane.host], f"agents:{old}", "they end", "delete")
     cidrs = _routed(run)
     with run.step("cleaned", old):
         keep_files(run)
         each(
             run.pool, run.nodes, clean_script(old, keep=(new,), pod_cidrs=cidrs), f"{old}'s things do not go"
         )
+        run.tell(run.nodes, f"remains:{old}", "taken away", "delete")
         look = remains_script(old, keep=(new,), pod_cidrs=cidrs)
         said = each(run.pool, run.nodes, look, "the second look failed")
     judged(run, {host: parse_remains(text) for host, text in said.items()})

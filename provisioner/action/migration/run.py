@@ -72,6 +72,10 @@ def _migrated(run: Run, facts: Mapping[str, Facts], wanted: Wanted, confirm: Con
     run.maker.begin(run)
     with losses_told(change.target, run.pool, run.emit, run.step) as run.exchange:
         code = go_within(run) if run.change.within else go_beside(run)
+    if change.begun and run.exchange is not None:
+        run.emit(
+            Note(message="the earlier run's losses, and those since it was stopped, are not among these")
+        )
     if code == 0 and change.migration.target != section_of(run.written):
         run.emit(Note(message=_to_be_written(change.migration.target)))
     return code

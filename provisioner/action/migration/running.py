@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from provisioner.action.exchange import Running
 from provisioner.action.migration.change import Change
 from provisioner.action.transition import Transition
-from provisioner.engine.events import Emit, Step
+from provisioner.engine.events import Changed, Emit, Step
 from provisioner.engine.execute import Outcome
 from provisioner.inventory.model import Inventory
 from provisioner.remote.lock import RemoteLock
@@ -55,6 +55,8 @@ class Run:
     """Pods that ask each other all the time; None where they cannot."""
     seconds: dict[str, float] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
+    """How many changes by step."""
+    _at: str = ""
 
     @property
     def plane(self) -> Session:
@@ -78,12 +80,17 @@ class Run:
 
     @contextmanager
     def step(self, name: str, subject: str = "") -> Iterator[None]:
-        began = time.monotonic()
+        began, self._at = time.monotonic(), name
         yield
         seconds = time.monotonic() - began
-        self.changed.setdefault(name, 1)
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         self.emit(Step(task=name, subject=subject, seconds=seconds))
+
+    def tell(self, hosts: Iterable[str], resource: str, detail: str, action: str = "update") -> None:
+        """What the step that is at work has changed there, beside what a plan's own changes tell."""
+        for host in hosts:
+            self.changed[self._at] = self.changed.get(self._at, 0) + 1
+            self.emit(Changed(stage=self._at, host=host, resource=resource, action=action, detail=detail))
 
     def guard(self, host: str) -> None:
         """Raises ProvisionError when a lock is lost that work on the host needs."""
@@ -92,6 +99,5 @@ class Run:
 
     def count(self, outcome: Outcome) -> int:
         """Adds what came of a plan: its exit code."""
-        for name, count in outcome.changed.items():
-            self.changed[name] = self.changed.get(name, 0) + count
+        self.changed[self._at] = self.changed.get(self._at, 0) + sum(outcome.changed.values())
         return outcome.exit_code

@@ -11,7 +11,7 @@ from provisioner.action.migration.within import leaving
 from provisioner.kube.atstake import AtStake, read_at_stake
 from provisioner.kube.objects import object_key
 from provisioner.kube.ownobjects import kept_own, lost_own
-from provisioner.kube.podcopies import FOLDER
+from provisioner.kube.podcopies import FOLDER, saved
 from provisioner.kube.workloads import Pod, Reading, Workload, read_workloads
 from provisioner.network.calicoresources import bgp_keys
 from provisioner.network.podlinks import outdated_links
@@ -37,6 +37,7 @@ def told(change: Change, facts: Mapping[str, Facts], planes: Sequence[Runner]) -
         *(_within(change, facts, pods) if change.within else _beside(change)),
         *(_nodes(change, reading, pods)),
         *(_gaps(reading, stake, pods) if not change.all_at_once else ()),
+        *_saved(planes[0]),
         *_nobodys(stake, pods),
         *(_budgets(change, stake) if pods else ()),
         *((*_policies(change, stake), *_back_again(change, planes)) if not change.within else ()),
@@ -91,7 +92,8 @@ def _beside(change: Change) -> Iterator[str]:
     if change.all_at_once:
         yield (
             "all at once: every pod of the pod network ends at the same time; services have an outage as long as their "
-            "pods take to end and start (1 to 8 s where this was measured), which is measured and told afterwards"
+            "pods take to end, start and be Ready: 1 to 8 s between pods that start at once, some 10 s for small "
+            "Deployments where this was measured; both are measured and told afterwards"
         )
     else:
         yield (
@@ -188,6 +190,11 @@ def _has_gap(workload: Workload, stake: AtStake) -> bool:
     if workload.kind != "Deployment":
         return True
     return key in stake.ending_first or (not workload.rolls and stake.alone(*key))
+
+
+def _saved(plane: Runner) -> Iterator[str]:
+    if names := saved(plane):
+        yield f"a run that was stopped has kept copies of these; who is gone is created again first: {_some(names, 50)}"
 
 
 def _nobodys(stake: AtStake, pods: Sequence[Pod]) -> Iterator[str]:

@@ -120,6 +120,7 @@ def _cleaned(run: Run, clean: Script, look: Script) -> None:
     old = run.change.old.network.flannel.backend
     with run.step("cleaned", old):
         each(run.pool, run.nodes, clean, f"what {old} has left does not go")
+        run.tell(run.nodes, f"remains:{old}", "taken away", "delete")
         said = each(run.pool, run.nodes, look, "the second look failed")
     judged(run, {host: parse_remains(text) for host, text in said.items()})
 
@@ -154,6 +155,7 @@ def _bridge(run: Run) -> None:
     with run.step("bridged"):
         for node in run.nodes:
             each(run.pool, [node], bridge_script(node, blocks, addresses), "routes cannot be added")
+            run.tell([node], "routes", "to the others' pods, for meanwhile", "create")
 
 
 def _unbridge(run: Run) -> None:
@@ -162,6 +164,7 @@ def _unbridge(run: Run) -> None:
         if blocks:
             each(run.pool, run.nodes, handed_over_script(blocks), "routes of VXLAN do not go")
         each(run.pool, run.nodes, unbridge_script(), "our own routes do not go")
+        run.tell(run.nodes, "routes", "no longer needed", "delete")
 
 
 def _pools_moved(run: Run) -> int:
@@ -188,6 +191,7 @@ def _pools_moved(run: Run) -> int:
             [pool.cidr for pool in left],
             [pool.cidr for pool in change.new.network.calico.pools],
         )
+        run.tell([run.plane.host], f"pools:{', '.join(pool.name for pool in left)}", "deleted", "delete")
     return 0
 
 
