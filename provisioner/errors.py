@@ -55,6 +55,10 @@ class ConsentError(ProvisionError):
     """A run would do what nobody agreed to."""
 
 
+class DeclinedError(ConsentError):
+    """Somebody was asked, and said no."""
+
+
 class UnreachableError(ProvisionError):
     """A host could not be reached or logged in to, or its connection was lost."""
 

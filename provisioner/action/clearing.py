@@ -64,6 +64,20 @@ def clear(
     return _Host(prepared, pool, host, facts, emit, wanted).clear()
 
 
+def going(prepared: Prepared, host: str, keep: Keep = NOTHING) -> dict[str, Owned]:
+    """What the host remembers to be the cluster's, but for what stays."""
+    playbook = prepared.memory.playbook
+    known = taken_over(parse_owned(prepared.facts[host].owned), playbook)
+    kept = kept_on(prepared, host, known, keep)
+    if keeps_images(prepared, host, keep):
+        kept |= {IMAGES}
+    return _ours(known, playbook, kept)
+
+
+def _ours(known: Mapping[str, Owned], playbook: str, kept: Collection[str]) -> dict[str, Owned]:
+    return {rid: each for rid, each in known.items() if playbook in each.playbooks and rid not in kept}
+
+
 @dataclass(frozen=True)
 class _Host:
     """One host at work."""
@@ -82,9 +96,7 @@ class _Host:
     def clear(self) -> int:
         known = taken_over(parse_owned(self.facts.owned), self.playbook)
         kept = kept_on(self.prepared, self.name, known, self.wanted.keep)
-        ours = {
-            rid: each for rid, each in known.items() if self.playbook in each.playbooks and rid not in kept
-        }
+        ours = _ours(known, self.playbook, kept)
         units = {each.name for each in ours.values() if each.kind == "systemd"}
         images = keeps_images(self.prepared, self.name, self.wanted.keep)
         loaded = self.prepared.loaded

@@ -48,16 +48,14 @@ def check_pod_network(spec: ClusterSpec, facts: Mapping[str, Facts], images: Seq
 
 
 def check_images(spec: ClusterSpec, bundle: Bundle | None) -> None:
-    """Raises ProvisionError naming each image that an operator would tell nodes to pull and the bundle has not, and
-    where nodes would look for it: of manifests the bundle's own build proves that it has all."""
+    """Raises ProvisionError naming each image that the network's pods have and the bundle has not; of those that an
+    operator would tell nodes to pull, also where nodes would look for it."""
     if bundle is None:
         return
     network = PodNetwork(spec, lambda name: bundle.artifact(name).path.read_text(encoding="utf-8"))
-    if not network.operated:
-        return
     there = {each.reference for each in bundle.images()}
     missing = [each for each in network.images if each not in there]
-    if missing:
+    if missing and network.operated:
         registry = spec.registry
         lines = [
             f"{each} ({by_tag(registry.host, registry.port, each, registry.project)})" for each in missing
@@ -66,6 +64,13 @@ def check_images(spec: ClusterSpec, bundle: Bundle | None) -> None:
             f"the bundle lacks {len(missing)} of the {len(network.images)} images that Calico's operator and its nodes "
             "pull (and under which names):\n" + "\n".join(lines),
             "`provision bundle build` takes them where publishers answer; or use network.calico.install: manifest",
+        )
+    if missing:
+        plugin = spec.network.plugin
+        apart = " --with cilium, where their publisher answers," if plugin == "cilium" else ""
+        raise ProvisionError(
+            f"the bundle {bundle.path} lacks images of {plugin}: {', '.join(missing)}",
+            f"`provision bundle build`{apart} takes them; --from takes an archive of images that you have",
         )
 
 

@@ -21,7 +21,7 @@ from provisioner.action.locks import lock
 from provisioner.action.plan import plan_of
 from provisioner.action.prepare import Prepared, gather, prepare
 from provisioner.action.remaining import place_of, without
-from provisioner.action.telling import telling
+from provisioner.action.telling import telling, unchanged
 from provisioner.engine.danger import dangers
 from provisioner.engine.events import Emit, Note, Step
 from provisioner.errors import ProvisionError, UnreachableError
@@ -132,7 +132,8 @@ def _agreed(run: _Run, prepared: Prepared, told: Sequence[str], confirm: Confirm
     says yes to that. Raises ConsentError."""
     plan = plan_of(prepared, run.pool, lambda _: None, texts=False)
     later = dangers(plan, established=prepared.established)
-    check_consent([*told, *later], confirm)
+    with unchanged(""):
+        check_consent([*told, *later], confirm)
     return lambda reasons: set(reasons) <= set(later) or confirm(reasons)
 
 

@@ -16,7 +16,7 @@ from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.reach import all_reached, reach
 from provisioner.action.repairing import Mender
-from provisioner.action.telling import started, telling
+from provisioner.action.telling import started, telling, unchanged
 from provisioner.engine.events import Changed, Emit, Failed, FaultFound, Note, Step
 from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
 from provisioner.inventory.words import nearest
@@ -178,7 +178,8 @@ def _repaired(site: _Site, pool: Pool, emit: Emit, confirm: Confirm) -> tuple[in
         emit(Note(message="nothing is to be mended"))
         return 0, {}
     asked = [each for each in found if each.mend]
-    check_consent([f"{each.host}: {each.mend}; it costs: {each.cost}" for each in asked], confirm)
+    with unchanged(""):
+        check_consent([f"{each.host}: {each.mend}; it costs: {each.cost}" for each in asked], confirm)
     mender = Mender(site.loaded, pool, emit, site.cluster(pool)[0])
     failed = [each for each in asked if not mender.mend(each)]
     left = _left(site, pool)

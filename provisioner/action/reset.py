@@ -11,19 +11,21 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from provisioner.action.clearing import Clearing, clear, packages_of
+from provisioner.action.clearing import Clearing, clear, going, packages_of
 from provisioner.action.connect import connect_to
 from provisioner.action.consent import check_consent
 from provisioner.action.keeping import NOTHING, Keep, check_keep
 from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.prepare import Prepared, compile_with, gather
-from provisioner.action.telling import telling
-from provisioner.engine.events import Emit, Failed, Step
+from provisioner.action.telling import telling, unchanged
+from provisioner.engine.events import Emit, Failed, Note, Step
 from provisioner.errors import ProvisionError, UnreachableError
 from provisioner.inventory.aliases import ETCD, REGISTRY
-from provisioner.kube.halt import LOSSES
+from provisioner.kube.held import held_script, parse_held, parse_repositories, repositories_script
+from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
+from provisioner.registry.names import repository
 from provisioner.remote.pool import Pool
 from provisioner.shell.script import Script
 
@@ -87,7 +89,18 @@ def _reset(
 ) -> dict[str, int | None]:
     """By host what was taken away, None where that failed."""
     hosts = prepared.loaded.hosts
-    check_consent(_told(prepared, wanted, pool), confirm)
+    having = [host for host in hosts if going(prepared, host, wanted.keep)]
+    if having:
+        for line in _told(prepared, wanted, pool, having):
+            emit(Note(message=line))
+        with unchanged(""):
+            check_consent(["what is told above is lost for good"], confirm)
+    else:
+        emit(
+            Note(
+                message="no host has anything of this cluster that could be lost: they are looked at once more"
+            )
+        )
     clearing = Clearing(whole=True, keep=wanted.keep, packages=wanted.packages)
 
     def work(host: str) -> int:
@@ -106,18 +119,30 @@ def _reset(
     return found
 
 
-def _told(prepared: Prepared, wanted: Reset, pool: Pool) -> list[str]:
-    """What will be lost, by what the cluster has now, as far as it can be asked."""
+def _told(prepared: Prepared, wanted: Reset, pool: Pool, hosts: Sequence[str]) -> list[str]:
+    """What will be lost, by what the cluster has now, as far as it can be asked; `hosts` have something of it."""
     loaded = prepared.loaded
     etcd = [each.name for each in loaded.inventory.group(ETCD)]
     name = loaded.spec.name if loaded.spec else ""
     told = [f"the cluster {name} ends, and with it all that its etcd holds ({', '.join(etcd)})"]
+    told += [f"  {line}" for line in parse_held(_asked(pool, loaded.state_host, held_script()))]
+    told += [f"{host}: {_lost(prepared, host, wanted)}" for host in hosts]
+    keep = wanted.keep
+    if not (keep.registry or keep.bundle):
+        known = {repository(each.name) for each in loaded.bundle.images()} if loaded.bundle else set()
+        for host in loaded.inventory.group(REGISTRY):
+            storage = distribution_of(prepared.facts[host.name]).registry_storage
+            said = parse_repositories(_asked(pool, host.name, repositories_script(storage)), known)
+            told += [f"  {said}"] * bool(said)
+    return told
+
+
+def _asked(pool: Pool, host: str, script: Script) -> str:
+    """What it prints; nothing where it cannot be asked."""
     try:
-        answer = pool.session(loaded.state_host).run(Script(LOSSES), deadline=20)
-        told += [f"  {line}" for line in answer.stdout.decode().splitlines()]
-    except ProvisionError as fault:
-        told.append(f"  what that is cannot be asked: {fault.reason}")
-    return told + [f"{host}: {_lost(prepared, host, wanted)}" for host in loaded.hosts]
+        return pool.session(host).run(script, deadline=60).stdout.decode(errors="replace")
+    except ProvisionError:
+        return ""
 
 
 def _lost(prepared: Prepared, host: str, wanted: Reset) -> str:

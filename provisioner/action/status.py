@@ -127,7 +127,7 @@ def _judged(reading: _Reading, drift: _Drift, request: Request) -> ClusterHealth
         proxy=spec.proxy.mode if spec.network.kube_proxy else "none",
         at=reading.now,
         hosts=tuple(_host(reading, host, drift) for host in _hosts(reading.inventory)),
-        drift_unknown=drift.reason,
+        drift_unknown=drift.reason if reading.installed or not drift.reason else "there is no cluster yet",
         last_run=next(records(request.inventory), None),
     )
     whole = _with_identity(whole, reading)

@@ -22,8 +22,10 @@ _COLUMNS = (
 )  # fmt: skip
 _TAB, _END = '{"\\t"}', '{"\\n"}'
 _ROW = f"{{range .items[*]}}{_TAB.join(f'{{{each}}}' for each in _COLUMNS)}{_END}{{end}}"
+CONFIG = "/etc/kubernetes/admin.kubeconfig"
+_NO_CLUSTER = 9
 _LOOK = f"""
-[ -x {KUBECTL.split()[0]} ] || {{ echo "there is no kubectl of this tool's" >&2; exit 1; }}
+[ -x {KUBECTL.split()[0]} ] && [ -e {CONFIG} ] || exit {_NO_CLUSTER}
 {KUBECTL} get nodes -o json >"$W/nodes" || exit 1
 {KUBECTL} get pods -A -o jsonpath={quote(_ROW)} >"$W/pods" || exit 1
 cat "$W/nodes"
@@ -78,11 +80,15 @@ def read_cluster(runner: Runner) -> list[ClusterNode]:
     """All nodes, as the API server knows them. Raises ProvisionError when it does not say."""
     answer = runner.run(look_script(), deadline=90)
     if answer.status != 0:
+        if answer.status == _NO_CLUSTER:
+            raise ProvisionError(
+                f"{runner.host}: there is no cluster, or none that this tool knows: {CONFIG} is not there",
+                "`provision apply` makes one, and takes over one that others have built",
+            )
         said = answer.stderr.decode(errors="replace").strip()[-400:]
         raise ProvisionError(
             f"{runner.host}: the cluster cannot be asked for its nodes: {said}",
-            "does its API server answer (`provision status`)? A cluster that others have built is asked once"
-            " `provision apply` has taken it over",
+            "does its API server answer (`provision status`)?",
         )
     return parse_cluster(answer.stdout)
 

@@ -97,14 +97,6 @@ rm -rf --one-file-system /run/containerd/io.containerd.grpc.v1.cri/sandboxes \
   /run/containerd/io.containerd.grpc.v1.cri/containers
 find /usr/libexec/kubernetes -depth -type d -empty -delete 2>/dev/null || :
 """
-LOSSES = """
-k='/opt/kubernetes/bin/kubectl --kubeconfig=/etc/kubernetes/admin.kubeconfig --request-timeout=5s'
-count() { $k get "$1" -A -o name 2>/dev/null | wc -l; }
-$k get --raw /readyz >/dev/null 2>&1 || { echo 'its API server does not answer: what it holds is not known'; exit 0; }
-echo "$(count nodes) nodes, $(count namespaces) namespaces, $(count pods) pods, $(count services) services"
-echo "$(count persistentvolumeclaims) claims of volumes, $(count secrets) secrets, $(count configmaps) config maps"
-"""
-"""What a cluster holds, a line each, for people."""
 _DATA = {
     "kubelet.service": (
         "/var/lib/kubelet", "/var/log/pods", "/var/log/containers",

@@ -7,18 +7,21 @@ from collections.abc import Sequence
 
 import click
 
+from provisioner.errors import DeclinedError
 from provisioner.report.choose import Report
 from provisioner.report.printable import printable
 
 
 def confirm(reasons: Sequence[str], report: Report, what: str = "This plan needs your consent.") -> bool:
-    """Shows why consent is needed and asks for it."""
+    """Shows why consent is needed and asks for it: False where nobody can be asked. Raises DeclinedError at a no."""
     if not sys.stdin.isatty():
         return False  # the refusal names the reasons
     with report.pause():
         for reason in reasons:
             click.echo(f"  {printable(reason)}", err=True)
-    return ask(f"{what} Go ahead?", report)
+    if not ask(f"{what} Go ahead?", report):
+        raise DeclinedError("not confirmed")
+    return True
 
 
 def ask(question: str, report: Report) -> bool:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from provisioner.errors import InputError, Problem, ProvisionError
+from provisioner.errors import DeclinedError, InputError, Problem, ProvisionError
 from provisioner.report.printable import printable
 
 
@@ -26,6 +26,8 @@ def tell(error: ProvisionError, *, json: bool = False) -> None:
             sys.stderr.write(f"{text}\n")
         if count > 1:
             sys.stderr.write(f"{count} problems\n")
+    elif isinstance(error, DeclinedError):
+        sys.stderr.write(f"{error.reason}\n")
     else:
         sys.stderr.write(f"error: {printable(error.reason)}\n")
     for hint in error.hint.splitlines():

@@ -133,5 +133,11 @@ def check_target(loaded: Loaded, wanted: Wanted) -> None:
     if not wanted.rollback and loaded.spec is not None and loaded.spec.network.plugin == "canal":
         place = loaded.inventory.origin(None, "cluster", "network", "plugin")
         raise InputError(
-            [Problem(*place, "plugin: a cluster with canal is not migrated to another plug-in", "")]
+            [
+                Problem(
+                    *place,
+                    "plugin: canal is neither migrated to nor from",
+                    "write the plug-in that the cluster has, flannel or calico (`provision status` tells)",
+                )
+            ]
         )

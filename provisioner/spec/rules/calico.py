@@ -70,7 +70,9 @@ def pools_are_of_the_pods(draft: Draft) -> Iterator[Problem]:
         if whole and not any(_within(network, each) for each in whole):
             listed = ", ".join(map(str, whole))
             yield draft.problem(
-                path, f"cidr: {network} lies outside the pod CIDRs {listed}", "widen network.pod_cidrs"
+                path,
+                f"cidr: {network} lies outside the pod CIDRs {listed}",
+                "choose a part of them; before the first apply network.pod_cidrs can be widened, too",
             )
         for name, other in seen:
             if network.version == other.version and network.overlaps(other):

@@ -1,0 +1,78 @@
+"""What a cluster and its registry hold, before it ends: for people, who may not have thought of all of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from provisioner.kube.kubectl import KUBECTL
+from provisioner.shell.quote import quote
+from provisioner.shell.script import Script
+
+_COUNTED = {
+    "nodes": ("node", "nodes"),
+    "namespaces": ("namespace", "namespaces"),
+    "pods": ("pod", "pods"),
+    "services": ("service", "services"),
+    "persistentvolumeclaims": ("claim of a volume", "claims of volumes"),
+    "secrets": ("secret", "secrets"),
+    "configmaps": ("config map", "config maps"),
+}
+"""What is counted, and how one and several are called."""
+_NAMED = "deployments.apps,statefulsets.apps,daemonsets.apps,cronjobs.batch,persistentvolumeclaims"
+_OWN = re.compile(r"(kube|calico|tigera|cilium|provision)-")
+"""How namespaces begin that are the cluster's own."""
+_MOST = 10
+_ROW = r'{range .items[*]}named{"\t"}{.kind}{"\t"}{.metadata.namespace}{"\t"}{.metadata.name}{"\n"}{end}'
+
+
+def held_script() -> Script:
+    """To be run on a control plane; see `parse_held`. Only reads, and ends well whatever answers."""
+    counts = "".join(
+        f"printf 'count\\t%s\\t%s\\n' {each} \"$({KUBECTL} get {each} -A -o name 2>/dev/null | wc -l)\"\n"
+        for each in _COUNTED
+    )
+    return Script(
+        f"{KUBECTL} get --raw /readyz >/dev/null 2>&1 || exit 0\n{counts}"
+        f"{KUBECTL} get {_NAMED} -A -o jsonpath={quote(_ROW)} 2>/dev/null || :\n"
+    )
+
+
+def parse_held(output: str) -> list[str]:
+    """A line each."""
+    rows = [line.split("\t") for line in output.splitlines()]
+    counts = [
+        f"{row[2]} {_COUNTED[row[1]][row[2].strip() != '1']}"
+        for row in rows
+        if row[0] == "count" and len(row) == 3 and row[1] in _COUNTED
+    ]
+    if not counts:
+        return ["its API server does not answer: what it holds is not known"]
+    named = [row[1:] for row in rows if row[0] == "named" and len(row) == 4 and not _OWN.match(row[2])]
+    names = [f"{kind} {space}/{name}" for kind, space, name in named]
+    return [", ".join(counts), *([f"among it, made by users: {_some(names)}"] if names else [])]
+
+
+def repositories_script(storage: str) -> Script:
+    """Prints those of a registry, a line each."""
+    folder = quote(f"{storage}/docker/registry/v2/repositories")
+    return Script(
+        f"cd {folder} 2>/dev/null || exit 0\n"
+        "find . -type d -name _manifests -prune -print | sed 's|^[.]/||;s|/[^/]*$||'\n"
+    )
+
+
+def parse_repositories(output: str, known: Collection[str]) -> str:
+    """What goes with the registry; `known` are repositories that a bundle brings again."""
+    found = sorted({line for line in output.splitlines() if line})
+    others = [each for each in found if each not in known]
+    if not found:
+        return ""
+    rest = f"; the bundle does not have {_some(others)}" if others else ", all of which the bundle has"
+    many = "1 repository" if len(found) == 1 else f"{len(found)} repositories"
+    return f"{many} of images in the registry{rest}"
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more
