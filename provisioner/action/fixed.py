@@ -187,7 +187,7 @@ def check_fixed(inventory: Inventory, spec: ClusterSpec, state: ClusterState) ->
             said = _WORDS.get((spec.network.carrier, str(has)), "") if name == "backend" else ""
             runs = f"the cluster runs with {said or _said(has)}, and that cannot be changed: {why}"
             reason = f"{_label(name, keys[-1], spec)}: {runs}"
-            hint = f"{_again(name, has, spec)}, or {_otherwise(name, has, spec)}"
+            hint = f"{_again(name, has, spec)}, or {_otherwise(name, has, spec, str(inventory.path))}"
             problems.append(Problem(*inventory.origin(None, "cluster", *keys), reason, hint))
     if problems:
         raise InputError(problems)
@@ -213,7 +213,7 @@ def _again(name: str, has: object, spec: ClusterSpec) -> str:
     return f"write {_said(has)} again"
 
 
-def _otherwise(name: str, has: object, spec: ClusterSpec) -> str:
+def _otherwise(name: str, has: object, spec: ClusterSpec, inventory: str) -> str:
     """How the cluster gets what the spec says."""
     network = spec.network
     calico = network.plugin == "calico" and not network.calico.operated and not network.calico.policy_only
@@ -223,7 +223,7 @@ def _otherwise(name: str, has: object, spec: ClusterSpec) -> str:
         can = calico and (
             name == "pools" or has in {"plugin": ["flannel"], "backend": ["vxlan", "bird"]}.get(name, [])
         )
-    return f"`provision migrate INVENTORY --to {network.plugin}`" if can else "build another cluster"
+    return f"`provision migrate {inventory} --to {network.plugin}`" if can else "build another cluster"
 
 
 def _change(name: str, spec: ClusterSpec, state: ClusterState) -> str:

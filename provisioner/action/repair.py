@@ -44,15 +44,21 @@ class Repair:
     look: bool = False
 
 
-def chosen(text: str) -> tuple[str, ...]:
-    """The kinds that are meant by a list of them, separated by commas; all of them by "". Raises InputError."""
+def chosen(text: str | None) -> tuple[str, ...]:
+    """The kinds that are meant by a list of them, separated by commas; all of them without one. Raises InputError."""
+    if text is None:
+        return FAULTS
     names = [each.strip() for each in text.split(",") if each.strip()]
     for name in names:
         if name not in FAULTS:
             near = nearest(name, FAULTS)
             hint = f"did you mean '{near}'?" if near else f"one of {', '.join(FAULTS)}"
             raise InputError([Problem("--only", 0, 0, f"there is no fault '{name[:40]}'", hint)])
-    return tuple(each for each in FAULTS if each in names) if names else FAULTS
+    if not names:
+        raise InputError(
+            [Problem("--only", 0, 0, "it names no fault", f"one of {', '.join(FAULTS)}, or leave it out")]
+        )
+    return tuple(each for each in FAULTS if each in names)
 
 
 def repair(loaded: Loaded, wanted: Repair, emit: Emit, confirm: Confirm) -> int:
@@ -111,7 +117,10 @@ class _Site:
         nodes = self.read(pool)
         for doubt in (doubt for each in nodes for doubt in doubts(each)):
             emit(Note(level="warning", message=doubt))
-        found = self.faults(nodes)
+        every = [each for seen in nodes for each in faults_of(seen)]
+        found = [each for each in every if each.kind in self.wanted.only]
+        if others := sorted({f"{each.kind} on {each.host}" for each in every if each not in found}):
+            emit(Note(level="warning", message=f"left alone, because of --only: {', '.join(others)}"))
         for each in found:
             emit(
                 FaultFound(
@@ -123,7 +132,7 @@ class _Site:
                     cost=each.cost,
                 )
             )
-        many = f"{len(nodes)} nodes, {len(found)} fault{'s' * (len(found) != 1)}"
+        many = f"{len(nodes)} node{'s' * (len(nodes) != 1)}, {len(found)} fault{'s' * (len(found) != 1)}"
         emit(Step(task="read", subject=many, seconds=time.monotonic() - began, changed=False))
         return found
 

@@ -10,12 +10,12 @@ from provisioner.cli.options import inventory_argument, request
 @click.command()
 @inventory_argument
 @click.option("--limit", help="Only these nodes (an Ansible pattern).")
-@click.option("--only", default="", metavar="FAULT,…", help="Only these of the faults above.")
+@click.option("--only", metavar="FAULT,…", help="Only these of the faults above.")
 @click.option("--look", is_flag=True, help="Tell what is wrong, and change nothing.")
 @click.option("--yes", is_flag=True, help="Go ahead without asking.")
 @click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines.")
 def command(
-    inventory: str | None, limit: str | None, only: str, look: bool, yes: bool, as_json: bool
+    inventory: str | None, limit: str | None, only: str | None, look: bool, yes: bool, as_json: bool
 ) -> None:
     """Find faults of the pod networks of INVENTORY's nodes, and mend them.
 

@@ -39,6 +39,9 @@ def command(inventory: str, keep: frozenset[str], packages: bool, yes: bool, as_
     What will be lost is told first, and asked for. Each host is cleared of what provision and the cluster have put
     there, looked at again, and what stays there is told. All hosts have to answer. A run that was stopped goes on with
     the same command; `provision apply` makes a new cluster.
+
+    Exit codes: 0 it is done, or there was nothing to do, 1 it failed, or nobody agreed to it, 3 the input is wrong, 4
+    hosts unreachable, 5 locked by another run.
     """
     if packages and "bundle" in keep:
         raise click.UsageError("--keep bundle keeps packages: --packages cannot take them away")

@@ -29,4 +29,7 @@ def ask(question: str, report: Report) -> bool:
     if not sys.stdin.isatty():
         return False
     with report.pause():
-        return click.confirm(printable(question), default=False, err=True)
+        try:
+            return click.confirm(printable(question), default=False, err=True)
+        except click.Abort:  # as everywhere else: the journal tells who was interrupted from what failed
+            raise KeyboardInterrupt from None

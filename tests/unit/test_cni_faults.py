@@ -124,7 +124,9 @@ def test_what_people_are_told() -> None:
 
 
 def test_only_some_faults() -> None:
-    assert chosen("") == FAULTS
+    assert chosen(None) == FAULTS
+    with pytest.raises(InputError, match="it names no fault"):
+        chosen(" ,")
     assert chosen("leases, cni0") == ("cni0", "leases")
     with pytest.raises(InputError, match=r"there is no fault 'lease'.*did you mean 'leases'"):
         chosen("lease")

@@ -354,5 +354,5 @@ def test_the_way_to_another_network_is_named_where_there_is_one(
     state = replace(STATE, fixed=fixed_of(replace(spec, network=before)))
     with pytest.raises(InputError) as caught:
         check_fixed(inventory, replace(spec, network=after), state)
-    way = f"or `provision migrate INVENTORY --to {to}`" if to else "or build another cluster"
+    way = f"or `provision migrate {inventory.path} --to {to}`" if to else "or build another cluster"
     assert [each.hint.endswith(way) for each in caught.value.problems] == [True]

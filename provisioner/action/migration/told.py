@@ -107,11 +107,14 @@ def _within(change: Change, facts: Mapping[str, Facts], pods: Sequence[Pod]) -> 
     if new.plugin == "flannel":
         yield (
             "all agents change together: pods of different nodes do not reach each other from then until theirs are "
-            "ready, for seconds; those of one node do, and all keep their addresses"
+            "ready (0.4 to 0.6 s where this was measured); those of one node do, and all keep their addresses"
         )
     elif new.plugin == "calico":
         if old.calico.backend != new.calico.backend:
-            yield "agents change from one way to the other while the former one still carries packets"
+            yield (
+                "agents change from one way to the other while the former one still carries packets; pods got no "
+                "answer for 0.7 to 1.3 s where this was measured"
+            )
         elif any(each.encapsulation != "None" for each in leaving(change.old, change.new)):
             # Felix starts anew for it (Calico 3.28, node/pkg/allocateip, felix/config: not changed at run time).
             yield (
@@ -231,16 +234,17 @@ def _budgets(change: Change, stake: AtStake) -> Iterator[str]:
 
 def _policies(change: Change, stake: AtStake) -> Iterator[str]:
     was, will = (each.network.plugin in _ENFORCING for each in (change.old, change.new))
+    ending = "s" * (len(stake.policies) == 1)
     spaces = Counter(space for space, _ in stake.policies)
     where = (
         f"{_count(sum(spaces.values()), 'NetworkPolicy', '', 'NetworkPolicies')} (in {_some(sorted(spaces))})"
     )
     if stake.policies and will and not was:
-        yield f"{where}, which flannel has ignored, begin to be enforced: what they do not allow stops"
+        yield f"{where}, which flannel has ignored, begin{ending} to be enforced: what is not allowed stops"
     elif stake.policies and was and not will:
-        yield f"{where} stop being enforced: flannel ignores them, and what they forbid is open"
+        yield f"{where} stop{ending} being enforced: flannel has no policies, and what was forbidden is open"
     elif stake.policies:
-        yield f"{where} stay enforced, for pods of either network by its own plug-in"
+        yield f"{where} stay{ending} enforced, for pods of either network by its own plug-in"
     if own := [each for each in stake.own if each not in bgp_keys(change.old.network)]:
         yield (
             f"{_count(len(own), 'object')} deleted with the definitions of {change.old.network.plugin}, and "
