@@ -90,8 +90,7 @@ def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
         "these allow no eviction now, and would stop the run where it needs one: default/db",
         (
             "2 NetworkPolicies (in default, shop), which flannel has ignored, begin to be "
-            "enforced: what they do not allow "
-            "stops"
+            "enforced: what is not allowed stops"
         ),
         "pods have addresses of 10.244.128.0/17 afterwards",
         (
