@@ -79,7 +79,13 @@ for f in {FOLDER}/pods/*.json; do
     if [ "$(date +%s)" -ge "$end" ]; then echo "$namespace/$name does not end" >&2; exit 1; fi
     sleep 0.5
   done
-  [ -n "$there" ] || {KUBECTL} create -f "$f" >/dev/null || exit 1
+  if [ -z "$there" ] && ! {KUBECTL} create -f "$f" >/dev/null; then
+    # With its namespace it would have gone, too.
+    space=$({KUBECTL} get namespace "$namespace" --ignore-not-found -o 'jsonpath={{.status.phase}}') || exit 1
+    [ "$space" != Active ] || exit 1
+    rm -f -- "$f"
+    continue
+  fi
   rm -f -- "$f"
   {KUBECTL_WAITING} -n "$namespace" wait --for=condition=Ready --timeout={POD_SECONDS}s "pod/$name" >/dev/null 2>&1 || :
 done

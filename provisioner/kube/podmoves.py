@@ -27,6 +27,13 @@ _REFUSED = b"TooManyRequests"
 """How kubectl calls it that a budget allows no eviction now."""
 _COLUMNS = "{.metadata.uid},{.metadata.deletionTimestamp},{.status.phase}"
 _ROW = "{range .items[*]}" + _COLUMNS + r'{"\n"}{end}'
+_GONE = f"""
+gone() {{
+  found=$({KUBECTL} -n "$1" get "$2" "$3" --ignore-not-found -o name) || return 1
+  [ -z "$found" ]
+}}
+"""
+"""Defines `gone NAMESPACE KIND NAME`: no such object is there."""
 Old = Callable[[Reading], Sequence[Pod]]
 """Those pods that are to be made anew."""
 
@@ -108,20 +115,23 @@ class Moves:
 
     def _rolled(self, workloads: Sequence[Workload]) -> None:
         patch = quote(json.dumps({"spec": {"template": {"metadata": {"annotations": {MARK: self.mark}}}}}))
+        # One that has been deleted since it was read has no pods to move.
         started = "".join(
             f"{KUBECTL} -n {quote(each.namespace)} patch {each.kind.lower()} {quote(each.name)} --type merge"
-            f" --field-manager=provision-migrate -p {patch} >/dev/null\n"
+            f" --field-manager=provision-migrate -p {patch} >/dev/null || gone {quote(each.namespace)}"
+            f" {each.kind.lower()} {quote(each.name)}\n"
             for each in workloads
             if each.mark != self.mark
         )
-        ask(self.runner, locked("set -e\n" + started + ":") + "\n")
+        ask(self.runner, locked(f"set -e\n{_GONE}{started}:") + "\n")
         seconds = ROLL_SECONDS + POD_SECONDS * max(each.pods for each in workloads)
         waits = "".join(
             f"{KUBECTL_WAITING} -n {quote(each.namespace)} rollout status --timeout={seconds}s"
-            f" {each.kind.lower()}/{quote(each.name)} >/dev/null 2>&1 || echo {quote(each.place)} &\n"
+            f" {each.kind.lower()}/{quote(each.name)} >/dev/null 2>&1 ||"
+            f" gone {quote(each.namespace)} {each.kind.lower()} {quote(each.name)} || echo {quote(each.place)} &\n"
             for each in workloads
         )
-        result = self.runner.run(Script(waits + "wait\n"), deadline=seconds + 60)
+        result = self.runner.run(Script(f"{_GONE}{waits}wait\n"), deadline=seconds + 60)
         late = result.stdout.decode(errors="replace").splitlines()
         if late or result.status != 0:
             raise ProvisionError(

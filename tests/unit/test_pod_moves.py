@@ -19,7 +19,7 @@ from provisioner.errors import ProvisionError
 from provisioner.kube import podcopies, podmoves
 from provisioner.kube.podcopies import bare, recreate_saved
 from provisioner.kube.podmoves import Moves
-from provisioner.kube.workloads import Pod
+from provisioner.kube.workloads import Pod, Workload
 
 KUBECTL = """#!/bin/sh
 # Says the next of the answers to what is asked; the last one again and again. "!" fails, with what is behind it.
@@ -42,6 +42,9 @@ case " $* " in
 *items*]}}{{.metadata.uid*) say uids ;;
 *ownerReferences*) say rows ;;
 *" create -f "*) [ ! -e "{root}/broken" ] ;;
+*" get namespace "*) [ ! -e "{root}/space" ] || say space ;;
+*" patch "* | *" rollout status "*) [ ! -e "{root}/refused" ] || say refused ;;
+*" get deployment "*) [ ! -e "{root}/there" ] || say there ;;
 *" create --raw "*)
   cp "${{7}}" "{root}/eviction"
   [ ! -e "{root}/evict" ] || say evict
@@ -111,11 +114,35 @@ def test_a_saved_pod_that_is_still_ending_is_waited_for(plane: Plane) -> None:
 
 def test_it_is_kept_where_it_cannot_be_made(plane: Plane) -> None:
     path = saved(plane)
-    plane.say(lone=[""])
+    plane.say(lone=[""], space=["Active"])
     (plane.root / "broken").touch()
     with pytest.raises(ProvisionError, match="could not be created again"):
         recreate_saved(plane)
     assert path.exists()
+
+
+@pytest.mark.parametrize("phase", ["", "Terminating"])
+def test_one_whose_namespace_goes_is_let_go_with_it(plane: Plane, phase: str) -> None:
+    path = saved(plane)
+    plane.say(lone=[""], space=[phase])
+    (plane.root / "broken").touch()
+    recreate_saved(plane)
+    assert not path.exists()
+
+
+def test_a_workload_that_is_deleted_meanwhile_is_no_fault(plane: Plane) -> None:
+    web = Workload("Deployment", "shop", "web", rolls=True, pods=1)
+    plane.say(refused=["!Error from server (NotFound)"])
+    moves(plane)._rolled([web])
+    plane.say(there=["deployment.apps/web"])
+    with pytest.raises(ProvisionError, match="NotFound"):
+        moves(plane)._rolled([web])
+    plane.say(refused=["", "!timed out"])
+    (plane.root / "refused.at").unlink(missing_ok=True)
+    with pytest.raises(
+        ProvisionError, match="not all pods were made anew, and Ready, in time: deployment shop/web"
+    ):
+        moves(plane)._rolled([web])
 
 
 def test_one_that_is_there_again_is_not_made_twice(plane: Plane) -> None:
