@@ -19,7 +19,21 @@ FOLDER = "/var/lib/provision/migration"
 """On the state host: pods that nobody makes anew lie here while they are gone."""
 ROLL_SECONDS, POD_SECONDS = 600, 60
 """How long one pod's end, or a rollout, may take, and what each of its pods adds."""
-_ENDED = ("Succeeded", "Failed")
+ENDED = ("Succeeded", "Failed")
+"""Phases of a pod that runs no more."""
+COLUMNS = "{.metadata.uid},{.metadata.deletionTimestamp},{.status.phase}"
+LOOK = f"""
+look() {{
+  said=$({KUBECTL} -n "$1" get pod "$2" --ignore-not-found -o {quote(f"jsonpath={COLUMNS}")}) || return 1
+  case $said in
+    '') echo gone ;;
+    {" | ".join(f"*,,{each}" for each in ENDED)}) echo "${{said%%,*}} ended" ;;
+    *,,*) echo "${{said%%,*}} live" ;;
+    *) echo "${{said%%,*}} ending" ;;
+  esac
+}}
+"""
+"""Defines `look NAMESPACE NAME`: the uid of the pod that is there and whether it is live, ending or ended; or gone."""
 
 
 def save(runner: Runner, pod: Pod) -> bool:
@@ -63,11 +77,7 @@ def recreate_saved(runner: Runner) -> None:
     """Creates those that were saved and are gone, once no script of a run that was killed can still end one. Raises
     ProvisionError."""
     script = f"""{locked(":")} || exit 1
-look() {{
-  said=$({KUBECTL} -n "$namespace" get pod "$name" --ignore-not-found \\
-    -o 'jsonpath=there{{.metadata.deletionTimestamp}}') || return 1
-  case $said in there?*) echo ending ;; *) echo "$said" ;; esac
-}}
+{LOOK}
 for f in {FOLDER}/pods/*.json; do
   [ -e "$f" ] || continue
   n=${{f##*/}}
@@ -75,11 +85,11 @@ for f in {FOLDER}/pods/*.json; do
   namespace=${{n%%_*}}
   name=${{n#*_}}
   end=$(($(date +%s) + {ROLL_SECONDS}))
-  until there=$(look) && [ "${{there#ending}}" = "$there" ]; do
+  until there=$(look "$namespace" "$name") && [ "${{there% ending}}" = "$there" ]; do
     if [ "$(date +%s)" -ge "$end" ]; then echo "$namespace/$name does not end" >&2; exit 1; fi
     sleep 0.5
   done
-  if [ -z "$there" ] && ! {KUBECTL} create -f "$f" >/dev/null; then
+  if [ "$there" = gone ] && ! {KUBECTL} create -f "$f" >/dev/null; then
     # With its namespace it would have gone, too.
     space=$({KUBECTL} get namespace "$namespace" --ignore-not-found -o 'jsonpath={{.status.phase}}') || exit 1
     [ "$space" != Active ] || exit 1
@@ -104,7 +114,7 @@ def _lives(found: Mapping[str, Any], pod: Pod) -> bool:
     return (
         metadata["uid"] == pod.uid
         and "deletionTimestamp" not in metadata
-        and found.get("status", {}).get("phase") not in _ENDED
+        and found.get("status", {}).get("phase") not in ENDED
     )
 
 

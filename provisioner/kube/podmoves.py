@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from provisioner.errors import ProvisionError
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.marks import ask
-from provisioner.kube.podcopies import POD_SECONDS, ROLL_SECONDS, forget, recreate_saved, save
+from provisioner.kube.podcopies import (
+    COLUMNS,
+    ENDED,
+    LOOK,
+    POD_SECONDS,
+    ROLL_SECONDS,
+    forget,
+    recreate_saved,
+    save,
+)
 from provisioner.kube.workloads import MARK, Pod, Reading, Workload, read_workloads
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote
@@ -25,8 +34,7 @@ _AT_ONCE = 5
 """Workloads that are rolled side by side."""
 _REFUSED = b"TooManyRequests"
 """How kubectl calls it that a budget allows no eviction now."""
-_COLUMNS = "{.metadata.uid},{.metadata.deletionTimestamp},{.status.phase}"
-_ROW = "{range .items[*]}" + _COLUMNS + r'{"\n"}{end}'
+_ROW = "{range .items[*]}" + COLUMNS + r'{"\n"}{end}'
 _GONE = f"""
 gone() {{
   found=$({KUBECTL} -n "$1" get "$2" "$3" --ignore-not-found -o name) || return 1
@@ -150,7 +158,7 @@ class Moves:
             forget(self.runner, pod)
         script = f"""{_look(pod)}{ready}
 end=$(($(date +%s) + {ROLL_SECONDS}))
-until there=$(look) && case $there in live | ending) false ;; esac; do
+until there=$(look_at) && case $there in live | ending) false ;; esac; do
   [ "$(date +%s)" -lt "$end" ] || break
   sleep 0.5
 done
@@ -188,7 +196,7 @@ done
             f"""
 end=$(($(date +%s) + {ROLL_SECONDS}))
 until {KUBECTL} get pods -A -o jsonpath={quote(_ROW)} >"$W/rows" &&
-  sed -E '/,,(Succeeded|Failed)$/d;s/,.*//' "$W/rows" >"$W/pods" && ! grep -qxFf "$W/uids" "$W/pods"; do
+  sed -E '/,,({"|".join(ENDED)})$/d;s/,.*//' "$W/rows" >"$W/pods" && ! grep -qxFf "$W/uids" "$W/pods"; do
   [ "$(date +%s)" -lt "$end" ] || exit 1
   sleep 0.3
 done
@@ -204,21 +212,15 @@ done
 
 
 def _live(pod: Pod) -> str:
-    return f"metadata.name={pod.name},status.phase!=Succeeded,status.phase!=Failed"
+    return ",".join([f"metadata.name={pod.name}", *(f"status.phase!={each}" for each in ENDED)])
 
 
 def _look(pod: Pod) -> str:
-    """Defines `look`, which prints whether that very pod is `live`, `ending`, `ended` or `gone`."""
-    return f"""
-look() {{
-  said=$({KUBECTL} -n {quote(pod.namespace)} get pod {quote(pod.name)} --ignore-not-found \\
-    -o {quote(f"jsonpath={_COLUMNS}")}) || return 1
-  case $said in
-    {pod.uid},,Succeeded | {pod.uid},,Failed) echo ended ;;
-    {pod.uid},,*) echo live ;;
-    {pod.uid},*) echo ending ;;
-    *) echo gone ;;
-  esac
+    """Defines `look_at`, which prints whether that very pod is `live`, `ending`, `ended` or `gone`."""
+    return f"""{LOOK}
+look_at() {{
+  there=$(look {quote(pod.namespace)} {quote(pod.name)}) || return 1
+  case $there in {quote(pod.uid)}\\ *) echo "${{there#* }}" ;; *) echo gone ;; esac
 }}
 """
 
@@ -234,7 +236,7 @@ def _eviction(pod: Pod) -> Script:
     }
     path = quote(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction")
     try_it = f"""{_look(pod)}
-there=$(look) || exit 1
+there=$(look_at) || exit 1
 if [ "$there" = live ] && ! {KUBECTL} create --raw {path} -f "$W/eviction.json" >/dev/null 2>"$W/said"; then
   grep -qE 'NotFound|the UID in the precondition' "$W/said" || {{ cat "$W/said" >&2; exit 1; }}
   there=gone

@@ -35,7 +35,6 @@ say() {{
   printf '%b' "$line"
 }}
 case " $* " in
-*there*) say lone ;;
 *"]}}pod"*) say read ;;
 *"]}}workload"*) [ ! -e "{root}/workload" ] || say workload ;;
 *"]}}set"* | *"]}}node"*) ;;
@@ -60,7 +59,7 @@ SAVED = "own/var/lib/provision/migration/pods/shop_lone.json"
 LONE: dict[str, Any] = {"metadata": {"name": "lone", "namespace": "shop", "uid": "a"}, "spec": {}}
 POD = Pod("shop", "lone", "worker1", (), None, uid="a")
 ROW = r"pod\tshop\tlone\tworker1\t\t10.0.0.1\tRunning\t\t\t\t\ta\n"
-LATER = "there2026-01-01T00:00:00Z"
+LATER = "a,2026-01-01T00:00:00Z,Running"
 
 
 class Plane(LocalSession):
@@ -106,7 +105,7 @@ def test_a_saved_pod_that_is_still_ending_is_waited_for(plane: Plane) -> None:
     assert podcopies.saved(plane) == []
     path = saved(plane)
     assert podcopies.saved(plane) == ["shop/lone"]
-    plane.say(lone=[LATER, LATER, ""])
+    plane.say(look=[LATER, LATER, ""])
     recreate_saved(plane)
     assert plane.asked(" create -f ") == 1
     assert not path.exists()
@@ -114,7 +113,7 @@ def test_a_saved_pod_that_is_still_ending_is_waited_for(plane: Plane) -> None:
 
 def test_it_is_kept_where_it_cannot_be_made(plane: Plane) -> None:
     path = saved(plane)
-    plane.say(lone=[""], space=["Active"])
+    plane.say(look=[""], space=["Active"])
     (plane.root / "broken").touch()
     with pytest.raises(ProvisionError, match="could not be created again"):
         recreate_saved(plane)
@@ -124,7 +123,7 @@ def test_it_is_kept_where_it_cannot_be_made(plane: Plane) -> None:
 @pytest.mark.parametrize("phase", ["", "Terminating"])
 def test_one_whose_namespace_goes_is_let_go_with_it(plane: Plane, phase: str) -> None:
     path = saved(plane)
-    plane.say(lone=[""], space=[phase])
+    plane.say(look=[""], space=[phase])
     (plane.root / "broken").touch()
     recreate_saved(plane)
     assert not path.exists()
@@ -147,14 +146,14 @@ def test_a_workload_that_is_deleted_meanwhile_is_no_fault(plane: Plane) -> None:
 
 def test_one_that_is_there_again_is_not_made_twice(plane: Plane) -> None:
     path = saved(plane)
-    plane.say(lone=["there"])
+    plane.say(look=["b,,Running"])
     recreate_saved(plane)
     assert plane.asked(" create -f ") == 0
     assert not path.exists()
 
 
 def test_no_answer_does_not_mean_that_pods_are_gone(plane: Plane) -> None:
-    plane.say(uids=["!", r"a,,Running\nb,,Running\n", r"b,,Running\n"], lone=[""])
+    plane.say(uids=["!", r"a,,Running\nb,,Running\n", r"b,,Running\n"])
     moves(plane)._gone([Pod("shop", "x", "worker1", (), None, uid="a")])
     assert plane.asked("metadata.uid") == 3
 
@@ -189,7 +188,7 @@ def test_a_pod_that_needs_no_move_any_more_is_left_alone(
 
 
 def test_all_at_once_leaves_those_that_end_meanwhile(plane: Plane) -> None:
-    plane.say(read=[ROW], uids=["a,,Succeeded"], lone=["there"]).has(LONE)
+    plane.say(read=[ROW], uids=["a,,Succeeded"], look=["a,,Succeeded"]).has(LONE)
     assert moves(plane).replace().count == 1
     selector = "--field-selector=metadata.name=lone,status.phase!=Succeeded,status.phase!=Failed"
     assert plane.asked(f"-n shop delete pod --wait=false {selector}") == 1
@@ -229,7 +228,7 @@ def test_one_that_ends_while_its_budget_forbids_the_eviction_does_not_run_twice(
     plane: Plane, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr(podmoves, "_PAUSE", 0.0)
-    plane.say(evict=["!"], look=["a,,Running", end], lone=[""]).has(LONE)
+    plane.say(evict=["!"], look=["a,,Running", end]).has(LONE)
     moves(plane)._evicted(POD)
     assert plane.asked("eviction") == 1
     assert plane.asked(" create -f ") == 0
@@ -240,7 +239,7 @@ def test_one_whose_eviction_was_not_answered_is_created_again(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(podmoves, "_PAUSE", 0.0)
-    plane.say(evict=["!net/http: request canceled", "!"], look=["a,,Running", "a,,Running", ""], lone=[""])
+    plane.say(evict=["!net/http: request canceled", "!"], look=["a,,Running", "a,,Running", ""])
     moves(plane.has(LONE))._evicted(POD)
     assert plane.asked(" create -f ") == 1
 
@@ -277,7 +276,7 @@ def test_a_jobs_pod_that_has_ended_is_not_evicted(plane: Plane) -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_they_pass_shellcheck(plane: Plane) -> None:
-    plane.say(uids=[""], lone=["there"]).has(LONE)
+    plane.say(uids=[""]).has(LONE)
     moves(plane)._evicted(POD)
     moves(plane)._gone([POD])
     for script in plane.sent:
@@ -301,7 +300,7 @@ def test_nothing_on_the_host_goes_on_to_evict_when_we_are_killed(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(podmoves, "time", SimpleNamespace(monotonic=time.monotonic, sleep=killed))
-    plane.say(evict=["!", ""], lone=["there"])
+    plane.say(evict=["!", ""])
     plane.has(LONE)
     with pytest.raises(KeyboardInterrupt):
         moves(plane)._evicted(POD)
@@ -327,11 +326,11 @@ def test_who_forbids_it_for_too_long_is_named(plane: Plane, monkeypatch: pytest.
 
 def test_a_saved_pod_is_not_forgotten_while_a_killed_runs_script_may_end_it(plane: Plane) -> None:
     path = saved(plane)
-    plane.say(lone=["there"])
+    plane.say(look=["a,,Running"])
     lock = plane.root / "own/run/provision/work.lock"
     lock.parent.mkdir(parents=True)
     orphan = subprocess.Popen(
-        ["flock", lock, "sh", "-c", f"echo; sleep 1; echo >{plane.root}/lone"], stdout=-1
+        ["flock", lock, "sh", "-c", f"echo; sleep 1; echo >{plane.root}/look"], stdout=-1
     )
     assert orphan.stdout is not None
     orphan.stdout.readline()

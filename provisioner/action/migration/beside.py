@@ -13,7 +13,7 @@ from dataclasses import replace
 from provisioner.action.migration.change import Change
 from provisioner.action.migration.checks import pools_of
 from provisioner.action.migration.hosts import backup_folder, each, turn_script, write_record
-from provisioner.action.migration.proof import check_all, check_measured, check_node
+from provisioner.action.migration.proof import check_all, check_node
 from provisioner.action.migration.running import Run
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
@@ -31,7 +31,6 @@ def go_beside(run: Run) -> int:
     """The exit code. Raises ProvisionError of the step that failed; done again, each step finds its work done."""
     change = run.change
     if change.migration.phase == BOTH:
-        check_measured(run)
         code = _beside(run)
         if code:
             return code

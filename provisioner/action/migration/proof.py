@@ -17,7 +17,7 @@ _ROUND = 1.0
 
 
 def check_measured(run: Run) -> None:
-    """Before the first node: raises ProvisionError where pods do not hear of each other in the network that is there,
+    """Before a node is moved: raises ProvisionError where pods do not hear of each other in the network that is there,
     so that nothing could tell whether a node has been cut off. On the way back, and where nobody asks node by node,
     the end is asked alone."""
     change = run.change

@@ -17,10 +17,11 @@ from provisioner.action.migration.checks import check
 from provisioner.action.migration.originals import read_originals
 from provisioner.action.migration.others import ByKubectl
 from provisioner.action.migration.othersthere import open_access
+from provisioner.action.migration.proof import check_measured
 from provisioner.action.migration.running import Maker, Run
 from provisioner.action.migration.sections import yaml_of
 from provisioner.action.migration.told import told
-from provisioner.action.migration.within import check_within, go_within
+from provisioner.action.migration.within import check_within, go_within, leaving
 from provisioner.action.prepare import gather
 from provisioner.action.telling import again, telling, unchanged
 from provisioner.action.transition import record_of, section_of
@@ -71,6 +72,8 @@ def _migrated(run: Run, facts: Mapping[str, Facts], wanted: Wanted, confirm: Con
         check_consent(["the pod network changes as it is told above"], confirm)
     run.maker.begin(run)
     with losses_told(change.target, run.pool, run.emit, run.step) as run.exchange:
+        if not change.within or leaving(change.old, change.new):
+            check_measured(run)
         code = go_within(run) if run.change.within else go_beside(run)
     if change.begun and run.exchange is not None:
         run.emit(

@@ -11,7 +11,7 @@ from provisioner.action.migration.beside import check_moved, ended, judged, move
 from provisioner.action.migration.change import NODE_BY_NODE
 from provisioner.action.migration.checks import check_static
 from provisioner.action.migration.hosts import each
-from provisioner.action.migration.proof import check_all, check_measured
+from provisioner.action.migration.proof import check_all
 from provisioner.action.migration.running import Run
 from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
@@ -42,8 +42,6 @@ _PLAIN = ("None", "IPIPCrossSubnet")
 
 def go_within(run: Run) -> int:
     """The exit code. Raises ProvisionError of the step that failed; done again, each step finds its work done."""
-    if leaving(run.change.old, run.change.new):
-        check_measured(run)
     with run.step("backup", run.change.old.network.plugin):
         note_down(run)
     steps = _of_flannel if run.change.new.network.plugin == "flannel" else _of_calico
