@@ -10,6 +10,7 @@ import click
 
 from provisioner.cli.bundlefile import given, pack, sign
 from provisioner.cli.bundleregistry import diff, key_of, push, robot
+from provisioner.cli.options import OneOf
 from provisioner.engine.events import Emit, silent
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def command(ctx: click.Context) -> None:
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @click.option(
     "--source",
-    type=click.Choice(("auto", "release", "module", "file")),
+    type=OneOf(("auto", "release", "module", "file")),
     default="auto",
     show_default=True,
     help="Publishers' releases, builds of Go modules, releases where the publisher answers; file: --from alone.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from provisioner.cli.options import OneOf
 from provisioner.engine.events import Emit
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def access_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--create-project",
     "create",
-    type=click.Choice(("private", "public")),
+    type=OneOf(("private", "public")),
     help="The registry is a Harbor: make its project unless it is there.",
 )
 @click.option("--force", is_flag=True, help="Move tags that name another image there.")

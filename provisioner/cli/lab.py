@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from provisioner.cli.options import OneOf
 from provisioner.engine.events import Emit, Note, silent
 from provisioner.errors import InputError, Problem
 
@@ -116,7 +117,7 @@ def status(ctx: click.Context, inventory: Path, subnet: str | None, name: str | 
 )
 @click.argument("inventory", type=click.Path(path_type=Path), envvar="PROVISION_INVENTORY")
 @click.argument("host")
-@click.argument("what", type=click.Choice(["cut", "heal", "power-off", "power-on"]))
+@click.argument("what", type=OneOf(["cut", "heal", "power-off", "power-on"]))
 def fault(inventory: Path, host: str, what: str, name: str | None) -> None:
     """Do to HOST what happens to hosts. Its disk stays.
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import click
 
-from provisioner.cli.options import request
+from provisioner.cli.options import OneOf, request
 
 NICENESS = 10
 """Its hosts may be on this machine, as a lab's are: pods that wait for CPU lose requests, this program nothing."""
@@ -17,11 +17,11 @@ NICENESS = 10
 
 @click.command()
 @click.argument("inventory")
-@click.option("--to", type=click.Choice(("calico", "flannel", "cilium")), help="The plug-in that is to come.")
+@click.option("--to", type=OneOf(("calico", "flannel", "cilium")), help="The plug-in that is to come.")
 @click.option("--rollback", is_flag=True, help="Go back to the plug-in, and the settings, of before.")
 @click.option(
     "--strategy",
-    type=click.Choice(("node-by-node", "all-at-once")),
+    type=OneOf(("node-by-node", "all-at-once")),
     help="How pods move; without it node by node, where that can be.",
 )
 @click.option("--plan", "only_told", is_flag=True, help="Only say what would be done, and what it costs.")

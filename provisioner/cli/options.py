@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,24 @@ import click
 
 from provisioner.action.plankind import is_plan_file
 from provisioner.errors import InputError, Problem
+
+
+class OneOf(click.Choice[str]):
+    """One of a few words; the nearest of them is told where it is another."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as fault:
+            self.fail(f"{fault.message}{did_you_mean(str(value), self.choices)}", param, ctx)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest word; "" where none is near."""
+    from provisioner.inventory.words import nearest
+
+    near = nearest(word, known)
+    return f" Did you mean '{near}'?" if near else ""
 
 
 def inventory_argument(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from provisioner.cli.options import request
+from provisioner.cli.options import did_you_mean, request
 
 _KEPT = ("registry", "bundle")
 
@@ -14,7 +14,8 @@ def _parts(_context: click.Context, parameter: click.Parameter, values: tuple[st
     named = [part.strip() for value in values for part in value.split(",")]
     for each in named:
         if each not in _KEPT:
-            raise click.BadParameter(f"'{each}' is none of {', '.join(_KEPT)}", param=parameter)
+            near = did_you_mean(each, _KEPT)
+            raise click.BadParameter(f"'{each}' is none of {', '.join(_KEPT)}.{near}", param=parameter)
     return frozenset(named)
 
 

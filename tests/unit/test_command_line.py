@@ -92,6 +92,7 @@ def bundle(tmp_path: Path) -> Path:
 MISUSE = [
     (["plan", "--jsn"], "No such option '--jsn'. Did you mean '--json'?"),
     (["pln"], "No such command 'pln'. Did you mean 'plan'?"),
+    (["migrate", "x", "--to", "calcio"], "Did you mean 'calico'?"),
     (["plan", "a", "b"], "unexpected extra argument (b)"),
     (["exec", "a"], "Missing argument 'PATTERN'"),
     (["render", "--facts"], "requires an argument"),

@@ -146,7 +146,7 @@ def test_a_registry_that_is_not_there_cannot_be_kept(tmp_path: Path, lab: Loaded
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--keep", "registry,bundel"), "'bundel' is none of registry, bundle"),
+        (("--keep", "registry,bundel"), "'bundel' is none of registry, bundle. Did you mean 'bundle'?"),
         (("--keep", "bundle", "--packages"), "--keep bundle keeps packages"),
     ],
 )
