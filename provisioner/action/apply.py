@@ -118,7 +118,8 @@ def verify(
         from provisioner.action.consent import check_consent
         from provisioner.action.failoversite import check_failover
 
-        check_consent(check_failover(loaded), confirm)
+        with unchanged(""):
+            check_consent(check_failover(loaded), confirm)
     emit(_started(loaded, "verify"))
     with unchanged(_again(loaded.request, "verify")), ExitStack() as stack:
         pool = stack.enter_context(connect(loaded, started.begun))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from provisioner.action.keeping import (
     IMAGES,
     NOTHING,
+    STORED,
     Keep,
     folders_above,
     groups_of,
@@ -17,7 +18,7 @@ from provisioner.action.keeping import (
 )
 from provisioner.action.load import Loaded
 from provisioner.action.prepare import Prepared
-from provisioner.action.transition import record_of
+from provisioner.action.transition import last_record
 from provisioner.engine.events import Emit, Note
 from provisioner.engine.execute import Executor
 from provisioner.engine.hostwork import HostWork
@@ -26,7 +27,7 @@ from provisioner.engine.planner import Planner
 from provisioner.errors import ProvisionError
 from provisioner.inventory.aliases import REGISTRY
 from provisioner.kube import runtimeimages
-from provisioner.kube.halt import clear_script, halt_script, halted
+from provisioner.kube.halt import Registry, clear_script, halt_script, halted, remember_script
 from provisioner.kube.inuse import parse_users, users_script
 from provisioner.kube.lookagain import look_script, parse_look
 from provisioner.network.record import Section, cidrs_of
@@ -69,8 +70,8 @@ def going(prepared: Prepared, host: str, keep: Keep = NOTHING) -> dict[str, Owne
     playbook = prepared.memory.playbook
     known = taken_over(parse_owned(prepared.facts[host].owned), playbook)
     kept = kept_on(prepared, host, known, keep)
-    if keeps_images(prepared, host, keep):
-        kept |= {IMAGES}
+    if keep.bundle:
+        kept |= {IMAGES, STORED}
     return _ours(known, playbook, kept)
 
 
@@ -98,24 +99,64 @@ class _Host:
         kept = kept_on(self.prepared, self.name, known, self.wanted.keep)
         ours = _ours(known, self.playbook, kept)
         units = {each.name for each in ours.values() if each.kind == "systemd"}
-        images = keeps_images(self.prepared, self.name, self.wanted.keep)
-        loaded = self.prepared.loaded
-        script = halt_script(units, self._pod_cidrs, attached_to(loaded), images=not images)
-        stays = parse_look(self._run(script)).stays
-        if IMAGES in known and not images:
+        images, registry = self._images(known, units), self._registry(known, units)
+        self._remember(known, images)
+        stays = self._halt(units, registry, images)
+        if IMAGES in known and IMAGES not in images:
             self._run(runtimeimages.delete_script())
-        self._look(halted(units))  # where it finds something, the next run still knows what there was to end
+        ended = [*halted(units), *([registry.unit] if registry and registry.unit else [])]
+        self._look(ended)  # where it finds something, the next run still knows what there was to end
         for rid, (name, users) in parse_users(self._run(users_script())).items():
             if ours.pop(rid, None):
                 stays[name] = f"of use to {users}"
         count = self._take_away(known, ours)
         stays |= self._packages(known, ours, kept)
-        stays |= self._forget(known, kept, images=images)
+        stays |= self._forget(known, kept, images)
         stays |= self._look(_ended(ours, "active", "enabled"))
         if stays:
             told = "; ".join(f"{what} ({why})" for what, why in stays.items())
             self.emit(Note(message=f"{self.name}: stays: {told}"))
         return count
+
+    def _images(self, known: Mapping[str, Owned], units: Collection[str]) -> frozenset[str]:
+        """Ids of those that stay, as they are remembered."""
+        keep, found = self.wanted.keep, set[str]()
+        if not known:
+            return frozenset()
+        if keeps_images(self.prepared, self.name, keep):
+            found.add(IMAGES)
+        if keep.bundle and not keep.registry and self._stores(known, units):
+            found.add(STORED)
+        return frozenset(found)
+
+    def _registry(self, known: Mapping[str, Owned], units: Collection[str]) -> Registry | None:
+        """One that goes with its images: of ours, and not somebody's that has the same folder."""
+        keep = self.wanted.keep
+        if not self.wanted.whole or keep.registry or keep.bundle or not self._stores(known, units):
+            return None
+        unit = self._registry_unit
+        return Registry(unit if unit in units else "", distribution_of(self.facts).registry_storage)
+
+    def _stores(self, known: Mapping[str, Owned], units: Collection[str]) -> bool:
+        return self._is_registry and (self._registry_unit in units or STORED in known)
+
+    @property
+    def _registry_unit(self) -> str:
+        return f"{distribution_of(self.facts).registry_unit}.service"
+
+    def _remember(self, known: Mapping[str, Owned], images: Collection[str]) -> None:
+        """Images that stay, before anything else by which a run that is killed would be known to have kept them."""
+        new = {rid: images_of(self.playbook, rid) for rid in images if rid not in known}
+        if new:
+            run = self.prepared.loaded.run
+            self._run(remember_script(kept_lines(new, {*new}, self.playbook, run)))
+
+    def _halt(
+        self, units: Collection[str], registry: Registry | None, images: Collection[str]
+    ) -> dict[str, str]:
+        attached = attached_to(self.prepared.loaded)
+        script = halt_script(units, self._pod_cidrs, attached, images=IMAGES not in images, registry=registry)
+        return parse_look(self._run(script)).stays
 
     def _take_away(self, known: Mapping[str, Owned], ours: Mapping[str, Owned]) -> int:
         """Of `ours` what can be; the host's memory is of all that is `known`."""
@@ -149,39 +190,36 @@ class _Host:
             self.emit(Note(message=f"{self.name}: removed the packages {', '.join(found.gone)}"))
         return {f"the package {name}": why for name, why in found.stays.items()}
 
-    def _forget(self, known: Mapping[str, Owned], kept: frozenset[str], *, images: bool) -> dict[str, str]:
+    def _forget(
+        self, known: Mapping[str, Owned], kept: frozenset[str], images: frozenset[str]
+    ) -> dict[str, str]:
         """What the host remembers goes, but for what stays; which is returned, and why."""
-        run, keep = self.prepared.loaded.run, self.wanted.keep
+        run = self.prepared.loaded.run
         others = any(each.playbooks - {self.playbook} for each in known.values())
-        everything = {**known, IMAGES: images_of(self.playbook)} if images else known
+        everything = {**known, **{rid: images_of(self.playbook, rid) for rid in images}}
         memory = []
         if kept or images or others:
-            memory = kept_lines(everything, kept | {IMAGES}, self.playbook, run)
-        gone = self.wanted.whole and not (keep.registry or keep.bundle)
-        storage = distribution_of(self.facts).registry_storage if gone and self._is_registry else ""
+            memory = kept_lines(everything, kept | images, self.playbook, run)
         made = [each.name for each in known.values() if _is_folder_of_ours(each) and each.id not in kept]
-        script = clear_script(made=made, storage=storage, memory=memory)
+        script = clear_script(made=made, memory=memory)
         above = folders_above({known[rid].name for rid in kept})
         found = [path for path in self._run(script).splitlines() if path not in above]
-        return {path: why_left(path, kept) for path in found} | self._kept(images=images)
+        return {path: why_left(path, kept) for path in found} | self._kept(images)
 
-    def _kept(self, *, images: bool) -> dict[str, str]:
+    def _kept(self, images: Collection[str]) -> dict[str, str]:
         keep, kept = self.wanted.keep, {}
         if keep.registry and self._is_registry:
             kept["the registry with its images"] = "kept"
-        elif keep.bundle and self._is_registry:
+        elif STORED in images:
             kept["the registry's images"] = "kept"
-        if images:
+        if IMAGES in images:
             kept["programs and container images"] = "kept"
         return kept
 
     @property
     def _pod_cidrs(self) -> list[str]:
         """Also of a network that is not the inventory's: the cluster goes as it is."""
-        loaded = self.prepared.loaded
-        if loaded.spec is None or loaded.spec.existing is not None:
-            return pod_cidrs_of(loaded)
-        return pod_cidrs_of(loaded, record_of(self.prepared.facts, loaded.inventory).at_work)
+        return pod_cidrs_of(self.prepared.loaded, last_record(self.prepared.facts).at_work)
 
     @property
     def _is_registry(self) -> bool:

@@ -16,6 +16,8 @@ _PROGRAMS = ("artifact", "unarchive")
 _MARK = "file:/var/lib/provision/cluster.json"
 IMAGES = "container images:k8s.io"
 """What a host remembers where images stay in containerd. It is of no kind: nobody but a later `reset` asks for it."""
+STORED = "container images:registry"
+"""The same where they stay in the folder of a registry that goes."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ def keeps_images(prepared: Prepared, host: str, keep: Keep) -> bool:
     return keep.bundle and bool({CONTROL_PLANE, NODE} & {*groups_of(prepared, host)})
 
 
-def images_of(playbook: str) -> Owned:
-    """The record IMAGES."""
-    kind, _, name = IMAGES.partition(":")
+def images_of(playbook: str, rid: str = IMAGES) -> Owned:
+    """The record of that id."""
+    kind, _, name = rid.partition(":")
     return Owned(kind, name, frozenset({playbook}), {}, {})
 
 

@@ -196,10 +196,13 @@ def _identity(
     from provisioner.action.carried import Carried
     from provisioner.action.etcd import check_forgotten, founders_of
     from provisioner.action.fixed import check_fixed, moved_network, never_ran, with_fixed
-    from provisioner.action.transition import check_none_begun, record_of
+    from provisioner.action.transition import check_none_begun, last_record, record_of
     from provisioner.pki.cluster import new_state
 
     carried = Carried.of(facts, {host.name for host in loaded.inventory.group("kube_control_plane")})
+    if ending:  # as it is: it may be another one than the inventory's by now, and without its data
+        state = carried.ending(spec.name, owned)
+        return _Identity(state, not carried.states, frozenset(), None, last_record(facts))
     pending = None if carried.states else _pending(loaded.request)  # it is gone once a host has the state
     takeover: Takeover | None = None
     if spec.existing is not None:
@@ -207,16 +210,12 @@ def _identity(
 
         takeover = take_over(loaded.inventory, spec, facts, owned)
     adopt = takeover.adopt if takeover else new_state
-    state = carried.ending(spec.name, owned, adopt) if ending else carried.agreed(spec.name, pending, adopt)
+    state = carried.agreed(spec.name, pending, adopt)
     if takeover:
         takeover.check(state)
         # Where a part of the hosts is read, a key that lies with etcd may be out of sight.
         takeover = replace(takeover, authorities=state.authorities)
     record = record_of(facts, loaded.inventory)
-    if (
-        ending
-    ):  # it goes as it is: whether it is still what the inventory wants, and has its data, does not matter
-        return _Identity(state, not carried.states, frozenset(), takeover, record)
     carries, state = state, with_fixed(spec, state, facts, owned)
     if loaded.transition is None:
         if not for_show:

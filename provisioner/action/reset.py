@@ -17,12 +17,15 @@ from provisioner.action.consent import check_consent
 from provisioner.action.keeping import NOTHING, Keep, check_keep
 from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
+from provisioner.action.migration.hosts import write_record
 from provisioner.action.prepare import Prepared, compile_with, gather
 from provisioner.action.telling import telling, unchanged
+from provisioner.action.transition import last_record
 from provisioner.engine.events import Emit, Failed, Note, Step
-from provisioner.errors import ProvisionError, UnreachableError
-from provisioner.inventory.aliases import ETCD, REGISTRY
-from provisioner.kube.held import held_script, parse_held, parse_repositories, repositories_script
+from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
+from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, REGISTRY
+from provisioner.kube.held import held_script, images_script, parse_held, parse_images
+from provisioner.network.record import NetworkRecord
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.registry.names import repository
@@ -48,15 +51,41 @@ class Reset:
 def reset(loaded: Loaded, wanted: Reset, emit: Emit, confirm: Confirm) -> int:
     """Returns the exit code. Raises InputError, ConsentError and UnreachableError before anything is changed."""
     check_keep(loaded, wanted.keep)
+    check_own(loaded)
     with telling(loaded, "reset", wanted.words, emit) as told, ExitStack() as stack:
         pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
         facts = _read(loaded, stack, pool)
-        prepared = compile_with(loaded, facts, told.record, for_show=True, ending=True)
+        with unchanged(""):
+            prepared = compile_with(loaded, facts, told.record, for_show=True, ending=True)
+            check_remembered(prepared)
         changed = _reset(prepared, wanted, pool, told.record, confirm)
         told.ok = None not in changed.values()
         told.changed = {host: count for host, count in changed.items() if count}
         told.execs = pool.execs
     return 0 if told.ok else 1
+
+
+def check_own(loaded: Loaded) -> None:
+    """Raises InputError for a cluster of others."""
+    if loaded.spec is not None and loaded.spec.existing is not None:
+        reason = "this cluster was built by others: what they have put on its hosts is not taken away"
+        hint = "take it down by their means; `provision migrate --rollback` brings back the pod network that it had"
+        raise InputError([Problem(*loaded.inventory.origin(None, "cluster", "existing"), reason, hint)])
+
+
+def check_remembered(prepared: Prepared) -> None:
+    """Raises ProvisionError for hosts of the cluster that do not know any more what is its own there."""
+    lost = [
+        host
+        for host, each in prepared.facts.items()
+        if (each.mark or each.state) and not prepared.memory.owned.get(host)
+    ]
+    if lost:
+        raise ProvisionError(
+            f"{', '.join(lost)}: in the cluster, and /var/lib/provision/owned is gone or damaged, which tells what is "
+            "the cluster's own there: nothing could be taken away",
+            "bring the file back; or wipe the disk, and take the host out of the inventory",
+        )
 
 
 def _read(loaded: Loaded, stack: ExitStack, pool: Pool) -> dict[str, Facts]:
@@ -95,6 +124,7 @@ def _reset(
             emit(Note(message=line))
         with unchanged(""):
             check_consent(["what is told above is lost for good"], confirm)
+        _network_known(prepared, pool)
     else:
         emit(
             Note(
@@ -119,22 +149,39 @@ def _reset(
     return found
 
 
+def _network_known(prepared: Prepared, pool: Pool) -> None:
+    """Where pods have addresses is known to every host from now on: control planes may be cleared, and the run killed,
+    before others."""
+    record = last_record(prepared.facts)
+    if record != NetworkRecord():
+        write_record(pool, [host for host, each in prepared.facts.items() if each.mark], record)
+
+
 def _told(prepared: Prepared, wanted: Reset, pool: Pool, hosts: Sequence[str]) -> list[str]:
     """What will be lost, by what the cluster has now, as far as it can be asked; `hosts` have something of it."""
     loaded = prepared.loaded
     etcd = [each.name for each in loaded.inventory.group(ETCD)]
     name = loaded.spec.name if loaded.spec else ""
     told = [f"the cluster {name} ends, and with it all that its etcd holds ({', '.join(etcd)})"]
-    told += [f"  {line}" for line in parse_held(_asked(pool, loaded.state_host, held_script()))]
-    told += [f"{host}: {_lost(prepared, host, wanted)}" for host in hosts]
-    keep = wanted.keep
-    if not (keep.registry or keep.bundle):
-        known = {repository(each.name) for each in loaded.bundle.images()} if loaded.bundle else set()
-        for host in loaded.inventory.group(REGISTRY):
-            storage = distribution_of(prepared.facts[host.name]).registry_storage
-            said = parse_repositories(_asked(pool, host.name, repositories_script(storage)), known)
-            told += [f"  {said}"] * bool(said)
+    planes = [each.name for each in loaded.inventory.group(CONTROL_PLANE)]
+    answers = (_asked(pool, host, held_script()) for host in planes)
+    told += [f"  {line}" for line in parse_held(next(filter(None, answers), ""))]
+    for host in hosts:
+        told.append(f"{host}: {_lost(prepared, host, wanted)}")
+        told += _stored(prepared, host, wanted, pool)
     return told
+
+
+def _stored(prepared: Prepared, host: str, wanted: Reset, pool: Pool) -> list[str]:
+    """What a registry there has, which goes with it."""
+    loaded, keep = prepared.loaded, wanted.keep
+    if keep.registry or keep.bundle or REGISTRY not in loaded.inventory.hosts[host].groups:
+        return []
+    bundled = loaded.bundle.images() if loaded.bundle else ()
+    known = {f"{repository(each.name)}:{each.tag}" for each in bundled}
+    storage = distribution_of(prepared.facts[host]).registry_storage
+    said = parse_images(_asked(pool, host, images_script(storage)), known)
+    return [f"  {said}"] if said else []
 
 
 def _asked(pool: Pool, host: str, script: Script) -> str:

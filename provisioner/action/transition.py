@@ -48,6 +48,14 @@ def record_of(facts: Mapping[str, Facts], inventory: Inventory) -> NetworkRecord
     return agreed_record({host: each.network_record for host, each in facts.items() if host in planes})
 
 
+def last_record(facts: Mapping[str, Facts]) -> NetworkRecord:
+    """What any host remembers, of a cluster that ends; an empty one where that cannot be read."""
+    try:
+        return agreed_record({host: each.network_record for host, each in facts.items()})
+    except ProvisionError:
+        return NetworkRecord()
+
+
 def applied(record: NetworkRecord, section: Section) -> NetworkRecord:
     """After a run that applies `section`."""
     return replace(record, now=section)

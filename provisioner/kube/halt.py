@@ -4,6 +4,7 @@ in the kernel, data. Only things that bear the cluster's own names are touched."
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from provisioner.kube import runtimeimages, virtualservices
 from provisioner.kube.cniscript import LEASE_ID
@@ -125,15 +126,17 @@ _CARRIED = f"""
   [ ! -f "$path" ] || [ "$(sha256sum <"$path" | cut -d' ' -f1)" != "$digest" ] || rm -f -- "$path"
 done <{CARRIED}
 """
-# What was moved aside and not put back is somebody's, or what is kept has taken its place.
+# By what a host remembers a run that was killed goes on: that goes last. What was moved aside and not put back is
+# somebody's, or what is kept has taken its place.
 _FORGET = """
-find /var/lib/provision -mindepth 1 -maxdepth 1 ! -name displaced %s -exec rm -rf {} +
+find /var/lib/provision -mindepth 1 -maxdepth 1 ! -name displaced ! -name owned %s -exec rm -rf {} +
+%s
 find /var/lib/provision -depth -type d -empty -delete
 [ ! -e /var/lib/provision/displaced ] || find /var/lib/provision/displaced ! -type d
 rm -rf /run/provision/units /run/api-load-balancer
 """
 _REMEMBER = '(umask 077 && { echo; cat "$W/memory"; } >>/var/lib/provision/owned)'
-_REMEMBERED = "! -name owned ! -name stamps ! -name archives"
+_REMEMBERED = "! -name stamps ! -name archives"
 """What tells of things that stay, and what they were."""
 
 
@@ -147,12 +150,22 @@ def halted(units: Collection[str]) -> list[str]:
     return [unit for unit in _UNITS if unit in units]
 
 
+@dataclass(frozen=True)
+class Registry:
+    """One that goes with the cluster: its `unit`, "" where that has gone already, and the folder in which
+    docker-registry makes its own for images."""
+
+    unit: str
+    storage: str
+
+
 def halt_script(
     units: Collection[str],
     pod_cidrs: Collection[str],
     networks: Collection[str] = (),
     *,
     images: bool = True,
+    registry: Registry | None = None,
 ) -> Script:
     """Ends those of ours among the host's `units` and deletes their data; where the kubelet is one, its pods end with
     their networks, whose routes are within `pod_cidrs` and which are called `networks` beside the plug-ins' own, and,
@@ -163,19 +176,31 @@ def halt_script(
     for unit in ours:
         lines += [f"systemctl {verb} -- {unit} 2>/dev/null || :" for verb in ("stop", "reset-failed")]
     if "kubelet.service" in ours:
-        lines += [_PODS, everything(pod_cidrs, networks), f"rmdir --{_SHARED} 2>/dev/null || :"]
-        lines += [_SETTINGS, runtimeimages.DELETE if images else ""]
+        lines += [
+            runtimeimages.BEGIN,
+            _PODS,
+            everything(pod_cidrs, networks),
+            f"rmdir --{_SHARED} 2>/dev/null || :",
+        ]
+        lines += [_SETTINGS, runtimeimages.DELETE if images else "", runtimeimages.END]
     lines += [f"empty {path}" for unit in ours for path in _DATA.get(unit, ())]
+    if registry is not None:
+        lines += [f"systemctl stop -- {quote(registry.unit)} 2>/dev/null || :"] if registry.unit else []
+        lines += [f"rm -rf --one-file-system -- {quote(f'{registry.storage}/docker/registry')}"]
+        lines += [f"rmdir -- {quote(f'{registry.storage}/docker')} 2>/dev/null || :"]
     return Script(locked("\n".join([*lines, ":"])) + "\n")
 
 
-def clear_script(*, made: Collection[str] = (), storage: str = "", memory: Sequence[str] = ()) -> Script:
+def remember_script(memory: Sequence[str]) -> Script:
+    """Lines that the host is to remember."""
+    text = "".join(f"{line}\n" for line in memory)
+    return Script(f"{_REMEMBER}\n", {"memory": Blob.of(text.encode(), secret=True)})
+
+
+def clear_script(*, made: Collection[str] = (), memory: Sequence[str] = ()) -> Script:
     """Takes away folders that are empty now and, last, what the tool remembers; prints what was left alone. `made` are
-    folders that the tool has made; `storage` is where a registry that is gone has its images, in the folder that
-    docker-registry makes there. With lines of `memory` things that stay are remembered on."""
-    lines = [f"rm -rf --one-file-system -- {quote(f'{storage}/docker/registry')}"] if storage else []
-    lines += [f"rmdir -- {quote(f'{storage}/docker')} 2>/dev/null || :"] if storage else []
-    lines.append(_CARRIED.strip())
+    folders that the tool has made. With lines of `memory` things that stay are remembered on."""
+    lines = [_CARRIED.strip()]
     lines += [
         f"find {path} -mindepth 1 -depth -type d -empty -delete 2>/dev/null || :"
         for path in (*_KEPT, *_EMPTIED)
@@ -185,6 +210,6 @@ def clear_script(*, made: Collection[str] = (), storage: str = "", memory: Seque
     lines += [f'[ -z "$(ls -A {path} 2>/dev/null)" ] || echo {path}' for path in _KEPT]
     if memory:
         lines.append(_REMEMBER)
-    lines.append(_FORGET % (_REMEMBERED if memory else ""))
+    lines.append(_FORGET % ((_REMEMBERED, "") if memory else ("", "rm -f /var/lib/provision/owned")))
     text = "".join(f"{line}\n" for line in memory)
     return Script("\n".join(lines) + "\n", {"memory": Blob.of(text.encode(), secret=True)} if memory else {})

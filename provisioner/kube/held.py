@@ -20,22 +20,24 @@ _COUNTED = {
 }
 """What is counted, and how one and several are called."""
 _NAMED = "deployments.apps,statefulsets.apps,daemonsets.apps,cronjobs.batch,persistentvolumeclaims"
-_OWN = re.compile(r"(kube|calico|tigera|cilium|provision)-")
-"""How namespaces begin that are the cluster's own."""
+_OWN = re.compile(
+    r"kube-(system|public|node-lease|flannel)|calico-(system|apiserver)|tigera-operator|provision-.*"
+)
+"""Namespaces of the cluster's own."""
 _MOST = 10
 _ROW = r'{range .items[*]}named{"\t"}{.kind}{"\t"}{.metadata.namespace}{"\t"}{.metadata.name}{"\n"}{end}'
 
 
 def held_script() -> Script:
-    """To be run on a control plane; see `parse_held`. Only reads, and ends well whatever answers."""
-    counts = "".join(
-        f"printf 'count\\t%s\\t%s\\n' {each} \"$({KUBECTL} get {each} -A -o name 2>/dev/null | wc -l)\"\n"
-        for each in _COUNTED
-    )
-    return Script(
-        f"{KUBECTL} get --raw /readyz >/dev/null 2>&1 || exit 0\n{counts}"
-        f"{KUBECTL} get {_NAMED} -A -o jsonpath={quote(_ROW)} 2>/dev/null || :\n"
-    )
+    """To be run on a control plane; see `parse_held`. Only reads, and prints nothing where no API server answers."""
+    return Script(f"""{KUBECTL} get --raw /readyz >/dev/null 2>&1 || exit 0
+for each in {" ".join(_COUNTED)}; do
+  number='?'
+  if said=$({KUBECTL} get "$each" -A -o name 2>/dev/null); then number=$(printf '%s\\n' "$said" | grep -c .); fi
+  printf 'count\\t%s\\t%s\\n' "$each" "$number"
+done
+{KUBECTL} get {_NAMED} -A -o jsonpath={quote(_ROW)} 2>/dev/null || printf 'unnamed\\t\\t\\t\\n'
+""")
 
 
 def parse_held(output: str) -> list[str]:
@@ -48,29 +50,32 @@ def parse_held(output: str) -> list[str]:
     ]
     if not counts:
         return ["its API server does not answer: what it holds is not known"]
-    named = [row[1:] for row in rows if row[0] == "named" and len(row) == 4 and not _OWN.match(row[2])]
+    named = [row[1:] for row in rows if row[0] == "named" and len(row) == 4 and not _OWN.fullmatch(row[2])]
     names = [f"{kind} {space}/{name}" for kind, space, name in named]
-    return [", ".join(counts), *([f"among it, made by users: {_some(names)}"] if names else [])]
+    users = [f"among it, made by users: {_some(names)}"] if names else []
+    if any(row[0] == "unnamed" for row in rows):
+        users = ["what users have made of it cannot be asked"]
+    return [", ".join(counts), *users]
 
 
-def repositories_script(storage: str) -> Script:
-    """Prints those of a registry, a line each."""
+def images_script(storage: str) -> Script:
+    """Prints those of a registry, REPOSITORY:TAG, a line each."""
     folder = quote(f"{storage}/docker/registry/v2/repositories")
     return Script(
         f"cd {folder} 2>/dev/null || exit 0\n"
-        "find . -type d -name _manifests -prune -print | sed 's|^[.]/||;s|/[^/]*$||'\n"
+        "find . -type d -path '*/_manifests/tags/*' -prune -print | sed 's|^[.]/||;s|/_manifests/tags/|:|'\n"
     )
 
 
-def parse_repositories(output: str, known: Collection[str]) -> str:
-    """What goes with the registry; `known` are repositories that a bundle brings again."""
+def parse_images(output: str, known: Collection[str]) -> str:
+    """What goes with the registry; "" for nothing. `known` are those that a bundle brings again."""
     found = sorted({line for line in output.splitlines() if line})
     others = [each for each in found if each not in known]
     if not found:
         return ""
     rest = f"; the bundle does not have {_some(others)}" if others else ", all of which the bundle has"
-    many = "1 repository" if len(found) == 1 else f"{len(found)} repositories"
-    return f"{many} of images in the registry{rest}"
+    many = "1 image" if len(found) == 1 else f"{len(found)} images"
+    return f"{many} in the registry{rest}"
 
 
 def _some(names: list[str]) -> str:

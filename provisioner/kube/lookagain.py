@@ -30,6 +30,9 @@ while read -r _ place _; do
 done </proc/mounts
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
   ctr --namespace k8s.io containers list -q | head -n 3 | each_left 'the container'
+else
+  find /run/containerd/io.containerd.runtime.v*.task/k8s.io -mindepth 1 -maxdepth 1 -printf '%%f\n' 2>/dev/null |
+    head -n 3 | each_left 'the container'
 fi
 """
 _NODE = r"""

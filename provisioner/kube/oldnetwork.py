@@ -59,20 +59,21 @@ fi
 {defined if names else ""}"""
 
 
-def stop(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = ()) -> None:
+def stop(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = ()) -> bool:
     """Ends what runs of `objects`, and then deletes their definitions, with all that these define, but for those of
-    `keep`. What has no life of its own is left. Raises ProvisionError."""
+    `keep`. What has no life of its own is left. Whether anything was there. Raises ProvisionError."""
     running = "".join(
         f"{KUBECTL_WAITING}{_in(each)} delete {quote(_type(each))} {quote(each['metadata']['name'])}"
-        f" --ignore-not-found --cascade=foreground --timeout={_SECONDS}s >/dev/null\n"
+        f" --ignore-not-found --cascade=foreground --timeout={_SECONDS}s\n"
         for each in objects
         if each["kind"] in _RUNNING
     )
     names = [each for each in definitions(objects) if each not in definitions(keep)]
     gone = " ".join(map(quote, names))
-    wait = f"--ignore-not-found --timeout={_SECONDS}s >/dev/null"
+    wait = f"--ignore-not-found --timeout={_SECONDS}s"
     defined = f"{KUBECTL_WAITING} delete crd {gone} {wait}\n" if names else ""
-    _run(runner, locked(f"set -e\n{running}{defined}:") + "\n", "the former network's agents do not end")
+    script = locked(f"set -e\n{running}{defined}:") + "\n"
+    return bool(_run(runner, script, "the former network's agents do not end").strip())
 
 
 def remove(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = ()) -> list[str]:

@@ -73,9 +73,12 @@ def saved(runner: Runner) -> list[str]:
     ]
 
 
-def recreate_saved(runner: Runner) -> None:
-    """Creates those that were saved and are gone, once no script of a run that was killed can still end one. Raises
-    ProvisionError."""
+def recreate_saved(runner: Runner, *, waiting: bool = True) -> None:
+    """Creates those that were saved and are gone, once no script of a run that was killed can still end one; without
+    `waiting` for them to be Ready. Raises ProvisionError."""
+    wait = (
+        f'{KUBECTL_WAITING} -n "$namespace" wait --for=condition=Ready --timeout={POD_SECONDS}s "pod/$name"'
+    )
     script = f"""{locked(":")} || exit 1
 {LOOK}
 for f in {FOLDER}/pods/*.json; do
@@ -97,7 +100,7 @@ for f in {FOLDER}/pods/*.json; do
     continue
   fi
   rm -f -- "$f"
-  {KUBECTL_WAITING} -n "$namespace" wait --for=condition=Ready --timeout={POD_SECONDS}s "pod/$name" >/dev/null 2>&1 || :
+  {wait if waiting else ":"} >/dev/null 2>&1 || :
 done
 """
     result = runner.run(Script(script), deadline=2 * ROLL_SECONDS + LOCK_SECONDS)

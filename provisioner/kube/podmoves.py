@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from provisioner.errors import ProvisionError
+from provisioner.kube.exchange_objects import NAMESPACE as EXCHANGE
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.marks import ask
 from provisioner.kube.podcopies import (
@@ -48,8 +49,8 @@ Old = Callable[[Reading], Sequence[Pod]]
 
 @dataclass(frozen=True)
 class Replaced:
-    """`count` pods were made anew; `seconds` after they were deleted `workloads` had all their pods Ready again, and
-    `late` had not."""
+    """`count` pods were made anew; `seconds` after they were deleted the last of `workloads` had all its pods Ready
+    again; `late` had not. Without those by which this tool measures."""
 
     count: int
     seconds: float = 0.0
@@ -70,17 +71,20 @@ class Moves:
         return read_workloads(self.runner)
 
     def roll(self, node: str | None = None) -> int:
-        """Makes the old pods of the node, or of all, anew, one workload's after the other: how many there were.
+        """Makes the old pods of the node, or of all, anew, one workload's after the other: how many there were, with
+        those of other nodes that a rollout takes along, and without those by which this tool measures.
 
         Raises ProvisionError naming what was not ready in time; the same call goes on then."""
         recreate_saved(self.runner)
         reading = self.read()
-        pods = [each for each in self.old(reading) if node in (None, each.node)]
+        every = self.old(reading)
+        pods = [each for each in every if node in (None, each.node)]
         makers = {
             maker.place: maker
             for each in pods
             if (maker := reading.maker(each)) and maker.may_roll(self.mark)
         }
+        along = [each for each in every if (maker := reading.maker(each)) and maker.place in makers]
         waiting = list(makers.values())
         for at in range(0, len(waiting), _AT_ONCE):
             self._rolled(waiting[at : at + _AT_ONCE])
@@ -90,7 +94,7 @@ class Moves:
         for pod in rest:
             self._evicted(pod)
         self._gone(pods + rest)
-        return len({*pods, *rest})
+        return _count({*pods, *along, *rest})
 
     def replace(self) -> Replaced:
         """Deletes all old pods at once, and waits for the workloads that had all of theirs to have them again."""
@@ -98,7 +102,7 @@ class Moves:
         reading = self.read()
         found = [each for each in self.old(reading) if not each.ending]
         pods = [each for each in found if each.owner is not None or save(self.runner, each)]
-        makers = {maker.place for each in pods if (maker := reading.maker(each)) and maker.well}
+        makers = [maker for each in pods if (maker := reading.maker(each)) and maker.well]
         # By a selector, so that those which end meanwhile stay.
         lines = "".join(
             f"{KUBECTL} -n {quote(each.namespace)} delete pod --wait=false --field-selector={quote(_live(each))}"
@@ -108,18 +112,23 @@ class Moves:
         began = time.monotonic()
         ask(self.runner, locked(lines + "wait\n") + "\n")
         self._gone(pods)
-        recreate_saved(self.runner)
-        late = self._awaited(makers)
-        return Replaced(len(pods), time.monotonic() - began, len(makers - late), tuple(sorted(late)))
+        recreate_saved(self.runner, waiting=False)
+        return self._whole_again(
+            {each.place for each in makers if each.namespace != EXCHANGE}, began, _count(pods)
+        )
 
-    def _awaited(self, places: Collection[str]) -> set[str]:
-        """Those that are not whole in time."""
-        end, left = time.monotonic() + POD_SECONDS, {*places}
+    def _whole_again(self, places: Collection[str], began: float, count: int) -> Replaced:
+        """Waits for workloads, but for those that are deleted meanwhile."""
+        end, left, whole, seconds = time.monotonic() + POD_SECONDS, {*places}, 0, 0.0
         while left and time.monotonic() < end:
-            left &= {each.place for each in self.read().workloads.values() if not each.well}
+            there = {each.place: each.well for each in self.read().workloads.values()}
+            done = {place for place in left if there.get(place)}
+            if done:
+                whole, seconds = whole + len(done), time.monotonic() - began
+            left = (left & there.keys()) - done
             if left:
                 time.sleep(_LOOK)
-        return left
+        return Replaced(count, seconds, whole, tuple(sorted(left)))
 
     def _rolled(self, workloads: Sequence[Workload]) -> None:
         patch = quote(json.dumps({"spec": {"template": {"metadata": {"annotations": {MARK: self.mark}}}}}))
@@ -154,16 +163,17 @@ class Moves:
             return
         ready = _ready_again(pod)
         before = int(ask(self.runner, f"{ready}\nready\n"))
+        wanted = _wanted(pod)
         if not self._let_go(pod) and pod.owner is None:
             forget(self.runner, pod)
-        script = f"""{_look(pod)}{ready}
+        script = f"""{_look(pod)}{ready}{wanted}
 end=$(($(date +%s) + {ROLL_SECONDS}))
 until there=$(look_at) && case $there in live | ending) false ;; esac; do
   [ "$(date +%s)" -lt "$end" ] || break
   sleep 0.5
 done
 end=$(($(date +%s) + {ROLL_SECONDS}))
-until now=$(ready) && [ "$now" -ge {before} ]; do
+until now=$(ready) && [ "$now" -ge {before} ] || {{ most=$(wanted) && [ "$now" -ge "$most" ]; }}; do
   if [ "$(date +%s)" -ge "$end" ]; then echo "it has gone, and the one in its place is not Ready" >&2; exit 1; fi
   sleep 1
 done
@@ -211,6 +221,10 @@ done
             )
 
 
+def _count(pods: Iterable[Pod]) -> int:
+    return sum(each.namespace != EXCHANGE for each in pods)
+
+
 def _live(pod: Pod) -> str:
     return ",".join([f"metadata.name={pod.name}", *(f"status.phase!={each}" for each in ENDED)])
 
@@ -252,6 +266,21 @@ def _stays(pod: Pod, said: bytes) -> ProvisionError:
         f" {said.decode(errors='replace').strip()[-300:]}",
         "`kubectl get poddisruptionbudgets,pods -A` shows what holds it; then run the same command again",
     )
+
+
+def _wanted(pod: Pod) -> str:
+    """Defines `wanted`, which prints how many pods its maker is to have by now: 0 once that is gone. Fails where nobody
+    knows, as of kinds that are not Kubernetes' own."""
+    kind, name = pod.owner or ("", "")
+    if kind not in ("ReplicaSet", "StatefulSet", "ReplicationController", "DaemonSet"):
+        return "\nwanted() { false; }"
+    field = "{.status.desiredNumberScheduled}" if kind == "DaemonSet" else "{.spec.replicas}"
+    return f"""
+wanted() {{
+  many=$({KUBECTL} -n {quote(pod.namespace)} get {kind.lower()} {quote(name)} --ignore-not-found \\
+    -o {quote(f"jsonpath={field}")}) || return 1
+  echo "${{many:-0}}"
+}}"""
 
 
 def _ready_again(pod: Pod) -> str:

@@ -16,15 +16,19 @@ fi
 DELETE: Final = _DELETE.replace("SYNC", "")
 
 
-def delete_script() -> Script:
-    """Deletes them where no kubelet is any more. A containerd that does not run is started for that, and stopped once
-    what they consist of is gone, too."""
-    start = """
+BEGIN: Final = """
 started=
 if command -v ctr >/dev/null && ! systemctl is-active --quiet containerd.service; then
   started=yes
-  systemctl start containerd.service || :
+  systemctl start containerd.service 2>/dev/null || :
 fi
 """
-    stop = '[ -z "$started" ] || systemctl stop containerd.service'
-    return Script(locked(f"{start}{_DELETE.replace('SYNC', ' --sync')}{stop}") + "\n")
+"""A containerd that does not run, because it crashed or somebody stopped it, is started: who else knows what it has?"""
+END: Final = '[ -z "$started" ] || systemctl stop containerd.service'
+"""And stopped again, behind BEGIN."""
+
+
+def delete_script() -> Script:
+    """Deletes them where no kubelet is any more. A containerd that does not run is started for that, and stopped once
+    what they consist of is gone, too."""
+    return Script(locked(f"{BEGIN}{_DELETE.replace('SYNC', ' --sync')}{END}") + "\n")

@@ -144,7 +144,7 @@ def agreed_state(
         host = next(iter(identities.values()))
         raise ProvisionError(
             f"{host} belongs to a cluster whose keys are on none of the control-plane hosts of this inventory",
-            f"restore {STATE_FILE} on a control-plane host",
+            f"restore {STATE_FILE} on a control-plane host; a reset that was stopped goes on with the same command",
         )
     return parse_state(pending, "the plan's promise") if pending else make(name)
 

@@ -40,7 +40,7 @@ def _take(found: dict[str, Owned], said: Mapping[str, Any]) -> None:
     known = found.get(key)
     others = known.playbooks - {playbook} if known else frozenset()
     if playbook.startswith(OF_CLUSTERS):
-        others -= {KEPT}
+        others = frozenset(each for each in others if not _of_a_cluster(each))
     if not said.get("gone"):
         wanted, before = (_plain(said[name]) for name in ("wanted", "before"))
         found[key] = Owned(kind, name, others | {playbook}, wanted, before, bool(said.get("secret")))
@@ -79,11 +79,22 @@ def kept_lines(known: Mapping[str, Owned], kept: Collection[str], playbook: str,
 
 
 def taken_over(known: Mapping[str, Owned], playbook: str) -> dict[str, Owned]:
-    """`known` to a run of the cluster of `playbook`: what is nobody's is its own."""
+    """`known` to a run of the cluster of `playbook`: what is nobody's is its own, and what was another cluster's, too.
+    A host is in one at a time: that one has ended, by a run that was stopped before it had forgotten all of it."""
     return {
-        rid: replace(each, playbooks=each.playbooks - {KEPT} | {playbook}) if KEPT in each.playbooks else each
+        rid: replace(each, playbooks=frozenset({*filter(_others, each.playbooks), playbook}))
+        if any(map(_of_a_cluster, each.playbooks))
+        else each
         for rid, each in known.items()
     }
+
+
+def _of_a_cluster(playbook: str) -> bool:
+    return playbook == KEPT or playbook.startswith(OF_CLUSTERS)
+
+
+def _others(playbook: str) -> bool:
+    return not _of_a_cluster(playbook)
 
 
 def gone_line(change: Change, playbook: str, run: str) -> str:

@@ -17,6 +17,7 @@ from provisioner.action.clearing import packages_of, pod_cidrs_of, why_left
 from provisioner.action.keeping import IMAGES, Keep, check_keep, images_of, kept_on
 from provisioner.action.load import Loaded, Request, load
 from provisioner.action.prepare import Memory, Prepared, compile_with
+from provisioner.action.reset import check_own, check_remembered
 from provisioner.cli.reset import command
 from provisioner.engine.events import silent
 from provisioner.engine.plan import Desired
@@ -29,6 +30,7 @@ from provisioner.playbook.facts import Facts
 from provisioner.resources.model import Owned, Present, Resource
 from provisioner.resources.owned import KEPT, kept_lines, parse_owned, taken_over
 from provisioner.resources.package import brought
+from provisioner.spec.model import Existing
 
 LAB = Path(__file__).parents[2] / "inventories" / "lab.yaml"
 OLD, NEW = "site of old", "site of new"
@@ -170,7 +172,40 @@ def test_a_cluster_whose_keys_are_gone_already_can_be_taken_down() -> None:
     state = new_state("lab")
     assert Carried({"cp1": state.to_json()}, {"worker1": state.mark()}).ending("lab", {}) == state
     with pytest.raises(ProvisionError, match="different clusters"):
-        Carried({}, {"cp1": marked("lab", "another")}).ending("lab", left)
+        Carried({}, {"cp1": marked("lab", "another"), "worker1": marked("lab", "old")}).ending("lab", {})
+    # What a host without a mark remembers is of one that has ended there.
+    assert Carried({}, {"cp1": marked("lab", "another")}).ending("lab", left).uuid == "another"
+
+
+def test_what_a_reset_that_was_killed_has_left_remembered_is_the_next_cluster_s() -> None:
+    """Packages and folders were, and the mark was not any more."""
+    kept = named(
+        of(OLD, "package", "a"), of(OLD, "file", "/opt/kubernetes"), of("/a/book.yaml", "package", "a")
+    )
+    assert {each.playbooks for each in taken_over(kept, NEW).values()} >= {frozenset({NEW})}
+    text = as_lines(named(of(OLD, "package", "a"))) + as_lines(named(of(NEW, "package", "a")))
+    assert parse_owned(text)["package:a"].playbooks == {NEW}
+    gone = f'{{"kind":"package","name":"a","playbook":"{NEW}","gone":true}}'
+    assert not parse_owned(f"{as_lines(named(of(OLD, 'package', 'a')))}{gone}")
+    beside = as_lines(named(of("/a/book.yaml", "package", "a"))) + as_lines(named(of(OLD, "package", "a")))
+    assert parse_owned(f"{beside}{gone}")["package:a"].playbooks == {"/a/book.yaml"}
+
+
+def test_who_does_not_know_what_is_the_cluster_s_takes_nothing_away(lab: Loaded) -> None:
+    state = new_state("lab")
+    facts = dict.fromkeys(lab.hosts, BARE) | {"cp1": replace(BARE, state=state.to_json(), mark=state.mark())}
+    prepared = Prepared(lab, facts, {}, (), "", Memory(OLD, {"cp1": {}}), None)
+    with pytest.raises(ProvisionError, match="cp1: in the cluster, and /var/lib/provision/owned is gone"):
+        check_remembered(prepared)
+    check_remembered(replace(prepared, memory=Memory(OLD, {"cp1": KNOWN})))
+    check_remembered(replace(prepared, facts=dict.fromkeys(lab.hosts, BARE)))
+
+
+def test_a_cluster_of_others_is_not_taken_down(lab: Loaded) -> None:
+    check_own(lab)
+    assert lab.spec is not None
+    with pytest.raises(InputError, match="built by others"):
+        check_own(replace(lab, spec=replace(lab.spec, existing=Existing("opt-kubernetes"))))
 
 
 BARE = Facts("amd64", "6", "h", "debian", "12", 0.0, False, 4 << 20, {}, "")

@@ -15,7 +15,7 @@ from localhost import SHELLS
 from migrations import CALICO, FLANNEL, loaded
 
 from provisioner.action.clearing import attached_to, pod_cidrs_of
-from provisioner.kube.halt import NOTES, clear_script, halt_script
+from provisioner.kube.halt import NOTES, Registry, clear_script, halt_script, remember_script
 from provisioner.kube.lookagain import look_script, parse_look
 from provisioner.shell.script import Script
 
@@ -81,6 +81,37 @@ def test_data_in_a_folder_goes_with_it(tmp_path: Path) -> None:
     (tmp_path / "var/lib/etcd/member").mkdir(parents=True)
     ran(tmp_path, halt_script({"etcd.service"}, []))
     assert [each.name for each in (tmp_path / "var/lib").iterdir()] == ["provision"]
+
+
+def test_images_of_a_registry_go_only_with_one_of_ours(tmp_path: Path) -> None:
+    image = tmp_path / "var/lib/docker-registry/docker/registry/v2/blobs/a"
+    image.parent.mkdir(parents=True)
+    image.touch()
+    (tmp_path / "var/lib/docker-registry/others").touch()
+    ran(tmp_path, halt_script(set(), []))
+    cleared(tmp_path)
+    assert image.exists()
+    ran(
+        tmp_path,
+        halt_script(set(), [], registry=Registry("docker-registry.service", "/var/lib/docker-registry")),
+    )
+    assert [each.name for each in (tmp_path / "var/lib/docker-registry").iterdir()] == ["others"]
+
+
+def test_what_a_host_remembers_goes_last(tmp_path: Path) -> None:
+    lines = clear_script().main.splitlines()
+    rest = next(at for at, line in enumerate(lines) if "-exec rm -rf" in line)
+    assert "! -name owned" in lines[rest]
+    assert lines.index("rm -f /var/lib/provision/owned") > rest
+    (tmp_path / "var/lib/provision").mkdir(parents=True)
+    ran(tmp_path, remember_script(["kept"]))
+    assert (tmp_path / "var/lib/provision/owned").read_text().split() == ["kept"]
+
+
+def test_containers_are_seen_where_the_runtime_has_ended(tmp_path: Path) -> None:
+    (tmp_path / "run/containerd/io.containerd.runtime.v2.task/k8s.io/cafe").mkdir(parents=True)
+    (tmp_path / "run/containerd/io.containerd.runtime.v2.task/moby/beef").mkdir(parents=True)
+    assert parse_look(ran(tmp_path, look_script([], []))).left == ("the container cafe",)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

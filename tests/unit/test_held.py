@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.kube.held import held_script, parse_held, parse_repositories, repositories_script
+from provisioner.kube.held import held_script, images_script, parse_held, parse_images
+from provisioner.shell.script import Script
 
 COUNTS = "count\tnodes\t3\ncount\tpersistentvolumeclaims\t1\n"
 
 
 def test_users_own_are_told_by_name_and_the_rest_by_number() -> None:
     rows = [f"named\tDeployment\tshop\tweb{number}" for number in range(12)]
-    rows += ["named\tDaemonSet\tkube-flannel\tkube-flannel-ds", "named\tCronJob\tteam\tnightly", "noise"]
+    rows += [
+        "named\tDaemonSet\tkube-flannel\tkube-flannel-ds",
+        "named\tCronJob\tkube-prometheus\tnightly",
+        "noise",
+    ]
     counted, named = parse_held(COUNTS + "\n".join(rows))
     assert counted == "3 nodes, 1 claim of a volume"
     assert named.startswith("among it, made by users: Deployment shop/web0, ")
@@ -24,31 +29,40 @@ def test_users_own_are_told_by_name_and_the_rest_by_number() -> None:
     assert parse_held(COUNTS) == [counted]
 
 
-def test_a_cluster_that_does_not_answer_is_not_told_to_hold_nothing() -> None:
+def test_what_cannot_be_asked_is_not_told_to_be_nothing() -> None:
     assert parse_held("") == ["its API server does not answer: what it holds is not known"]
+    assert parse_held("count\tsecrets\t?\nunnamed\t\t\t\n") == [
+        "? secrets",
+        "what users have made of it cannot be asked",
+    ]
 
 
 def test_images_that_no_bundle_brings_again(tmp_path: Path) -> None:
     root = tmp_path / "docker/registry/v2/repositories"
-    for name in ("pause", "calico/node", "team/app"):
-        (root / name / "_manifests/tags").mkdir(parents=True)
-        (root / name / "_layers").mkdir()
-    said = subprocess.run(
-        ["sh", "-c", repositories_script(str(tmp_path)).main], capture_output=True, check=True
-    ).stdout
-    known = {"pause", "calico/node"}
-    assert parse_repositories(said.decode(), known) == (
-        "3 repositories of images in the registry; the bundle does not have team/app"
+    for name, tag in (
+        ("pause", "3.10"),
+        ("calico/node", "v3.28.5"),
+        ("calico/node", "mine"),
+        ("team/app", "1"),
+    ):
+        (root / name / f"_manifests/tags/{tag}/index").mkdir(parents=True)
+        (root / name / "_manifests/revisions").mkdir(exist_ok=True)
+    said = ran(images_script(str(tmp_path)))
+    known = {"pause:3.10", "calico/node:v3.28.5"}
+    assert (
+        parse_images(said, known)
+        == "4 images in the registry; the bundle does not have calico/node:mine, team/app:1"
     )
-    assert parse_repositories("pause\n", known).endswith(
-        "1 repository of images in the registry, all of which the bundle has"
-    )
-    assert parse_repositories("", known) == ""
-    elsewhere = repositories_script(str(tmp_path / "none")).main
-    assert subprocess.run(["sh", "-c", elsewhere], capture_output=True, check=True).stdout == b""
+    assert parse_images("pause:3.10\n", known) == "1 image in the registry, all of which the bundle has"
+    assert parse_images("", known) == ""
+    assert ran(images_script(str(tmp_path / "none"))) == ""
+
+
+def ran(script: Script) -> str:
+    return subprocess.run(["sh", "-c", script.main], capture_output=True, check=True, text=True).stdout
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck() -> None:
-    for script in (held_script(), repositories_script("/var/lib/registry")):
+    for script in (held_script(), images_script("/var/lib/registry")):
         subprocess.run(["shellcheck", "-s", "sh", "-"], input=script.main.encode(), check=True)

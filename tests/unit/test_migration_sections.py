@@ -171,13 +171,19 @@ def test_what_is_no_migration(
 
 
 def test_where_the_cluster_has_come_already_the_inventory_is_told_what_to_say() -> None:
-    there = [*nothing_to_do(Wanted("calico"), CALICO, FLANNEL)]
+    there = [*nothing_to_do(loaded(FLANNEL), Wanted("calico"), CALICO)]
     assert "the inventory does not say so yet" in there[0]
     assert yaml_of(CALICO) in there[1]
-    assert [*nothing_to_do(Wanted("calico"), CALICO, CALICO)] == [
-        "nothing to migrate: the pod network is calico already, as the inventory has it"
-    ]
-    assert "no migration on record" in next(nothing_to_do(Wanted(rollback=True), CALICO, CALICO))
+    as_it_has_it = ["nothing to migrate: the pod network is calico already, as the inventory has it"]
+    assert [*nothing_to_do(loaded(CALICO), Wanted("calico"), CALICO)] == as_it_has_it
+    assert "no migration on record" in next(nothing_to_do(loaded(CALICO), Wanted(rollback=True), CALICO))
+    # What a plain apply changes is the user's to say.
+    edited = {**CALICO, "policies": [{"name": "deny", "kind": "deny", "namespaces": ["shop"]}]}
+    assert [*nothing_to_do(loaded(edited), Wanted("calico"), CALICO)] == as_it_has_it
+    without_pools = {**edited, "calico": {}}
+    added = [*nothing_to_do(loaded(without_pools), Wanted("calico"), CALICO)][1]
+    assert "pods-second" in added
+    assert "deny" in added
 
 
 @pytest.mark.parametrize(

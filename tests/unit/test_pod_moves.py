@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +44,7 @@ case " $* " in
 *" create -f "*) [ ! -e "{root}/broken" ] ;;
 *" get namespace "*) [ ! -e "{root}/space" ] || say space ;;
 *" patch "* | *" rollout status "*) [ ! -e "{root}/refused" ] || say refused ;;
+*" get statefulset "*) if [ -e "{root}/wanted" ]; then say wanted; else echo 2; fi ;;
 *" get deployment "*) [ ! -e "{root}/there" ] || say there ;;
 *" create --raw "*)
   cp "${{7}}" "{root}/eviction"
@@ -214,6 +216,7 @@ def test_workloads_that_were_whole_are_waited_for_and_no_others(
     plane.say(read=[MADE], uids=[""], workload=[daemons(2), daemons(1), daemons(0), daemons(2)])
     done = moves(plane).replace()
     assert (done.count, done.workloads, done.late) == (1, 1, ())
+    assert done.seconds > 0
     assert plane.asked("]}workload") == 4
     plane.say(workload=[daemons(1)])
     (plane.root / "workload.at").unlink()
@@ -291,6 +294,30 @@ def test_an_evicted_pods_maker_is_whole_before_the_next_goes(plane: Plane) -> No
     moves(plane)._evicted(Pod("shop", "db-1", "worker1", (), ("StatefulSet", "db"), uid="a"))
     assert plane.asked("eviction") == 1
     assert plane.asked("ownerReferences") == 5
+
+
+@pytest.mark.parametrize("wanted", ["1", "", "!"], ids=["scaled down", "deleted", "not known"])
+def test_a_maker_that_wants_fewer_meanwhile_is_not_waited_for(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    monkeypatch.setattr(podmoves, "ROLL_SECONDS", 1)
+    two, one = (r"StatefulSet/db  True\n" * count for count in (2, 1))
+    plane.say(rows=[two, one], wanted=[wanted])
+    pod = Pod("shop", "db-1", "worker1", (), ("StatefulSet", "db"), uid="a")
+    with pytest.raises(ProvisionError, match="is not Ready") if wanted == "!" else nullcontext():
+        moves(plane)._evicted(pod)
+
+
+OTHERS = r"pod\tshop\tweb-y\tworker2\t\t10.0.0.2\tRunning\t\tDaemonSet\td\t\tb\n"
+MEASURING = r"pod\tprovision-exchange\tx\tworker1\t\t10.0.0.3\tRunning\t\tDaemonSet\td\t\tc\n"
+
+
+def test_pods_that_a_rollout_takes_along_are_counted_and_our_own_are_not(plane: Plane) -> None:
+    plane.say(read=[MADE + OTHERS, ""], uids=[""], workload=[daemons(2)])
+    assert moves(plane).roll("worker1") == 2
+    (plane.root / "read.at").unlink()
+    plane.say(read=[MADE + MEASURING, ""])
+    assert moves(plane).roll("worker1") == 1
 
 
 def test_nothing_on_the_host_goes_on_to_evict_when_we_are_killed(

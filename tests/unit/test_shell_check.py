@@ -417,11 +417,13 @@ def of_leaving() -> Iterator[Script]:
     yield from recorder.scripts
     yield halt.halt_script({"kubelet.service", "etcd.service"}, ["10.244.0.0/16"])
     yield halt.halt_script({"kubelet.service"}, ["10.244.0.0/16"], ["default.storage"], images=False)
+    yield halt.halt_script((), (), registry=halt.Registry("docker-registry.service", NASTY))
+    yield halt.remember_script(["{}"])
     yield runtimeimages.delete_script()
     yield users_script()
     yield look_again_script(("kubelet.service", "etcd.service"), ["10.244.0.0/16"])
     yield removal_script(("a", "b"), ("c", "d"), ("e.service", "f.service"))
-    yield halt.clear_script(made=["/opt/a"], storage="/s", memory=["{}"])
+    yield halt.clear_script(made=["/opt/a"], memory=["{}"])
     yield from of_remains()
 
 

@@ -25,6 +25,7 @@ from provisioner.kube.remains import Remain, backup_script, clean_script, parse_
 from provisioner.kube.workloads import Pod, Reading, read_workloads
 from provisioner.network.calicoresources import bgp_keys
 from provisioner.network.record import ALONE, BOTH
+from provisioner.shell.script import Script
 
 
 def go_beside(run: Run) -> int:
@@ -36,14 +37,14 @@ def go_beside(run: Run) -> int:
             return code
         _turned(run)
         moved(run)
-        _turned(run, again=True)  # an agent that was started anew meanwhile has put its configuration back
+        _turned(run)  # an agent that was started anew meanwhile has put its configuration back
         check_moved(run)
         check_all(run)
         change = run.change = replace(change, migration=replace(change.migration, phase=ALONE))
         write_record(run.pool, run.planes, change.recorded(change.migration))
     else:
         # A run that was cut off had not come to it, or an agent that was started anew has undone it.
-        _turned(run, again=True)
+        _turned(run)
         check_moved(run)  # a pod whose sandbox was made before may have got its address late
     _taken_away(run)
     code = settled(run, "alone")
@@ -89,16 +90,16 @@ def note_down(run: Run) -> None:
     oldnetwork.backup(run.plane, run.maker.objects(run, change.old), backup_folder(change.migration.id))
 
 
-def _turned(run: Run, *, again: bool = False) -> None:
+def _turned(run: Run) -> None:
     change = run.change
     script = turn_script(
         change.old.network.plugin, change.new.network.plugin, backup_folder(change.migration.id)
     )
     for group in [run.nodes] if change.all_at_once else [[node] for node in run.nodes]:
         with run.step("turned", ", ".join(group)):
-            each(run.pool, group, script, "new pods cannot get the new network")
-            if not again:
-                run.tell(group, f"network:{change.new.network.plugin}", "new pods get it")
+            said = each(run.pool, group, script, "new pods cannot get the new network")
+            turned = [host for host, text in said.items() if text.strip()]
+            run.tell(turned, f"network:{change.new.network.plugin}", "new pods get it")
 
 
 def moved(run: Run) -> None:
@@ -137,7 +138,8 @@ def check_moved(run: Run) -> None:
         left = moves.old(moves.read())
         if not left:
             return
-        moves.roll()
+        with run.step("pods", "those that came meanwhile"):
+            _tell_pods(run, run.plane.host, moves.roll())
     named = ", ".join(f"{each.namespace}/{each.name}" for each in left)
     raise ProvisionError(
         f"pods still have addresses of the former network: {named}", "run the same command again"
@@ -159,18 +161,30 @@ def _taken_away(run: Run) -> None:
     old, new = change.old.network.plugin, change.new.network.plugin
     with run.step("agents end", old):
         keep_own(run.keepers, old, bgp_keys(change.old.network))
-        oldnetwork.stop(run.plane, *(run.maker.objects(run, each) for each in (change.old, change.new)))
-        run.tell([run.plane.host], f"agents:{old}", "they end", "delete")
+        if oldnetwork.stop(run.plane, *(run.maker.objects(run, each) for each in (change.old, change.new))):
+            run.tell([run.plane.host], f"agents:{old}", "they have ended", "delete")
     cidrs = _routed(run)
     with run.step("cleaned", old):
         keep_files(run)
-        each(
-            run.pool, run.nodes, clean_script(old, keep=(new,), pod_cidrs=cidrs), f"{old}'s things do not go"
+        found = cleaned(
+            run,
+            old,
+            clean_script(old, keep=(new,), pod_cidrs=cidrs),
+            remains_script(old, keep=(new,), pod_cidrs=cidrs),
         )
-        run.tell(run.nodes, f"remains:{old}", "taken away", "delete")
-        look = remains_script(old, keep=(new,), pod_cidrs=cidrs)
-        said = each(run.pool, run.nodes, look, "the second look failed")
-    judged(run, {host: parse_remains(text) for host, text in said.items()})
+    judged(run, found)
+
+
+def cleaned(run: Run, what: str, clean: Script, look: Script) -> dict[str, tuple[Remain, ...]]:
+    """Takes away what `what` has left on all nodes: what a second look finds there."""
+    hosts = run.nodes
+    if run.change.begun:  # an earlier run may have done it on some
+        said = each(run.pool, hosts, look, f"what {what} has left cannot be looked for")
+        hosts = [host for host, text in said.items() if any(not one.left for one in parse_remains(text))]
+    each(run.pool, hosts, clean, f"what {what} has left does not go")
+    run.tell(hosts, f"remains:{what}", "taken away", "delete")
+    said = each(run.pool, run.nodes, look, "the second look failed")
+    return {host: parse_remains(text) for host, text in said.items()}
 
 
 def keep_files(run: Run) -> None:

@@ -26,9 +26,9 @@ _CONFIGURATIONS: Mapping[str, tuple[str, ...]] = {
 def turn_script(old: str, new: str, folder: str) -> Script:
     """New pods of the node get the plug-in `new`: the configuration of `old` is moved into `folder`, once the other one
     is there, which may have been moved aside on the way here: the latest that was is taken. The runtime reads the
-    folder anew by itself."""
+    folder anew by itself. Prints "turned" where something was to be done."""
     aside = "".join(
-        f"[ ! -e {_NET_D}/{name} ] || mv {_NET_D}/{name} {quote(folder)}/{name}\n"
+        f"[ ! -e {_NET_D}/{name} ] || {{ mv {_NET_D}/{name} {quote(folder)}/{name}; echo turned; }}\n"
         for name in _CONFIGURATIONS[old]
     )
     names = " ".join(_CONFIGURATIONS[new])

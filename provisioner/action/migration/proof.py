@@ -23,8 +23,8 @@ def check_measured(run: Run) -> None:
     change = run.change
     if run.exchange is None and change.fresh and not change.migration.back and not change.all_at_once:
         raise ProvisionError(
-            "losses are not measured, and with that not whether a node's pods are heard of after its turn: nothing "
-            "has been changed",
+            "losses are not measured, and with that not whether a node's pods are heard of after its turn: the "
+            "network has not been changed",
             f"mend what the warning above tells, or say --strategy {AT_ONCE}, which asks in the end alone",
         )
 

@@ -12,14 +12,14 @@ from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.migration.beside import go_beside
 from provisioner.action.migration.byplaybook import ByPlaybook
-from provisioner.action.migration.change import Wanted, change_of, check_target
+from provisioner.action.migration.change import Wanted, change_of, check_target, fixed_of_section
 from provisioner.action.migration.checks import check
 from provisioner.action.migration.originals import read_originals
 from provisioner.action.migration.others import ByKubectl
 from provisioner.action.migration.othersthere import open_access
 from provisioner.action.migration.proof import check_measured
 from provisioner.action.migration.running import Maker, Run
-from provisioner.action.migration.sections import yaml_of
+from provisioner.action.migration.sections import target_section, yaml_of
 from provisioner.action.migration.told import told
 from provisioner.action.migration.within import check_within, go_within, leaving
 from provisioner.action.prepare import gather
@@ -50,8 +50,7 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
             change = change_of(loaded, facts, _fixed(loaded, facts), wanted)
         code = 0
         if change is None:
-            now = record_of(facts, loaded.inventory).now
-            for line in nothing_to_do(wanted, now, section_of(loaded.inventory)):
+            for line in nothing_to_do(loaded, wanted, record_of(facts, loaded.inventory).now):
                 said.record(Note(message=line))
         else:
             run = Run(change, maker, pool, said.record, stack, held, loaded.inventory)
@@ -100,15 +99,19 @@ def _maker(loaded: Loaded, pool: Pool, stack: ExitStack) -> Maker:
     return ByKubectl(read_originals(pool, planes, loaded.inventory))
 
 
-def nothing_to_do(wanted: Wanted, now: Section | None, written: Section) -> Iterator[str]:
-    """Why there is nothing to do; and where the inventory does not say so yet, what it has to say."""
+def nothing_to_do(loaded: Loaded, wanted: Wanted, now: Section | None) -> Iterator[str]:
+    """Why there is nothing to do; and where the inventory does not say so yet, what it has to say. `now` is what was
+    applied last."""
+    written = section_of(loaded.inventory)
     if wanted.rollback:
         yield "there is no migration on record that could be taken back"
-    elif now is None or now == written:
+        return
+    there = written if now is None else target_section(written, wanted.to, now)
+    if fixed_of_section(loaded, there) == fixed_of_section(loaded, written):
         yield f"nothing to migrate: the pod network is {wanted.to} already, as the inventory has it"
     else:
         yield f"nothing to migrate: the pod network is {wanted.to} already; the inventory does not say so yet"
-        yield _to_be_written(now)
+        yield _to_be_written(there)
 
 
 def _to_be_written(section: Section) -> str:

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from provisioner.action.migration.beside import check_moved, ended, judged, moved, note_down, settled
+from provisioner.action.migration.beside import check_moved, cleaned, ended, judged, moved, note_down, settled
 from provisioner.action.migration.change import NODE_BY_NODE
 from provisioner.action.migration.checks import check_static
 from provisioner.action.migration.hosts import each
@@ -23,7 +23,6 @@ from provisioner.kube.remains import (
     backend_remains_script,
     clean_backend_script,
     clean_vni_script,
-    parse_remains,
     vni_remains_script,
 )
 from provisioner.kube.workloads import read_workloads
@@ -117,10 +116,8 @@ def _cleaned(run: Run, clean: Script, look: Script) -> None:
     """What only the former settings have left goes, and a second look proves it."""
     old = run.change.old.network.flannel.backend
     with run.step("cleaned", old):
-        each(run.pool, run.nodes, clean, f"what {old} has left does not go")
-        run.tell(run.nodes, f"remains:{old}", "taken away", "delete")
-        said = each(run.pool, run.nodes, look, "the second look failed")
-    judged(run, {host: parse_remains(text) for host, text in said.items()})
+        found = cleaned(run, old, clean, look)
+    judged(run, found)
 
 
 def _of_calico(run: Run) -> int:
