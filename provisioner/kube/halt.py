@@ -61,7 +61,7 @@ if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; 
     {CTR} containers delete "$c" >/dev/null 2>&1 || :
   done
   # The runtime does this when it starts; it may run on for others.
-  [ -n "$({CTR} containers list -q)" ] || {{
+  ! left=$({CTR} containers list -q) || [ -n "$left" ] || {{
     rm -rf --one-file-system {_NOTED}/sandboxes {_NOTED}/containers
     rmdir {_NOTED} 2>/dev/null || :
   }}
