@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from provisioner.action.keeping import (
@@ -17,6 +18,7 @@ from provisioner.action.keeping import (
     kept_on,
 )
 from provisioner.action.load import Loaded
+from provisioner.action.migration.hosts import write_record
 from provisioner.action.prepare import Prepared
 from provisioner.action.transition import last_record
 from provisioner.engine.events import Emit, Note
@@ -30,7 +32,7 @@ from provisioner.kube import runtimeimages
 from provisioner.kube.halt import Registry, clear_script, halt_script, halted, remember_script
 from provisioner.kube.inuse import parse_users, users_script
 from provisioner.kube.lookagain import look_script, parse_look
-from provisioner.network.record import Section, cidrs_of
+from provisioner.network.record import NetworkRecord, Section, cidrs_of
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.remote.pool import Pool
@@ -75,6 +77,20 @@ def going(prepared: Prepared, host: str, keep: Keep = NOTHING) -> dict[str, Owne
     return _ours(known, playbook, kept)
 
 
+def stores(known: Mapping[str, Owned], facts: Facts, playbook: str) -> bool:
+    """Whether images of a registry of ours lie there, by what the host knows, or what an earlier one has left: none of
+    somebody's that ran before us."""
+    registry = known.get(f"systemd:{registry_unit(facts)}")
+    if registry is None or registry.before.get("active"):
+        return STORED in known
+    return playbook in registry.playbooks
+
+
+def registry_unit(facts: Facts) -> str:
+    """The name of its unit."""
+    return f"{distribution_of(facts).registry_unit}.service"
+
+
 def _ours(known: Mapping[str, Owned], playbook: str, kept: Collection[str]) -> dict[str, Owned]:
     return {rid: each for rid, each in known.items() if playbook in each.playbooks and rid not in kept}
 
@@ -99,8 +115,9 @@ class _Host:
         kept = kept_on(self.prepared, self.name, known, self.wanted.keep)
         ours = _ours(known, self.playbook, kept)
         units = {each.name for each in ours.values() if each.kind == "systemd"}
-        images, registry = self._images(known, units), self._registry(known, units)
+        images, registry = self._images(known, ours), self._registry(known, units)
         self._remember(known, images)
+        self._know_network()
         stays = self._halt(units, registry, images)
         if IMAGES in known and IMAGES not in images:
             self._run(runtimeimages.delete_script())
@@ -118,31 +135,29 @@ class _Host:
             self.emit(Note(message=f"{self.name}: stays: {told}"))
         return count
 
-    def _images(self, known: Mapping[str, Owned], units: Collection[str]) -> frozenset[str]:
+    def _images(self, known: Mapping[str, Owned], ours: Collection[str]) -> frozenset[str]:
         """Ids of those that stay, as they are remembered."""
         keep, found = self.wanted.keep, set[str]()
-        if not known:
-            return frozenset()
-        if keeps_images(self.prepared, self.name, keep):
+        if ours and keeps_images(self.prepared, self.name, keep):
             found.add(IMAGES)
-        if keep.bundle and not keep.registry and self._stores(known, units):
+        if STORED in known and (keep.registry or keep.bundle):
+            found.add(STORED)
+        if keep.bundle and not keep.registry and stores(known, self.facts, self.playbook):
             found.add(STORED)
         return frozenset(found)
 
     def _registry(self, known: Mapping[str, Owned], units: Collection[str]) -> Registry | None:
-        """One that goes with its images: of ours, and not somebody's that has the same folder."""
+        """One that goes with its images."""
         keep = self.wanted.keep
-        if not self.wanted.whole or keep.registry or keep.bundle or not self._stores(known, units):
+        if (
+            not self.wanted.whole
+            or keep.registry
+            or keep.bundle
+            or not stores(known, self.facts, self.playbook)
+        ):
             return None
-        unit = self._registry_unit
+        unit = registry_unit(self.facts)
         return Registry(unit if unit in units else "", distribution_of(self.facts).registry_storage)
-
-    def _stores(self, known: Mapping[str, Owned], units: Collection[str]) -> bool:
-        return self._is_registry and (self._registry_unit in units or STORED in known)
-
-    @property
-    def _registry_unit(self) -> str:
-        return f"{distribution_of(self.facts).registry_unit}.service"
 
     def _remember(self, known: Mapping[str, Owned], images: Collection[str]) -> None:
         """Images that stay, before anything else by which a run that is killed would be known to have kept them."""
@@ -150,6 +165,14 @@ class _Host:
         if new:
             run = self.prepared.loaded.run
             self._run(remember_script(kept_lines(new, {*new}, self.playbook, run)))
+
+    def _know_network(self) -> None:
+        """Where pods have addresses is known there from now on: control planes may be cleared, and the run killed,
+        before this host is done. Not where that cannot be written: what makes room on a full disk comes next."""
+        record = last_record(self.prepared.facts)
+        if self.wanted.whole and self.facts.mark and record != NetworkRecord():
+            with suppress(ProvisionError):
+                write_record(self.pool, [self.name], record)
 
     def _halt(
         self, units: Collection[str], registry: Registry | None, images: Collection[str]

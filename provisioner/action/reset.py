@@ -11,21 +11,18 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from provisioner.action.clearing import Clearing, clear, going, packages_of
+from provisioner.action.clearing import Clearing, clear, going, packages_of, stores
 from provisioner.action.connect import connect_to
 from provisioner.action.consent import check_consent
 from provisioner.action.keeping import NOTHING, Keep, check_keep
 from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
-from provisioner.action.migration.hosts import write_record
 from provisioner.action.prepare import Prepared, compile_with, gather
 from provisioner.action.telling import telling, unchanged
-from provisioner.action.transition import last_record
 from provisioner.engine.events import Emit, Failed, Note, Step
 from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
 from provisioner.inventory.aliases import CONTROL_PLANE, ETCD, REGISTRY
 from provisioner.kube.held import held_script, images_script, parse_held, parse_images
-from provisioner.network.record import NetworkRecord
 from provisioner.playbook.distributions import distribution_of
 from provisioner.playbook.facts import Facts
 from provisioner.registry.names import repository
@@ -78,7 +75,7 @@ def check_remembered(prepared: Prepared) -> None:
     lost = [
         host
         for host, each in prepared.facts.items()
-        if (each.mark or each.state) and not prepared.memory.owned.get(host)
+        if (each.mark or each.state) and not _remembered(prepared, host)
     ]
     if lost:
         raise ProvisionError(
@@ -86,6 +83,11 @@ def check_remembered(prepared: Prepared) -> None:
             "the cluster's own there: nothing could be taken away",
             "bring the file back; or wipe the disk, and take the host out of the inventory",
         )
+
+
+def _remembered(prepared: Prepared, host: str) -> bool:
+    owned, playbook = prepared.memory.owned, prepared.memory.playbook
+    return any(playbook in each.playbooks for each in owned.get(host, {}).values())
 
 
 def _read(loaded: Loaded, stack: ExitStack, pool: Pool) -> dict[str, Facts]:
@@ -124,7 +126,6 @@ def _reset(
             emit(Note(message=line))
         with unchanged(""):
             check_consent(["what is told above is lost for good"], confirm)
-        _network_known(prepared, pool)
     else:
         emit(
             Note(
@@ -149,14 +150,6 @@ def _reset(
     return found
 
 
-def _network_known(prepared: Prepared, pool: Pool) -> None:
-    """Where pods have addresses is known to every host from now on: control planes may be cleared, and the run killed,
-    before others."""
-    record = last_record(prepared.facts)
-    if record != NetworkRecord():
-        write_record(pool, [host for host, each in prepared.facts.items() if each.mark], record)
-
-
 def _told(prepared: Prepared, wanted: Reset, pool: Pool, hosts: Sequence[str]) -> list[str]:
     """What will be lost, by what the cluster has now, as far as it can be asked; `hosts` have something of it."""
     loaded = prepared.loaded
@@ -174,13 +167,14 @@ def _told(prepared: Prepared, wanted: Reset, pool: Pool, hosts: Sequence[str]) -
 
 def _stored(prepared: Prepared, host: str, wanted: Reset, pool: Pool) -> list[str]:
     """What a registry there has, which goes with it."""
-    loaded, keep = prepared.loaded, wanted.keep
-    if keep.registry or keep.bundle or REGISTRY not in loaded.inventory.hosts[host].groups:
+    loaded, keep, playbook = prepared.loaded, wanted.keep, prepared.memory.playbook
+    known = prepared.memory.owned.get(host, {})
+    if keep.registry or keep.bundle or not stores(known, prepared.facts[host], playbook):
         return []
     bundled = loaded.bundle.images() if loaded.bundle else ()
-    known = {f"{repository(each.name)}:{each.tag}" for each in bundled}
+    again = {f"{repository(each.name)}:{each.tag}" for each in bundled}
     storage = distribution_of(prepared.facts[host]).registry_storage
-    said = parse_images(_asked(pool, host, images_script(storage)), known)
+    said = parse_images(_asked(pool, host, images_script(storage)), again)
     return [f"  {said}"] if said else []
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import ProvisionError
-from provisioner.network.record import NetworkRecord, Section, agreed_record, plugin_of
+from provisioner.network.record import NetworkRecord, Section, agreed_record, parse_record, plugin_of
 from provisioner.playbook.facts import Facts
 
 if TYPE_CHECKING:
@@ -49,11 +50,13 @@ def record_of(facts: Mapping[str, Facts], inventory: Inventory) -> NetworkRecord
 
 
 def last_record(facts: Mapping[str, Facts]) -> NetworkRecord:
-    """What any host remembers, of a cluster that ends; an empty one where that cannot be read."""
-    try:
-        return agreed_record({host: each.network_record for host, each in facts.items()})
-    except ProvisionError:
-        return NetworkRecord()
+    """What any host remembers, of a cluster that ends: copies that cannot be read are passed over."""
+    readable = {}
+    for host, each in facts.items():
+        with suppress(ProvisionError):
+            parse_record(each.network_record, host)
+            readable[host] = each.network_record
+    return agreed_record(readable)
 
 
 def applied(record: NetworkRecord, section: Section) -> NetworkRecord:

@@ -31,8 +31,12 @@ done </proc/mounts
 if command -v ctr >/dev/null && systemctl is-active --quiet containerd.service; then
   ctr --namespace k8s.io containers list -q | head -n 3 | each_left 'the container'
 else
-  find /run/containerd/io.containerd.runtime.v*.task/k8s.io -mindepth 1 -maxdepth 1 -printf '%%f\n' 2>/dev/null |
-    head -n 3 | each_left 'the container'
+  for p in /run/containerd/io.containerd.runtime.v*.task/k8s.io/*/init.pid; do
+    [ ! -e "$p" ] || [ ! -d "/proc/$(cat "$p")" ] || {
+      p=${p%%/init.pid}
+      left "the container ${p##*/}, which containerd cannot end, because it does not start"
+    }
+  done
 fi
 """
 _NODE = r"""

@@ -173,7 +173,7 @@ until there=$(look_at) && case $there in live | ending) false ;; esac; do
   sleep 0.5
 done
 end=$(($(date +%s) + {ROLL_SECONDS}))
-until now=$(ready) && [ "$now" -ge {before} ] || {{ most=$(wanted) && [ "$now" -ge "$most" ]; }}; do
+until now=$(ready) && {{ [ "$now" -ge {before} ] || enough "$now"; }}; do
   if [ "$(date +%s)" -ge "$end" ]; then echo "it has gone, and the one in its place is not Ready" >&2; exit 1; fi
   sleep 1
 done
@@ -269,17 +269,16 @@ def _stays(pod: Pod, said: bytes) -> ProvisionError:
 
 
 def _wanted(pod: Pod) -> str:
-    """Defines `wanted`, which prints how many pods its maker is to have by now: 0 once that is gone. Fails where nobody
-    knows, as of kinds that are not Kubernetes' own."""
+    """Defines `enough READY`: its maker wants no more pods by now, or is gone and with it all that it had."""
     kind, name = pod.owner or ("", "")
     if kind not in ("ReplicaSet", "StatefulSet", "ReplicationController", "DaemonSet"):
-        return "\nwanted() { false; }"
+        return "\nenough() { false; }"
     field = "{.status.desiredNumberScheduled}" if kind == "DaemonSet" else "{.spec.replicas}"
     return f"""
-wanted() {{
+enough() {{
   many=$({KUBECTL} -n {quote(pod.namespace)} get {kind.lower()} {quote(name)} --ignore-not-found \\
     -o {quote(f"jsonpath={field}")}) || return 1
-  echo "${{many:-0}}"
+  if [ -n "$many" ]; then [ "$1" -ge "$many" ]; else [ "$1" -eq 0 ]; fi
 }}"""
 
 

@@ -13,11 +13,12 @@ from paperbundle import paper_bundle
 
 from provisioner.action import load as loading
 from provisioner.action.carried import Carried
-from provisioner.action.clearing import packages_of, pod_cidrs_of, why_left
-from provisioner.action.keeping import IMAGES, Keep, check_keep, images_of, kept_on
+from provisioner.action.clearing import packages_of, pod_cidrs_of, stores, why_left
+from provisioner.action.keeping import IMAGES, STORED, Keep, check_keep, images_of, kept_on
 from provisioner.action.load import Loaded, Request, load
 from provisioner.action.prepare import Memory, Prepared, compile_with
 from provisioner.action.reset import check_own, check_remembered
+from provisioner.action.transition import last_record
 from provisioner.cli.reset import command
 from provisioner.engine.events import silent
 from provisioner.engine.plan import Desired
@@ -191,12 +192,32 @@ def test_what_a_reset_that_was_killed_has_left_remembered_is_the_next_cluster_s(
     assert parse_owned(f"{beside}{gone}")["package:a"].playbooks == {"/a/book.yaml"}
 
 
+def test_images_of_a_registry_are_ours_only_where_it_came_with_us() -> None:
+    unit = "docker-registry.service"
+    assert stores(named(of(OLD, "systemd", unit)), BARE, OLD)
+    assert not stores(named(of("/a/book.yaml", "systemd", unit)), BARE, OLD)
+    before = Owned("systemd", unit, frozenset({OLD}), {}, {"active": True, "enabled": True})
+    assert not stores(named(before), BARE, OLD)
+    left = {STORED: images_of(OLD, STORED)}
+    assert stores(left, BARE, OLD), "one that an earlier reset has left, whoever has the group by now"
+    assert not stores({}, BARE, OLD)
+
+
+def test_one_damaged_copy_hides_no_other() -> None:
+    good = replace(BARE, network_record=NetworkRecord(now=OTHER).to_json())
+    assert last_record({"cp1": replace(BARE, network_record="{"), "cp2": good, "worker1": BARE}).now == OTHER
+    assert last_record({"cp1": replace(BARE, network_record="{")}) == NetworkRecord()
+
+
 def test_who_does_not_know_what_is_the_cluster_s_takes_nothing_away(lab: Loaded) -> None:
     state = new_state("lab")
     facts = dict.fromkeys(lab.hosts, BARE) | {"cp1": replace(BARE, state=state.to_json(), mark=state.mark())}
     prepared = Prepared(lab, facts, {}, (), "", Memory(OLD, {"cp1": {}}), None)
     with pytest.raises(ProvisionError, match="cp1: in the cluster, and /var/lib/provision/owned is gone"):
         check_remembered(prepared)
+    users = named(of("/a/book.yaml", "file", "/etc/others"))
+    with pytest.raises(ProvisionError, match="is gone"):
+        check_remembered(replace(prepared, memory=Memory(OLD, {"cp1": users})))
     check_remembered(replace(prepared, memory=Memory(OLD, {"cp1": KNOWN})))
     check_remembered(replace(prepared, facts=dict.fromkeys(lab.hosts, BARE)))
 

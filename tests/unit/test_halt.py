@@ -108,10 +108,13 @@ def test_what_a_host_remembers_goes_last(tmp_path: Path) -> None:
     assert (tmp_path / "var/lib/provision/owned").read_text().split() == ["kept"]
 
 
-def test_containers_are_seen_where_the_runtime_has_ended(tmp_path: Path) -> None:
-    (tmp_path / "run/containerd/io.containerd.runtime.v2.task/k8s.io/cafe").mkdir(parents=True)
-    (tmp_path / "run/containerd/io.containerd.runtime.v2.task/moby/beef").mkdir(parents=True)
-    assert parse_look(ran(tmp_path, look_script([], []))).left == ("the container cafe",)
+def test_containers_that_live_are_seen_where_the_runtime_does_not_start(tmp_path: Path) -> None:
+    tasks = tmp_path / "run/containerd/io.containerd.runtime.v2.task"
+    for name, pid in (("k8s.io/cafe", os.getpid()), ("k8s.io/dead", 2**30), ("moby/beef", os.getpid())):
+        (tasks / name).mkdir(parents=True)
+        (tasks / name / "init.pid").write_text(str(pid))
+    (left,) = parse_look(ran(tmp_path, look_script([], []))).left
+    assert left.startswith("the container cafe, ")
 
 
 @pytest.mark.parametrize("shell", SHELLS)

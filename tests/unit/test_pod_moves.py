@@ -296,15 +296,19 @@ def test_an_evicted_pods_maker_is_whole_before_the_next_goes(plane: Plane) -> No
     assert plane.asked("ownerReferences") == 5
 
 
-@pytest.mark.parametrize("wanted", ["1", "", "!"], ids=["scaled down", "deleted", "not known"])
+@pytest.mark.parametrize(
+    ("wanted", "left", "enough"),
+    [("1", 1, True), ("2", 1, False), ("", 0, True), ("", 1, False), ("!", 1, False)],
+    ids=["scaled down", "as before", "deleted", "another's of that kind", "not known"],
+)
 def test_a_maker_that_wants_fewer_meanwhile_is_not_waited_for(
-    plane: Plane, monkeypatch: pytest.MonkeyPatch, wanted: str
+    plane: Plane, monkeypatch: pytest.MonkeyPatch, wanted: str, left: int, enough: bool
 ) -> None:
     monkeypatch.setattr(podmoves, "ROLL_SECONDS", 1)
-    two, one = (r"StatefulSet/db  True\n" * count for count in (2, 1))
-    plane.say(rows=[two, one], wanted=[wanted])
+    two, rest = (r"StatefulSet/db  True\n" * count for count in (2, left))
+    plane.say(rows=[two, rest], wanted=[wanted])
     pod = Pod("shop", "db-1", "worker1", (), ("StatefulSet", "db"), uid="a")
-    with pytest.raises(ProvisionError, match="is not Ready") if wanted == "!" else nullcontext():
+    with nullcontext() if enough else pytest.raises(ProvisionError, match="is not Ready"):
         moves(plane)._evicted(pod)
 
 
