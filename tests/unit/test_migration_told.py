@@ -116,7 +116,7 @@ def test_from_flannel_to_calico_node_by_node(plane: Plane) -> None:
             {},
             [
                 "all at once: every pod of the pod network ends at the same time",
-                "1 to 8 s between pods that start at once, some 10 s for small Deployments",
+                "1 to 11 s between pods that start at once, 10 to 16 s for small Deployments",
                 "worker2: 2 pods are made anew: 1 deleted, and made anew by who made them; 1 deleted and created again",
                 "all at once does not ask the 2 PodDisruptionBudgets",
             ],

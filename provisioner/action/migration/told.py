@@ -92,7 +92,7 @@ def _beside(change: Change) -> Iterator[str]:
     if change.all_at_once:
         yield (
             "all at once: every pod of the pod network ends at the same time; services have an outage as long as their "
-            "pods take to end, start and be Ready: 1 to 8 s between pods that start at once, some 10 s for small "
+            "pods take to end, start and be Ready: 1 to 11 s between pods that start at once, 10 to 16 s for small "
             "Deployments where this was measured; both are measured and told afterwards"
         )
     else:
