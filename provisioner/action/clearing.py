@@ -69,8 +69,7 @@ def clear(
 
 def going(prepared: Prepared, host: str, keep: Keep = NOTHING) -> dict[str, Owned]:
     """What the host remembers to be the cluster's, but for what stays."""
-    playbook = prepared.memory.playbook
-    known = taken_over(parse_owned(prepared.facts[host].owned), playbook)
+    playbook, known = prepared.memory.playbook, prepared.memory.owned.get(host, {})
     kept = kept_on(prepared, host, known, keep)
     if keep.bundle:
         kept |= {IMAGES, STORED}

@@ -75,7 +75,7 @@ def check_remembered(prepared: Prepared) -> None:
     lost = [
         host
         for host, each in prepared.facts.items()
-        if (each.mark or each.state) and not _remembered(prepared, host)
+        if (each.mark or each.state) and not going(prepared, host)
     ]
     if lost:
         raise ProvisionError(
@@ -83,11 +83,6 @@ def check_remembered(prepared: Prepared) -> None:
             "the cluster's own there: nothing could be taken away",
             "bring the file back; or wipe the disk, and take the host out of the inventory",
         )
-
-
-def _remembered(prepared: Prepared, host: str) -> bool:
-    owned, playbook = prepared.memory.owned, prepared.memory.playbook
-    return any(playbook in each.playbooks for each in owned.get(host, {}).values())
 
 
 def _read(loaded: Loaded, stack: ExitStack, pool: Pool) -> dict[str, Facts]:
