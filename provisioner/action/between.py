@@ -18,11 +18,12 @@ from provisioner.action.families import node_addresses
 from provisioner.action.firewall import is_open
 from provisioner.action.flows import Packet, flows_of, is_of_size, packets_of
 from provisioner.action.hostnetwork import link_mtu
-from provisioner.action.losses import LOST, OPEN, Unknown, judged, some, told, unsent
+from provisioner.action.losses import LOST, OPEN, Unknown, judged, told, unsent
 from provisioner.action.virtualrouter import has_address
 from provisioner.engine.events import Emit, Note, Progress, Step
 from provisioner.errors import ProvisionError
 from provisioner.inventory.addresses import is_ip
+from provisioner.inventory.words import some
 from provisioner.network.mtu import wire_mtu, with_wire_mtu
 from provisioner.network.needs import needs_of
 from provisioner.playbook.facts import Facts

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from provisioner.action.flows import Packet
-from provisioner.action.losses import LOST, OPEN, Unknown, some
+from provisioner.action.losses import LOST, OPEN, Unknown
 from provisioner.engine.events import Note
+from provisioner.inventory.words import some
 from provisioner.spec.calico import BGPPeer
 from provisioner.spec.model import ClusterSpec
 from provisioner.spec.selectors import Labels, chooses

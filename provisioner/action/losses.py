@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from provisioner.action.betweenround import Host
 from provisioner.action.flows import Packet
+from provisioner.inventory.words import some
 from provisioner.playbook.facts import Facts
 
 OPEN, LOST, REFUSED = "", "lost", "refused"
 _REFUSED_WORDS = "Connection refused"
-_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,3 @@ def unsent(shut: Iterable[Packet], tried: Iterable[Packet], facts: Mapping[str, 
         f"not tried: {what} from {whose} to {some(those)}, which {firewall} drops there until a run opens it"
         for (what, whose, firewall), those in receivers.items()
     ]
-
-
-def some(names: Sequence[str]) -> str:
-    """The first ones, and how many more."""
-    shown = ", ".join(names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown

@@ -1,8 +1,8 @@
-"""The nearest known word to one that is not known, for hints."""
+"""The nearest known word to one that is not known, for hints; and many words in few."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -32,6 +32,12 @@ def hint_for(word: object, known: Iterable[str]) -> str:
     words = sorted(known)
     near = nearest(word, words) if isinstance(word, str) else None
     return f"did you mean '{near}'?" if near else f"known: {', '.join(words)}"
+
+
+def some(names: Sequence[str], most: int = 6) -> str:
+    """The first ones, and how many more."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def distance(left: str, right: str) -> int:

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from provisioner.inventory.words import some
 from provisioner.kube.cniagents import OWN_FILES, access_giver_of, agents_on, installer_of, labels_of
 from provisioner.kube.cnicluster import ClusterNode, Pod
 from provisioner.kube.cniread import Complaint, Lease, NodeNetwork
@@ -127,7 +128,7 @@ def _cni0(seen: Seen) -> Iterator[Fault]:
         return
     astray = [each for each in node.pods if _is_astray(each, node.pod_cidrs)]
     pods = tuple(each for each in astray if each.is_made_anew)
-    many = f", and pods outside of it are deleted: {_some([str(each) for each in pods])}"
+    many = f", and pods outside of it are deleted: {some([str(each) for each in pods])}"
     cost = "these pods, which nobody reaches, are made anew by what owns them" if pods else "pods on it go on"
     yield Fault(
         CNI0,
@@ -231,7 +232,7 @@ def _leases(seen: Seen) -> Iterator[Fault]:
             stale.setdefault(each.network, []).append(each)
     for network, leases in stale.items():
         addresses = tuple(each.address for each in leases)
-        ids = _some([f"{each.address} for {each.container[:13]}" for each in leases])
+        ids = some([f"{each.address} for {each.container[:13]}" for each in leases])
         yield Fault(
             LEASES,
             seen.host,
@@ -282,10 +283,3 @@ def _hindrance(agents: Sequence[Pod], broken: Sequence[Fault]) -> tuple[str, str
 
 def _name(seen: Seen) -> str:
     return seen.node.name if seen.node else seen.host
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
-_SHOWN = 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from provisioner.inventory.words import some
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
@@ -52,7 +53,7 @@ def parse_held(output: str) -> list[str]:
         return ["its API server does not answer: what it holds is not known"]
     named = [row[1:] for row in rows if row[0] == "named" and len(row) == 4 and not _OWN.fullmatch(row[2])]
     names = [f"{kind} {space}/{name}" for kind, space, name in named]
-    users = [f"among it, made by users: {_some(names)}"] if names else []
+    users = [f"among it, made by users: {some(names, _MOST)}"] if names else []
     if any(row[0] == "unnamed" for row in rows):
         users = ["what users have made of it cannot be asked"]
     return [", ".join(counts), *users]
@@ -73,11 +74,6 @@ def parse_images(output: str, known: Collection[str]) -> str:
     others = [each for each in found if each not in known]
     if not found:
         return ""
-    rest = f"; the bundle does not have {_some(others)}" if others else ", all of which the bundle has"
+    rest = f"; the bundle does not have {some(others, _MOST)}" if others else ", all of which the bundle has"
     many = "1 image" if len(found) == 1 else f"{len(found)} images"
     return f"{many} in the registry{rest}"
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return ", ".join(names[:_MOST]) + more

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.engine import events as ev
+from provisioner.inventory.words import some
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,12 @@ def _failed(event: ev.Failed) -> list[Line]:
         lines.append(Line(f"  exit status {event.status}{at}", "bad"))
     lines += [Line(f"    {text}") for text in event.stderr.splitlines()]
     if event.done:
-        lines.append(Line(f"  changed before: {_some(event.done)}", "dim"))
+        lines.append(Line(f"  changed before: {some(event.done)}", "dim"))
     if event.unsure:
         lines.append(Line(f"  begun, and not known to be done: {event.unsure}", "dim"))
     # The first is the one that failed, where it is known which.
     if rest := event.undone[1:] if event.resource else event.undone:
-        lines.append(Line(f"  not changed: {_some(rest)}", "dim"))
+        lines.append(Line(f"  not changed: {some(rest)}", "dim"))
     return lines + ([Line(f"  hint: {event.hint}", "warn")] if event.hint else [])
 
 
@@ -182,11 +183,6 @@ def _phases(event: ev.RunEnded) -> list[Line]:
         count = event.changed.get(name, 0)
         lines.append(Line(f"  {name:<{width}}  {count or '':>7}  {seconds:>4.1f} s", "dim"))
     return lines
-
-
-def _some(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:6])
-    return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
 
 
 def _image_pushed(event: ev.ImagePushed) -> list[Line]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from provisioner.kube.held import held_script, images_script, parse_held, parse_images
+from provisioner.kube.held import images_script, parse_held, parse_images
 from provisioner.shell.script import Script
 
 COUNTS = "count\tnodes\t3\ncount\tpersistentvolumeclaims\t1\n"
@@ -60,9 +57,3 @@ def test_images_that_no_bundle_brings_again(tmp_path: Path) -> None:
 
 def ran(script: Script) -> str:
     return subprocess.run(["sh", "-c", script.main], capture_output=True, check=True, text=True).stdout
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_shellcheck() -> None:
-    for script in (held_script(), images_script("/var/lib/registry")):
-        subprocess.run(["shellcheck", "-s", "sh", "-"], input=script.main.encode(), check=True)

@@ -66,6 +66,7 @@ from provisioner.kube.etcdctl import etcdctl
 from provisioner.kube.exchange import Exchange
 from provisioner.kube.exchange_client import CLIENT
 from provisioner.kube.healthscript import health_script
+from provisioner.kube.held import held_script, images_script
 from provisioner.kube.inuse import users_script
 from provisioner.kube.join import NodeJoinedKind
 from provisioner.kube.kubeconfig import Kubeconfig
@@ -421,6 +422,8 @@ def of_leaving() -> Iterator[Script]:
     yield halt.remember_script(["{}"])
     yield runtimeimages.delete_script()
     yield users_script()
+    yield held_script()
+    yield images_script(NASTY)
     yield look_again_script(("kubelet.service", "etcd.service"), ["10.244.0.0/16"])
     yield removal_script(("a", "b"), ("c", "d"), ("e.service", "f.service"))
     yield halt.clear_script(made=["/opt/a"], memory=["{}"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from provisioner.action.migration.change import AT_ONCE, Change
 from provisioner.engine.events import Emit, Note
 from provisioner.errors import InputError, Problem, ProvisionError
+from provisioner.inventory.words import some
 from provisioner.kube.kubectl import KUBECTL
 from provisioner.kube.marks import ask
 from provisioner.kube.workloads import Reading, read_workloads
@@ -185,7 +186,7 @@ def _check_pools(change: Change, reading: Reading) -> None:
         met = [f"{who} ({part})" * (who != str(part)) or who for who, part in given if _meet(pool, part)]
         if met:
             place = change.target.inventory.origin(None, "cluster", "network", new.plugin, "pools", index)
-            reason = f"pools: {pool} meets what {old.plugin} gives out: {_some(met)}"
+            reason = f"pools: {pool} meets what {old.plugin} gives out: {some(met)}"
             free = _free(new.pod_cidrs, [part for _, part in given], pool.version)
             written = f"{{name: {name}, cidr: {free}}}" if new.plugin == "calico" else free
             hint = f"write pools: [{written}]" if free else "no half or smaller part of the pod CIDRs is free"
@@ -278,7 +279,7 @@ def _met(change: Change, reading: Reading, plane: Runner) -> str:
     ]
     if not met:
         return ""
-    return f"what {old.plugin} has given out meets the pod CIDRs of nodes, of which {new.plugin} would: {_some(met)}"
+    return f"what {old.plugin} has given out meets the pod CIDRs of nodes, of which {new.plugin} would: {some(met)}"
 
 
 def _free_parts(change: Change, reading: Reading) -> list[str]:
@@ -298,7 +299,3 @@ there=$({KUBECTL} get crd {_BLOCKS} --ignore-not-found -o name)
 
 def _meet(one: Part, other: Part) -> bool:
     return one.version == other.version and one.overlaps(other)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from provisioner.action.migration.change import Change
 from provisioner.action.migration.checks import pools_of
 from provisioner.action.migration.within import leaving
+from provisioner.inventory.words import some
 from provisioner.kube.atstake import AtStake, read_at_stake
 from provisioner.kube.objects import object_key
 from provisioner.kube.ownobjects import kept_own, lost_own
@@ -160,7 +161,7 @@ def _one_by_one(reading: Reading, pods: Sequence[Pod], mark: str) -> Iterator[st
     lone = sum(each.owner is None for each in pods)
     evicted = len(pods) - rolled.total() - lone
     if rolled:
-        yield f"{rolled.total()} by rollouts of {_some(sorted(rolled))}"
+        yield f"{rolled.total()} by rollouts of {some(sorted(rolled), _NAMED)}"
     if evicted:
         yield f"{evicted} evicted, because their workloads do not roll by themselves or are not whole"
     if lone:
@@ -183,7 +184,7 @@ def _gaps(reading: Reading, stake: AtStake, pods: Sequence[Pod]) -> Iterator[str
     if gap:
         yield (
             "these end a pod before the one in its place starts, so that its part of the work rests meanwhile: "
-            f"{_some(gap)}"
+            f"{some(gap, _NAMED)}"
         )
 
 
@@ -197,7 +198,7 @@ def _has_gap(workload: Workload, stake: AtStake) -> bool:
 
 def _saved(plane: Runner) -> Iterator[str]:
     if names := saved(plane):
-        yield f"a run that was stopped has kept copies of these; who is gone is created again first: {_some(names, 50)}"
+        yield f"a run that was stopped has kept copies of these; who is gone is created again first: {some(names, 50)}"
 
 
 def _nobodys(stake: AtStake, pods: Sequence[Pod]) -> Iterator[str]:
@@ -210,12 +211,13 @@ def _nobodys(stake: AtStake, pods: Sequence[Pod]) -> Iterator[str]:
         ]
         yield (
             "nobody makes these anew but this run, which keeps a copy first; they are gone until they have started "
-            f"again: {_some(names, 50)}"
+            f"again: {some(names, 50)}"
         )
     if jobs := sorted(
         {f"{each.namespace}/{each.owner[1]}" for each in pods if each.owner and each.owner[0] == "Job"}
     ):
-        yield f"what Jobs have done so far is lost, and counts as a failure of theirs (backoffLimit): {_some(jobs)}"
+        named = some(jobs, _NAMED)
+        yield f"what Jobs have done so far is lost, and counts as a failure of theirs (backoffLimit): {named}"
     if any((each.namespace, each.name) in stake.scratch for each in pods if each.owner is not None):
         yield "what pods have in volumes of the kind emptyDir goes with them, as in any rollout"
 
@@ -229,16 +231,15 @@ def _budgets(change: Change, stake: AtStake) -> Iterator[str]:
         return
     yield f"evictions keep the {count}; rollouts go by their workloads' own settings"
     if stake.held:
-        yield f"these allow no eviction now, and would stop the run where it needs one: {_some(stake.held)}"
+        yield f"these allow no eviction now, and would stop the run where it needs one: {some(stake.held, _NAMED)}"
 
 
 def _policies(change: Change, stake: AtStake) -> Iterator[str]:
     was, will = (each.network.plugin in _ENFORCING for each in (change.old, change.new))
     ending = "s" * (len(stake.policies) == 1)
     spaces = Counter(space for space, _ in stake.policies)
-    where = (
-        f"{_count(sum(spaces.values()), 'NetworkPolicy', '', 'NetworkPolicies')} (in {_some(sorted(spaces))})"
-    )
+    many = _count(sum(spaces.values()), "NetworkPolicy", "", "NetworkPolicies")
+    where = f"{many} (in {some(sorted(spaces), _NAMED)})"
     if stake.policies and will and not was:
         yield f"{where}, which flannel has ignored, begin{ending} to be enforced: what is not allowed stops"
     elif stake.policies and was and not will:
@@ -248,7 +249,7 @@ def _policies(change: Change, stake: AtStake) -> Iterator[str]:
     if own := [each for each in stake.own if each not in bgp_keys(change.old.network)]:
         yield (
             f"{_count(len(own), 'object')} deleted with the definitions of {change.old.network.plugin}, and "
-            f"kept: a migration that leads back to it creates them again: {_some(own)}"
+            f"kept: a migration that leads back to it creates them again: {some(own, _NAMED)}"
         )
     if change.old.network.plugin == "calico":
         yield (
@@ -261,11 +262,11 @@ def _back_again(change: Change, planes: Sequence[Runner]) -> Iterator[str]:
     plugin = change.new.network.plugin
     own = [object_key(each) for each in kept_own(planes, plugin)]
     if own:
-        yield f"{_count(len(own), 'object')} created again, kept since {plugin} has left: {_some(own)}"
+        yield f"{_count(len(own), 'object')} created again, kept since {plugin} has left: {some(own, _NAMED)}"
     if lost := lost_own(planes[0], plugin, own):
         yield (
             f"{_count(len(lost), 'object')} not created again, kept when {plugin} left, and gone with the control "
-            f"planes of that time: {_some(lost)}"
+            f"planes of that time: {some(lost, _NAMED)}"
         )
 
 
@@ -296,8 +297,3 @@ def _count(number: int, word: str, verb: str = "is", plural: str = "") -> str:
     """ "1 pod is", "2 pods are"."""
     are = {"is": "are"}.get(verb, verb)
     return f"{number} {word if number == 1 else plural or word + 's'} {verb if number == 1 else are}".strip()
-
-
-def _some(names: Sequence[str], most: int = _NAMED) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

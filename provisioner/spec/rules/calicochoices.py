@@ -7,6 +7,7 @@ from typing import Any
 
 from provisioner.errors import Problem
 from provisioner.inventory.spelling import said
+from provisioner.inventory.words import some
 from provisioner.spec.draft import CONTROL_PLANE, Draft, Unusable
 from provisioner.spec.model import CONTROL_PLANE_TAINT
 from provisioner.spec.selectors import Labels, chooses, labels_of
@@ -27,7 +28,7 @@ def pools_choose_every_node(draft: Draft) -> Iterator[Problem]:
             if own and all(chooses(each.get("node_selector", "all()"), labels) is False for each in own)
         ]
         if left:
-            reason = f"pools: no IPv{version} pool's node_selector chooses {_listed(left)}"
+            reason = f"pools: no IPv{version} pool's node_selector chooses {some(left, 4)}"
             hint = "add a pool for all others, or give the nodes a label by node_labels"
             yield draft.problem((*_AT, "pools"), reason, hint)
 
@@ -40,7 +41,7 @@ def peers_choose_every_node(draft: Draft) -> Iterator[Problem]:
     peers = _whole(draft, "bgp", "peers")
     left = [name for name in nodes if peers and not any(_has_session(name, each, nodes) for each in peers)]
     if left and len(nodes) > 1:
-        reason = f"mesh: without it nobody tells {_listed(left)} where pods are: no peer is theirs"
+        reason = f"mesh: without it nobody tells {some(left, 4)} where pods are: no peer is theirs"
         hint = "choose all nodes among network.calico.bgp.peers, name route_reflectors, or leave the mesh on"
         yield draft.problem((*_AT, "bgp", "mesh"), reason, hint)
 
@@ -99,7 +100,3 @@ def _whole(draft: Draft, *path: str) -> list[Mapping[str, Any]]:
         return []
     whole = [each for each in written if "address" in each or "peers" in each or "cidr" in each]
     return whole if len(whole) == len(written) else []
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
