@@ -70,8 +70,9 @@ class Door:
         """Whether nft is told to turn others away, in that time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if self._told.exists():
-                return REJECT in self._told.read_text()
+            # A file that is just being written is there before its text.
+            if self._told.exists() and REJECT in self._told.read_text():
+                return True
             time.sleep(0.01)
         return False
 
