@@ -108,6 +108,7 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
             touched=touched if others else (),
             hosts=hosts,
             joined=bool(cluster.joining),
+            gently=prepared.loaded.transition is not None,  # losses are measured meanwhile
         )
         return presence.beside(all_networks, lambda: check(pool.session(first), everywhere, presence.check))
 

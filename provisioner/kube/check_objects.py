@@ -13,6 +13,8 @@ from typing import Any
 NAMESPACE = "provision-check"
 LABEL = "provision.dev/check"
 """Whose objects they are: its value is the check's name."""
+PART = "provision.dev/check-part"
+"""Which of a check's parts they are of."""
 PORT = 8080
 """Where the answering pods listen; the services stand at 80."""
 
@@ -31,19 +33,24 @@ def cluster_ip(check: str) -> str:
     return f"cluster-ip-{re.sub('[^a-z0-9]', '', check.lower())[-10:]}"
 
 
-def check_objects(name: str, image: str, nodes: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Everything of one check, in the order of creation, labelled with its name. All names but one are fixed, so
-    that what a killed run left stands in the way of the next one, which then removes it. Without `nodes`: on all."""
-    labels = {LABEL: name}
-    return [
-        # First: kube-proxies write their rules while the pods start. What is sent before gets lost, not refused.
-        _service(cluster_ip(name), "ClusterIP", labels),
-        _service(NODE_PORT, "NodePort", labels),
-        *(_daemon_set(role, labels, image, nodes) for role in ROLES),
+def check_objects(name: str, image: str, nodes: Sequence[str] = (), part: int = 0) -> list[dict[str, Any]]:
+    """Everything of one part of a check, in the order of creation, labelled with its name. All names but one are fixed,
+    so that what a killed run left stands in the way of the next one, which then removes it. Without `nodes`: on all.
+    The services are of the first part."""
+    labels = {LABEL: name, PART: str(part)}
+    daemon_sets = [
+        _daemon_set(role, f"{role}-{part}" if part else role, labels, image, nodes) for role in ROLES
     ]
+    if part:
+        return daemon_sets
+    # First: kube-proxies write their rules while the pods start. What is sent before gets lost, not refused.
+    ports = [(cluster_ip(name), "ClusterIP"), (NODE_PORT, "NodePort")]
+    return [*(_service(each, kind, {LABEL: name}) for each, kind in ports), *daemon_sets]
 
 
-def _daemon_set(role: str, labels: dict[str, str], image: str, nodes: Sequence[str]) -> dict[str, Any]:
+def _daemon_set(
+    role: str, name: str, labels: dict[str, str], image: str, nodes: Sequence[str]
+) -> dict[str, Any]:
     # A pod that only waits for `exec` starts sooner without agnhost's 50 MB.
     command = ["/agnhost", "netexec", f"--http-port={PORT}"] if role == "answerer" else ["sleep", "86400"]
     container = {"name": "agnhost", "image": image, "command": command, "imagePullPolicy": "IfNotPresent"}
@@ -58,7 +65,7 @@ def _daemon_set(role: str, labels: dict[str, str], image: str, nodes: Sequence[s
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
-        "metadata": {"name": role, "namespace": NAMESPACE, "labels": labels},
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
         "spec": {
             "selector": {"matchLabels": {"role": role, **labels}},
             "template": {"metadata": {"labels": {"role": role, **labels}}, "spec": pod},

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.check_objects import LABEL, NAMESPACE, ROLES, check_objects
+from provisioner.kube.check_objects import LABEL, NAMESPACE, PART, ROLES, check_objects
 from provisioner.kube.complaints import Item
 from provisioner.kube.kubectl import KUBECTL, KUBECTL_WAITING
 from provisioner.kube.objects import list_json
@@ -25,13 +25,17 @@ _SPACE_MISSING = f'namespaces "{NAMESPACE}" not found'
 
 _OURS = f"{KUBECTL} -n {NAMESPACE}"
 _CLEARED = f"""
+only=ONLY
 cleared() {{
   # Pods, too: who waits for the garbage collector waits longer.
-  {_OURS} delete daemonset,pod,service --all --wait=false >/dev/null
+  {_OURS} delete daemonset,pod,service "${{only:---all}}" --wait=false >/dev/null
+}}
+pods() {{
+  {_OURS} get pods -o name ${{only:+"$only"}}
 }}
 gone() {{
   end=$(($(date +%s) + SECONDS))
-  while left=$({_OURS} get pods -o name) || return 1; [ -n "$left" ] && [ "$(date +%s)" -lt "$end" ]; do
+  while left=$(pods) || return 1; [ -n "$left" ] && [ "$(date +%s)" -lt "$end" ]; do
     sleep 0.1
   done
   [ -z "$left" ] || {{ echo "$left" >&2; return 1; }}
@@ -53,12 +57,12 @@ rare. Behind `clearing`."""
 
 @dataclass(frozen=True)
 class CheckPods:
-    """Those of the check `name`; `image` is agnhost's. They run on the nodes `only`, or, when that is empty, on all.
-    `joined`: some nodes have just joined."""
+    """Those of the check `name`; `image` is agnhost's. They come to the nodes of one part after the other, and go so;
+    an empty part is all nodes. `joined`: some nodes have just joined."""
 
     name: str
     image: str
-    only: tuple[str, ...] = ()
+    parts: Sequence[Sequence[str]] = ((),)
     joined: bool = False
 
     def set_up(self, runner: Runner, nodes: Sequence[str], present: Present = nobody) -> list[Item]:
@@ -67,19 +71,9 @@ class CheckPods:
         Raises ProvisionError with what each pod complains of, soon when it is the same all the time, and when a node
         has none; and what `present` raises, which is called only while pods are waited for.
         """
-        script = f"{locked(clearing() + CREATED)} || exit 1\n{_look()}"
-        objects = {"objects.json": Blob.of(list_json(check_objects(self.name, self.image, self.only)))}
-        answer = awaited(
-            lambda: runner.run(Script(script, objects), deadline=LOCK_SECONDS + 90 + _REMOVAL),
-            lambda: runner.run(Script(_look()), deadline=60 + 3 * _ROUND),
-            self._items,
-            "the traffic check",
-            present=present,
-            joined=self.joined,
-        )
-        if answer.status != 0:
-            raise refused(_tail(answer))
-        items = [item for item in self._items(answer) if "deletionTimestamp" not in item["metadata"]]
+        items: list[Item] = []
+        for number in range(len(self.parts)):
+            items = self._made(runner, number, present)
         missing = _missing(items, nodes)
         if missing:
             raise ProvisionError(
@@ -90,13 +84,31 @@ class CheckPods:
 
     def remove(self, runner: Runner) -> None:
         """Raises ProvisionError when something is left."""
-        script = f"{clearing()}{locked('cleared')} || exit 1\ngone\n"
-        result = runner.run(Script(script), deadline=LOCK_SECONDS + 90 + _REMOVAL)
-        if result.status != 0:
-            raise ProvisionError(
-                f"objects of the traffic check are left in the namespace {NAMESPACE}:\n{_tail(result)}",
-                f"look at what holds them, then `kubectl -n {NAMESPACE} delete daemonset,service,pod --all`",
-            )
+        for number in reversed(range(len(self.parts))):
+            script = f"{clearing(number)}{locked('cleared')} || exit 1\ngone\n"
+            result = runner.run(Script(script), deadline=LOCK_SECONDS + 90 + _REMOVAL)
+            if result.status != 0:
+                raise ProvisionError(
+                    f"objects of the traffic check are left in the namespace {NAMESPACE}:\n{_tail(result)}",
+                    f"look at what holds them, then `kubectl -n {NAMESPACE} delete daemonset,service,pod --all`",
+                )
+
+    def _made(self, runner: Runner, part: int, present: Present) -> list[Item]:
+        """What there is once the part's pods run, too."""
+        script = f"{locked(clearing(part) + CREATED)} || exit 1\n{_look()}"
+        objects = check_objects(self.name, self.image, self.parts[part], part)
+        files = {"objects.json": Blob.of(list_json(objects))}
+        answer = awaited(
+            lambda: runner.run(Script(script, files), deadline=LOCK_SECONDS + 90 + _REMOVAL),
+            lambda: runner.run(Script(_look()), deadline=60 + 3 * _ROUND),
+            self._items,
+            "the traffic check",
+            present=present,
+            joined=self.joined,
+        )
+        if answer.status != 0:
+            raise refused(_tail(answer))
+        return [item for item in self._items(answer) if "deletionTimestamp" not in item["metadata"]]
 
     def _items(self, answer: Answer) -> list[Item]:
         """What is this check's, and the events of that: others' pods may be on their way out, and events stay for an
@@ -108,10 +120,11 @@ class CheckPods:
         return [*own, *(item for item in told if item["involvedObject"].get("uid") in uids)]
 
 
-def clearing() -> str:
+def clearing(part: int = 0) -> str:
     """Functions of sh: `cleared` deletes all objects of checks; `gone` waits for their pods to go, and names those that
-    do not."""
-    return _CLEARED.replace("SECONDS", str(_REMOVAL))
+    do not. Of another part than the first one: the same of that part alone."""
+    only = f"--selector={PART}={part}" if part else ""
+    return _CLEARED.replace("ONLY", only).replace("SECONDS", str(_REMOVAL))
 
 
 def _look() -> str:

@@ -23,6 +23,7 @@ Everywhere = Callable[[Mapping[str, Script]], Mapping[str, Answer | Exception]]
 """Runs each host's script there, all at once: what it answered, or what it or connecting raised."""
 
 
+_STEPS = 10
 _ID = re.compile(r"[0-9a-f]+")
 """Of a container, as containerd gives it. It is read from what a kubelet says."""
 
@@ -53,11 +54,21 @@ class TrafficCheck:
     """The nodes whose hosts ask, too: those that this run is connected with."""
     joined: bool = False
     """Whether some nodes have joined in this run."""
+    gently: bool = False
+    """Its pods start and end on one node after the other, in up to ten steps: where nodes share a machine's cores, all
+    at once keep other pods waiting, who are measured just then."""
 
     @property
     def pods(self) -> CheckPods:
         """The objects that it makes, and takes away."""
-        return CheckPods(self.name, self.image, tuple(self.nodes) if self.touched else (), self.joined)
+        return CheckPods(self.name, self.image, self._parts(), self.joined)
+
+    def _parts(self) -> Sequence[Sequence[str]]:
+        nodes = list(self.nodes)
+        if not self.gently:
+            return [nodes if self.touched else ()]
+        size = -(-len(nodes) // _STEPS)
+        return [nodes[first : first + size] for first in range(0, len(nodes), size)]
 
     def __call__(self, runner: Runner, everywhere: Everywhere, present: Present = nobody) -> str:
         """How many connections work, in words. `runner` is a control plane's; `present` is called while pods are

@@ -166,6 +166,19 @@ def test_a_limited_check_has_its_pods_on_its_nodes_only() -> None:
     assert "affinity" not in check_objects("run", "image")[-1]["spec"]["template"]["spec"]
 
 
+def test_further_parts_of_a_check_are_behind_the_first_ones_services() -> None:
+    first, second = (check_objects("run", "image", [node], part) for part, node in enumerate(("a", "b")))
+    assert [each["metadata"]["name"] for each in second] == ["asker-1", "answerer-1"]
+    (selector,) = [each["spec"]["selector"] for each in first if each["metadata"]["name"] == "node-port"]
+    for each in (*first, *second):
+        if each["kind"] == "DaemonSet" and each["metadata"]["name"].startswith("answerer"):
+            assert selector.items() <= each["spec"]["template"]["metadata"]["labels"].items()
+    chosen = [
+        each["spec"]["selector"]["matchLabels"] for each in (*first, *second) if each["kind"] == "DaemonSet"
+    ]
+    assert len({tuple(sorted(each.items())) for each in chosen}) == 4
+
+
 def test_the_namespace_of_the_check_is_made_by_the_playbook() -> None:
     text = (ROOT / "templates/cluster/admission.yaml.j2").read_text(encoding="utf-8")
     (space,) = [each for each in yaml.safe_load_all(text) if each["kind"] == "Namespace"]
