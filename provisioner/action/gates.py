@@ -74,6 +74,7 @@ def leniently(
 
 def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Mapping[str, Gate]:
     from provisioner.action.presence import Presence, begun
+    from provisioner.action.transition import few
     from provisioner.action.variables import AGNHOST
     from provisioner.kube.check_objects import check_name
     from provisioner.kube.traffic import TrafficCheck
@@ -108,7 +109,7 @@ def _of_network(prepared: Prepared, cluster: ClusterVariables, pool: Pool) -> Ma
             touched=touched if others else (),
             hosts=hosts,
             joined=bool(cluster.joining),
-            gently=prepared.loaded.transition is not None,  # losses are measured meanwhile
+            at_once=few(len(nodes)) if prepared.loaded.transition else 0,
         )
         return presence.beside(all_networks, lambda: check(pool.session(first), everywhere, presence.check))
 

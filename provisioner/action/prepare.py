@@ -305,6 +305,8 @@ def _compile(
     from provisioner.playbook.compile import Compiler
     from provisioner.playbook.render import keep_compiled
 
+    if loaded.transition:
+        from provisioner.action.transition import gently
     compiler = Compiler(loaded.playbook, modules, loaded.request.selection)
     variables = _lazily(loaded, cluster, facts)
     limited = (
@@ -321,7 +323,7 @@ def _compile(
         own = (stage.serial, stage.gate, stage.always, stage.barrier, stage.needs)
         desired.append(Desired(stage.name, wanted, *own))
     keep_compiled()
-    return tuple(desired)
+    return tuple(map(gently, desired) if loaded.transition else desired)
 
 
 def _lazily(

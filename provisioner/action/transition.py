@@ -12,6 +12,7 @@ from provisioner.network.record import NetworkRecord, Section, agreed_record, pa
 from provisioner.playbook.facts import Facts
 
 if TYPE_CHECKING:
+    from provisioner.engine.plan import Desired
     from provisioner.inventory.model import Inventory
     from provisioner.spec.model import ClusterSpec
 
@@ -34,6 +35,21 @@ class Transition:
     adjust: Callable[[Objects], Objects] = unadjusted
     settled: bool = False
     lenient: frozenset[str] = frozenset()
+
+
+def few(count: int) -> int:
+    """How many of `count` hosts are at work at the same time, while losses are measured: where they share a machine's
+    cores, all at once keep the pods waiting that exchange requests. Many of them have up to ten turns."""
+    return -(-count // 10)
+
+
+def gently(stage: Desired) -> Desired:
+    """With `few` hosts at a time, where no gate would be asked after each turn, and the playbook has no sizes."""
+    if stage.gate or stage.serial or not stage.hosts:
+        return stage
+    return replace(
+        stage, serial=(few(len(stage.hosts)),), needs=None
+    )  # each stage waits, so nobody goes ahead
 
 
 def section_of(inventory: Inventory) -> Section:

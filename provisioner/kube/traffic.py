@@ -23,7 +23,6 @@ Everywhere = Callable[[Mapping[str, Script]], Mapping[str, Answer | Exception]]
 """Runs each host's script there, all at once: what it answered, or what it or connecting raised."""
 
 
-_STEPS = 10
 _ID = re.compile(r"[0-9a-f]+")
 """Of a container, as containerd gives it. It is read from what a kubelet says."""
 
@@ -54,9 +53,8 @@ class TrafficCheck:
     """The nodes whose hosts ask, too: those that this run is connected with."""
     joined: bool = False
     """Whether some nodes have joined in this run."""
-    gently: bool = False
-    """Its pods start and end on one node after the other, in up to ten steps: where nodes share a machine's cores, all
-    at once keep other pods waiting, who are measured just then."""
+    at_once: int = 0
+    """On how many nodes its pods start, and end, at the same time. 0: on all."""
 
     @property
     def pods(self) -> CheckPods:
@@ -65,10 +63,9 @@ class TrafficCheck:
 
     def _parts(self) -> Sequence[Sequence[str]]:
         nodes = list(self.nodes)
-        if not self.gently:
+        if not self.at_once:
             return [nodes if self.touched else ()]
-        size = -(-len(nodes) // _STEPS)
-        return [nodes[first : first + size] for first in range(0, len(nodes), size)]
+        return [nodes[first : first + self.at_once] for first in range(0, len(nodes), self.at_once)]
 
     def __call__(self, runner: Runner, everywhere: Everywhere, present: Present = nobody) -> str:
         """How many connections work, in words. `runner` is a control plane's; `present` is called while pods are

@@ -58,7 +58,7 @@ def test_what_a_killed_check_left_is_removed_first(host: Host) -> None:
 
 def test_pods_that_come_and_go_gently(host: Host) -> None:
     """On one node after the other; a part that a killed check left goes without those that are there by then."""
-    gently = replace(CHECK, nodes={"worker1": "10.0.0.1", "worker2": "10.0.0.2"}, gently=True)
+    gently = replace(CHECK, nodes={"worker1": "10.0.0.1", "worker2": "10.0.0.2"}, at_once=1)
     with pytest.raises(ProvisionError, match="are missing"):
         gently(host, nowhere)
     assert host.verbs() == ["create", "rollout", "get"] * 2 + ["delete", "get"] * 2
@@ -67,12 +67,10 @@ def test_pods_that_come_and_go_gently(host: Host) -> None:
     assert "--selector" not in check_pods.clearing()
 
 
-@pytest.mark.parametrize(("count", "steps"), [(1, 1), (3, 3), (10, 10), (11, 6), (200, 10)])
-def test_gentle_checks_of_many_nodes_have_few_steps(count: int, steps: int) -> None:
-    names = [f"worker{number}" for number in range(count)]
-    parts = replace(CHECK, nodes=dict.fromkeys(names, "10.0.0.1"), gently=True).pods.parts
-    assert len(parts) == steps
-    assert [name for part in parts for name in part] == names
+def test_parts_of_a_check_hold_each_node_once() -> None:
+    names = [f"worker{number}" for number in range(5)]
+    parts = replace(CHECK, nodes=dict.fromkeys(names, "10.0.0.1"), at_once=2).pods.parts
+    assert [list(part) for part in parts] == [names[:2], names[2:4], names[4:]]
 
 
 @pytest.mark.parametrize(

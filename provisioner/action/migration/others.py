@@ -15,7 +15,7 @@ from provisioner.action.migration.checks import check_given_out
 from provisioner.action.migration.originals import Originals, write_originals
 from provisioner.action.migration.othersthere import check_hosts, check_there
 from provisioner.action.migration.running import Make, Run
-from provisioner.action.transition import Transition
+from provisioner.action.transition import Transition, gently
 from provisioner.bundle.preloaded import PreloadedImageKind
 from provisioner.engine.events import Note
 from provisioner.engine.execute import Executor, Gate
@@ -136,7 +136,8 @@ class ByKubectl:
             "manifest": ManifestKind(),
         }
         inventory = str(run.change.target.request.inventory)
-        plan: Plan = Planner(run.pool, kinds).plan(stages, inventory=inventory, inputs="", texts=False)
+        gentle = [gently(each) for each in stages]
+        plan: Plan = Planner(run.pool, kinds).plan(gentle, inventory=inventory, inputs="", texts=False)
         work = HostWork(run.pool, kinds, run.emit, run.change.target.run, guard=run.guard)
         return run.count(Executor(work, gates, run.emit, each=run.pool.each).run(plan))
 
