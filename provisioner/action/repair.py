@@ -16,7 +16,7 @@ from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.reach import all_reached, reach
 from provisioner.action.repairing import Mender
-from provisioner.action.telling import started, telling, unchanged
+from provisioner.action.telling import telling, told_of, unchanged
 from provisioner.engine.events import Changed, Emit, Failed, FaultFound, Note, Step
 from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
 from provisioner.inventory.words import nearest
@@ -73,15 +73,21 @@ def repair(loaded: Loaded, wanted: Repair, emit: Emit, confirm: Confirm) -> int:
         raise InputError([Problem("--limit", 0, 0, reason, f"nodes are {nodes}")])
     if wanted.look:
         with connect_to(loaded.inventory, loaded.hosts) as pool:
-            emit(started(loaded, "repair", site.options, site.hosts))
-            reach(pool, loaded.hosts)
-            return FOUND if site.told(pool, emit) else 0
+            return _looked(site, pool, emit)
     with telling(loaded, "repair", site.options, emit, site.hosts) as told, ExitStack() as stack:
         pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
         lock(stack, pool, loaded, sorted({loaded.state_host, *site.hosts}))
         code, told.changed = _repaired(site, pool, told.record, confirm)
         told.ok, told.execs = code == 0, pool.execs
     return code
+
+
+def _looked(site: _Site, pool: Pool, emit: Emit) -> int:
+    with told_of(site.loaded, "repair", site.options, emit, site.hosts) as told:
+        reach(pool, site.loaded.hosts)
+        told.found = len(site.told(pool, emit))
+        told.ok, told.execs = True, pool.execs
+    return FOUND if told.found else 0
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ class _Site:
     def options(self) -> list[str]:
         """The words behind the inventory."""
         limit, only = self.loaded.request.limit, self.wanted.only
-        words = ["--limit", limit] if limit else []
+        words = [*(["--look"] if self.wanted.look else []), *(["--limit", limit] if limit else [])]
         return [*words, *(["--only", ",".join(only)] if only != FAULTS else [])]
 
     def told(self, pool: Pool, emit: Emit) -> list[Fault]:

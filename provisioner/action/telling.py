@@ -25,6 +25,8 @@ class Telling:
     execs: int = 0
     planned: bool = False
     """Nothing was to be done but to say what would be."""
+    found: int | None = None
+    """How many faults, where nothing was to be done but to look for them."""
 
 
 def started(
@@ -66,19 +68,32 @@ def telling(
 ) -> Iterator[Telling]:
     """Tells of the run, and writes its journal. What the block raises is no end: the command line tells that. `hosts`
     are as `started` has them."""
-    began = time.monotonic()
-    with journal(loaded.run, emit) as record:
-        record(started(loaded, command, options, hosts))
-        told = Telling(record)
+    with journal(loaded.run, emit) as record, told_of(loaded, command, options, record, hosts) as told:
         yield told
-        record(
-            RunEnded(
-                run=loaded.run,
-                ok=told.ok,
-                seconds=time.monotonic() - began,
-                changed={name: count for name, count in told.changed.items() if count},
-                phases=dict(told.phases),
-                resume="" if told.ok else again(loaded, command, options),
-                extra={"execs": told.execs, **({"planned": True} if told.planned else {})},
-            )
+
+
+@contextmanager
+def told_of(
+    loaded: Loaded, command: str, options: Sequence[str], emit: Emit, hosts: Sequence[str] | None = None
+) -> Iterator[Telling]:
+    """The same without a journal, of a run that changes nothing."""
+    began = time.monotonic()
+    emit(started(loaded, command, options, hosts))
+    told = Telling(emit)
+    yield told
+    emit(
+        RunEnded(
+            run=loaded.run,
+            ok=told.ok,
+            seconds=time.monotonic() - began,
+            changed={name: count for name, count in told.changed.items() if count},
+            phases=dict(told.phases),
+            resume="" if told.ok else again(loaded, command, options),
+            extra={"execs": told.execs, **_only_told(told)},
         )
+    )
+
+
+def _only_told(told: Telling) -> dict[str, bool | int]:
+    planned = {"planned": True} if told.planned else {}
+    return {**planned, **({} if told.found is None else {"faults": told.found})}

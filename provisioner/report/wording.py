@@ -165,6 +165,9 @@ def _ended(event: ev.RunEnded) -> list[Line]:
         return lines
     if "planned" in event.extra:
         return [*lines, Line(f"planned, and nothing was changed ({event.seconds:.1f} s)", "good")]
+    if "faults" in event.extra:
+        many = counted(event.extra["faults"], "fault") if event.extra["faults"] else "no fault"
+        return [*lines, Line(f"{many} found, and nothing was changed ({event.seconds:.1f} s)", "good")]
     what = f"{changed} change{'s' * (changed != 1)}" if changed else "nothing to change"
     drift = event.extra.get("drift")
     if drift:

@@ -70,6 +70,8 @@ def seen(cluster: LabCluster) -> dict[tuple[str, str], list[str]]:
     """What a look finds wrong, by host and kind."""
     done = look(cluster)
     assert done.status == 2, done
+    (end,) = done.named("RunEnded")
+    assert end["extra"]["faults"] == len(done.named("FaultFound"))
     found: dict[tuple[str, str], list[str]] = {}
     for each in done.named("FaultFound"):
         assert each["why"], each

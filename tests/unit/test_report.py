@@ -74,6 +74,14 @@ def test_the_end_names_the_command_that_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("count", "told"), [(0, "no fault found"), (1, "1 fault found"), (2, "2 faults found")]
+)
+def test_a_look_ends_with_what_it_found(count: int, told: str) -> None:
+    (line,) = lines_of(ev.RunEnded(run="r", ok=True, seconds=3.0, extra={"faults": count}))
+    assert line.text == f"{told}, and nothing was changed (3.0 s)"
+
+
+@pytest.mark.parametrize(
     "event", [FAILED, ev.Progress(task="push", done=1), ev.Answer(host="a"), ev.Step(task="t")]
 )
 def test_every_event_is_one_json_line(event: ev.Event, monkeypatch: pytest.MonkeyPatch) -> None:
