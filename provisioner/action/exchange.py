@@ -74,6 +74,12 @@ def exchange_of(loaded: Loaded) -> Exchange:
     return Exchange(loaded.run, reference, nodes)
 
 
+def stop_left(loaded: Loaded, pool: Pool) -> None:
+    """Takes away what a run that was killed has left, if anything. Raises ProvisionError."""
+    nodes = tuple(name for name, node in loaded.cluster.nodes.items() if node.node)
+    Exchange(loaded.run, "", nodes).stop(pool.session(loaded.state_host), everywhere(pool))
+
+
 def agnhost_of(bundle: Bundle) -> Image:
     """The image of the pods that ask and answer. Raises ProvisionError for a bundle that has none."""
     known = [each for each in bundle.images() if each.name == AGNHOST]

@@ -226,7 +226,7 @@ def available_script(node: str, agents: Sequence[str], now: dt.datetime) -> Scri
         "type": "NetworkUnavailable",
         "status": "False",
         "reason": REASON,
-        "message": f"{', '.join(agents)} is Ready: told by provision repair",
+        "message": f"{', '.join(agents)} is Ready: told by provision",
         "lastTransitionTime": moment,
         "lastHeartbeatTime": moment,
     }

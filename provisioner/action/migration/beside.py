@@ -19,6 +19,8 @@ from provisioner.action.transition import Transition
 from provisioner.engine.events import Note
 from provisioner.errors import ProvisionError
 from provisioner.kube import oldnetwork
+from provisioner.kube.cnicluster import read_cluster
+from provisioner.kube.cnimend import tell_available
 from provisioner.kube.ownobjects import keep_own, restore_own
 from provisioner.kube.podmoves import Moves, Replaced
 from provisioner.kube.remains import Remain, backup_script, clean_script, parse_remains, remains_script
@@ -49,6 +51,7 @@ def go_beside(run: Run) -> int:
     _taken_away(run)
     code = settled(run, "alone")
     if code == 0:
+        _told_available(run)
         _restored(run)
         ended(run)
     return code
@@ -66,6 +69,15 @@ def _beside(run: Run) -> int:
         if code == 0:
             restore_own(run.keepers, change.new.network.plugin, hosts=False)
     return code
+
+
+def _told_available(run: Run) -> None:
+    """Calico's agents tell of their node, when they end, that it has no network (preStop: calico-node -shutdown), and
+    the new network's have told that it has one when they began. By now they are all Ready."""
+    for node in read_cluster(run.plane):
+        if node.unavailable and node.name in run.change.new.nodes:
+            tell_available(run.plane, node.name, [run.change.new.network.plugin])
+            run.tell([node.name], "condition:NetworkUnavailable", f"False; it was True: {node.unavailable}")
 
 
 def _restored(run: Run) -> None:

@@ -22,8 +22,9 @@ class ByPlaybook:
     def check(self, run: Run) -> None:
         """By the playbook's own admission, which each step asks again: kernels, firewalls, images."""
         change = run.change
-        if not change.within and change.fresh:
-            self.make(run, Transition(change.recorded(change.migration), beside=change.old))
+        if change.fresh:
+            beside = None if change.within else change.old
+            self.make(run, Transition(change.recorded(change.migration), beside=beside))
 
     def begin(self, run: Run) -> None:
         """The measuring pods' image has been there since the cluster was made."""

@@ -34,13 +34,16 @@ def check(change: Change, facts: Mapping[str, Facts], plane: Runner, emit: Emit)
     """Raises ProvisionError, and InputError where the inventory has to change. What is to be known, but no reason to
     refuse it, is emitted. Inside one plug-in `within` checks; once the former network is being taken away there is no
     way but on."""
-    if change.within or (change.begun and change.migration.phase == ALONE):
+    if change.begun and change.migration.phase == ALONE:
+        return
+    reading = read_workloads(plane)
+    _check_nodes(change, reading)
+    if change.within:
         return
     _check_kinds(change)
     _check_ports(change)
     _check_cilium(change, emit)
     _check_filters(change, facts, emit)
-    reading = read_workloads(plane)
     if change.fresh:
         check_static(reading)
     if pools_of(change.new.network):
@@ -48,6 +51,16 @@ def check(change: Change, facts: Mapping[str, Facts], plane: Runner, emit: Emit)
     else:
         _check_homes(change, reading)
         _check_blocks(change, reading, plane)
+
+
+def _check_nodes(change: Change, reading: Reading) -> None:
+    """On a node that is not the inventory's nothing is changed: its pods would stay in the former network."""
+    unknown = sorted(reading.homes.keys() - {name for name, node in change.new.nodes.items() if node.node})
+    if unknown:
+        raise ProvisionError(
+            f"the cluster has nodes that the inventory does not have: {some(unknown)}",
+            "name them under 'kube_node'; where one is gone for good, `kubectl delete node`",
+        )
 
 
 def _check_kinds(change: Change) -> None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from provisioner.action.connect import connect_to
 from provisioner.action.consent import check_consent
-from provisioner.action.exchange import losses_told
+from provisioner.action.exchange import losses_told, stop_left
 from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
 from provisioner.action.migration.beside import go_beside
@@ -50,6 +50,8 @@ def migrate(loaded: Loaded, wanted: Wanted, emit: Emit, confirm: Confirm) -> int
             change = change_of(loaded, facts, _fixed(loaded, facts), wanted)
         code = 0
         if change is None:
+            if not wanted.only_told:
+                stop_left(loaded, pool)  # by one that was cut off before it was on record
             for line in nothing_to_do(loaded, wanted, record_of(facts, loaded.inventory).now):
                 said.record(Note(message=line))
         else:

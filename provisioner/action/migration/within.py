@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from provisioner.action.migration.beside import check_moved, cleaned, ended, judged, moved, note_down, settled
-from provisioner.action.migration.change import NODE_BY_NODE
+from provisioner.action.migration.change import NODE_BY_NODE, Change
 from provisioner.action.migration.checks import check_static
 from provisioner.action.migration.hosts import each
 from provisioner.action.migration.proof import check_all
@@ -32,6 +32,8 @@ from provisioner.spec.calico import IPPool
 from provisioner.spec.model import ClusterSpec
 
 Objects = list[dict[str, Any]]
+_CARRIED = {"bird": "BGP", "vxlan": "VXLAN"}
+"""Back ends of Calico, as people call them."""
 _POOL = "IPPool"
 _BIRD_READY = ("-bird-ready", "-bird6-ready")
 """What calico-node's readiness asks of BGP (Calico 3.28, node/cmd/calico-node)."""
@@ -64,9 +66,34 @@ def check_within(run: Run) -> None:
             Note(message="flannel's agents change together: those of one back end do not hear the others")
         )
     if network.plugin == "calico":
+        _check_one_at_a_time(change)
         _check_pools(run)
         if leaving(change.old, change.new) and change.fresh:
             check_static(read_workloads(run.plane))
+
+
+def _check_one_at_a_time(change: Change) -> None:
+    """Pods of a pool that ends have no ways but those of the back end that it began with."""
+    left, old, new = (
+        leaving(change.old, change.new),
+        change.old.network.calico.backend,
+        change.new.network.calico.backend,
+    )
+    if left and old != new and change.fresh:
+        place = change.target.inventory.origin(None, "cluster", "network", "calico")
+        reason = (
+            f"calico: the encapsulation goes from {_CARRIED[old]} to {_CARRIED[new]}, and pools end "
+            f"({', '.join(each.name for each in left)}): both at a time cut pods off"
+        )
+        raise InputError(
+            [
+                Problem(
+                    *place,
+                    reason,
+                    "migrate to the other encapsulation in the same pools first, then to the pools",
+                )
+            ]
+        )
 
 
 def _check_pools(run: Run) -> None:
@@ -104,19 +131,19 @@ def _of_flannel(run: Run) -> int:
         cidrs = [str(network) for networks in homes for network in networks]
         _cleaned(
             run,
+            old.backend,
             clean_backend_script("flannel", old.backend, pod_cidrs=cidrs),
             backend_remains_script("flannel", old.backend, pod_cidrs=cidrs),
         )
     elif old.backend == "vxlan" and old.vni != new.vni:
-        _cleaned(run, clean_vni_script(old.vni), vni_remains_script(old.vni))
+        _cleaned(run, old.backend, clean_vni_script(old.vni), vni_remains_script(old.vni))
     return settled(run, "settled")
 
 
-def _cleaned(run: Run, clean: Script, look: Script) -> None:
-    """What only the former settings have left goes, and a second look proves it."""
-    old = run.change.old.network.flannel.backend
-    with run.step("cleaned", old):
-        found = cleaned(run, old, clean, look)
+def _cleaned(run: Run, what: str, clean: Script, look: Script) -> None:
+    """What only the former settings, `what`, have left goes, and a second look proves it."""
+    with run.step("cleaned", what):
+        found = cleaned(run, what, clean, look)
     judged(run, found)
 
 
@@ -128,7 +155,22 @@ def _of_calico(run: Run) -> int:
     code = _backend_first(run) or _pools_moved(run) or settled(run, "settled")
     if code == 0:
         _unbridge(run)
+        if change.new.network.calico.backend == "vxlan":
+            _bgp_cleaned(run)
     return code
+
+
+def _bgp_cleaned(run: Run) -> None:
+    """BIRD ends without taking its routes back, and of tunl0 nobody takes the address that no pool wants any more."""
+    pools = run.change.old.network.calico.pools
+    cidrs = [pool.cidr for pool in pools]
+    for backend in ("bgp", *(["ipip"] if any("IPIP" in pool.encapsulation for pool in pools) else [])):
+        _cleaned(
+            run,
+            backend,
+            clean_backend_script("calico", backend, pod_cidrs=cidrs),
+            backend_remains_script("calico", backend, pod_cidrs=cidrs),
+        )
 
 
 def _backend_first(run: Run) -> int:
