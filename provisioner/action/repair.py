@@ -8,20 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provisioner.action.connect import connect_to
 from provisioner.action.consent import check_consent
 from provisioner.action.load import Loaded
 from provisioner.action.locks import lock
-from provisioner.action.reach import all_reached, reach
+from provisioner.action.reach import all_reached
 from provisioner.action.repairing import Mender
 from provisioner.action.telling import telling, told_of, unchanged
 from provisioner.engine.events import Changed, Emit, Failed, FaultFound, Note, Step
 from provisioner.errors import InputError, Problem, ProvisionError, UnreachableError
 from provisioner.inventory.words import nearest
 from provisioner.kube.cnicluster import ClusterNode, node_of, read_cluster
-from provisioner.kube.cnifaults import FAULTS, Fault, Seen, faults_of
+from provisioner.kube.cnifaults import FAULTS, SUBNETS, Fault, Seen, faults_of, is_unwritten
 from provisioner.kube.cniread import NodeNetwork, parse_node
 from provisioner.kube.cniscript import read_script
 from provisioner.remote.pool import Pool
@@ -76,18 +76,33 @@ def repair(loaded: Loaded, wanted: Repair, emit: Emit, confirm: Confirm) -> int:
             return _looked(site, pool, emit)
     with telling(loaded, "repair", site.options, emit, site.hosts) as told, ExitStack() as stack:
         pool = stack.enter_context(connect_to(loaded.inventory, loaded.hosts))
+        site = _reached(site, pool, told.record)
         lock(stack, pool, loaded, sorted({loaded.state_host, *site.hosts}))
         code, told.changed = _repaired(site, pool, told.record, confirm)
+        code = code or (UnreachableError.exit_code if site.lost else 0)
         told.ok, told.execs = code == 0, pool.execs
     return code
 
 
 def _looked(site: _Site, pool: Pool, emit: Emit) -> int:
     with told_of(site.loaded, "repair", site.options, emit, site.hosts) as told:
-        reach(pool, site.loaded.hosts)
+        site = _reached(site, pool, emit)
         told.found = len(site.told(pool, emit))
-        told.ok, told.execs = True, pool.execs
-    return FOUND if told.found else 0
+        told.ok, told.execs = not site.lost, pool.execs
+    return FOUND if told.found else UnreachableError.exit_code if site.lost else 0
+
+
+def _reached(site: _Site, pool: Pool, emit: Emit) -> _Site:
+    """Without nodes that cannot be reached, which is told: the others' faults are no less. Raises UnreachableError
+    where that are all."""
+    answers = pool.map(site.hosts, lambda _: None)
+    lost = {host: each for host, each in answers.items() if isinstance(each, UnreachableError)}
+    all_reached(
+        {host: each for host, each in answers.items() if host not in lost or len(lost) == len(answers)}
+    )
+    for fault in lost.values():
+        emit(Note(level="warning", message=f"not judged: {fault.reason}", hint=fault.hint))
+    return replace(site, lost=frozenset(lost))
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,8 @@ class _Site:
     loaded: Loaded
     spec: ClusterSpec
     wanted: Repair
+    lost: frozenset[str] = frozenset()
+    """Nodes that cannot be reached."""
 
     @property
     def hosts(self) -> list[str]:
@@ -107,7 +124,7 @@ class _Site:
         return [
             each
             for each in loaded.hosts
-            if each in limited and each in self.spec.nodes and self.spec.nodes[each].node
+            if each in limited - self.lost and each in self.spec.nodes and self.spec.nodes[each].node
         ]
 
     @property
@@ -223,6 +240,12 @@ def doubts(seen: Seen) -> Iterator[str]:
         yield f"{seen.host}: the runtime has no CNI configuration: the network's plug-in has not put it there"
     elif not configuration.plugins:
         yield f"{seen.host}: {configuration.path} is no CNI configuration: the runtime cannot use it"
+    elif is_unwritten(seen):
+        cidrs = ", ".join(seen.node.pod_cidrs) or "none"
+        yield (
+            f"{seen.host}: {SUBNETS} is not there, or not of the node's pod CIDR ({cidrs}): flannel's plug-in makes no "
+            "pod with it, and the bridge was not judged; the log of flannel's agent on the node tells why"
+        )
 
 
 def _identity(fault: Fault) -> tuple[str, str, str, bool]:

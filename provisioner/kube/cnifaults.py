@@ -23,6 +23,8 @@ YOUNGEST = 60
 """Seconds that an address has to be given away for before it may count as left behind."""
 STILL = 150
 """Seconds within which the runtime has to have complained last: kubelets try again after 10 to 60 s."""
+SUBNETS = "/run/flannel/subnet.env"
+"""What flannel's agent writes for its plug-in."""
 _NETWORKS = frozenset({"cbr0", "k8s-pod-network"})
 """flannel's and Calico's by their manifests: they may be left of a plug-in that went."""
 
@@ -114,11 +116,18 @@ def _unfit(
     )  # fmt: skip
 
 
+def is_unwritten(seen: Seen) -> bool:
+    """Flannel's agent has not told its plug-in of the node's pod CIDRs of today."""
+    here, node = seen.here, seen.node
+    has = here.configuration is not None and here.configuration.of("flannel") is not None
+    return has and node is not None and not _are_first(here.subnets, node.pod_cidrs)
+
+
 def _cni0(seen: Seen) -> Iterator[Fault]:
     """The bridge of flannel's plug-in. What the plug-in wants it to have is in the file that flanneld writes."""
     here, node = seen.here, seen.node
     flannel = here.configuration.of("flannel") if here.configuration else None
-    if flannel is None or node is None or not _are_first(here.subnets, node.pod_cidrs):
+    if flannel is None or node is None or is_unwritten(seen):
         return
     delegate = flannel.get("delegate")
     link = str(delegate.get("bridge", "cni0")) if isinstance(delegate, dict) else "cni0"

@@ -214,6 +214,8 @@ def _left(traces: Traces) -> Iterator[str]:
     yield from (f"left_setting {each}" for each in traces.settings)
     if _STEERING in traces.files:
         yield "left_aside"
+    if traces.chains or traces.comments:
+        yield "left_unread"
     if traces.sets:
         yield "left_unseen ipset set"
     if traces.tables:

@@ -177,6 +177,38 @@ def test_what_is_left_on_purpose_is_told_with_its_reason(here: Node) -> None:
     assert len(told) == 12
 
 
+def without(*names: str) -> str:
+    """Sets a PATH by which all programs are found but these."""
+    return f"""
+mkdir -p /few
+for f in /usr/sbin/* /usr/bin/* /sbin/* /bin/*; do
+  case ${{f##*/}} in {" | ".join(names)}) rm -f "/few/${{f##*/}}" ;; *) ln -sf "$f" /few/ ;; esac
+done
+PATH=/few
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "untold"),
+    [
+        ((), set()),
+        (("iptables*", "ip6tables*"), {"ip nat", "ip6 nat", "iptables-legacy", "ip6tables-legacy"}),
+        (("iptables-legacy",), {"iptables-legacy"}),
+    ],
+    ids=["all programs", "no iptables", "no older one"],
+)
+def test_tables_whose_program_is_not_here_are_told(
+    here: Node, names: tuple[str, ...], untold: set[str]
+) -> None:
+    here.run(OTHERS)
+    here.run(CALICO)
+    script = remains_script("calico", keep=["flannel"], pod_cidrs=NETS["calico"]).main
+    told = parse_remains(here.run((without(*names) if names else "") + script))
+    missed = {each.name for each in told if each.left and "not here to look with" in each.reason}
+    assert untold <= missed
+    assert bool(untold) == bool(missed)
+
+
 def test_the_last_ports_take_their_chains_with_them(here: Node) -> None:
     here.run(OTHERS)
     here.run(FLANNEL)

@@ -104,6 +104,7 @@ def test_a_node_that_says_nothing_has_no_fault() -> None:
         ({}, False, ["the cluster has no such node"]),
         ({"configuration": "{"}, True, ["10-flannel.conflist is no CNI configuration"]),
         ({"configuration": "[]"}, True, ["10-flannel.conflist is no CNI configuration"]),
+        ({"subnet": "10.244.9.1/24"}, True, ["subnet.env is not there, or not of the node's pod CIDR"]),
     ],
 )
 def test_what_could_not_be_judged_is_said(case: Mapping[str, Any], known: bool, said: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,21 +34,27 @@ class Originals:
 
     def check(self, change: Change) -> None:
         """Raises InputError where the inventory describes another network than what is there."""
-        if change.old.network.plugin != "flannel":
-            return
+        problems = {"flannel": self._of_flannel, "calico": self._of_calico}.get(change.old.network.plugin)
+        if problems and (found := [*problems(change)]):
+            raise InputError(found)
+
+    def _of_calico(self, change: Change) -> Iterator[Problem]:
+        """What Calico has left is looked for in its pools."""
+        has = sorted(each["spec"]["cidr"] for each in self.objects if each["kind"] == "IPPool")
+        if {*has} != {pool.cidr for pool in self.network.calico.pools}:
+            pools = ", ".join(f"{{name: NAME, cidr: {each}}}" for each in has)
+            said = f"calico has pools of {', '.join(has) or 'no CIDR'}"
+            yield _differs(change, ("calico", "pools"), said, f"[{pools}]")
+
+    def _of_flannel(self, change: Change) -> Iterator[Problem]:
         conf = self._net_conf()
-        problems = []
         has = [ipaddress.ip_network(conf[key]) for key in ("Network", "IPv6Network") if conf.get(key)]
         if {*has} != {*map(ipaddress.ip_network, self.network.pod_cidrs)}:
             said = ", ".join(map(str, has))
-            problems.append(_differs(change, ("pod_cidrs",), f"flannel has {said}", f"[{said}]"))
+            yield _differs(change, ("pod_cidrs",), f"flannel has {said}", f"[{said}]")
         backend = str(conf.get("Backend", {}).get("Type", "udp"))
         if backend != self.network.flannel.backend:
-            problems.append(
-                _differs(change, ("flannel", "backend"), f"flannel has the back end {backend}", backend)
-            )
-        if problems:
-            raise InputError(problems)
+            yield _differs(change, ("flannel", "backend"), f"flannel has the back end {backend}", backend)
 
     def _net_conf(self) -> Mapping[str, Any]:
         for item in self.objects:
