@@ -33,16 +33,19 @@ def blocks_of(runner: Runner) -> dict[str, list[str]]:
     return found
 
 
-def bridge_script(node: str, blocks: Mapping[str, Iterable[str]], addresses: Mapping[str, str]) -> Script:
-    """Leads `node` to the other nodes' blocks by their addresses, behind all other routes; not to nodes that are on no
-    link of its own."""
+def bridge_script(
+    node: str, blocks: Mapping[str, Iterable[str]], addresses: Mapping[str, Iterable[str]]
+) -> Script:
+    """Leads `node` to the other nodes' blocks by their addresses, of either IP family, behind all other routes; not to
+    nodes that are on no link of its own."""
     lines = [
-        f"ip -{network.version} route replace {network} via {addresses[other]} proto {_PROTOCOL} metric {_METRIC}"
+        f"ip -{network.version} route replace {network} via {via} proto {_PROTOCOL} metric {_METRIC}"
         " 2>/dev/null || :"
         for other, cidrs in sorted(blocks.items())
-        if other != node and other in addresses
+        if other != node
         for network in map(ipaddress.ip_network, cidrs)
-        if network.version == ipaddress.ip_address(addresses[other]).version
+        for via in addresses.get(other, ())
+        if network.version == ipaddress.ip_address(via).version
     ]
     return Script(locked("\n".join([*lines, ":"])) + "\n")
 

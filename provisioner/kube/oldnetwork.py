@@ -19,6 +19,23 @@ Object = dict[str, Any]
 _RUNNING = ("DaemonSet", "Deployment")
 _DEFINITION = "CustomResourceDefinition"
 _SECONDS = 120
+_NOTES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "flannel": (
+        "flannel.alpha.coreos.com",
+        ("backend-data", "backend-type", "backend-v6-data", "kube-subnet-manager", "public-ip", "public-ipv6"),
+    ),
+    "calico": (
+        "projectcalico.org",
+        (
+            "IPv4Address", "IPv6Address", "IPv4IPIPTunnelAddr", "IPv4VXLANTunnelAddr", "IPv6VXLANTunnelAddr",
+            "VXLANTunnelMACAddr", "VXLANTunnelMACAddrV6", "IPv4WireguardInterfaceAddr", "IPv6WireguardInterfaceAddr",
+            "WireguardPublicKey", "WireguardPublicKeyV6", "Interfaces",
+        ),
+    ),
+}  # fmt: skip
+"""By plug-in the annotations of nodes that its agents write (flannel 0.28, pkg/subnet/kube/annotations.go; Calico 3.28,
+libcalico-go/lib/backend/k8s/resources/node.go). Those that users write, such as public-ip-overwrite, ASNumber or
+RouteReflectorClusterID, are not among them: they stay."""
 
 
 def backup(runner: Runner, objects: Sequence[Object], folder: str) -> None:
@@ -90,6 +107,17 @@ def remove(runner: Runner, objects: Sequence[Object], keep: Sequence[Object] = (
     payload = {"objects.json": Blob.of(list_json([each for each in gone if each["kind"] != "Namespace"]))}
     script = locked(f"set -e\n{INHABITED if spaces else ''}{lines}:") + "\n"
     return _run(runner, script, "the former network's objects do not go", payload).split()
+
+
+def forget_notes(runner: Runner, plugin: str) -> None:
+    """Takes away what the plug-in's agents, which have ended, have written into annotations of nodes. Raises
+    ProvisionError."""
+    if plugin not in _NOTES:
+        return
+    group, names = _NOTES[plugin]
+    keys = " ".join(f"{group}/{name}-" for name in names)
+    script = locked(f"{KUBECTL} annotate nodes --all {keys} >/dev/null") + "\n"
+    _run(runner, script, "annotations of nodes do not go")
 
 
 def definitions(objects: Iterable[Object]) -> list[str]:

@@ -48,10 +48,13 @@ CALICO = "        plugin: calico\n        calico: {pools: [{name: pods-second, c
 
 AT_ONCE = ("--strategy", "all-at-once")
 
+NOTES = {"flannel": "flannel.alpha.coreos.com/", "calico": "projectcalico.org/"}
+"""How annotations of nodes begin that a plug-in writes."""
 LINKS = """
 ls /sys/class/net
 ip route show proto 196
 ip route show proto 80 | sed 's/^/of felix: /'
+ip route show proto bird | sed 's/^/of bird: /'
 """
 
 
@@ -242,6 +245,10 @@ def test_calico_goes_from_vxlan_to_bgp_and_back(moved: tuple[LabCluster, Path], 
         assert all(("vxlan.calico" in each) is tunnel for each in links.values()), links
         assert all(("of felix" in each) is tunnel for each in links.values()), links
         assert not any("metric 9000" in each for each in links.values()), links
+        assert all(("of bird" in each) is not tunnel for each in links.values()), links
+    killed_at(replace(lab, inventory=bgp), ("Step", "agents", 1), 1.0, "--to", "calico")
+    for words in (("--to", "calico"), ("--rollback",)):
+        measured(migrate(bgp, *words))
     assert migrate(lab.inventory, "--to", "flannel").status == 0
     has_network(lab, "flannel", without="calico")
 
@@ -297,6 +304,10 @@ def has_network(lab: LabCluster, plugin: str, *, without: str) -> None:
         }
         for node, home in homes.items():
             inside(lab, home, node)
+    for each in lab.objects("nodes"):
+        conditions = {one["type"]: one["status"] for one in each["status"]["conditions"]}
+        assert conditions.get("NetworkUnavailable", "False") == "False", each
+        assert not [name for name in each["metadata"]["annotations"] if name.startswith(NOTES[without])], each
     left = lab.on("kube_control_plane:kube_node", TRACES[without])
     assert set(left.values()) == {""}, left
     kinds = "daemonsets,deployments,configmaps,serviceaccounts -A"

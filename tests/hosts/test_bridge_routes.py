@@ -10,12 +10,13 @@ import pytest
 from provisioner.kube.bridgeroutes import bridge_script, handed_over_script, unbridge_script
 
 BLOCKS = {"one": ["10.244.1.0/26"], "two": ["10.244.2.0/26"]}
+ADDRESSES = {"two": ["10.0.0.2"]}
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_they_pass_shellcheck() -> None:
     for script in (
-        bridge_script("one", BLOCKS, {"two": "10.0.0.2"}),
+        bridge_script("one", BLOCKS, ADDRESSES),
         handed_over_script(BLOCKS),
         unbridge_script(),
     ):
@@ -41,6 +42,17 @@ ip -6 route show proto 80
     assert done.stdout.split()[0] == "fd00:244:2::/122", done
 
 
+def test_blocks_are_led_to_by_addresses_of_their_own_family() -> None:
+    blocks = {"one": ["10.244.1.0/26"], "two": ["10.244.2.0/26", "fd00:244:2::/122"]}
+    script = bridge_script(
+        "one", blocks, {"one": ["10.0.0.1", "fd00::1"], "two": ["10.0.0.2", "fd00::2"]}
+    ).main
+    assert [line.split(" proto ")[0] for line in script.splitlines() if "route replace" in line] == [
+        "ip -4 route replace 10.244.2.0/26 via 10.0.0.2",
+        "ip -6 route replace fd00:244:2::/122 via fd00::2",
+    ]
+
+
 @pytest.mark.parametrize("device", ["", "vxlan.calico"])
 def test_felix_routes_go_once_the_tunnel_is_gone(device: str) -> None:
     made = f"""
@@ -55,7 +67,7 @@ ip route add blackhole 10.244.1.0/26 proto 80
 (sleep 1; ip route add blackhole 10.244.1.0/26 proto bird metric 32
  ip route add 10.244.2.0/26 via 10.0.0.2 proto bird metric 32) &
 """
-    script = made + bridge_script("one", BLOCKS, {"two": "10.0.0.2"}).main + handed_over_script(BLOCKS).main
+    script = made + bridge_script("one", BLOCKS, ADDRESSES).main + handed_over_script(BLOCKS).main
     argv = [
         "unshare",
         "--net",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from migrations import CALICO, CILIUM, COMMON, FLANNEL, Plane, change, node_facts, pod, row
+from migrations import CALICO, CILIUM, COMMON, FLANNEL, NODES, Plane, change, node_facts, pod, row
 
 from provisioner.action.migration.checks import check, check_given_out
 from provisioner.engine.events import Event, Note
@@ -21,6 +21,7 @@ def flannel(**more: Any) -> dict[str, Any]:
     return {**COMMON, "plugin": "flannel", "flannel": more}
 
 
+STRANGER = {"nodes": NODES + row("node", "worker3", "10.244.3.0/24", "")}
 OUTSIDE = row("node", "cp1", "10.244.0.0/24", "") + row("node", "worker1", "10.200.1.0/24", "")
 
 
@@ -127,6 +128,8 @@ def test_what_goes(
             "pools",
         ),
         (FLANNEL, calico("10.244.128.0/17", install="operator"), {}, "operator", "install: manifest"),
+        (FLANNEL, CALICO, STRANGER, "nodes that the inventory does not have: worker3", "'kube_node'"),
+        (CALICO, calico("10.244.0.0/17"), STRANGER, "does not have: worker3", "kubectl delete node"),
     ],
 )
 def test_what_is_refused(

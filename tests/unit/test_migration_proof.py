@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -129,6 +131,30 @@ def test_a_run_that_goes_on_unmeasured_asks_after_each_node_all_the_same(
     with pytest.raises(ProvisionError, match="hear nothing"):
         proof.check_node(replace(run(Heard([])), exchange=None), "worker1")
     proof.check_node(replace(run(Heard([]), back=True), exchange=None), "worker1")
+
+
+@pytest.mark.parametrize("dual", [False, True])
+def test_both_ip_families_are_asked_before_the_former_network_goes(
+    monkeypatch: pytest.MonkeyPatch, dual: bool
+) -> None:
+    asked: list[list[str]] = []
+
+    def check(_: str, nodes: dict[str, str], *__: str, **___: object) -> Callable[..., str]:
+        asked.append(sorted(nodes))
+        return lambda *_: ""
+
+    monkeypatch.setattr(proof, "TrafficCheck", check)
+    monkeypatch.setattr(proof, "exchange_of", lambda _: SimpleNamespace(image="agnhost"))
+    monkeypatch.setattr(Run, "plane", None)
+    here = run(Heard([(GOOD,)]))
+    if dual:
+        cidrs = {
+            "pod_cidrs": ["10.244.0.0/16", "fd00:244::/56"],
+            "service_cidrs": ["10.96.0.0/16", "fd00:96::/112"],
+        }
+        here = replace(here, change=change({**FLANNEL, **cidrs}, {**FLANNEL, **cidrs}))
+    proof.check_all(here)
+    assert asked == ([["cp1", "worker1", "worker2"]] if dual else [])
 
 
 def test_gates_that_only_warn() -> None:

@@ -62,6 +62,18 @@ SMALL = {
 }
 
 
+@pytest.mark.parametrize("pools", ["same", "others"])
+def test_the_encapsulation_and_the_pools_change_one_after_the_other(plane: Plane, pools: str) -> None:
+    plain = {**CALICO["calico"], **(SMALL["calico"] if pools == "others" else {}), "encapsulation": "None"}
+    session = plane.answer(pods="")
+    run = SimpleNamespace(
+        change=change(CALICO, {**CALICO, "calico": plain}), plane=session, emit=lambda _: None
+    )
+    refused = pytest.raises(InputError, match=r"from VXLAN to BGP, and pools end \(pods-second\)")
+    with refused if pools == "others" else nullcontext():
+        check_within(cast("Run", run))
+
+
 @pytest.mark.parametrize(("how", "refused"), [({}, True), ({"reverses": True}, False)])
 def test_a_move_of_pools_is_taken_back_though_nodes_still_have_blocks_of_the_former_one(
     plane: Plane, how: dict[str, Any], refused: bool

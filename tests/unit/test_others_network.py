@@ -189,6 +189,21 @@ def test_what_is_there_is_held_against_the_inventory(text: str, said: list[str])
     assert all(each.line and each.hint for each in caught.value.problems)
 
 
+@pytest.mark.parametrize("cidr", ["10.244.128.0/17", "192.168.0.0/16"])
+def test_pools_that_are_there_are_held_against_the_inventory(cidr: str) -> None:
+    wanted = change(CALICO, FLANNEL)
+    pool = {"kind": "IPPool", "metadata": {"name": "default-ipv4-ippool"}, "spec": {"cidr": cidr}}
+    originals = Originals(CALICO, [pool], wanted.old.network)
+    if cidr == "10.244.128.0/17":
+        originals.check(wanted)
+        return
+    with pytest.raises(InputError) as caught:
+        originals.check(wanted)
+    (problem,) = caught.value.problems
+    assert problem.reason == "pools: calico has pools of 192.168.0.0/16"
+    assert problem.hint == "write [{name: NAME, cidr: 192.168.0.0/16}]"
+
+
 @pytest.mark.parametrize("text", ["{", "[1]"])
 def test_a_configuration_that_is_none_is_no_traceback(text: str) -> None:
     wanted = change(FLANNEL, CALICO)

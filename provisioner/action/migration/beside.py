@@ -175,6 +175,7 @@ def _taken_away(run: Run) -> None:
         keep_own(run.keepers, old, bgp_keys(change.old.network))
         if oldnetwork.stop(run.plane, *(run.maker.objects(run, each) for each in (change.old, change.new))):
             run.tell([run.plane.host], f"agents:{old}", "they have ended", "delete")
+        oldnetwork.forget_notes(run.plane, old)
     cidrs = _routed(run)
     with run.step("cleaned", old):
         keep_files(run)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Collection
 from contextlib import suppress
 
-from provisioner.action.exchange import exchange_of, exchanging, talks
+from provisioner.action.exchange import everywhere, exchange_of, exchanging, talks
 from provisioner.action.migration.change import AT_ONCE
 from provisioner.action.migration.running import Run
+from provisioner.action.transition import few
 from provisioner.errors import ProvisionError
+from provisioner.kube.check_objects import check_name
+from provisioner.kube.traffic import TrafficCheck
 
 _SECONDS = 60.0
 """In which each pair has to be heard of once more."""
@@ -47,9 +51,23 @@ def check_all(run: Run) -> None:
     """The same of all nodes, for the last time before the former network goes. Raises ProvisionError."""
     if run.exchange is not None:
         _await(run, run.nodes)
+    else:
+        with run.step("exchange"), exchanging(exchange_of(run.change.target), run.pool, run.plane):
+            pass  # they have talked, or it does not begin
+    _check_families(run)
+
+
+def _check_families(run: Run) -> None:
+    """What asks all the time does so by one IP family. Clusters of others have no namespace for the check's pods."""
+    spec, loaded = run.change.new, run.change.target
+    families = {ipaddress.ip_network(each).version for each in spec.network.pod_cidrs}
+    if len(families) == 1 or spec.existing is not None:
         return
-    with run.step("exchange"), exchanging(exchange_of(run.change.target), run.pool, run.plane):
-        pass  # they have talked, or it does not begin
+    nodes = {name: spec.nodes[name].address for name in run.nodes}
+    image, few_nodes = exchange_of(loaded).image, few(len(nodes))
+    check = TrafficCheck(image, nodes, spec.dns.domain, check_name(loaded.run), at_once=few_nodes)
+    with run.step("traffic", "both IP families"):
+        check(run.plane, everywhere(run.pool))
 
 
 def _await(run: Run, nodes: Collection[str]) -> None:

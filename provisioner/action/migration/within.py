@@ -187,7 +187,10 @@ def _backend_first(run: Run) -> int:
 
 def _bridge(run: Run) -> None:
     """Routes of ours, for when neither has its own."""
-    addresses = {name: node.address for name, node in run.change.new.nodes.items() if is_ip(node.address)}
+    addresses = {
+        name: [each for each in (node.address, node.second_address) if each and is_ip(each)]
+        for name, node in run.change.new.nodes.items()
+    }
     blocks = blocks_of(run.plane)
     with run.step("bridged"):
         for node in run.nodes:
