@@ -51,7 +51,7 @@ def go_beside(run: Run) -> int:
     _taken_away(run)
     code = settled(run, "alone")
     if code == 0:
-        _told_available(run)
+        _told_available(run)  # one that took its time to end
         _restored(run)
         ended(run)
     return code
@@ -176,6 +176,7 @@ def _taken_away(run: Run) -> None:
         if oldnetwork.stop(run.plane, *(run.maker.objects(run, each) for each in (change.old, change.new))):
             run.tell([run.plane.host], f"agents:{old}", "they have ended", "delete")
         oldnetwork.forget_notes(run.plane, old)
+        _told_available(run)
     cidrs = _routed(run)
     with run.step("cleaned", old):
         keep_files(run)
