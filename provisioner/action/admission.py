@@ -91,7 +91,7 @@ def _checks(
             lambda: check_images(spec, bundle),
             lambda: check_combination(spec, facts, images, emit),
             lambda: check_name_servers(spec, facts, emit),
-            lambda: check_tuning(spec, facts, inventory, emit),
+            lambda: check_tuning(spec, facts, inventory, emit, steady=loaded.transition is None),
             lambda: check_attachments(spec, facts, emit),
             lambda: check_host_networks(spec, facts),
         ]

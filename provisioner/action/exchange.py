@@ -114,7 +114,17 @@ def losses_told(loaded: Loaded, pool: Pool, emit: Emit, step: Timed) -> Iterator
             raise
         except ProvisionError as fault:
             emit(Note(level="warning", message=f"losses are not measured: {fault.reason}", hint=fault.hint))
-        yield running
+        try:
+            yield running
+        except KeyboardInterrupt:
+            if running is not None:
+                emit(
+                    Note(
+                        level="warning",
+                        message="interrupted: pods that exchange requests are taken away first",
+                    )
+                )
+            raise
         if running is not None:
             lost = running.lost_in_all()
             emit(lost)

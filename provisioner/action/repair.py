@@ -220,9 +220,12 @@ def _repaired(site: _Site, pool: Pool, emit: Emit, confirm: Confirm) -> tuple[in
         if _identity(each) not in stay and each not in failed:
             changed[each.host] = changed.get(each.host, 0) + 1
             emit(Changed(stage="repair", host=each.host, resource=_resource(each), action="update"))
+    known = {(each.kind, each.host, thing) for each in found for thing in each.things}
     for each in left:
         hint = "" if each.mend else each.cost
-        reason = f"still wrong: {each.why}"
+        new = known.isdisjoint((each.kind, each.host, thing) for thing in each.things)
+        reason = f"found since: {each.why}" if new else f"still wrong: {each.why}"
+        hint = hint or ("the same command mends it" if new else "")
         emit(Failed(stage="repair", host=each.host, resource=_resource(each), reason=reason, hint=hint))
     if mender.unreached:
         return UnreachableError.exit_code, changed

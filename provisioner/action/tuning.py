@@ -51,11 +51,14 @@ def tuning_of(spec: ClusterSpec, name: str, facts: Facts, inventory: Inventory) 
     )
 
 
-def check_tuning(spec: ClusterSpec, facts: Mapping[str, Facts], inventory: Inventory, emit: Emit) -> None:
+def check_tuning(
+    spec: ClusterSpec, facts: Mapping[str, Facts], inventory: Inventory, emit: Emit, *, steady: bool = True
+) -> None:
     """Raises ProvisionError for MTUs that do not fit, links that no node has and settings that a machine's kernel does
-    not have. Says what is left out where a host cannot have it."""
+    not have. Says what is left out where a host cannot have it. Not `steady`: the pod network is being changed, which
+    has told before which pods keep their MTU; those of the tool's own come and go meanwhile."""
     nodes = {name: each for name, each in facts.items() if spec.nodes[name].node}
-    misfits = [*mtu_misfits(spec, facts), *outdated_links(spec, facts)]
+    misfits = [*mtu_misfits(spec, facts), *(outdated_links(spec, facts) if steady else ())]
     faults = [(each.reason, each.hint) for each in misfits if not each.doubtful]
     faults += [*_missing_links(spec, nodes), *_missing_settings(spec, nodes)]
     if faults:

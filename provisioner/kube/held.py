@@ -20,13 +20,15 @@ _COUNTED = {
     "configmaps": ("config map", "config maps"),
 }
 """What is counted, and how one and several are called."""
-_NAMED = "deployments.apps,statefulsets.apps,daemonsets.apps,cronjobs.batch,persistentvolumeclaims"
+_NAMED = "pods,deployments.apps,statefulsets.apps,daemonsets.apps,cronjobs.batch,persistentvolumeclaims"
 _OWN = re.compile(
     r"kube-(system|public|node-lease|flannel)|calico-(system|apiserver)|tigera-operator|provision-.*"
 )
 """Namespaces of the cluster's own."""
 _MOST = 10
-_ROW = r'{range .items[*]}named{"\t"}{.kind}{"\t"}{.metadata.namespace}{"\t"}{.metadata.name}{"\n"}{end}'
+_TAB, _END = '{"\\t"}', '{"\\n"}'
+_COLUMNS = (".kind", ".metadata.namespace", ".metadata.name", ".metadata.ownerReferences[*].kind")
+_ROW = f"{{range .items[*]}}named{''.join(f'{_TAB}{{{each}}}' for each in _COLUMNS)}{_END}{{end}}"
 
 
 def held_script() -> Script:
@@ -51,8 +53,8 @@ def parse_held(output: str) -> list[str]:
     ]
     if not counts:
         return ["its API server does not answer: what it holds is not known"]
-    named = [row[1:] for row in rows if row[0] == "named" and len(row) == 4 and not _OWN.fullmatch(row[2])]
-    names = [f"{kind} {space}/{name}" for kind, space, name in named]
+    named = [row[1:] for row in rows if row[0] == "named" and len(row) == 5 and not _OWN.fullmatch(row[2])]
+    names = [f"{kind} {space}/{name}" for kind, space, name, owner in named if not (owner and kind == "Pod")]
     users = [f"among it, made by users: {some(names, _MOST)}"] if names else []
     if any(row[0] == "unnamed" for row in rows):
         users = ["what users have made of it cannot be asked"]

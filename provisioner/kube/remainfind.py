@@ -241,7 +241,7 @@ left_aside() {
 # Tables of iptables whose program is not here: those of the older kind need their own one.
 left_unread() {
   for ip in ip ip6; do
-    [ -n "$(tools | grep "^${ip}tables")" ] ||
+    tools | grep -q "^${ip}tables" ||
       nft list tables "$ip" 2>/dev/null | grep -xE "table $ip (raw|mangle|nat|filter)" |
       while read -r _ name; do left table "$name" "iptables' own, which is not here to look with"; done
     [ -z "$(cat "/proc/net/${ip}_tables_names" 2>/dev/null)" ] || is_older "${ip}tables" ||

@@ -51,7 +51,7 @@ class Traces:
     """Settings of the kernel, with the value that it gives them and does not take back."""
 
     def without(self, others: Collection[Traces]) -> Traces:
-        """What is none of the others' as well."""
+        """What is none of the others' as well; programs of theirs that are shared are no remains at all."""
         mine = {
             each.name: tuple(
                 name
@@ -60,7 +60,9 @@ class Traces:
             )
             for each in fields(self)
         }
-        return Traces(**mine)
+        files = {name for other in others for name in other.files}
+        shared = tuple(name for name in mine["shared"] if f"{_BIN}/{name}" not in files)
+        return Traces(**{**mine, "shared": shared})
 
     def with_(self, others: Collection[Traces]) -> Traces:
         """All of them, each thing once."""

@@ -31,5 +31,7 @@ def ask(question: str, report: Report) -> bool:
     with report.pause():
         try:
             return click.confirm(printable(question), default=False, err=True)
-        except click.Abort:  # as everywhere else: the journal tells who was interrupted from what failed
-            raise KeyboardInterrupt from None
+        except click.Abort as abort:
+            if isinstance(abort.__context__, EOFError):
+                return False
+            raise KeyboardInterrupt from None  # the journal tells who was interrupted from what failed

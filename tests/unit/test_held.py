@@ -12,16 +12,18 @@ COUNTS = "count\tnodes\t3\ncount\tpersistentvolumeclaims\t1\n"
 
 
 def test_users_own_are_told_by_name_and_the_rest_by_number() -> None:
-    rows = [f"named\tDeployment\tshop\tweb{number}" for number in range(12)]
+    rows = [f"named\tDeployment\tshop\tweb{number}\t" for number in range(12)]
     rows += [
-        "named\tDaemonSet\tkube-flannel\tkube-flannel-ds",
-        "named\tCronJob\tkube-prometheus\tnightly",
+        "named\tDaemonSet\tkube-flannel\tkube-flannel-ds\t",
+        "named\tCronJob\tkube-prometheus\tnightly\t",
+        "named\tPod\tshop\tbare\t",
+        "named\tPod\tshop\tweb0-x\tReplicaSet",
         "noise",
     ]
     counted, named = parse_held(COUNTS + "\n".join(rows))
     assert counted == "3 nodes, 1 claim of a volume"
     assert named.startswith("among it, made by users: Deployment shop/web0, ")
-    assert named.endswith(" and 3 more")
+    assert named.endswith(" and 4 more")
     assert "flannel" not in named
     assert parse_held(COUNTS) == [counted]
 

@@ -71,6 +71,18 @@ def test_who_interrupts_a_question_interrupts_the_run(monkeypatch: pytest.Monkey
         confirm([], report)
 
 
+def test_who_has_nothing_more_to_say_has_not_consented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+
+    def ends(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(click.termui, "visible_prompt_func", ends)
+    report: Any = SimpleNamespace(pause=nullcontext)
+    with pytest.raises(DeclinedError):
+        confirm([], report)
+
+
 def test_all_images_that_a_bundle_lacks_are_named_with_how_to_get_them(tmp_path: Path) -> None:
     bundle = paper_bundle(tmp_path)
     spec = load_spec_of(tmp_path)

@@ -253,8 +253,9 @@ def _policies(change: Change, stake: AtStake) -> Iterator[str]:
         )
     if change.old.network.plugin == "calico":
         yield (
-            "what somebody has set beside the inventory in FelixConfiguration and BGPConfiguration `default` goes, and "
-            "the backup alone has it: network.calico.felix and network.calico.bgp are the places for it"
+            "any field of FelixConfiguration and BGPConfiguration `default` that is set beside the inventory (whether "
+            "one is, is not looked for) goes, and the backup alone has it: the places for it are network.calico.felix "
+            "and network.calico.bgp"
         )
 
 
