@@ -7,6 +7,7 @@ costs nothing; after it, it is the same way once more.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -28,6 +29,10 @@ from provisioner.kube.workloads import Pod, Reading, read_workloads
 from provisioner.network.calicoresources import bgp_keys
 from provisioner.network.record import ALONE, BOTH
 from provisioner.shell.script import Script
+
+_ENDING, _PAUSE = 60.0, 3.0
+"""Seconds in which what the former network has left has to go, and between two tries: a pod is gone for the API before
+its node has taken its sandbox down, which takes its time on a busy one."""
 
 
 def go_beside(run: Run) -> int:
@@ -195,10 +200,17 @@ def cleaned(run: Run, what: str, clean: Script, look: Script) -> dict[str, tuple
     if run.change.begun:  # an earlier run may have done it on some
         said = each(run.pool, hosts, look, f"what {what} has left cannot be looked for")
         hosts = [host for host, text in said.items() if any(not one.left for one in parse_remains(text))]
-    each(run.pool, hosts, clean, f"what {what} has left does not go")
+    end, held = time.monotonic() + _ENDING, hosts
+    while True:
+        each(run.pool, held, clean, f"what {what} has left does not go")
+        said = each(run.pool, run.nodes, look, "the second look failed")
+        found = {host: parse_remains(text) for host, text in said.items()}
+        held = [host for host, remains in found.items() if not all(one.left for one in remains)]
+        if not held or time.monotonic() > end:
+            break
+        time.sleep(_PAUSE)
     run.tell(hosts, f"remains:{what}", "taken away", "delete")
-    said = each(run.pool, run.nodes, look, "the second look failed")
-    return {host: parse_remains(text) for host, text in said.items()}
+    return found
 
 
 def keep_files(run: Run) -> None:
