@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from provisioner.remote.session import Session
     from provisioner.resources.model import Answer, Runner
     from provisioner.shell.script import Script
+    from provisioner.spec.model import ClusterSpec
 
 _SECONDS = 60.0
 _ROUND = 5.0
@@ -70,14 +71,16 @@ def exchange_of(loaded: Loaded) -> Exchange:
     if spec is None or bundle is None:
         raise ProvisionError("there is no cluster whose pods could exchange anything")
     reference = node_reference(spec, agnhost_of(bundle))
-    nodes = tuple(name for name, node in spec.nodes.items() if node.node)
-    return Exchange(loaded.run, reference, nodes)
+    return Exchange(loaded.run, reference, _nodes(spec))
 
 
 def stop_left(loaded: Loaded, pool: Pool) -> None:
     """Takes away what a run that was killed has left, if anything. Raises ProvisionError."""
-    nodes = tuple(name for name, node in loaded.cluster.nodes.items() if node.node)
-    Exchange(loaded.run, "", nodes).stop(pool.session(loaded.state_host), everywhere(pool))
+    Exchange(loaded.run, "", _nodes(loaded.cluster)).stop(pool.session(loaded.state_host), everywhere(pool))
+
+
+def _nodes(spec: ClusterSpec) -> tuple[str, ...]:
+    return tuple(name for name, node in spec.nodes.items() if node.node)
 
 
 def agnhost_of(bundle: Bundle) -> Image:

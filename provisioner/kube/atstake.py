@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from provisioner.kube import check_objects, exchange_objects
-from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.kubectl import KUBECTL, rows
 from provisioner.kube.marks import ask
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote, words
@@ -93,7 +93,7 @@ class AtStake:
 def read_at_stake(runner: Runner, old: str) -> AtStake:
     """`old` is the plug-in that goes. Raises ProvisionError when the API server does not answer."""
     lines = [
-        f"{KUBECTL} get {kind} -A -o jsonpath={quote(_path(word, columns))}\n"
+        f"{KUBECTL} get {kind} -A -o jsonpath={quote(rows(columns, word))}\n"
         for word, (kind, columns) in _ASKED.items()
     ]
     if own := OWN.get(old):
@@ -140,9 +140,4 @@ def _own(rows: Sequence[Sequence[str]]) -> Iterator[str]:
             yield f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
-def _path(word: str, columns: tuple[str, ...]) -> str:
-    fields = '{"\\t"}'.join(f"{{{each}}}" for each in columns)
-    return f'{{range .items[*]}}{word}{{"\\t"}}{fields}{{"\\n"}}{{end}}'
-
-
-_OWN_PATH = _path("own", (".kind", ".metadata.namespace", ".metadata.name"))
+_OWN_PATH = rows((".kind", ".metadata.namespace", ".metadata.name"), "own")

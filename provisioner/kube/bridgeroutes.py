@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 
-from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.kubectl import KUBECTL, rows
 from provisioner.kube.marks import ask
 from provisioner.resources.model import Runner
 from provisioner.shell.script import Script
@@ -20,7 +20,7 @@ _BIRD, _FELIX = 12, 80
 own routes, 80 that of what goes by VXLAN or past it)."""
 _SECONDS = 15
 _AFFINITIES = "blockaffinities.crd.projectcalico.org"
-_ROW = r'{range .items[*]}{.spec.node}{"\t"}{.spec.cidr}{"\t"}{.spec.state}{"\n"}{end}'
+_ROW = rows((".spec.node", ".spec.cidr", ".spec.state"))
 
 
 def blocks_of(runner: Runner) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import ProvisionError
-from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.kubectl import KUBECTL, rows
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
@@ -20,14 +20,12 @@ _COLUMNS = (
     '.status.conditions[?(@.type=="Ready")].status', ".metadata.ownerReferences[*].kind", ".metadata.labels.app",
     ".metadata.labels.k8s-app",
 )  # fmt: skip
-_TAB, _END = '{"\\t"}', '{"\\n"}'
-_ROW = f"{{range .items[*]}}{_TAB.join(f'{{{each}}}' for each in _COLUMNS)}{_END}{{end}}"
 CONFIG = "/etc/kubernetes/admin.kubeconfig"
 _NO_CLUSTER = 9
 _LOOK = f"""
 [ -x {KUBECTL.split()[0]} ] && [ -e {CONFIG} ] || exit {_NO_CLUSTER}
 {KUBECTL} get nodes -o json >"$W/nodes" || exit 1
-{KUBECTL} get pods -A -o jsonpath={quote(_ROW)} >"$W/pods" || exit 1
+{KUBECTL} get pods -A -o jsonpath={quote(rows(_COLUMNS))} >"$W/pods" || exit 1
 cat "$W/nodes"
 printf '\\n==\\n'
 cat "$W/pods"

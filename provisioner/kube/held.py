@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 
 from provisioner.inventory.words import some
-from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.kubectl import KUBECTL, rows
 from provisioner.shell.quote import quote
 from provisioner.shell.script import Script
 
@@ -26,9 +26,7 @@ _OWN = re.compile(
 )
 """Namespaces of the cluster's own."""
 _MOST = 10
-_TAB, _END = '{"\\t"}', '{"\\n"}'
 _COLUMNS = (".kind", ".metadata.namespace", ".metadata.name", ".metadata.ownerReferences[*].kind")
-_ROW = f"{{range .items[*]}}named{''.join(f'{_TAB}{{{each}}}' for each in _COLUMNS)}{_END}{{end}}"
 
 
 def held_script() -> Script:
@@ -39,7 +37,7 @@ for each in {" ".join(_COUNTED)}; do
   if said=$({KUBECTL} get "$each" -A -o name 2>/dev/null); then number=$(printf '%s\\n' "$said" | grep -c .); fi
   printf 'count\\t%s\\t%s\\n' "$each" "$number"
 done
-{KUBECTL} get {_NAMED} -A -o jsonpath={quote(_ROW)} 2>/dev/null || printf 'unnamed\\t\\t\\t\\n'
+{KUBECTL} get {_NAMED} -A -o jsonpath={quote(rows(_COLUMNS, "named"))} 2>/dev/null || printf 'unnamed\\t\\t\\t\\n'
 """)
 
 

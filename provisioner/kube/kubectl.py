@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 KUBECTL_WAITING = "/opt/kubernetes/bin/kubectl --kubeconfig=/etc/kubernetes/admin.kubeconfig"
 """For `wait` and `rollout status`, which have a time-out of their own."""
 KUBECTL = f"{KUBECTL_WAITING} --request-timeout=20s"
@@ -21,3 +23,9 @@ probing() {{
 """Defines `probing`, kubectl for probes. Several of them in one script ask an API server that hangs only once: what
 cannot be read is Unknown, and the stages that start the server come first all the same."""
 FIELD_MANAGER = "provision"
+
+
+def rows(columns: Iterable[str], word: str = "") -> str:
+    """A jsonpath: of each item a line with `word`, where there is one, and the columns, tabs in between."""
+    cells = [*([word] if word else []), *(f"{{{each}}}" for each in columns)]
+    return "{range .items[*]}" + '{"\\t"}'.join(cells) + '{"\\n"}{end}'

@@ -238,20 +238,6 @@ left_aside() {
     [ ! -e "$place" ] || left file "$place" 'Cilium has put aside what is of others'
   done
 }
-# Tables of iptables whose program is not here: those of the older kind need their own one.
-left_unread() {
-  for ip in ip ip6; do
-    tools | grep -q "^${ip}tables" ||
-      nft list tables "$ip" 2>/dev/null | grep -xE "table $ip (raw|mangle|nat|filter)" |
-      while read -r _ name; do left table "$name" "iptables' own, which is not here to look with"; done
-    [ -z "$(cat "/proc/net/${ip}_tables_names" 2>/dev/null)" ] || is_older "${ip}tables" ||
-      left table "${ip}tables-legacy" 'is not here to look with, and the kernel has such tables'
-  done
-}
-is_older() {
-  command -v "$1-legacy" >/dev/null && return
-  command -v "$1" >/dev/null && ! "$1" -V 2>/dev/null | grep -q nf_tables
-}
 left_unseen() { command -v "$1" >/dev/null || left "$2" "$1" 'is not here to look with'; }
 """
 )

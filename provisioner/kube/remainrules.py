@@ -24,9 +24,10 @@ tables() {
   case $1 in
     *-nft) echo raw mangle nat filter ;;
     *-legacy) cat "/proc/net/${1%tables-legacy}_tables_names" 2>/dev/null ;;
-    *) case $("$1" -V 2>/dev/null) in *nf_tables*) tables "$1-nft" ;; *) tables "$1-legacy" ;; esac ;;
+    *) if uses_nft "$1"; then tables "$1-nft"; else tables "$1-legacy"; fi ;;
   esac
 }
+uses_nft() { "$1" -V 2>/dev/null | grep -q nf_tables; }
 lines() { printf '%s\n' "$1" | grep .; }
 declared() { lines "$said" | sed -nE "s/^-N ($1)\$/\1/p"; }
 # Ports and masquerading of containers in the networks, as `CONTAINER CHAIN`.
@@ -92,5 +93,18 @@ clean_table() {
   [ -n "$wanted" ] || return
   printf '*%s\n%s\nCOMMIT\n' "$table" "$wanted" | "$tool-restore" -w --noflush 2>/dev/null ||
     lines "$wanted" | while read -r line; do eval "$tool -w -t $table $line" 2>/dev/null </dev/null || :; done
+}
+# Tables of iptables whose program is not here: those of the older kind need their own one.
+left_unread() {
+  for ip in ip ip6; do
+    tools | grep -q "^${ip}tables" ||
+      nft list tables "$ip" 2>/dev/null | grep -xE "table $ip (raw|mangle|nat|filter)" |
+      while read -r _ name; do left table "$name" "iptables' own, which is not here to look with"; done
+    [ -z "$(cat "/proc/net/${ip}_tables_names" 2>/dev/null)" ] || is_older "${ip}tables" ||
+      left table "${ip}tables-legacy" 'is not here to look with, and the kernel has such tables'
+  done
+}
+is_older() {
+  command -v "$1-legacy" >/dev/null || { command -v "$1" >/dev/null && ! uses_nft "$1"; }
 }
 """

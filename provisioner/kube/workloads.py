@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from provisioner.kube.kubectl import KUBECTL
+from provisioner.kube.kubectl import KUBECTL, rows
 from provisioner.kube.marks import ask
 from provisioner.resources.model import Runner
 from provisioner.shell.quote import quote
@@ -136,9 +136,7 @@ def parse_workloads(text: str) -> Reading:
 
 
 def _question(word: str) -> str:
-    columns = '{"\\t"}'.join(f"{{{each}}}" for each in _FIELDS[word])
-    path = f'{{range .items[*]}}{word}{{"\\t"}}{columns}{{"\\n"}}{{end}}'
-    return f"{KUBECTL} get {_ASKED[word]} -o jsonpath={quote(path)}\n"
+    return f"{KUBECTL} get {_ASKED[word]} -o jsonpath={quote(rows(_FIELDS[word], word))}\n"
 
 
 def _pods(rows: Iterable[Sequence[str]], *, static: bool) -> Iterable[Pod]:

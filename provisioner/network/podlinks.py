@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from provisioner.inventory.words import some
 from provisioner.network.mtu import Misfit, link_of, pod_mtu
 from provisioner.playbook.facts import Facts
 from provisioner.spec.model import ClusterSpec
 
 _LINKS = {"flannel": "veth", "calico": "cali", "canal": "cali"}
 """How the hosts' ends of pods' links begin, by plug-in."""
-_SHOWN = 6
 _HINT = (
     "restart what runs there once the network is changed, workload by workload "
     "(`kubectl rollout restart`, or drain node after node): large packets of theirs may be lost"
@@ -32,10 +32,7 @@ def outdated_links(spec: ClusterSpec, facts: Mapping[str, Facts]) -> Iterator[Mi
             if wanted is not None and has != wanted:
                 found.setdefault((has, wanted), []).append(name)
     for (has, wanted), names in found.items():
-        where = ", ".join(names[:_SHOWN]) + (
-            f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        )
-        reason = f"{where}: pods keep the MTU {has} that they began with, new ones get {wanted}"
+        reason = f"{some(names)}: pods keep the MTU {has} that they began with, new ones get {wanted}"
         yield Misfit(reason, _HINT, doubtful=True)
 
 

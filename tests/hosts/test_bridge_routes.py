@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
@@ -11,16 +10,6 @@ from provisioner.kube.bridgeroutes import bridge_script, handed_over_script, unb
 
 BLOCKS = {"one": ["10.244.1.0/26"], "two": ["10.244.2.0/26"]}
 ADDRESSES = {"two": ["10.0.0.2"]}
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_they_pass_shellcheck() -> None:
-    for script in (
-        bridge_script("one", BLOCKS, ADDRESSES),
-        handed_over_script(BLOCKS),
-        unbridge_script(),
-    ):
-        subprocess.run(["shellcheck", "-s", "sh", "-"], input=script.main.encode(), check=True)
 
 
 def test_either_family_goes_by_its_own_tunnel() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,10 +96,3 @@ def test_definitions_of_kubernetes_own_groups_stay_with_what_others_have_made_of
 def test_a_network_that_defines_nothing_is_one_question(plane: Plane) -> None:
     backup(plane, [ACCOUNT], FOLDER)
     assert len(plane.asked) == 1
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_it_passes_shellcheck(plane: Plane) -> None:
-    backup(plane, OBJECTS, FOLDER)
-    text = plane.sent[0].main.encode()
-    subprocess.run(["shellcheck", "-s", "sh", "-e", "SC2154", "-"], input=text, check=True)

@@ -31,6 +31,7 @@ from provisioner.failover import faults, watching
 from provisioner.inventory.aliases import ROLES
 from provisioner.kube import (
     asking,
+    bridgeroutes,
     gates,
     halt,
     leader,
@@ -440,6 +441,10 @@ def of_remains() -> Iterator[Script]:
     yield remains.clean_vni_script(7)
     yield remains.vni_remains_script(7)
     yield remains.backup_script("cilium", NASTY, keep=["calico"])
+    blocks = {"one": ["10.244.1.0/26"], "two": ["10.244.2.0/26"]}
+    yield bridgeroutes.bridge_script("one", blocks, {"two": ["10.0.0.2"]})
+    yield bridgeroutes.handed_over_script(blocks)
+    yield bridgeroutes.unbridge_script()
     recorder = Recorder(answered(b""))
     objects = [
         {"apiVersion": version, "kind": kind, "metadata": {"name": NASTY, "namespace": "a"}}
@@ -448,6 +453,7 @@ def of_remains() -> Iterator[Script]:
     oldnetwork.backup(recorder, objects, "/a")
     oldnetwork.stop(recorder, objects)
     oldnetwork.remove(recorder, objects)
+    oldnetwork.forget_notes(recorder, "calico")
     yield from recorder.scripts
     nothing = answered(b'GlobalNetworkPolicy\n{"items": []}')
     kept = json.dumps({"items": [{"kind": "GlobalNetworkPolicy", "metadata": {"name": NASTY}}]}).encode()

@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
+from provisioner.action.families import written_addresses
 from provisioner.action.migration.beside import check_moved, cleaned, ended, judged, moved, note_down, settled
 from provisioner.action.migration.change import NODE_BY_NODE, Change
 from provisioner.action.migration.checks import check_static
@@ -188,7 +189,7 @@ def _backend_first(run: Run) -> int:
 def _bridge(run: Run) -> None:
     """Routes of ours, for when neither has its own."""
     addresses = {
-        name: [each for each in (node.address, node.second_address) if each and is_ip(each)]
+        name: [each for each in written_addresses(node) if is_ip(each)]
         for name, node in run.change.new.nodes.items()
     }
     blocks = blocks_of(run.plane)
